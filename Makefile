@@ -1,0 +1,42 @@
+# Every target makes .venv when it is missing. PYTHON chooses the interpreter that makes it.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo setup test test-all lint format bench clean
+
+demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
+	.venv/bin/weightshare study digits --out demo
+
+setup: .venv/.test  ## everything the tests and checks need
+
+test: .venv/.test  ## the tests that fit in ten minutes
+	.venv/bin/python -m pytest -m "not long"
+
+test-all: .venv/.test  ## the long ones too
+	.venv/bin/python -m pytest
+
+lint: .venv/.test
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+
+format: .venv/.test
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: .venv/.test  ## ours against the alternatives on this machine
+	.venv/bin/python benchmarks/layers.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[study]'
+	touch $@
+
+.venv/.test: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[test,faces]'
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,63 @@
+"""Normalising arguments once, at the door."""
+
+import operator
+from collections.abc import Sequence
+
+from .errors import ArgumentError
+
+Size = int | Sequence[int]
+
+
+def integer(where: str, name: str, value: object, least: int) -> int:
+    """`value` as an int of at least `least`; booleans and floats are refused."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentError(
+            where, f"{name} must be an integer", repr(value), f"give an integer of at least {least}"
+        ) from None
+    if number < least:
+        raise ArgumentError(where, f"{name} must be at least {least}", str(number), f"use {least} or more")
+    return number
+
+
+def is_sequence(value: object) -> bool:
+    """Whether `value` gives one entry an axis (a tuple, a list, a `torch.Size`) rather than a scalar."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def per_axis(where: str, name: str, value: object, ndim: int, least: int) -> tuple[int, ...]:
+    """`value` as one int for each of `ndim` axes; a scalar means the same on every axis.
+
+    >>> per_axis("Conv2d", "stride", 2, ndim=2, least=1)
+    (2, 2)
+    """
+    if not is_sequence(value):
+        return (integer(where, name, value, least),) * ndim
+    values = tuple(value)  # type: ignore[arg-type]
+    if len(values) != ndim:
+        raise ArgumentError(
+            where,
+            f"{name} must be an integer or a tuple of {ndim} (one entry a spatial axis)",
+            f"{values} of length {len(values)}",
+            f"give {ndim} values",
+        )
+    return tuple(integer(where, f"{name}[{axis}]", v, least) for axis, v in enumerate(values))
+
+
+def times(size: Sequence[int]) -> str:
+    """A size as people write it.
+
+    >>> times((55, 55))
+    '55 x 55'
+    """
+    return " x ".join(map(str, size))
+
+
+def scalar_or_tuple(where: str, name: str, value: object, least: int) -> int | tuple[int, ...]:
+    """`value` as an int, or as a tuple of ints where it gives one an axis."""
+    if not is_sequence(value):
+        return integer(where, name, value, least)
+    return per_axis(where, name, value, len(value), least)  # type: ignore[arg-type]

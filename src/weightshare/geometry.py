@@ -1,0 +1,230 @@
+"""Where each output position looks: windows, output sizes and receptive fields. Pure Python."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ._args import Size, is_sequence, per_axis
+from .errors import ArgumentError, ShapeError
+
+PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
+
+
+@dataclass(frozen=True, init=False)
+class Window:
+    """The window of a layer: where output position p looks, on every spatial axis.
+
+    Output index i of an axis sees inputs `i * stride - padding + t * dilation` for taps `t < kernel_size`.
+
+    Args:
+        kernel_size: Taps an axis, at least 1.
+        stride: Inputs from one output to the next, at least 1.
+        padding: Inputs added at both ends of an axis (an int, one int an axis, or one `(before, after)` an
+            axis), or "valid" (none) or "same" (as many outputs as inputs; stride 1 only).
+        dilation: Inputs from one tap to the next, at least 1.
+        ndim: Number of spatial axes, needed only where every other argument is a scalar (default 1).
+        where: The name that errors start with.
+
+    Raises:
+        ArgumentError: a value below its range, or a tuple of the wrong length.
+
+    Example:
+        >>> window = Window(11, stride=4, ndim=2)
+        >>> window.output_size((227, 227))
+        (55, 55)
+        >>> Window((3, 3), padding="same", dilation=2).padding
+        ((2, 2), (2, 2))
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | Sequence[Sequence[int]] | str = 0,
+        dilation: Size = 1,
+        *,
+        ndim: int | None = None,
+        where: str = "Window",
+    ):
+        if ndim is None:
+            given = (kernel_size, stride, padding, dilation)
+            ndim = next((len(v) for v in given if is_sequence(v)), 1)  # type: ignore[arg-type]
+        kernel = per_axis(where, "kernel_size", kernel_size, ndim, least=1)
+        steps = per_axis(where, "stride", stride, ndim, least=1)
+        dilations = per_axis(where, "dilation", dilation, ndim, least=1)
+        object.__setattr__(self, "kernel_size", kernel)
+        object.__setattr__(self, "stride", steps)
+        object.__setattr__(self, "dilation", dilations)
+        object.__setattr__(self, "padding", _pairs(where, padding, kernel, steps, dilations))
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.kernel_size)
+
+    @property
+    def taps(self) -> int:
+        """Taps of the whole kernel, for one input channel."""
+        return prod(self.kernel_size)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Inputs from the first tap to the last, both counted: the receptive field of this layer alone."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation))
+
+    def padded_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
+        """Input size with the padding added."""
+        return tuple(n + sum(pair) for n, pair in zip(input_size, self.padding))
+
+    def output_size(self, input_size: Size, where: str = "Window") -> tuple[int, ...]:
+        """Number of output positions on every axis.
+
+        Raises:
+            ShapeError: the padded input is smaller than the window.
+        """
+        size = per_axis(where, "input_size", input_size, self.ndim, least=1)
+        padded = self.padded_size(size)
+        if any(n < e for n, e in zip(padded, self.extent)):
+            raise ShapeError(
+                where,
+                f"input_size must be at least {self.extent} with its padding (the window's extent)",
+                f"{size}, with padding {padded}",
+                "use a larger input, a smaller kernel or more padding",
+            )
+        return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))
+
+    def touched(self, axis: int, size: int, padding_mode: str = "zeros") -> list[list[int | None]]:
+        """For every output index of one axis, the input index under each tap; None where it is zero padding."""
+        (before, after), stride = self.padding[axis], self.stride[axis]
+        outputs = (size + before + after - self.extent[axis]) // stride + 1
+        return [
+            [
+                padded_index(i * stride - before + t * self.dilation[axis], size, padding_mode)
+                for t in range(self.kernel_size[axis])
+            ]
+            for i in range(outputs)
+        ]
+
+    def connections(self, input_size: Sequence[int], padding_mode: str = "zeros") -> int:
+        """Distinct (output position, input position) pairs, padding left out, for one channel of each."""
+        return prod(
+            sum(len({t for t in taps if t is not None}) for taps in self.touched(axis, n, padding_mode))
+            for axis, n in enumerate(input_size)
+        )
+
+
+def padded_index(index: int, size: int, padding_mode: str) -> int | None:
+    """Which input stands at `index` of a padded axis; None for zero padding.
+
+    >>> [padded_index(i, 3, "reflect") for i in (-2, -1, 0, 3)]
+    [2, 1, 0, 1]
+    """
+    if 0 <= index < size:
+        return index
+    if padding_mode == "zeros":
+        return None
+    if padding_mode == "circular":
+        return index % size
+    if padding_mode == "replicate":
+        return min(max(index, 0), size - 1)
+    return -index if index < 0 else 2 * (size - 1) - index
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one position of a stack's output sees of the stack's input, on every axis.
+
+    Args:
+        size: Inputs seen (padding counted).
+        stride: Inputs from one output position to the next.
+        start: Index of the first input that output position 0 sees; negative where it looks into padding.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    start: tuple[int, ...]
+
+
+def receptive_fields(windows: Iterable[object]) -> list[ReceptiveField]:
+    """The hierarchy of local regions: the receptive field after every layer of a stack.
+
+    Args:
+        windows: `Window`s in the order the input passes them, or layers that have one as `.window`.
+
+    Raises:
+        ArgumentError: something without a window, or windows of different numbers of axes.
+
+    Example:
+        >>> conv, pool = Window(3, padding=1), Window(2, stride=2)
+        >>> [field.size for field in receptive_fields([conv, pool, conv])]
+        [(3,), (4,), (8,)]
+
+    Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks",
+    Distill 2019, equations 1 to 4.
+    """
+    return list(_fields(windows))
+
+
+def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
+    field = None
+    for place, item in enumerate(windows):
+        window = getattr(item, "window", item)
+        if not isinstance(window, Window):
+            raise ArgumentError(
+                f"receptive_fields, item {place}",
+                "every item must be a Window or have one as .window",
+                type(item).__name__,
+                "pass Window(kernel_size, stride, padding, dilation) for it",
+            )
+        if field is None:
+            ones = (1,) * window.ndim
+            field = ReceptiveField(size=ones, stride=ones, start=(0,) * window.ndim)
+        if window.ndim != len(field.size):
+            raise ArgumentError(
+                f"receptive_fields, item {place}",
+                f"every window must have {len(field.size)} axes, as the first",
+                str(window.ndim),
+                "give tuples, or ndim=, so that all have the same number",
+            )
+        field = ReceptiveField(
+            size=tuple(r + (e - 1) * j for r, e, j in zip(field.size, window.extent, field.stride)),
+            start=tuple(a - lo * j for a, (lo, _), j in zip(field.start, window.padding, field.stride)),
+            stride=tuple(j * s for j, s in zip(field.stride, window.stride)),
+        )
+        yield field
+
+
+def _pairs(where, padding, kernel, stride, dilation) -> tuple[tuple[int, int], ...]:
+    ndim = len(kernel)
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * ndim
+        if padding != "same":
+            raise ArgumentError(
+                where, "padding must be integers, 'same' or 'valid'", repr(padding), "use one of these"
+            )
+        if any(s != 1 for s in stride):
+            raise ArgumentError(
+                where, "padding='same' needs stride 1", f"stride={stride}", "give the padding in numbers"
+            )
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if is_sequence(padding) and len(padding) == ndim and all(is_sequence(pair) for pair in padding):
+        both = [per_axis(where, f"padding[{axis}]", pair, 2, least=0) for axis, pair in enumerate(padding)]
+        return tuple((before, after) for before, after in both)
+    return tuple((p, p) for p in per_axis(where, "padding", padding, ndim, least=0))
+
+
+def check_padding_mode(where: str, padding_mode: object) -> str:
+    """`padding_mode` if it is one of torch's four."""
+    if padding_mode not in PADDING_MODES:
+        names = ", ".join(repr(mode) for mode in PADDING_MODES)
+        raise ArgumentError(
+            where, f"padding_mode must be one of {names}", repr(padding_mode), "use one of these"
+        )
+    return str(padding_mode)

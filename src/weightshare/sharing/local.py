@@ -1,0 +1,31 @@
+"""No sharing: a locally connected layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .base import Separable
+
+
+@dataclass(frozen=True, repr=False)
+class Local(Separable):
+    """A bank of its own for every position: a locally connected layer, nothing shared.
+
+        a b c d
+        e f g h
+
+    Example:
+        >>> Local().banks((55, 55))
+        3025
+    """
+
+    def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
+        pass
+
+    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+        return [[range(i, i + 1) for i in range(n)] for n in out_size]
+
+    def __repr__(self) -> str:
+        return "Local()"
+
+    def __str__(self) -> str:
+        return "local"

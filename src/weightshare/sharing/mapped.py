@@ -1,0 +1,94 @@
+"""Sharing by any map of labels."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._args import is_sequence, times
+from ..errors import ArgumentError
+from .base import OneHot, misfit
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Mapped(OneHot):
+    """Positions with the same label share: land and sea, parts of a face, clusters.
+
+        a a b b
+        a b b b     Mapped([[0, 0, 1, 1], [0, 1, 1, 1]])
+
+    Args:
+        labels: Integer map with the output's shape (nested lists, or an array or tensor), labels 0 to K - 1,
+            each of them used.
+
+    Raises:
+        ArgumentError: labels that are ragged, not integers, negative or unused.
+
+    Example:
+        >>> land_and_sea = Mapped([[0, 0, 1], [0, 1, 1]])
+        >>> land_and_sea.banks((2, 3))
+        2
+    """
+
+    shape: tuple[int, ...]
+    flat: tuple[int, ...]
+
+    def __init__(self, labels: Any):
+        nested = labels.tolist() if hasattr(labels, "tolist") else labels
+        shape, flat = _flatten(nested)
+        used = set(flat)
+        if used != set(range(len(used))):
+            missing = sorted(set(range(max(used) + 1)) - used) if min(used) >= 0 else []
+            got = f"no position with label {missing[0]}" if missing else f"label {min(used)}"
+            raise ArgumentError(
+                "Mapped", "labels must run from 0 to K - 1 with each of them used", got, "renumber the labels"
+            )
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "flat", flat)
+
+    @property
+    def digest(self) -> int:
+        """63 bits that tell this map from others."""
+        text = repr((self.shape, self.flat)).encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+    def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
+        if self.shape != tuple(out_size):
+            wanted = f"needs an output of {times(self.shape)} (the shape of its labels)"
+            raise misfit(
+                where, self, wanted, f"{tuple(out_size)}{source}", "give labels of the output's shape"
+            )
+
+    def banks(self, out_size: Sequence[int]) -> int:
+        self.check(out_size)
+        return max(self.flat) + 1
+
+    def labels(self, out_size: Sequence[int]) -> list[int]:
+        self.check(out_size)
+        return list(self.flat)
+
+    def __repr__(self) -> str:
+        return f"Mapped(<{times(self.shape)} labels, {max(self.flat) + 1} banks, digest {self.digest:016x}>)"
+
+    def __str__(self) -> str:
+        return f"mapped:{times(self.shape).replace(' ', '')}-{self.digest:016x}"
+
+
+def _flatten(nested: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and row-major entries of nested sequences of integers."""
+    if not is_sequence(nested):
+        if isinstance(nested, bool) or not isinstance(nested, int):
+            raise ArgumentError(
+                "Mapped", "labels must be integers", repr(nested), "cast the map to an integer type"
+            )
+        return (), (nested,)
+    if len(nested) == 0:
+        raise ArgumentError(
+            "Mapped", "labels must not be empty", "an axis of length 0", "give one a position"
+        )
+    inner = [_flatten(item) for item in nested]
+    if len({shape for shape, _ in inner}) > 1:
+        raise ArgumentError(
+            "Mapped", "labels must be a full grid", "rows of different lengths", "make all rows equally long"
+        )
+    return (len(inner), *inner[0][0]), tuple(label for _, flat in inner for label in flat)

@@ -1,0 +1,99 @@
+"""Sharing values written as text, as the command line takes them."""
+
+from pathlib import Path
+
+from ..errors import ArgumentError, SpecError
+from .along import SharedAlong
+from .base import Sharing
+from .full import Full
+from .local import Local
+from .low_rank import LowRank
+from .mapped import Mapped
+from .regional import Regional
+from .tiled import Tiled
+
+FORMS = (
+    "full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, along:1, along:0,2, "
+    "lowrank:4, lowrank:4:free, mapped:FILE.npy"
+)
+MAX_TEXT = 4096
+MAX_LABELS = 2**24
+
+
+def parse_sharing(text: str) -> Sharing:
+    """The sharing that a text names: the inverse of `str(sharing)`, but that `Mapped` is read from a file.
+
+    Args:
+        text: "full", "local", "tiled:2", "tiled:2x3", "regional:4x4", "along:1", "along:0,2", "lowrank:4",
+            "lowrank:4:free" or "mapped:FILE.npy" (an integer array with the output's shape).
+
+    Raises:
+        SpecError: a text of another form, or a file that cannot be read.
+
+    Example:
+        >>> parse_sharing("regional:4x2")
+        Regional((4, 2))
+    """
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        got = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
+        raise SpecError(
+            "sharing", f"must be text of at most {MAX_TEXT} characters", got, f"write one of {FORMS}"
+        )
+    kind, _, rest = text.strip().partition(":")
+    try:
+        if kind in ("full", "local") and not rest:
+            return Full() if kind == "full" else Local()
+        if kind == "tiled":
+            return Tiled(_numbers(rest, "x"))
+        if kind == "regional":
+            return Regional(_numbers(rest, "x"))
+        if kind == "along":
+            return SharedAlong(_numbers(rest, ",") if rest else ())
+        if kind == "lowrank":
+            rank, _, coefficients = rest.partition(":")
+            return LowRank(_number(rank), coefficients or "factorized")
+        if kind == "mapped" and rest:
+            return Mapped(_read_labels(Path(rest)))
+    except ArgumentError as error:
+        raise SpecError(f"sharing {text!r}", error.wanted, error.got, error.way_out) from None
+    except _NotANumberError:
+        pass
+    raise SpecError("sharing", f"must be one of {FORMS}", repr(text), "write one of these")
+
+
+class _NotANumberError(Exception):
+    pass
+
+
+def _number(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+        raise _NotANumberError
+    return int(text)
+
+
+def _numbers(text: str, separator: str) -> int | tuple[int, ...]:
+    numbers = tuple(_number(part) for part in text.split(separator))
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _read_labels(path: Path):
+    import numpy as np  # this room is pure Python; only a map on disk needs numpy
+
+    where = f"sharing 'mapped:{path}'"
+    try:
+        # a memory map: the header is checked before the entries are read
+        labels = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise SpecError(
+            where,
+            "must name a readable .npy file",
+            f"{type(error).__name__}: {error}",
+            "write it with numpy.save",
+        ) from None
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.size > MAX_LABELS:
+        kind = f"{labels.dtype} of {labels.size} entries" if isinstance(labels, np.ndarray) else "an archive"
+        raise SpecError(
+            where, f"must hold one array of at most {MAX_LABELS:,} integers", kind, "write it with numpy.save"
+        )
+    return labels

@@ -1,0 +1,52 @@
+"""Periodic sharing: tiled convolution."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .._args import Size, per_axis, scalar_or_tuple, times
+from .base import Separable, join, misfit
+
+
+@dataclass(frozen=True, repr=False)
+class Tiled(Separable):
+    """Positions `period` steps apart share, anchored at output 0.
+
+        a b a b a
+        c d c d c
+        a b a b a
+
+    `Tiled(1)` is `Full`; a period as large as the output is `Local`.
+
+    Args:
+        period: Steps from a position to the next of its bank, at least 1: one number, or one an axis.
+
+    Example:
+        >>> print(Tiled((1, 3)).draw((2, 5)))
+        a b c a b
+        a b c a b
+
+    Source: Le et al., "Tiled convolutional neural networks", NIPS 2010, section 3.
+    """
+
+    period: Size
+
+    def __post_init__(self):
+        object.__setattr__(self, "period", scalar_or_tuple("Tiled", "period", self.period, least=1))
+
+    def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
+        period = per_axis(f"{where}{self!r}", "period", self.period, len(out_size), least=1)
+        if any(t > n for t, n in zip(period, out_size)):
+            wanted = f"needs an output of at least {times(period)} (its period)"
+            way_out = "use a smaller period or Local()"
+            raise misfit(where, self, wanted, f"{tuple(out_size)}{source}", way_out)
+
+    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+        self.check(out_size)
+        period = per_axis("Tiled", "period", self.period, len(out_size), least=1)
+        return [[range(i, n, t) for i in range(t)] for n, t in zip(out_size, period)]
+
+    def __repr__(self) -> str:
+        return f"Tiled({self.period})"
+
+    def __str__(self) -> str:
+        return f"tiled:{join(self.period, 'x')}"
