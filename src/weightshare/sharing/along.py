@@ -39,22 +39,23 @@ class SharedAlong(Separable):
         object.__setattr__(self, "axes", axes if is_sequence(self.axes) else axes[0])
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        self._resolve(len(out_size), where)
+        self.resolve(len(out_size), where)
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
-        shared = self._resolve(len(out_size))
+        shared = self.resolve(len(out_size))
         return [
             [range(n)] if axis in shared else [range(i, i + 1) for i in range(n)]
             for axis, n in enumerate(out_size)
         ]
 
-    def _resolve(self, ndim: int, where: str = "") -> set[int]:
+    def resolve(self, ndim: int, where: str = "") -> tuple[int, ...]:
+        """The shared axes of `ndim`, counted from 0, in order."""
         axes: tuple[int, ...] = self.axes if isinstance(self.axes, tuple) else (self.axes,)  # type: ignore
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}
         if len(resolved) != len(axes):
             wanted = f"needs different axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
             raise misfit(where, self, wanted, f"{axes}", "name each axis once")
-        return resolved
+        return tuple(sorted(resolved))
 
     def __repr__(self) -> str:
         return f"SharedAlong({self.axes})"

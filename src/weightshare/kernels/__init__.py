@@ -1,0 +1,13 @@
+"""One file for each way of computing a layer. `functional.choose` says which is used where.
+
+Every kernel takes a padded input [N, in, *padded] and gives [N, out, *output_size] without bias. None builds
+all patches: the largest temporary is a re-laid copy of the input or the output, or a block of patches.
+"""
+
+from .base import Bilinear, Kernel
+from .local import LocalRows
+from .low_rank import BasisConvolutions
+from .mapped import GatheredPositions
+from .pieces import PieceConvolutions
+
+__all__ = ["BasisConvolutions", "Bilinear", "GatheredPositions", "Kernel", "LocalRows", "PieceConvolutions"]

@@ -1,0 +1,79 @@
+"""Any map of labels: for each bank, one matrix product over the gathered windows of its positions."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .base import BLOCK, Bilinear
+from .layout import batch_first, channels_first, channels_last, positions_first, windows
+
+
+@dataclass(frozen=True)
+class GatheredPositions(Bilinear):
+    """Weight [K, out, in/groups, *kernel_size].
+
+    Args:
+        positions: For every bank, its positions as numbers in row-major order.
+    """
+
+    positions: tuple[tuple[int, ...], ...]
+
+    def output(self, input: Tensor, weight: Tensor) -> Tensor:
+        x = channels_last(input)
+        result = x.new_empty(*self.output_size, self.groups, x.shape[0], weight.shape[1] // self.groups)
+        view = self._windows(x)
+        for bank, at in self._blocks(x):
+            products = torch.bmm(_rows(view[at]), self._matrix(weight[bank]))
+            result[at] = products.unflatten(1, (-1, x.shape[0])).transpose(0, 1)
+        return batch_first(result)
+
+    def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
+        g = positions_first(grad, self.groups)
+        batch, channels, *padded = input_shape
+        x = grad.new_zeros(batch, *padded, channels)
+        view = self._windows(x)
+        taps = list(itertools.product(*map(range, self.window.kernel_size)))
+        for bank, at in self._blocks(x):
+            products = torch.bmm(_rows(g[at]), self._matrix(weight[bank]).mT)
+            patches = products.view(self.groups, -1, batch, len(taps), channels // self.groups).transpose(
+                0, 1
+            )
+            for number, tap in enumerate(taps):  # under one tap no two positions see the same input
+                view[(..., *tap, slice(None))].index_put_(at, patches[..., number, :], accumulate=True)
+        return channels_first(x)
+
+    def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
+        x, g = channels_last(input), positions_first(grad, self.groups)
+        view = self._windows(x)
+        _, out, per_group, *kernel_size = weight_shape
+        result = grad.new_zeros(
+            len(self.positions), self.groups, prod(kernel_size) * per_group, out // self.groups
+        )
+        for bank, at in self._blocks(x):
+            result[bank] += torch.bmm(_rows(view[at]).mT, _rows(g[at]))
+        by_tap = result.unflatten(2, (-1, per_group)).permute(0, 1, 4, 3, 2)
+        return by_tap.reshape(tuple(weight_shape))
+
+    def _windows(self, x: Tensor) -> Tensor:
+        return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
+
+    def _blocks(self, x: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+        """Blocks of the positions of every bank, as index tensors, one an axis."""
+        size = max(1, BLOCK // max(1, x.shape[0] * self.window.taps * x.shape[-1]))
+        for bank, numbers in enumerate(self.positions):
+            for block in torch.tensor(numbers, device=x.device).split(size):
+                yield bank, torch.unravel_index(block, self.output_size)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        """[out, in/groups, *kernel_size] -> [groups, taps * in/groups, out/groups]."""
+        return weight.flatten(2).unflatten(0, (self.groups, -1)).permute(0, 3, 2, 1).flatten(1, 2)
+
+
+def _rows(values: Tensor) -> Tensor:
+    """[n, groups, N, ...] -> [groups, n * N, numbers of one position and image]."""
+    n, groups, batch = values.shape[:3]
+    return values.transpose(0, 1).reshape(groups, n * batch, -1)

@@ -1,0 +1,77 @@
+"""What a checkpoint says of its weights' sharing: a short vector of integers that can be read back."""
+
+from collections.abc import Sequence
+
+from .._args import per_axis, times
+from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
+
+_VERSION = 1
+_KINDS = (Full, Tiled, Regional, SharedAlong, Mapped, LowRank, Local)
+
+
+def digest(
+    sharing: Sharing, bias_sharing: Sharing | None, output_size: Sequence[int], kernel_size: Sequence[int]
+) -> list[int]:
+    """The sharing, output size, kernel and labels of a layer as integers; equal exactly where these are.
+
+    >>> digest(Tiled(2), Tiled(2), (4, 6), (3, 3))
+    [1, 2, 4, 6, 3, 3, 1, 2, 2, 2, 1, 2, 2, 2]
+    """
+    ndim = len(output_size)
+    head = [_VERSION, ndim, *output_size, *kernel_size]
+    bias = [-1] if bias_sharing is None else _encode(bias_sharing, ndim)
+    return [*head, *_encode(sharing, ndim), *bias]
+
+
+def describe(numbers: Sequence[int]) -> str:
+    """A digest in words; says so where it is none.
+
+    >>> describe(digest(Tiled(2), None, (4, 6), (3, 3)))
+    'Tiled((2, 2)) on an output of 4 x 6 with kernel 3 x 3, without bias'
+    """
+    try:
+        version, ndim, *rest = numbers
+        size, kernel, rest = rest[:ndim], rest[ndim : 2 * ndim], rest[2 * ndim :]
+        if version != _VERSION:
+            return f"a sharing written in format {version} (this version reads {_VERSION})"
+        name, rest = _decode(rest)
+        bias, rest = ("", []) if rest == [-1] else _decode(rest)
+        if rest or len(kernel) != ndim:
+            raise ValueError
+    except (ValueError, IndexError):
+        return f"an unreadable sharing_digest of {len(numbers)} integers"
+    suffix = "" if bias == name else f", bias {bias}" if bias else ", without bias"
+    return f"{name} on an output of {times(size)} with kernel {times(kernel)}{suffix}"
+
+
+def _encode(sharing: Sharing, ndim: int) -> list[int]:
+    """Kind, number of parameters, parameters."""
+    kind = _KINDS.index(type(sharing))
+    if isinstance(sharing, Tiled):
+        parameters = per_axis("Tiled", "period", sharing.period, ndim, least=1)
+    elif isinstance(sharing, Regional):
+        parameters = per_axis("Regional", "grid", sharing.grid, ndim, least=1)
+    elif isinstance(sharing, SharedAlong):
+        parameters = sharing.resolve(ndim)
+    elif isinstance(sharing, Mapped):
+        parameters = (max(sharing.flat) + 1, sharing.digest)
+    elif isinstance(sharing, LowRank):
+        parameters = (sharing.rank, int(sharing.coefficients == "free"))
+    else:
+        parameters = ()
+    return [kind, len(parameters), *parameters]
+
+
+def _decode(numbers: Sequence[int]) -> tuple[str, list[int]]:
+    kind, count, *rest = numbers
+    if not 0 <= kind < len(_KINDS) or not 0 <= count <= len(rest):
+        raise ValueError
+    parameters = tuple(rest[:count])
+    name = _KINDS[kind].__name__
+    if kind == _KINDS.index(Mapped):
+        text = f"{name}({parameters[0]} banks, digest {parameters[1]:016x})"
+    elif kind == _KINDS.index(LowRank):
+        text = repr(LowRank(parameters[0], "free" if parameters[1] else "factorized"))
+    else:
+        text = f"{name}({parameters if count else ''})"
+    return text, list(rest[count:])

@@ -1,0 +1,128 @@
+"""The oracle: builds the kernel W[p] of every position and multiplies. Slow, exact, differentiable.
+
+It shares no code with the fast path: sharings are written out here position by position from their
+definitions, padding is numpy's, and there is one algorithm for every window, sharing and number of axes.
+"""
+
+import itertools
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .geometry import Window
+from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
+
+_NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int]) -> tuple:
+    """What the positions that share with `position` have in common, from the sharing's definition.
+
+    >>> bank_key(Regional(2), (0, 3), (4, 4))
+    (0, 1)
+    """
+    ndim = len(out_size)
+
+    def on_axes(value):
+        return (value,) * ndim if isinstance(value, int) else value
+
+    if isinstance(sharing, Full | LowRank):
+        return ()
+    if isinstance(sharing, Local):
+        return tuple(position)
+    if isinstance(sharing, Tiled):
+        return tuple(i % t for i, t in zip(position, on_axes(sharing.period)))
+    if isinstance(sharing, Regional):
+        return tuple(i * g // n for i, g, n in zip(position, on_axes(sharing.grid), out_size))
+    if isinstance(sharing, SharedAlong):
+        axes = (sharing.axes,) if isinstance(sharing.axes, int) else sharing.axes
+        shared = {axis + ndim if axis < 0 else axis for axis in axes}
+        return tuple(i for axis, i in enumerate(position) if axis not in shared)
+    if isinstance(sharing, Mapped):
+        return (np.array(sharing.flat).reshape(sharing.shape)[tuple(position)],)
+    raise TypeError(f"no definition for {sharing!r}")
+
+
+def assignment(
+    sharing: Sharing, out_size: Sequence[int], coefficients: dict[str, Tensor] | None = None
+) -> Tensor:
+    """The matrix A [P, K] of the sharing; float64 but for learned coefficients, which keep their dtype."""
+    positions = list(itertools.product(*map(range, out_size)))
+    if isinstance(sharing, LowRank):
+        rows = []
+        for p in positions:
+            if sharing.coefficients == "free":
+                row = coefficients["coefficients"][(slice(None), *p)]  # type: ignore[index]
+            else:
+                terms = [coefficients[f"coefficients_{a}"][:, i] for a, i in enumerate(p)]  # type: ignore
+                row = torch.stack(terms).sum(0)
+            rows.append(torch.cat([row.new_ones(1), row]))
+        return torch.stack(rows)
+    keys = [bank_key(sharing, p, out_size) for p in positions]
+    order = {key: bank for bank, key in enumerate(sorted(set(keys)))}
+    matrix = torch.zeros(len(positions), len(order), dtype=torch.float64)
+    for row, key in enumerate(keys):
+        matrix[row, order[key]] = 1
+    return matrix
+
+
+def input_table(window: Window, input_size: Sequence[int], padding_mode: str = "zeros") -> Tensor:
+    """Flat input index under every tap of every position [P, taps]; the input's size where it is padding."""
+    numbers = np.arange(prod(input_size)).reshape(tuple(input_size))
+    fill = {"constant_values": numbers.size} if padding_mode == "zeros" else {}
+    padded = np.pad(numbers, window.padding, mode=_NUMPY_MODES[padding_mode], **fill)  # type: ignore
+    out_size = window.output_size(input_size)
+    rows = []
+    for position in itertools.product(*map(range, out_size)):
+        taps = [
+            [i * s + t * d for t in range(k)]
+            for i, s, k, d in zip(position, window.stride, window.kernel_size, window.dilation)
+        ]
+        rows.append(padded[np.ix_(*taps)].ravel())
+    return torch.from_numpy(np.stack(rows))
+
+
+def kernels_by_position(layer: Any) -> Tensor:
+    """The kernel W[p] of every position of a layer [P, out, in/groups, taps]."""
+    banks = layer.kernels().flatten(3)
+    matrix = assignment(layer.sharing, layer.output_size, dict(layer.named_parameters(recurse=False)))
+    return torch.einsum("pk,koct->poct", matrix.to(banks), banks)
+
+
+def output(layer: Any, input: Tensor) -> Tensor:
+    """What the layer should give for a batched input [N, in, *size] -> [N, out, *output_size]."""
+    kernels = kernels_by_position(layer)
+    table = input_table(layer.window, input.shape[2:], layer.padding_mode).to(input.device)
+    batch, groups = input.shape[0], layer.groups
+    flat = torch.cat([input.flatten(2), input.new_zeros(*input.shape[:2], 1)], dim=2)
+    patches = flat[:, :, table].unflatten(1, (groups, -1))
+    result = torch.einsum("ngcpt,pgoct->ngop", patches, kernels.unflatten(1, (groups, -1)))
+    result = result.reshape(batch, layer.out_channels, *layer.output_size)
+    return result + bias_map(layer)
+
+
+def bias_map(layer: Any) -> Tensor:
+    """The bias of every output neuron [out, *output_size]; zeros without bias."""
+    shape = (layer.out_channels, *layer.output_size)
+    if layer.bias is None:
+        return layer.weight.new_zeros(shape)
+    matrix = assignment(layer.bias_sharing, layer.output_size).to(layer.bias)
+    return (matrix @ layer.bias.reshape(-1, layer.out_channels)).T.reshape(shape)
+
+
+def dense_matrix(layer: Any, input_size: Sequence[int]) -> Tensor:
+    """The matrix of any layer [out * P, in * inputs], channels outermost, bias left out."""
+    kernels = kernels_by_position(layer)
+    table = input_table(layer.window, input_size, layer.padding_mode).tolist()
+    inputs, per_group = prod(input_size), layer.in_channels // layer.groups
+    matrix = kernels.new_zeros(layer.out_channels, len(table), layer.in_channels, inputs + 1)
+    for o in range(layer.out_channels):
+        first = o // (layer.out_channels // layer.groups) * per_group
+        for p, row in enumerate(table):
+            for t, s in enumerate(row):
+                matrix[o, p, first : first + per_group, s] += kernels[p, o, :, t]
+    return matrix[..., :inputs].reshape(layer.out_channels * len(table), layer.in_channels * inputs)
