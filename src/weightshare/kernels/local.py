@@ -87,7 +87,7 @@ class LocalRows(Bilinear):
 
 def _matrices(view: Tensor) -> Tensor:
     """[n, groups, N, *kernel_size, in/groups] -> a copy [n * groups, N, taps * in/groups]."""
-    return view.reshape(view.shape[0] * view.shape[1], view.shape[2], -1)
+    return view.flatten(3).flatten(0, 1)
 
 
 def _sum_over_leading_taps(view: Tensor, weight: Tensor, target: Tensor) -> None:

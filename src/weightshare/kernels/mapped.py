@@ -28,7 +28,7 @@ class GatheredPositions(Bilinear):
         view = self._windows(x)
         for bank, at in self._blocks(x):
             products = torch.bmm(_rows(view[at]), self._matrix(weight[bank]))
-            result[at] = products.unflatten(1, (-1, x.shape[0])).transpose(0, 1)
+            result[at] = products.unflatten(1, (len(at[0]), x.shape[0])).transpose(0, 1)
         return batch_first(result)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
@@ -39,9 +39,9 @@ class GatheredPositions(Bilinear):
         taps = list(itertools.product(*map(range, self.window.kernel_size)))
         for bank, at in self._blocks(x):
             products = torch.bmm(_rows(g[at]), self._matrix(weight[bank]).mT)
-            patches = products.view(self.groups, -1, batch, len(taps), channels // self.groups).transpose(
-                0, 1
-            )
+            patches = products.view(
+                self.groups, len(at[0]), batch, len(taps), channels // self.groups
+            ).transpose(0, 1)
             for number, tap in enumerate(taps):  # under one tap no two positions see the same input
                 view[(..., *tap, slice(None))].index_put_(at, patches[..., number, :], accumulate=True)
         return channels_first(x)
@@ -75,5 +75,4 @@ class GatheredPositions(Bilinear):
 
 def _rows(values: Tensor) -> Tensor:
     """[n, groups, N, ...] -> [groups, n * N, numbers of one position and image]."""
-    n, groups, batch = values.shape[:3]
-    return values.transpose(0, 1).reshape(groups, n * batch, -1)
+    return values.transpose(0, 1).flatten(3).flatten(1, 2)

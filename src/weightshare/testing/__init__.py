@@ -1,0 +1,5 @@
+"""For tests, ours and yours: `check_layer`, and Hypothesis strategies in `weightshare.testing.strategies`."""
+
+from .contract import check_layer
+
+__all__ = ["check_layer"]

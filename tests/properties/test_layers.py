@@ -1,0 +1,131 @@
+"""Laws of the layers over random geometry: every one agrees with the oracle, values and gradients, in float64."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from weightshare import Full, Local, functional, nn, reference
+from weightshare.kernels import GatheredPositions, LocalRows, PieceConvolutions
+from weightshare.testing import check_layer
+from weightshare.testing.strategies import layers
+
+TORCH = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
+OURS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+slow = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+thorough = settings(slow, max_examples=1500)
+
+
+@slow
+@given(layers(), st.integers(1, 3))
+def test_layer_keeps_the_contract(layer, batch):
+    check_layer(layer, batch)
+
+
+@pytest.mark.long
+@thorough
+@given(layers(), st.integers(1, 3))
+def test_layer_keeps_the_contract_thoroughly(layer, batch):
+    check_layer(layer, batch)
+
+
+@slow
+@given(layers(ndim=2, sharing=Local()))
+def test_every_bilinear_kernel_computes_the_same(layer):
+    """Each kernel is forced in turn on one layer, not only the one that would be chosen."""
+    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64)
+    padded = functional.pad(x, layer.window, layer.padding_mode)
+    geometry = (layer.window, layer.output_size, layer.groups)
+    parts = tuple(map(tuple, Local().parts(layer.output_size)))
+    positions = tuple((p,) for p in range(len(layer.weight)))
+    wanted = reference.output(layer, x) - reference.bias_map(layer)
+    for kernel, weight in (
+        (LocalRows(*geometry), layer.weight),
+        (PieceConvolutions(*geometry, parts), layer.kernels()),
+        (GatheredPositions(*geometry, positions), layer.kernels()),
+    ):
+        torch.testing.assert_close(kernel(padded, weight), wanted, rtol=1e-10, atol=1e-10)
+
+
+@slow
+@given(layers(), st.integers(1, 2))
+def test_blocks_smaller_than_a_row_change_nothing(layer, batch):
+    """Tiny blocks of patches, so that every loop over blocks runs more than once."""
+    x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weightshare.kernels.local.BLOCK", 40)
+        patch.setattr("weightshare.kernels.local.LONG_RUN", 4)
+        patch.setattr("weightshare.kernels.mapped.BLOCK", 40)
+        check_layer(layer, batch)
+        got = layer(x)
+    torch.testing.assert_close(got, reference.output(layer, x), rtol=1e-10, atol=1e-10)
+
+
+@settings(slow, max_examples=25)
+@given(layers())
+def test_second_derivatives(layer):
+    x = torch.randn(1, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
+    parameters = [p for p in (layer.weight, *layer._coefficient_terms()) if p.numel()]
+
+    def curvature(function):
+        y = function(x)
+        first = torch.autograd.grad((y**3).sum(), [x, *parameters], create_graph=True)
+        return torch.autograd.grad(sum((g**2).sum() for g in first), [x, *parameters])
+
+    for got, wanted in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
+        torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8 * max(1, wanted.abs().max().item()))
+
+
+@slow
+@given(layers(sharing=Full(), bias_sharing=Full()))
+def test_full_is_torchs_convolution_at_any_resolution(layer):
+    arguments = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+    ndim = layer.window.ndim
+    other = TORCH[ndim](
+        *arguments,
+        layer.dilation,
+        layer.groups,
+        layer.bias is not None,
+        layer.padding_mode,
+        dtype=torch.float64,
+    )
+    other.load_state_dict(layer.state_dict())
+    for more in (0, 3):
+        x = torch.randn(2, layer.in_channels, *(n + more for n in layer.input_size), dtype=torch.float64)
+        assert torch.equal(layer(x), other(x))
+
+
+@slow
+@given(layers(), st.data())
+def test_a_plain_convolutions_checkpoint_is_the_same_function(layer, data):
+    ndim = layer.window.ndim
+    plain = TORCH[ndim](
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        layer.bias is not None,
+        layer.padding_mode,
+        dtype=torch.float64,
+    )
+    assign = data.draw(st.booleans())
+    layer.load_state_dict(plain.state_dict(), assign=assign)
+    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), plain(x), rtol=1e-10, atol=1e-10)
+    assert all(p.is_contiguous() for p in layer.parameters())
+    check_layer(layer)
+
+
+@slow
+@given(layers(ndim=2, sharing=Local(), bias=False, padding_mode="zeros", padding=0))
+def test_local_at_a_position_is_the_convolution_with_its_kernel(layer):
+    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64)
+    out = layer(x).flatten(2)
+    for p, kernel in enumerate(layer.kernels()):
+        plain = torch.nn.functional.conv2d(
+            x, kernel, None, layer.stride, 0, layer.dilation, layer.groups
+        ).flatten(2)
+        torch.testing.assert_close(out[..., p], plain[..., p], rtol=1e-10, atol=1e-10)
