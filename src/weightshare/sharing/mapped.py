@@ -35,6 +35,13 @@ class Mapped(OneHot):
 
     def __init__(self, labels: Any):
         nested = labels.tolist() if hasattr(labels, "tolist") else labels
+        if not is_sequence(nested):
+            raise ArgumentError(
+                "Mapped",
+                "labels must be a grid with one entry a position",
+                f"the single number {nested!r}",
+                "give a list, an array or a tensor",
+            )
         shape, flat = _flatten(nested)
         used = set(flat)
         if used != set(range(len(used))):

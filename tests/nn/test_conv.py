@@ -1,0 +1,345 @@
+"""The layers' arguments, shapes, initial values, checkpoints, printing and errors."""
+
+import pickle
+
+import pytest
+import torch
+
+from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, nn
+from weightshare.errors import ArgumentError, ShapeError, SharingError
+
+SHARINGS = [
+    Full(),
+    Tiled(2),
+    Tiled((3, 2)),
+    Regional((2, 3)),
+    SharedAlong(1),
+    SharedAlong(()),
+    Mapped([[(i + j) % 3 for j in range(6)] for i in range(6)]),
+    LowRank(0),
+    LowRank(2),
+    LowRank(2, "free"),
+    Local(),
+]
+
+
+def layer(sharing, **arguments):
+    return nn.Conv2d(
+        **{"in_channels": 4, "out_channels": 6, "kernel_size": 3, "input_size": 8} | arguments,
+        sharing=sharing,
+    )
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_parameter_shapes_are_the_contracts(sharing):
+    made = layer(sharing, groups=2)
+    banks = sharing.banks((6, 6))
+    if sharing == Full():
+        assert made.weight.shape == (6, 2, 3, 3)
+        assert made.bias.shape == (6,)
+    elif sharing == Local():
+        assert made.weight.shape == (36, 3, 3, 2, 6)
+        assert made.bias.shape == (36, 6)
+    else:
+        assert made.weight.shape == (banks, 6, 2, 3, 3)
+        assert made.bias.shape == ((banks, 6) if sharing.one_hot else (6,))
+    assert made.kernels().shape == (banks, 6, 2, 3, 3)
+    assert made.assignment().shape == (36, banks)
+    assert made.bias_map().shape == (6, 6, 6)
+    names = {name for name, _ in made.named_parameters()} - {"weight", "bias"}
+    if sharing == LowRank(2):
+        assert names == {"coefficients_0", "coefficients_1"}
+        assert made.coefficients_0.shape == (2, 6)
+    elif sharing == LowRank(2, "free"):
+        assert names == {"coefficients"}
+        assert made.coefficients.shape == (2, 6, 6)
+    elif sharing.one_hot:
+        assert not names
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_full_draws_the_same_numbers_as_torch(ndim):
+    ours, theirs = getattr(nn, f"Conv{ndim}d"), getattr(torch.nn, f"Conv{ndim}d")
+    torch.manual_seed(5)
+    a = ours(4, 6, 3, groups=2)
+    torch.manual_seed(5)
+    b = theirs(4, 6, 3, groups=2)
+    assert torch.equal(a.weight, b.weight)
+    assert torch.equal(a.bias, b.bias)
+    assert a.state_dict().keys() == b.state_dict().keys()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_output_variance_at_the_start_is_that_of_torchs_convolution(sharing):
+    torch.manual_seed(0)
+    x = torch.randn(16, 16, 8, 8)
+
+    def variance(make):
+        return torch.stack([make()(x).var() for _ in range(12)])
+
+    got = variance(lambda: layer(sharing, in_channels=16, out_channels=32))
+    wanted = variance(lambda: torch.nn.Conv2d(16, 32, 3))
+    spread = (got.var() / len(got) + wanted.var() / len(wanted)).sqrt()
+    assert abs(got.mean() - wanted.mean()) < 4 * spread
+    assert got.mean() == pytest.approx(wanted.mean().item(), rel=0.05)
+
+
+def test_low_rank_starts_as_a_convolution_whose_corrections_learn():
+    made = layer(LowRank(3))
+    x = torch.randn(2, 4, 8, 8)
+    plain = torch.nn.functional.conv2d(x, made.weight[0], made.bias)
+    torch.testing.assert_close(made(x), plain)
+    made(x).square().sum().backward()
+    assert all(made.weight.grad[k].abs().sum() > 0 for k in range(4))
+
+
+def test_coefficients_start_with_variance_one():
+    for sharing in (LowRank(500), LowRank(100, "free")):
+        made = layer(sharing)
+        assert made.assignment()[:, 1:].var().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
+def test_checkpoint_of_another_sharing_is_refused_and_both_are_named(sharing):
+    made = layer(sharing)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    other = layer(Regional(3)) if sharing != Regional(3) else layer(Tiled(2))
+    with pytest.raises(RuntimeError) as error:
+        made.load_state_dict(other.state_dict())
+    text = str(error.value)
+    assert (
+        "Conv2d: the checkpoint's weights are Regional((3, 3)) on an output of 6 x 6 with kernel 3 x 3"
+        in text
+    )
+    assert f"this layer is {type(sharing).__name__}" in text
+    assert "size mismatch" not in text
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+def test_checkpoint_of_another_size_map_or_bias_is_refused():
+    with pytest.raises(
+        RuntimeError, match=r"on an output of 8 x 8 .*this layer is Tiled\(\(2, 2\)\) on an output of 6 x 6"
+    ):
+        layer(Tiled(2)).load_state_dict(layer(Tiled(2), input_size=10).state_dict())
+    a, b = Mapped([[0] * 6] * 3 + [[1] * 6] * 3), Mapped([[1] * 6] * 3 + [[0] * 6] * 3)
+    with pytest.raises(
+        RuntimeError, match=r"Mapped\(2 banks, digest .*this layer is Mapped\(2 banks, digest"
+    ):
+        layer(a).load_state_dict(layer(b).state_dict())
+    with pytest.raises(
+        RuntimeError, match=r"with kernel 3 x 3, bias Full\(\); build|bias Full\(\), this layer"
+    ):
+        layer(Tiled(2)).load_state_dict(layer(Tiled(2), bias_sharing=Full()).state_dict())
+    with pytest.raises(RuntimeError, match=r"weights are Local\(\) .*this layer is Full\(\)"):
+        nn.Conv2d(4, 6, 3).load_state_dict(layer(Local()).state_dict())
+
+
+def test_checkpoint_with_a_broken_digest_says_so():
+    state = layer(Tiled(2)).state_dict()
+    state["sharing_digest"] = torch.tensor([1, 2, 3])
+    with pytest.raises(RuntimeError, match="an unreadable sharing_digest of 3 integers"):
+        layer(Tiled(2)).load_state_dict(state)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_a_plain_checkpoint_inside_a_model_loads_strictly(sharing):
+    model = torch.nn.Sequential(layer(sharing), torch.nn.BatchNorm2d(6))
+    plain = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.BatchNorm2d(6))
+    state = plain.state_dict()
+    keys = list(state)
+    model.load_state_dict(state)
+    assert list(state) == keys
+    x = torch.randn(3, 4, 8, 8)
+    torch.testing.assert_close(model.eval()(x), plain.eval()(x))
+
+
+def test_plain_checkpoint_of_another_shape_gets_torchs_error():
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        layer(Local()).load_state_dict(torch.nn.Conv2d(4, 6, 5).state_dict())
+
+
+def test_after_to_empty_the_parameters_can_be_drawn_anew():
+    made = layer(LowRank(2), device="meta").to_empty(device="cpu")
+    made.reset_parameters()
+    assert torch.equal(made.sharing_digest, layer(LowRank(2)).sharing_digest)
+    assert made(torch.zeros(1, 4, 8, 8)).shape == (1, 6, 6, 6)
+
+
+def test_meta_device_gives_shapes_and_loads_by_assignment():
+    for sharing in SHARINGS:
+        made = layer(sharing, device="meta")
+        assert made.weight.is_meta
+        made.load_state_dict(layer(sharing).state_dict(), assign=True)
+        assert made(torch.zeros(2, 4, 8, 8)).shape == (2, 6, 6, 6)
+
+
+def test_bias_of_its_own_sharing():
+    made = layer(Full(), bias_sharing=Local())
+    assert made.bias.shape == (36, 6)
+    x = torch.zeros(1, 4, 8, 8)
+    torch.testing.assert_close(made(x)[0], made.bias_map())
+    assert layer(Local(), bias_sharing=Full()).bias.shape == (6,)
+    assert layer(Full(), bias=False).bias_map().abs().sum() == 0
+    with pytest.raises(ShapeError, match="input must be"):
+        made(torch.zeros(1, 4, 9, 9))
+
+
+def test_locally_connected_is_local():
+    for ndim in (1, 2, 3):
+        made = getattr(nn, f"LocallyConnected{ndim}d")(3, 5, 3, input_size=6)
+        assert made.sharing == Local()
+        assert made.weight.shape == (4**ndim, *(3,) * ndim, 3, 5)
+
+
+def test_non_contiguous_and_channels_last_input():
+    x = torch.randn(8, 8, 4, 3).permute(3, 2, 0, 1)
+    for sharing in SHARINGS:
+        made = layer(sharing)
+        torch.testing.assert_close(made(x), made(x.contiguous()))
+
+
+def test_repr():
+    made = nn.Conv2d(
+        4,
+        6,
+        3,
+        stride=2,
+        padding=1,
+        dilation=2,
+        groups=2,
+        bias=False,
+        padding_mode="reflect",
+        sharing=Tiled(2),
+        input_size=9,
+    )
+    assert repr(made) == (
+        "Conv2d(4, 6, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), dilation=(2, 2), groups=2, "
+        "bias=False, padding_mode=reflect, sharing=Tiled(2), input_size=(9, 9))"
+    )
+    assert "bias_sharing=Full()" in repr(layer(LowRank(1)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"sharing": Local(), "input_size": None},
+            ArgumentError,
+            "Conv2d: sharing=Local() needs input_size, the spatial size of the input, got none; "
+            "give input_size= with 2 numbers (only Full() takes any size).",
+        ),
+        (
+            {"bias_sharing": Local(), "input_size": None},
+            ArgumentError,
+            "Conv2d: bias_sharing=Local() needs input_size, the spatial size of the input, got none; "
+            "give input_size= with 2 numbers (only Full() takes any size).",
+        ),
+        (
+            {"sharing": Regional((5, 5)), "input_size": 6},
+            SharingError,
+            "Conv2d: sharing=Regional((5, 5)): needs an output of at least 5 x 5, got (4, 4) from "
+            "input_size=(6, 6), kernel_size=(3, 3); use a smaller grid or Local().",
+        ),
+        (
+            {"sharing": Mapped([[0, 1]])},
+            SharingError,
+            f"Conv2d: sharing={Mapped([[0, 1]])!r}: needs an output of 1 x 2 (the shape of its labels), got "
+            "(6, 6) from input_size=(8, 8), kernel_size=(3, 3); give labels of the output's shape.",
+        ),
+        ({"kernel_size": 0}, ArgumentError, "Conv2d: kernel_size must be at least 1, got 0; use 1 or more."),
+        ({"stride": -1}, ArgumentError, "Conv2d: stride must be at least 1, got -1; use 1 or more."),
+        ({"padding": -1}, ArgumentError, "Conv2d: padding must be at least 0, got -1; use 0 or more."),
+        (
+            {"kernel_size": (3, 3, 3)},
+            ArgumentError,
+            "Conv2d: kernel_size must be an integer or a tuple of 2 (one entry a spatial axis), "
+            "got (3, 3, 3) of length 3; give 2 values.",
+        ),
+        (
+            {"groups": 3},
+            ArgumentError,
+            "Conv2d: groups must divide in_channels and out_channels, got groups=3, in_channels=4, "
+            "out_channels=6; use a common divisor.",
+        ),
+        (
+            {"padding_mode": "mirror"},
+            ArgumentError,
+            "Conv2d: padding_mode must be one of 'circular', 'reflect', 'replicate', 'zeros', got 'mirror'; "
+            "use one of these.",
+        ),
+        (
+            {"padding_mode": "reflect", "padding": 8},
+            ArgumentError,
+            "Conv2d: padding_mode='reflect' can add at most 7 to an axis of 8, got padding=(8, 8); "
+            "use less padding or another padding_mode.",
+        ),
+        (
+            {"sharing": "local"},
+            ArgumentError,
+            "Conv2d: sharing must be a sharing such as Tiled(2), got 'local'; "
+            "use parse_sharing() for one written as text.",
+        ),
+        (
+            {"bias_sharing": LowRank(1)},
+            ArgumentError,
+            "Conv2d: bias_sharing must give every position one bias, got LowRank(1); "
+            "use Full(), Local() or another sharing that is not LowRank.",
+        ),
+        (
+            {"sharing": Local(), "input_size": 2},
+            ShapeError,
+            "Conv2d: input_size must be at least (3, 3) with its padding (the window's extent), "
+            "got (2, 2), with padding (2, 2); use a larger input, a smaller kernel or more padding.",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error) as caught:
+        nn.Conv2d(**{"in_channels": 4, "out_channels": 6, "kernel_size": 3, "input_size": 8} | arguments)
+    assert str(caught.value) == message
+    assert isinstance(caught.value, ValueError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+@pytest.mark.parametrize(
+    ("sharing", "shape", "message"),
+    [
+        (
+            Tiled(2),
+            (2, 4, 8, 9),
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [2, 4, 8, 9]; resize the input, or build "
+            "the layer with another input_size (its Tiled(2) has weights for this size alone).",
+        ),
+        (
+            Full(),
+            (2, 3, 8, 8),
+            "Conv2d: input must be [N, 4, *size] or [4, *size], got [2, 3, 8, 8]; "
+            "give it that many channels and spatial axes.",
+        ),
+        (
+            Local(),
+            (8, 8),
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [8, 8]; resize the input, or build the "
+            "layer with another input_size (its Local() has weights for this size alone).",
+        ),
+        (
+            Full(),
+            (1, 1, 4, 8, 8),
+            "Conv2d: input must be [N, 4, *size] or [4, *size], got [1, 1, 4, 8, 8]; "
+            "give it that many channels and spatial axes.",
+        ),
+    ],
+)
+def test_bad_input(sharing, shape, message):
+    with pytest.raises(ShapeError) as caught:
+        layer(sharing)(torch.zeros(shape))
+    assert str(caught.value) == message
+    assert isinstance(caught.value, RuntimeError)
+
+
+def test_what_needs_the_number_of_positions_says_so():
+    with pytest.raises(
+        ArgumentError, match=r"Conv2d: assignment\(\) needs the number of positions, got a layer"
+    ):
+        nn.Conv2d(1, 1, 3).assignment()

@@ -1,0 +1,253 @@
+"""Sharing values against their definitions, written out position by position in the oracle."""
+
+import itertools
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightshare import (
+    Full,
+    Local,
+    LowRank,
+    Mapped,
+    Regional,
+    SharedAlong,
+    Tiled,
+    parse_sharing,
+    reference,
+)
+from weightshare.errors import ArgumentError, SharingError, SpecError
+from weightshare.sharing import Separable
+from weightshare.testing.strategies import sharings
+
+sizes = st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple)
+
+
+@st.composite
+def sized(draw, count=1):
+    size = draw(sizes)
+    return size, *(draw(sharings(size)) for _ in range(count))
+
+
+@given(sized())
+def test_labels_and_banks_are_the_definitions(case):
+    size, sharing = case
+    labels = sharing.labels(size)
+    positions = list(itertools.product(*map(range, size)))
+    keys = [reference.bank_key(sharing, p, size) for p in positions]
+    assert len(labels) == prod(size)
+    for (a, key_a), (b, key_b) in itertools.combinations(zip(labels, keys), 2):
+        assert (a == b) == (key_a == key_b)
+    if sharing.one_hot:
+        assert sorted(set(labels)) == list(range(sharing.banks(size)))
+        # a bank's number is the rank of its key
+        order = sorted(set(keys))
+        assert labels == [order.index(key) for key in keys]
+    if isinstance(sharing, Separable):
+        for parts, n in zip(sharing.parts(size), size):
+            assert sorted(i for part in parts for i in part) == list(range(n))
+
+
+@given(sized())
+def test_values_are_hashable_and_their_text_is_read_back(case):
+    size, sharing = case
+    assert hash(sharing) == hash(sharing)
+    assert eval(repr(sharing)) == sharing if not isinstance(sharing, Mapped) else "Mapped(<" in repr(sharing)
+    if not isinstance(sharing, Mapped):
+        assert parse_sharing(str(sharing)).labels(size) == sharing.labels(size)
+    rows = [line for line in sharing.draw(size).splitlines() if line and not line.startswith("(")]
+    assert sum(len(row.split()) for row in rows) == prod(size)
+
+
+def kernel_space(sharing, size):
+    """A basis of the position patterns that one-hot banks can take, one column a bank."""
+    return reference.assignment(sharing, size)
+
+
+@given(sized(count=2))
+def test_refines_is_inclusion_of_what_can_be_expressed(case):
+    size, fine, coarse = case
+    if not (fine.one_hot and coarse.one_hot):
+        return
+    both = torch.cat([kernel_space(fine, size), kernel_space(coarse, size)], dim=1)
+    contained = torch.linalg.matrix_rank(both) == torch.linalg.matrix_rank(kernel_space(fine, size))
+    assert fine.refines(coarse, size) == contained
+
+
+@given(sized(count=3))
+def test_refines_is_a_partial_order_between_full_and_local(case):
+    size, a, b, c = case
+    assert a.refines(a, size)
+    assert a.refines(Full(), size)
+    assert Local().refines(a, size)
+    if a.refines(b, size) and b.refines(c, size):
+        assert a.refines(c, size)
+
+
+def test_refines_of_low_rank_is_what_a_singular_value_decomposition_reaches():
+    size = (3, 4)
+    for rank, coefficients in itertools.product(range(13), ("free", "factorized")):
+        low_rank = LowRank(rank, coefficients)
+        assert low_rank.refines(Local(), size) == (coefficients == "free" and rank >= 11)
+        assert low_rank.refines(Regional(2), size) == (coefficients == "free" and rank >= 3)
+        assert low_rank.refines(SharedAlong(1), size) == (rank >= 2)
+        assert Local().refines(low_rank, size)
+        assert Regional(2).refines(low_rank, size) == (rank == 0)
+    assert LowRank(2, "free").refines(LowRank(2), size)
+    assert not LowRank(2).refines(LowRank(2, "free"), size)
+    assert LowRank(2).refines(LowRank(2, "free"), (5, 1))
+    assert LowRank(5).refines(LowRank(9), size)  # two axes of 3 and 4 add up to rank 5 at most
+
+
+def test_named_limits():
+    size = (4, 6)
+    for name, same_as in (
+        (Tiled(1), Full()),
+        (Tiled(size), Local()),
+        (Regional(1), Full()),
+        (Regional(size), Local()),
+        (SharedAlong((0, 1)), Full()),
+        (SharedAlong(()), Local()),
+    ):
+        assert name.labels(size) == same_as.labels(size)
+    assert Regional(4).refines(Regional(2), (8, 8))
+    assert not Regional(3).refines(Regional(2), (8, 8))
+    assert SharedAlong(-1).labels(size) == SharedAlong(1).labels(size)
+    assert SharedAlong(1).labels((2, 3)) == [0, 0, 0, 1, 1, 1]
+
+
+def test_drawings():
+    assert Tiled(2).draw((3, 5)) == "a b a b a\nc d c d c\na b a b a"
+    assert Regional(2).draw((3, 4)) == "a a b b\na a b b\nc c d d"
+    assert Local().draw((3,)) == "a b c"
+    assert SharedAlong(0).draw((2, 2, 2)) == "a b\nc d\n\na b\nc d"
+    assert LowRank(2).draw((2,)) == "a a\n(a everywhere, plus 2 corrections weighted by position)"
+    assert Local().draw((60,)).endswith("(60 banks on 60 positions: letters repeat)")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: Regional((5, 5)).check((4, 4)),
+            SharingError,
+            "Regional((5, 5)): needs an output of at least 5 x 5, got (4, 4); use a smaller grid or Local().",
+        ),
+        (
+            lambda: Tiled(3).check((2, 9)),
+            SharingError,
+            "Tiled(3): needs an output of at least 3 x 3 (its period), got (2, 9); "
+            "use a smaller period or Local().",
+        ),
+        (
+            lambda: SharedAlong(2).check((4, 4)),
+            SharingError,
+            "SharedAlong(2): needs different axes between -2 and 1 for 2 spatial axes, got (2,); "
+            "name each axis once.",
+        ),
+        (
+            lambda: SharedAlong((0, -2)).check((4, 4)),
+            SharingError,
+            "SharedAlong((0, -2)): needs different axes between -2 and 1 for 2 spatial axes, got (0, -2); "
+            "name each axis once.",
+        ),
+        (
+            lambda: Tiled((2, 2)).check((4, 4, 4)),
+            ArgumentError,
+            "Tiled((2, 2)): period must be an integer or a tuple of 3 (one entry a spatial axis), "
+            "got (2, 2) of length 2; give 3 values.",
+        ),
+        (
+            lambda: Tiled(0),
+            ArgumentError,
+            "Tiled: period must be at least 1, got 0; use 1 or more.",
+        ),
+        (
+            lambda: LowRank(-1),
+            ArgumentError,
+            "LowRank: rank must be at least 0, got -1; use 0 or more.",
+        ),
+        (
+            lambda: LowRank(1, "full"),
+            ArgumentError,
+            "LowRank: coefficients must be 'factorized' or 'free', got 'full'; use one of these.",
+        ),
+        (
+            lambda: Mapped([[0, 2], [0, 2]]),
+            ArgumentError,
+            "Mapped: labels must run from 0 to K - 1 with each of them used, got no position with label 1; "
+            "renumber the labels.",
+        ),
+        (
+            lambda: Mapped([0, -1]),
+            ArgumentError,
+            "Mapped: labels must run from 0 to K - 1 with each of them used, got label -1; "
+            "renumber the labels.",
+        ),
+        (
+            lambda: Mapped([[0, 1], [0]]),
+            ArgumentError,
+            "Mapped: labels must be a full grid, got rows of different lengths; make all rows equally long.",
+        ),
+        (
+            lambda: Mapped(np.array([0.5])),
+            ArgumentError,
+            "Mapped: labels must be integers, got 0.5; cast the map to an integer type.",
+        ),
+        (
+            lambda: Mapped(3),
+            ArgumentError,
+            "Mapped: labels must be a grid with one entry a position, got the single number 3; "
+            "give a list, an array or a tensor.",
+        ),
+        (
+            lambda: parse_sharing("tiled:two"),
+            SpecError,
+            "sharing: must be one of full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, along:1, "
+            "along:0,2, lowrank:4, lowrank:4:free, mapped:FILE.npy, got 'tiled:two'; write one of these.",
+        ),
+        (
+            lambda: parse_sharing("lowrank:-1"),
+            SpecError,
+            "sharing 'lowrank:-1': rank must be at least 0, got -1; use 0 or more.",
+        ),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_mapped_shape_mismatch_names_both_and_the_digest():
+    with pytest.raises(SharingError, match=r"needs an output of 2 x 2 .* got \(3, 3\); give labels of the"):
+        Mapped([[0, 1], [1, 0]]).check((3, 3))
+
+
+def test_mapped_from_a_file(tmp_path):
+    path = tmp_path / "map.npy"
+    np.save(path, np.array([[0, 1], [1, 1]], dtype=np.uint8))
+    assert parse_sharing(f"mapped:{path}") == Mapped([[0, 1], [1, 1]])
+
+
+@pytest.mark.parametrize("kind", ["missing", "pickle", "archive", "floats", "truncated", "text"])
+def test_mapped_from_a_bad_file(tmp_path, kind):
+    path = tmp_path / "map.npy"
+    if kind == "pickle":
+        np.save(path, np.array([[0, object()]]), allow_pickle=True)
+    elif kind == "archive":
+        with open(path, "wb") as file:
+            np.savez(file, a=np.zeros(3, int))
+    elif kind == "floats":
+        np.save(path, np.zeros(3))
+    elif kind == "truncated":
+        np.save(path, np.zeros((100, 100), int))
+        path.write_bytes(path.read_bytes()[:200])
+    elif kind == "text":
+        path.write_text("0 1 1 0")
+    with pytest.raises(SpecError, match=r"sharing 'mapped:.*map\.npy': must .*; write it with numpy\.save\."):
+        parse_sharing(f"mapped:{path}")
