@@ -25,7 +25,7 @@ def integer(where: str, name: str, value: object, least: int) -> int:
 
 def is_sequence(value: object) -> bool:
     """Whether `value` gives one entry an axis (a tuple, a list, a `torch.Size`) rather than a scalar."""
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def per_axis(where: str, name: str, value: object, ndim: int, least: int) -> tuple[int, ...]:

@@ -81,13 +81,24 @@ class Window:
         """Input size with the padding added."""
         return tuple(n + sum(pair) for n, pair in zip(input_size, self.padding))
 
-    def output_size(self, input_size: Size, where: str = "Window") -> tuple[int, ...]:
+    def output_size(
+        self, input_size: Size, where: str = "Window", padding_mode: str = "zeros"
+    ) -> tuple[int, ...]:
         """Number of output positions on every axis.
 
         Raises:
-            ShapeError: the padded input is smaller than the window.
+            ShapeError: the padded input is smaller than the window, or the input too small for its padding.
         """
         size = per_axis(where, "input_size", input_size, self.ndim, least=1)
+        more = {"circular": 0, "reflect": 1}.get(padding_mode)
+        for n, pair in zip(size, self.padding):
+            if more is not None and any(pair) and n < max(pair) + more:
+                raise ShapeError(
+                    where,
+                    f"padding_mode={padding_mode!r} can add at most {n - more} to an axis of {n}",
+                    f"padding={self.padding}",
+                    "use less padding or another padding_mode",
+                )
         padded = self.padded_size(size)
         if any(n < e for n, e in zip(padded, self.extent)):
             raise ShapeError(
@@ -97,25 +108,6 @@ class Window:
                 "use a larger input, a smaller kernel or more padding",
             )
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))
-
-    def touched(self, axis: int, size: int, padding_mode: str = "zeros") -> list[list[int | None]]:
-        """For every output index of one axis, the input index under each tap; None where it is zero padding."""
-        (before, after), stride = self.padding[axis], self.stride[axis]
-        outputs = (size + before + after - self.extent[axis]) // stride + 1
-        return [
-            [
-                padded_index(i * stride - before + t * self.dilation[axis], size, padding_mode)
-                for t in range(self.kernel_size[axis])
-            ]
-            for i in range(outputs)
-        ]
-
-    def connections(self, input_size: Sequence[int], padding_mode: str = "zeros") -> int:
-        """Distinct (output position, input position) pairs, padding left out, for one channel of each."""
-        return prod(
-            sum(len({t for t in taps if t is not None}) for taps in self.touched(axis, n, padding_mode))
-            for axis, n in enumerate(input_size)
-        )
 
 
 def padded_index(index: int, size: int, padding_mode: str) -> int | None:

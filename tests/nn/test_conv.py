@@ -270,8 +270,8 @@ def test_repr():
         ),
         (
             {"padding_mode": "reflect", "padding": 8},
-            ArgumentError,
-            "Conv2d: padding_mode='reflect' can add at most 7 to an axis of 8, got padding=(8, 8); "
+            ShapeError,
+            "Conv2d: padding_mode='reflect' can add at most 7 to an axis of 8, got padding=((8, 8), (8, 8)); "
             "use less padding or another padding_mode.",
         ),
         (

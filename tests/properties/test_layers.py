@@ -1,4 +1,4 @@
-"""Laws of the layers over random geometry: every one agrees with the oracle, values and gradients, in float64."""
+"""Laws of the layers over random geometry: values and gradients agree with the oracle, in float64."""
 
 import pytest
 import torch

@@ -90,16 +90,7 @@ class _ConvNd(torch.nn.Module):
                     )
             return None, None
         size = per_axis(name, "input_size", input_size, self._ndim, least=1)
-        out = self.window.output_size(size, where=name)
-        for (before, after), n in zip(self.window.padding, size):
-            most = {"circular": n, "reflect": n - 1}.get(self.padding_mode)
-            if most is not None and max(before, after) > most:
-                raise ArgumentError(
-                    name,
-                    f"padding_mode={self.padding_mode!r} can add at most {most} to an axis of {n}",
-                    f"padding={self.padding}",
-                    "use less padding or another padding_mode",
-                )
+        out = self.window.output_size(size, name, self.padding_mode)
         source = f" from input_size={size}, kernel_size={self.kernel_size}"
         self.sharing.check(out, f"{name}: sharing=", source)
         self.bias_sharing.check(out, f"{name}: bias_sharing=", source)

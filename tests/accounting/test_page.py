@@ -1,0 +1,87 @@
+"""The page: one file, complete, escaped, and written in one step or not at all."""
+
+import json
+import os
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from weightshare import explain
+from weightshare.errors import ArgumentError
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.words, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(html):
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert reader.links == []
+    return " ".join(reader.words)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        ("Conv2d(3, 96, 11, stride=4)", 227),
+        ("Conv2d(1, 1, 3)", None),
+        ("Linear(3, 4)", None),
+        ("ConvTranspose1d(2, 4, 3, sharing='local')", 9),
+        ("Conv3d(2, 4, 3, padding=1, sharing='lowrank:2', groups=2)", 9),
+    ],
+)
+def test_the_page_is_whole_and_loads_nothing(spec, size, tmp_path):
+    answer = explain(spec, size)
+    answer.to_html(tmp_path / "page.html")
+    words = read((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert f"{answer.parameters:,}" in words
+    assert str(answer.layer) in words
+    assert read(answer._repr_html_())
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+def test_text_from_outside_is_escaped():
+    answer = replace(explain("Conv2d(1, 1, 3)"), notes=("<script>alert(1)</script>",))
+    assert "<script>" not in answer._repr_html_()
+    assert "&lt;script&gt;" in answer._repr_html_()
+
+
+def test_what_was_there_stays_when_writing_fails(tmp_path):
+    answer = explain("Conv2d(1, 1, 3)")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("before")
+    for path in (
+        tmp_path / "folder",
+        tmp_path / "none" / "x",
+        tmp_path / "file" / "x",
+        "a\0b",
+        tmp_path / ("x" * 300),
+    ):
+        with pytest.raises(ArgumentError, match="must go to a file that can be written"):
+            answer.to_html(path)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+    answer.to_html(tmp_path / "file")
+    assert (tmp_path / "file").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    with pytest.raises(ArgumentError, match="not a plain file"):
+        answer.to_html(os.devnull)
+
+
+def test_json_is_the_counts():
+    answer = explain("Conv2d(3, 8, 3, sharing='tiled:2')", 9)
+    assert json.loads(answer.to_json()) == answer.counts == answer.to_dict()
