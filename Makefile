@@ -2,10 +2,13 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo setup test test-all lint format bench clean
+.PHONY: demo readme setup test test-all lint format bench clean
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
+
+readme: demo  ## the table and picture of the demo into README.md
+	.venv/bin/python docs/readme.py demo
 
 setup: .venv/.test  ## everything the tests and checks need
 

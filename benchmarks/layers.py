@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from alternatives import broadcast, broadcast_bytes, unfold_bmm, unfold_einsum
-from measure import Side, interleaved, machine
 from rich.console import Console
 
+from alternatives import broadcast, broadcast_bytes, unfold_bmm, unfold_einsum
+from measure import Side, interleaved, machine
 from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, nn
 
 #: batch, in, size, out, kernel, stride, padding

@@ -1,0 +1,24 @@
+"""The README's Python and the examples run and print what they say."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_readme_python(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "torch.Size([8, 16, 32, 32])" in printed
+    assert "7,168" in printed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_example(path, capsys):
+    assert len(path.read_text().splitlines()) < 60
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out
