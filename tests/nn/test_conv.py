@@ -199,6 +199,28 @@ def test_non_contiguous_and_channels_last_input():
         torch.testing.assert_close(made(x), made(x.contiguous()))
 
 
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_autocast_and_half_precision(sharing):
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+    made = layer(sharing)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = made(x)
+        y.float().square().sum().backward()
+    torch.testing.assert_close(y.float(), made(x), rtol=0.05, atol=0.05)
+    assert x.grad.dtype == made.weight.grad.dtype == torch.float32
+    for dtype in (torch.bfloat16, torch.float16):
+        low = layer(sharing, dtype=dtype)
+        low(x.to(dtype)).float().square().sum().backward()
+        assert low.weight.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
+def test_input_of_another_dtype(sharing):
+    message = r"Conv2d: input must have the dtype of the weights, torch.float32, got torch.float64; convert"
+    with pytest.raises(ShapeError, match=message):
+        layer(sharing)(torch.zeros(1, 4, 8, 8, dtype=torch.float64))
+
+
 def test_repr():
     made = nn.Conv2d(
         4,

@@ -42,6 +42,10 @@ class Bilinear(Kernel):
     """A kernel given by three maps, each bilinear; their derivatives are each other, to any order."""
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        device = input.device.type
+        if torch.is_autocast_enabled(device) and input.dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(device)
+            input, weight = input.to(dtype), weight.to(dtype)
         return _Output.apply(input, weight, self)  # type: ignore[return-value]
 
     @abstractmethod
@@ -57,12 +61,18 @@ class Bilinear(Kernel):
         """The adjoint in the weight: [N, in, *padded] and [N, out, *output_size] -> the weight's layout."""
 
 
+def _as_given(tensor: Tensor) -> torch.autocast:
+    """Inside, no operation changes its operands' dtype."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 class _Output(torch.autograd.Function):
     @staticmethod
     def forward(ctx, input, weight, kernel):
         ctx.kernel = kernel
         ctx.save_for_backward(input, weight)
-        return kernel.output(input, weight)
+        with _as_given(input):
+            return kernel.output(input, weight)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
@@ -80,7 +90,8 @@ class _InputGrad(torch.autograd.Function):
     def forward(ctx, grad, weight, kernel, input_shape):
         ctx.kernel = kernel
         ctx.save_for_backward(grad, weight)
-        return kernel.input_grad(grad, weight, input_shape)
+        with _as_given(grad):
+            return kernel.input_grad(grad, weight, input_shape)
 
     @staticmethod
     def backward(ctx, direction):  # type: ignore[override]
@@ -99,7 +110,8 @@ class _WeightGrad(torch.autograd.Function):
     def forward(ctx, input, grad, kernel, weight_shape):
         ctx.kernel = kernel
         ctx.save_for_backward(input, grad)
-        return kernel.weight_grad(input, grad, weight_shape)
+        with _as_given(input):
+            return kernel.weight_grad(input, grad, weight_shape)
 
     @staticmethod
     def backward(ctx, direction):  # type: ignore[override]

@@ -144,10 +144,10 @@ class _ConvNd(torch.nn.Module):
         if self._kernel is None:
             if self._any_size:
                 return self._convolution(input, self.bias)
-            self._check_size(shape)
+            self._check(input)
             result = self._convolution(input, None)
             return result if self.bias is None else result + self.bias_map()
-        self._check_size(shape)
+        self._check(input)
         weight = self.weight
         if isinstance(self._kernel, LocalRows) and self.sharing != Local():
             weight = functional.as_local(weight)
@@ -234,9 +234,16 @@ class _ConvNd(torch.nn.Module):
             )
         return self.output_size
 
-    def _check_size(self, shape: torch.Size) -> None:
-        if shape[-self._ndim :] != self.input_size:
-            raise self._wrong_input(shape)
+    def _check(self, input: Tensor) -> None:
+        if input.shape[-self._ndim :] != self.input_size:
+            raise self._wrong_input(input.shape)
+        if input.dtype != self.weight.dtype and not torch.is_autocast_enabled(input.device.type):
+            raise ShapeError(
+                type(self).__name__,
+                f"input must have the dtype of the weights, {self.weight.dtype}",
+                str(input.dtype),
+                "convert one of them with .to()",
+            )
 
     def _wrong_input(self, shape: torch.Size) -> ShapeError:
         spatial = "*size" if self._any_size else ", ".join(map(str, self.input_size))  # type: ignore
