@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import WeightshareError
+from .views.escape import visible
 
 app = typer.Typer(
     help="How much should the weights of a layer be shared?",
@@ -18,7 +19,9 @@ app = typer.Typer(
 
 @app.callback()
 def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
         from ._version import __version__
@@ -27,12 +30,83 @@ def _version(
         raise typer.Exit
 
 
+@app.command()
+def explain(
+    layer: Annotated[
+        str, typer.Argument(help='A layer as torch users write it: "Conv2d(3, 96, 11, stride=4)".')
+    ],
+    input: Annotated[
+        str | None, typer.Option(help="Input size: 3x227x227, or 227x227 without channels.")
+    ] = None,
+    sharing: Annotated[
+        str | None, typer.Option(help="full, tiled:2, regional:4x4, lowrank:4, local, ...")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[str | None, typer.Option(help="Also write the derivation as one page.")] = None,
+) -> None:
+    """Say where every number of a layer comes from, and what it would be under other sharings."""
+    from .accounting import explain as explain_layer
+
+    explanation = explain_layer(layer, input, sharing)
+    if html is not None:
+        explanation.to_html(html)
+    print(explanation.to_json() if as_json else explanation)
+
+
+@app.command()
+def study(
+    data: Annotated[str, typer.Argument(help="digits, faces, npz:FILE or folder:DIR.")],
+    sharing: Annotated[
+        str, typer.Option(help="The sharings to compare, with commas.")
+    ] = "full,tiled:2,regional:4,lowrank:4,local",
+    seeds: Annotated[int, typer.Option(help="Times that every network is trained.")] = 3,
+    out: Annotated[str | None, typer.Option(help="Folder for the results and the report.")] = None,
+    train_images: Annotated[int | None, typer.Option(help="Use so many training images only.")] = None,
+    width: Annotated[int, typer.Option(help="Channels of each convolution.")] = 16,
+    epochs_max: Annotated[int, typer.Option(help="Cap on the passes over the training images.")] = 100,
+    patience: Annotated[int, typer.Option(help="Epochs without a gain before the step size is cut.")] = 6,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Adam's first step size.")] = 3e-3,
+    accelerator: Annotated[str, typer.Option(help="As Lightning Fabric: cpu, cuda, mps, auto.")] = "auto",
+    devices: Annotated[str, typer.Option(help="As Lightning Fabric: how many, or which.")] = "1",
+    strategy: Annotated[str, typer.Option(help="As Lightning Fabric: auto, ddp, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="As Lightning Fabric: 32-true, bf16-mixed, ...")] = "32-true",
+) -> None:
+    """Train one small network with each degree of sharing: what does sharing buy and cost on these data?
+
+    The same command run again continues where it stopped.
+    """
+    from dataclasses import replace
+
+    from .study import StudySpec
+    from .study.command import default_folder
+    from .study.command import study as run_study
+
+    spec = StudySpec(
+        data=data,
+        sharings=sharing,
+        seeds=seeds,
+        out=out,
+        train_images=train_images,
+        width=width,
+        epochs_max=epochs_max,
+        patience=patience,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=precision,
+    )
+    raise typer.Exit(run_study(spec if out is not None else replace(spec, out=default_folder(spec))))
+
+
 def main() -> None:
     """Run the command line; an error of the package is one line on standard error and exit code 2."""
     try:
         app()
     except WeightshareError as error:
-        print(f"weightshare: {error}", file=sys.stderr)
+        print(f"weightshare: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -44,3 +44,7 @@ class DataError(WeightshareError):
 
 class StudyError(WeightshareError):
     """A study that cannot start: its folder is in use, or holds another study."""
+
+
+class MissingExtraError(WeightshareError, ImportError):
+    """A part of the package whose extra is not installed (also an `ImportError`)."""

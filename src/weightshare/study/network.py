@@ -1,0 +1,55 @@
+"""The network of a study: the same three convolutions for every row but for their sharing and width."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .. import nn as shared
+from ..sharing import Sharing
+
+DEPTH = 3
+
+
+class Network(nn.Module):
+    """Three 3 x 3 convolutions with batch norm and ReLU, the mean over all positions, a linear head.
+
+    The convolutions have stride 1, padding 1 and no bias (batch norm adds one a channel), so that rows differ
+    in the sharing of the kernels and in nothing else.
+
+    Args:
+        channels: Channels of an image.
+        size: Height and width of an image.
+        classes: Number of classes.
+        width: Channels of each convolution.
+        sharing: The sharing of each convolution.
+
+    Shape:
+        [N, channels, *size] -> [N, classes]
+
+    Parameters:
+        With `Full()`: 9 width (channels + 2 width) + 6 width + (width + 1) classes.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        classes: int,
+        width: int,
+        sharing: Sharing,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        widths = [channels] + [width] * DEPTH
+        self.convolutions = nn.ModuleList(
+            shared.Conv2d(i, o, 3, padding=1, bias=False, device=device, sharing=sharing, input_size=size)
+            for i, o in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, device=device) for _ in range(DEPTH))
+        self.head = nn.Linear(width, classes, device=device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for convolution, norm in zip(self.convolutions, self.norms):
+            x = torch.relu(norm(convolution(x)))
+        return self.head(x.mean(dim=(2, 3)))

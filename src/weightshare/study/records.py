@@ -1,0 +1,153 @@
+"""A study's folder: one line a finished trial, the results, the report; one run at a time."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import StudyError
+from .trials import Trial
+
+RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
+OURS = {RECORDS, RESULTS, REPORT, LOCK}
+
+
+class Folder:
+    """The folder of one study, locked; made by `open_folder`.
+
+    Args:
+        path: The folder.
+        digest: Of the study: spec, data and version.
+        title: The study in words, for errors.
+    """
+
+    def __init__(self, path: Path, digest: str, title: str):
+        self.path, self.digest, self.title = path, digest, title
+
+    def trials(self) -> list[Trial]:
+        """The finished trials; a torn last line is cut off the file.
+
+        Raises:
+            StudyError: records of another study, or lines that are no records.
+        """
+        file = self.path / RECORDS
+        whole, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
+        trials = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            record = _parsed(line)
+            if record is None:
+                raise _no_record(file, number)
+            if record.get("study") != self.digest:
+                raise StudyError(
+                    f"folder {str(self.path)!r}",
+                    f"must be empty or hold this study ({self.title}, digest {self.digest})",
+                    f"another study ({record.get('title')}, digest {record.get('study')})",
+                    "choose another folder with --out, or give the options of the study that is there",
+                )
+            try:
+                trials.append(Trial.from_record(record))
+            except (KeyError, TypeError):
+                raise _no_record(file, number) from None
+        if torn:
+            os.truncate(file, len(whole))
+        return trials
+
+    def append(self, trial: Trial) -> None:
+        """Add a finished trial; it is on the disk when this returns."""
+        record = {"study": self.digest, "title": self.title, **trial.to_record()}
+        line = json.dumps(record, allow_nan=False) + "\n"
+        with open(self.path / RECORDS, "a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file as a whole: readers see the old one or the new one, never a part."""
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, self.path / name)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return self.path / name
+
+
+@contextmanager
+def open_folder(path: Path | str, digest: str, title: str) -> Iterator[Folder]:
+    """Make the folder if it is missing, and hold its lock.
+
+    Raises:
+        StudyError: the path is a file, the folder holds something else, or another run holds its lock.
+    """
+    path = Path(path)
+    where = f"folder {str(path)!r}"
+    if path.exists() and not path.is_dir():
+        raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in OURS)
+        others = [name for name in others if not name.startswith(tuple(f".{ours}." for ours in OURS))]
+        if others and not (path / RECORDS).is_file():
+            raise StudyError(
+                where,
+                "must be empty or hold a study",
+                f"{len(others)} other entries, such as {others[0]!r}",
+                "choose a new folder with --out",
+            )
+        lock = FileLock(path / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise StudyError(
+            where,
+            "must not be in use",
+            "a folder that another run writes to",
+            "wait for it or choose another",
+        ) from None
+    except OSError as error:
+        raise StudyError(
+            where, "must be a folder that can be written", f"{error.strerror or error}", "choose another path"
+        ) from None
+    try:
+        yield Folder(path, digest, title)
+    finally:
+        lock.release()
+
+
+def split_torn(content: bytes) -> tuple[bytes, bytes]:
+    """The whole lines, and what a run that was killed left behind them.
+
+    >>> split_torn(b'{"a": 1}\\n{"a"')
+    (b'{"a": 1}\\n', b'{"a"')
+    """
+    whole = content[: content.rfind(b"\n") + 1]
+    last = whole.splitlines()[-1:]
+    if last and _parsed(last[0]) is None:
+        whole = whole[: len(whole) - len(last[0]) - 1]
+    return whole, content[len(whole) :]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _no_record(file: Path, number: int) -> StudyError:
+    return StudyError(
+        f"file {str(file)!r}, line {number}",
+        "must be the record of a trial",
+        "something else",
+        "choose another folder with --out, or remove this line",
+    )

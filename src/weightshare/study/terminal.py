@@ -1,0 +1,63 @@
+"""A study's progress on standard error: a bar in a terminal, elsewhere one line a finished trial."""
+
+import sys
+from types import TracebackType
+
+from rich import progress as bars
+from rich.console import Console
+from rich.text import Text
+
+from ..views.escape import visible
+from ..views.numbers import percent
+from .run import Progress
+
+
+class Terminal:
+    """Shows the progress of a study while it is entered; pass `update` to `run`."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = bars.Progress(
+            bars.BarColumn(bar_width=24),
+            bars.MofNCompleteColumn(),
+            bars.TimeElapsedColumn(),
+            _Description(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: bars.TaskID | None = None
+
+    def __enter__(self) -> "Terminal":
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    def update(self, state: Progress) -> None:
+        """Show where the study stands."""
+        accuracy = percent(state.validation_accuracy)
+        name = visible(state.sharing)
+        if self._console.is_terminal:
+            if self._task is None:
+                self._task = self._bar.add_task("", total=state.total)
+            words = f"{name}, seed {state.seed}: epoch {state.epoch}, {accuracy} % of validation"
+            self._bar.update(self._task, completed=state.done, total=state.total, description=words)
+        elif state.trial is not None:
+            print(
+                f"{state.done}/{state.total} {name}, seed {state.seed}: {percent(state.trial.accuracy)} % of "
+                f"the test images after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class _Description(bars.ProgressColumn):
+    """The trial at work, as text that is never markup."""
+
+    def render(self, task: bars.Task) -> Text:
+        return Text(task.description, overflow="ellipsis", no_wrap=True)

@@ -1,0 +1,1 @@
+"""Showing things: pictures as data URIs, and text from outside made harmless."""

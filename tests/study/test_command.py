@@ -1,0 +1,121 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from weightshare import cli
+from weightshare.study import StudySpec, command
+
+SMALL = ["--seeds", "1", "--epochs-max", "1", "--width", "3", "--accelerator", "cpu"]
+
+
+def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of the command line."""
+    monkeypatch.setattr(sys, "argv", ["weightshare", *arguments])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as leave:
+        code = leave.code if isinstance(leave.code, int) else 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_study(monkeypatch, capsys, tiny, tmp_path):
+    arguments = ["study", tiny, "--sharing", "full,local", "--out", str(tmp_path / "out"), *SMALL]
+    code, out, err = call(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert re.search(r"^ ?full .*\n ?local ", out, re.MULTILINE)
+    assert f"{tmp_path / 'out' / 'report.html'}" in out
+    assert [line[:4] for line in err.splitlines() if re.match(r"\d/\d", line)] == ["1/2 ", "2/2 "]
+    again = call(monkeypatch, capsys, *arguments)
+    assert again[0] == 0
+    assert again[1] == out
+    assert again[2] == ""
+
+
+def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, capsys, "study", tiny, "--sharing", "full", *SMALL)[0] == 0
+    (folder,) = tmp_path.glob("study-tiny-*")
+    assert (folder / "report.html").is_file()
+    assert command.default_folder(StudySpec("folder:../../a b")).parent.name == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["digts"], "study data: must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'"),
+        (["digits", "--seeds", "0"], "study: seeds must be at least 1, got 0"),
+        (["digits", "--sharing", "lowrank:-1"], "rank must be at least 0, got -1"),
+        (["digits", "--sharing", "regional:9"], "study: sharing=Regional(9)"),
+        (
+            ["digits", "--sharing", "mapped:none.npy"],
+            "sharing 'mapped:none.npy': must name a readable .npy file",
+        ),
+        (["npz:none.npz"], "npz:none.npz: must be a file, got nothing there"),
+        (["folder:none"], "folder:none: must be a folder, got no folder there"),
+        (["npz:a\x1b[31m"], "npz:a\\x1b[31m: must be a file"),
+        (["digits", "--train-images", "5"], "train_images must be between 20 (two a class) and 1348"),
+        (["digits", "--precision", "half-baked"], "must be flags that Lightning Fabric takes here"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(monkeypatch, capsys, "study", *arguments, "--out", "out")
+    assert code == 2
+    assert out == ""
+    assert err.startswith("weightshare: ")
+    assert text in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted(monkeypatch, capsys, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", interrupt)
+    code, _, err = call(monkeypatch, capsys, "study", "digits", "--out", str(tmp_path / "out"))
+    assert code == 130
+    assert (
+        f"Stopped. Finished trials are kept in {tmp_path / 'out'}; the same command goes on from there."
+        in err
+    )
+
+
+def test_help_lists_the_flags():
+    text = CliRunner().invoke(cli.app, ["study", "--help"]).output
+    for flag in (
+        "--sharing",
+        "--seeds",
+        "--out",
+        "--train-images",
+        "--epochs-max",
+        "--accelerator",
+        "--precision",
+    ):
+        assert flag in text
+
+
+def test_without_the_extra():
+    blocked = (
+        "import sys; sys.modules['filelock'] = None\n"
+        "import importlib.util as util; found = util.find_spec\n"
+        "util.find_spec = lambda name, *a: None if name == 'filelock' else found(name, *a)\n"
+        "sys.argv = ['weightshare', 'study', 'digits']\n"
+        "from weightshare.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no filelock; pip install 'weightshare[study]'" in ended.stderr
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['weightshare', '--help']\n"
+        "from weightshare.cli import main; main()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from weightshare import Full, LowRank, Mapped, Tiled
+from weightshare.errors import SharingError, StudyError
+from weightshare.study import StudySpec, rows
+from weightshare.study.data import load_images
+from weightshare.study.rows import build, count, plan_rows
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits")
+
+
+def test_rows_of_the_default_study(digits):
+    planned = plan_rows(StudySpec(), digits)
+    assert [row.name for row in planned] == [
+        "full",
+        "tiled:2",
+        "full (width 32, as many parameters as tiled:2)",
+        "regional:4",
+        "full (width 64, as many parameters as regional:4)",
+        "lowrank:4",
+        "full (width 36, as many parameters as lowrank:4)",
+        "local",
+    ]
+
+
+def test_counts_are_those_of_the_networks(digits):
+    for row in plan_rows(StudySpec(width=4), digits):
+        network = row.network(digits)
+        assert row.parameters == sum(p.numel() for p in network.parameters())
+        assert network(digits.test[0][:2]).shape == (2, 10)
+
+
+def test_counts_of_full_sharing_by_hand(digits):
+    (row,) = plan_rows(StudySpec(sharings="full"), digits)
+    assert row.parameters == 9 * 16 * (1 + 16 + 16) + 6 * 16 + 17 * 10
+    assert row.macs == 64 * 9 * 16 * (1 + 16 + 16) + 16 * 10
+
+
+def test_no_other_width_matches_better(digits):
+    wanted = count(digits, LowRank(3), 16)
+    (wide,) = (row for row in plan_rows(StudySpec(sharings="lowrank:3"), digits) if row.matches)
+    others = [count(digits, Full(), width) for width in range(1, 60)]
+    assert abs(wide.parameters - wanted) == min(abs(parameters - wanted) for parameters in others)
+
+
+def test_sharings_of_one_size_have_one_counterpart(digits):
+    names = [row.name for row in plan_rows(StudySpec(sharings="tiled:2,regional:2"), digits)]
+    assert names == ["tiled:2", "full (width 32, as many parameters as tiled:2 and regional:2)", "regional:2"]
+
+
+def test_what_is_full_sharing_needs_no_counterpart(digits):
+    assert [row.name for row in plan_rows(StudySpec(sharings="full,lowrank:0"), digits)] == [
+        "full",
+        "lowrank:0",
+    ]
+
+
+def test_a_map_that_fits(digits):
+    halves = Mapped(np.repeat([0, 1], 32).reshape(8, 8))
+    planned = plan_rows(StudySpec(sharings=["full", halves]), digits)
+    assert planned[1].parameters == count(digits, Tiled((1, 2)), 16)
+
+
+@pytest.mark.parametrize(
+    ("sharings", "text"),
+    [
+        ("regional:9", "study: sharing=Regional(9) needs an output of at least 9 x 9"),
+        ("tiled:9x1", "study: sharing=Tiled((9, 1))"),
+        ("along:2", "study: sharing=SharedAlong(2)"),
+        ([Mapped([[0, 1]])], "needs an output of 1 x 2 (the shape of its labels)"),
+    ],
+)
+def test_sharings_that_do_not_fit(digits, sharings, text):
+    with pytest.raises(SharingError) as caught:
+        plan_rows(StudySpec(sharings=sharings), digits)
+    assert text.partition(" needs")[0] in str(caught.value)
+    assert text.rpartition(") ")[2] in str(caught.value)
+    assert "from images of 8 x 8 pixels" in str(caught.value) or "along" in str(sharings)
+
+
+def test_network_too_large(digits, monkeypatch):
+    monkeypatch.setattr(rows, "MAX_PARAMETERS", 100_000)
+    with pytest.raises(
+        StudyError, match=r"at most 100,000 parameters, got 304,394 on images of 8 x 8 pixels"
+    ):
+        plan_rows(StudySpec(sharings="full,local"), digits)
+
+
+def test_rows_share_all_but_the_kernels(digits):
+    full, local = (
+        {name for name, _ in build(digits, sharing, 4).named_parameters()}
+        for sharing in StudySpec(sharings="full,local").sharings
+    )
+    assert full == local
