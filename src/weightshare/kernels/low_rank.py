@@ -1,5 +1,6 @@
 """Low rank: one convolution to all banks' channels, then a weighted sum at every position."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class BasisConvolutions(Kernel):
         conv = _CONV[self.window.ndim]
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
-        shared, corrections = products[:, :, 0], products[:, :, 1:]
-        weighted = (corrections * coefficients.unsqueeze(1)).sum(2)
-        return (shared + weighted).flatten(1, 2)
+        result = products[:, :, 0]
+        for k, coefficient in enumerate(coefficients, 1):
+            result = torch.addcmul(result, products[:, :, k], coefficient)
+        return result.flatten(1, 2)

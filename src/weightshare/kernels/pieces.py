@@ -1,23 +1,40 @@
-"""One convolution for each bank: a bank's positions are a regular grid, so they are a strided convolution."""
+"""Banks whose positions are a regular grid: each is a strided convolution of its piece of the input.
+
+The pieces are phases of a tiling, blocks of a grid, or lines. Small pieces of the same shape are stacked
+as the groups of one convolution, so that small maps are not drowned in calls.
+"""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import grad as conv_grad
 
-from .base import Bilinear
+from .base import BLOCK, Bilinear
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_INPUT_GRAD = {n: getattr(conv_grad, f"conv{n}d_input") for n in (1, 2, 3)}
-_WEIGHT_GRAD = {n: getattr(conv_grad, f"conv{n}d_weight") for n in (1, 2, 3)}
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The part of the input that a bank sees, the part of the output it writes, and its stride."""
+
+    seen: tuple[slice, ...]
+    written: tuple[slice, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(part.stop - part.start for part in self.seen)
 
 
 @dataclass(frozen=True)
 class PieceConvolutions(Bilinear):
-    """Weight [K, out, in/groups, *kernel_size]; the phases of a tiling, the blocks of a grid, lines.
+    """Weight [K, out, in/groups, *kernel_size].
 
     Args:
         parts: For every axis, the ranges of output indices that the banks cover.
@@ -26,37 +43,93 @@ class PieceConvolutions(Bilinear):
     parts: tuple[tuple[range, ...], ...]
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        result = input.new_empty(input.shape[0], weight.shape[1], *self.output_size)
-        for bank, (seen, written, stride) in enumerate(self._pieces()):
-            result[written] = _CONV[self.window.ndim](
-                input[seen], weight[bank], None, stride, 0, self.window.dilation, self.groups
-            )
-        return result
+        x = self._laid_out(input)
+        result = self._empty(x, (x.shape[0], weight.shape[1], *self.output_size))
+        conv = _CONV[self.window.ndim]
+        for banks, pieces in self._stacks(x.shape):
+            stack = conv(_seen(x, pieces), weight[banks].flatten(0, 1), None, *self._geometry(pieces))
+            for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
+                result[(..., *piece.written)] = part
+        return result.contiguous()
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        result = grad.new_zeros(tuple(input_shape))
-        for bank, (seen, written, stride) in enumerate(self._pieces()):
-            piece = result[seen]
-            piece += _INPUT_GRAD[self.window.ndim](
-                piece.shape, weight[bank], grad[written], stride, 0, self.window.dilation, self.groups
-            )
-        return result
+        g, result = self._laid_out(grad), self._empty(grad, input_shape).zero_()
+        for banks, pieces in self._stacks(input_shape):
+            batch, channels = input_shape[0], input_shape[1] * len(pieces)
+            like = self._empty(grad, (batch, channels, *pieces[0].size))
+            stack = self._backward(_written(g, pieces), like, weight[banks].flatten(0, 1), pieces, 0)
+            for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
+                result[(..., *piece.seen)] += part
+        return result.contiguous()
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
+        x, g = self._laid_out(input), self._laid_out(grad)
         result = grad.new_empty(tuple(weight_shape))
-        for bank, (seen, written, stride) in enumerate(self._pieces()):
-            result[bank] = _WEIGHT_GRAD[self.window.ndim](
-                input[seen], weight_shape[1:], grad[written], stride, 0, self.window.dilation, self.groups
-            )
+        for banks, pieces in self._stacks(x.shape):
+            part = result[banks]
+            stack = self._backward(_written(g, pieces), _seen(x, pieces), part.flatten(0, 1), pieces, 1)
+            part.copy_(stack.view_as(part))
         return result
 
-    def _pieces(self) -> Iterator[tuple[tuple, tuple, tuple[int, ...]]]:
-        """Of every bank: the slice of the input it sees, the slice of the output it writes, its stride."""
-        for piece in itertools.product(*self.parts):
-            stride = tuple(s * part.step for s, part in zip(self.window.stride, piece))
-            seen = tuple(
-                slice(part.start * s, part[-1] * s + extent)
-                for part, s, extent in zip(piece, self.window.stride, self.window.extent)
+    def _backward(
+        self, grad: Tensor, input: Tensor, weight: Tensor, pieces: Sequence[Piece], which: int
+    ) -> Tensor:
+        """The gradient of a convolution's input (`which` 0) or weight (1)."""
+        stride, _, dilation, groups = self._geometry(pieces)
+        zeros = [0] * self.window.ndim
+        wanted = [which == 0, which == 1, False]
+        return torch.ops.aten.convolution_backward(
+            grad, input, weight, None, stride, zeros, dilation, False, zeros, groups, wanted
+        )[which]
+
+    def _geometry(self, pieces: Sequence[Piece]) -> tuple:
+        """Stride, padding, dilation and groups of the convolution of a stack."""
+        return pieces[0].stride, 0, self.window.dilation, self.groups * len(pieces)
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        """Channels last where pieces have steps: a step then jumps over pixels, not over single numbers."""
+        stepped = any(part.step > 1 for parts in self.parts for part in parts)
+        return _CHANNELS_LAST.get(self.window.ndim if stepped else 0, torch.contiguous_format)
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=self._memory_format)
+
+    def _empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        return torch.empty(
+            tuple(shape), dtype=like.dtype, device=like.device, memory_format=self._memory_format
+        )
+
+    def _stacks(self, input_shape: Sequence[int]) -> Iterator[tuple[slice, list[Piece]]]:
+        """Neighbouring banks whose pieces are alike, and these pieces, a block of numbers at a time."""
+        bank = 0
+        for (size, _), alike in itertools.groupby(self._pieces(), lambda p: (p.size, p.stride)):
+            pieces = list(alike)
+            at_once = max(1, 2 * BLOCK // max(1, prod((*input_shape[:2], *size))))
+            for first in range(0, len(pieces), at_once):
+                stack = pieces[first : first + at_once]
+                yield slice(bank, bank + len(stack)), stack
+                bank += len(stack)
+
+    def _pieces(self) -> Iterator[Piece]:
+        for parts in itertools.product(*self.parts):
+            yield Piece(
+                seen=tuple(
+                    slice(part.start * s, part[-1] * s + extent)
+                    for part, s, extent in zip(parts, self.window.stride, self.window.extent)
+                ),
+                written=tuple(slice(part.start, part.stop, part.step) for part in parts),
+                stride=tuple(s * part.step for s, part in zip(self.window.stride, parts)),
             )
-            written = tuple(slice(part.start, part.stop, part.step) for part in piece)
-            yield (..., *seen), (..., *written), stride
+
+
+def _seen(input: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """What a stack sees of the input, its pieces one behind the other as channels."""
+    parts = [input[(..., *piece.seen)] for piece in pieces]
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def _written(output: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """What a stack writes of the output, in the same order."""
+    parts = [output[(..., *piece.written)] for piece in pieces]
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]

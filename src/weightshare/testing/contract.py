@@ -47,12 +47,13 @@ def _values_and_gradients(layer: Any, input: Tensor) -> None:
     direction = direction[: got.numel()].view_as(got)
     names, parameters = zip(*layer.named_parameters())
     sources = (input, *parameters)
-    for name, mine, theirs in zip(
+    for name, source, mine, theirs in zip(
         ("input", *names),
+        sources,
         torch.autograd.grad(got, sources, direction, allow_unused=True),
         torch.autograd.grad(wanted, sources, direction, allow_unused=True),
     ):
-        zero = torch.zeros(())
+        zero = torch.zeros_like(source)
         _close(f"gradient of {name}", zero if mine is None else mine, zero if theirs is None else theirs)
 
 
