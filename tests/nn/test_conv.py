@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
@@ -152,6 +153,29 @@ def test_a_plain_checkpoint_inside_a_model_loads_strictly(sharing):
     assert list(state) == keys
     x = torch.randn(3, 4, 8, 8)
     torch.testing.assert_close(model.eval()(x), plain.eval()(x))
+
+
+def test_after_a_plain_checkpoint_training_makes_kernels_differ_by_position():
+    torch.manual_seed(0)
+    made = layer(Local())
+    made.load_state_dict(torch.nn.Conv2d(4, 6, 3).state_dict())
+    assert made.kernels().std(0).max() == 0
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.01)
+    x, wanted = torch.randn(16, 4, 8, 8), torch.randn(16, 6, 6, 6)
+    for _ in range(20):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(made(x), wanted, reduction="sum").div(16).backward()
+        optimizer.step()
+    assert made.kernels().std(0).min() > 1e-3
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_safetensors_carry_a_layer(sharing, tmp_path):
+    made, other = layer(sharing), layer(sharing)
+    save_file(made.state_dict(), tmp_path / "layer.safetensors")
+    other.load_state_dict(load_file(tmp_path / "layer.safetensors"))
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(made(x), other(x))
 
 
 def test_plain_checkpoint_of_another_shape_gets_torchs_error():
