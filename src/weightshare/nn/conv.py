@@ -15,8 +15,7 @@ from ..errors import ArgumentError, ShapeError
 from ..geometry import Window, check_padding_mode
 from ..kernels import LocalRows
 from ..sharing import Full, Local, LowRank, Sharing
-from . import init
-from .digest import describe, digest
+from . import checkpoint, init
 
 
 class _ConvNd(torch.nn.Module):
@@ -122,7 +121,7 @@ class _ConvNd(torch.nn.Module):
 
     def _digest(self) -> list[int]:
         bias_sharing = None if self.bias is None else self.bias_sharing
-        return digest(self.sharing, bias_sharing, self.output_size, self.kernel_size)  # type: ignore[arg-type]
+        return checkpoint.digest(self.sharing, bias_sharing, self.output_size, self.kernel_size)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as `torch.nn.ConvNd` draws them for one kernel."""
@@ -260,43 +259,15 @@ class _ConvNd(torch.nn.Module):
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ) -> None:
         """Load a plain convolution into any sharing; refuse another sharing's weights, naming both."""
-        stored = state_dict.get(f"{prefix}sharing_digest")
-        own = None if self._any_size else self._digest()
-        weight = state_dict.get(f"{prefix}weight")
-        if stored is not None and stored.tolist() != own:
-            mine = describe(own) if own else f"{Full()!r} with kernel {self.kernel_size}, for any input size"
-            error_msgs.append(
-                f"{prefix}{type(self).__name__}: the checkpoint's weights are {describe(stored.tolist())}, "
-                f"this layer is {mine}; build the layer as the checkpoint has it, or load a plain "
-                "convolution's weights."
-            )
+        error = checkpoint.mismatch(self, None if self._any_size else self._digest(), state_dict, prefix)
+        if error is not None:
+            error_msgs.append(error)
             return
-        if stored is None and own is not None and weight is not None and weight.dim() == self._ndim + 2:
-            self._expand_plain(state_dict, prefix, weight, error_msgs)
+        if not self._any_size:
+            checkpoint.expand_plain(self, self._digest(), state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-
-    def _expand_plain(self, state_dict: dict, prefix: str, weight: Tensor, error_msgs: list[str]) -> None:
-        """Replace a plain convolution's entries by this layer's, of the same function."""
-        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        if tuple(weight.shape) != shape:
-            return  # torch's own error names both shapes
-        if self.sharing == Local():
-            one = functional.as_local(weight.unsqueeze(0))
-            weight = one.repeat(len(self.weight), *(1,) * (one.dim() - 1))
-        elif isinstance(self.sharing, LowRank):
-            corrections = weight.new_zeros(self.sharing.rank, *shape)
-            weight = torch.cat([weight.unsqueeze(0), corrections])
-            for name in self.sharing.coefficient_shapes(self.output_size):  # type: ignore[arg-type]
-                state_dict[f"{prefix}{name}"] = getattr(self, name).detach()
-        elif self.sharing != Full():
-            weight = weight.unsqueeze(0).repeat(len(self.weight), *(1,) * len(shape))
-        state_dict[f"{prefix}weight"] = weight
-        bias = state_dict.get(f"{prefix}bias")
-        if bias is not None and self.bias is not None and bias.dim() < self.bias.dim():
-            state_dict[f"{prefix}bias"] = bias.repeat(len(self.bias), 1)
-        state_dict[f"{prefix}sharing_digest"] = torch.tensor(self._digest())
 
     def extra_repr(self) -> str:
         """Torch's own line, with the sharing."""

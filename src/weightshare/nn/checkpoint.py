@@ -1,8 +1,15 @@
-"""What a checkpoint says of its weights' sharing: a short vector of integers that can be read back."""
+"""What a checkpoint holds: the sharing as a short vector of integers; and how a plain convolution fits in.
+
+A layer that is not `Full` stores `sharing_digest`, which can be read back: an error can name both sharings.
+"""
 
 from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, cat, tensor
 
 from .._args import per_axis, times
+from ..functional import as_local
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 
 _VERSION = 1
@@ -42,6 +49,44 @@ def describe(numbers: Sequence[int]) -> str:
         return f"an unreadable sharing_digest of {len(numbers)} integers"
     suffix = "" if bias == name else f", bias {bias}" if bias else ", without bias"
     return f"{name} on an output of {times(size)} with kernel {times(kernel)}{suffix}"
+
+
+def mismatch(layer: Any, own: list[int] | None, state_dict: dict[str, Tensor], prefix: str) -> str | None:
+    """What is wrong where the weights are those of another sharing, size or kernel than the layer's."""
+    stored = state_dict.get(f"{prefix}sharing_digest")
+    if stored is None or stored.tolist() == own:
+        return None
+    mine = describe(own) if own else f"{Full()!r} with kernel {times(layer.kernel_size)}, for any input size"
+    return (
+        f"{prefix}{type(layer).__name__}: the checkpoint's weights are {describe(stored.tolist())}, "
+        f"this layer is {mine}; build the layer as the checkpoint has it, or load a plain "
+        "convolution's weights."
+    )
+
+
+def expand_plain(layer: Any, own: list[int], state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Replace a plain convolution's entries by the layer's, of the same function; leave all others alone.
+
+    Args:
+        own: The layer's digest.
+        state_dict: Changed in place; its tensors are not.
+    """
+    shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+    weight, bias = (state_dict.get(f"{prefix}{name}") for name in ("weight", "bias"))
+    if f"{prefix}sharing_digest" in state_dict or weight is None or tuple(weight.shape) != shape:
+        return  # for a plain weight of another shape torch's own error names both shapes
+    if isinstance(layer.sharing, LowRank):
+        weight = cat([weight.unsqueeze(0), weight.new_zeros(layer.sharing.rank, *shape)])
+        for name in layer.sharing.coefficient_shapes(layer.output_size):
+            state_dict[f"{prefix}{name}"] = getattr(layer, name).detach()
+    elif layer.sharing != Full():
+        bank = weight.unsqueeze(0)
+        bank = as_local(bank) if layer.sharing == Local() else bank
+        weight = bank.repeat(len(layer.weight), *(1,) * len(shape))
+    state_dict[f"{prefix}weight"] = weight
+    if bias is not None and layer.bias is not None and bias.dim() < layer.bias.dim():
+        state_dict[f"{prefix}bias"] = bias.repeat(len(layer.bias), 1)
+    state_dict[f"{prefix}sharing_digest"] = tensor(own)
 
 
 def _encode(sharing: Sharing, ndim: int) -> list[int]:
