@@ -26,6 +26,10 @@ def test_output_size_is_torchs(kernel, stride, padding, dilation, size):
 def test_same_padding_is_torchs(kernel, dilation, size):
     window = Window(kernel, padding="same", dilation=dilation)
     assert window.output_size(size) == (size,)
+    weight, line = torch.rand(1, 1, kernel), torch.rand(1, 1, size)
+    wanted = torch.nn.functional.conv1d(line, weight, padding="same", dilation=dilation)
+    padded = torch.nn.functional.pad(line, window.padding[0])
+    torch.testing.assert_close(torch.nn.functional.conv1d(padded, weight, dilation=dilation), wanted)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
@@ -76,6 +80,7 @@ def test_receptive_fields_of_the_first_layers_of_vgg():
             "Window: kernel_size must be an integer or a tuple of 2 (one entry a spatial axis), "
             "got (3, 3, 3) of length 3; give 2 values.",
         ),
+        ({"kernel_size": 3, "ndim": -1}, "Window: ndim must be at least 0, got -1; use 0 or more."),
         (
             {"kernel_size": 2.5},
             "Window: kernel_size must be an integer, got 2.5; give an integer of at least 1.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import accounting, errors, functional, geometry, nn, reference, sharing, study
+    from . import accounting, errors, functional, geometry, nn, reference, sharing, study, testing
     from .accounting import Explanation, explain
     from .errors import WeightshareError
     from .geometry import ReceptiveField, Window, receptive_fields
@@ -32,7 +32,7 @@ _ROOM_OF = {
     "Tiled": "sharing",
     "parse_sharing": "sharing",
 }
-_ROOMS = {"accounting", "errors", "functional", "geometry", "nn", "reference", "sharing", "study"}
+_ROOMS = {"accounting", "errors", "functional", "geometry", "nn", "reference", "sharing", "study", "testing"}
 
 __all__ = [
     "Explanation",
@@ -59,6 +59,7 @@ __all__ = [
     "reference",
     "sharing",
     "study",
+    "testing",
 ]
 
 

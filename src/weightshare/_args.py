@@ -60,4 +60,6 @@ def scalar_or_tuple(where: str, name: str, value: object, least: int) -> int | t
     """`value` as an int, or as a tuple of ints where it gives one an axis."""
     if not is_sequence(value):
         return integer(where, name, value, least)
+    if not value:
+        raise ArgumentError(where, f"{name} must have one entry a spatial axis", "none", "give a number")
     return per_axis(where, name, value, len(value), least)  # type: ignore[arg-type]

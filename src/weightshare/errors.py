@@ -14,8 +14,10 @@ class WeightshareError(ValueError):
         way_out: What to do instead.
     """
 
+    _joint = ": "
+
     def __init__(self, where: str, wanted: str, got: str, way_out: str):
-        super().__init__(f"{where}: {wanted}, got {got}; {way_out}.")
+        super().__init__(f"{where}{self._joint}{wanted}, got {got}; {way_out}.")
         self.where, self.wanted, self.got, self.way_out = where, wanted, got, way_out
 
     def __reduce__(self):
@@ -27,7 +29,9 @@ class ArgumentError(WeightshareError):
 
 
 class SharingError(WeightshareError):
-    """A sharing that does not fit the output it is used on."""
+    """A sharing that does not fit the output it is used on; `where` ends with the sharing itself."""
+
+    _joint = " "
 
 
 class ShapeError(WeightshareError, RuntimeError):

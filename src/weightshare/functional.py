@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,6 +35,35 @@ def pad(input: Tensor, window: Window, padding_mode: str) -> Tensor:
     return F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
 
 
+def bank_index(sharing: Sharing, output_size: Sequence[int]) -> list[Tensor | None]:
+    """What `spread` needs of a one-hot sharing: one index an axis if separable, else one for all positions.
+
+    None where an axis has one part for all its positions or one for each.
+    """
+    if not isinstance(sharing, Separable):
+        return [torch.tensor(sharing.labels(output_size), device="cpu")]
+    index: list[Tensor | None] = []
+    for parts, n in zip(sharing.parts(output_size), output_size):
+        part_of = {i: number for number, part in enumerate(parts) for i in part}
+        labels = torch.tensor([part_of[i] for i in range(n)], device="cpu")
+        index.append(None if len(parts) in (1, n) else labels)
+    return index
+
+
+def spread(
+    values: Tensor, sharing: Sharing, output_size: Sequence[int], index: Sequence[Tensor | None]
+) -> Tensor:
+    """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
+    if not isinstance(sharing, Separable):
+        (labels,) = index
+        return values[labels.to(values.device)].T.unflatten(1, tuple(output_size))  # type: ignore[union-attr]
+    result = values.T.unflatten(1, [len(parts) for parts in sharing.parts(output_size)])
+    for axis, labels in enumerate(index, 1):
+        if labels is not None:
+            result = result.index_select(axis, labels.to(values.device))
+    return result
+
+
 def as_local(banks: Tensor) -> Tensor:
     """[P, out, in/groups, *kernel_size] -> the layout of `LocalRows`, [P, *kernel_size, in/groups, out]."""
     return banks.movedim((2, 1), (-2, -1)).contiguous()
@@ -61,4 +91,4 @@ def conv(
         coefficients: [rank, *output_size], for low rank only.
     """
     result = kernel(pad(input, kernel.window, padding_mode), weight, coefficients)
-    return result if bias is None else result + bias
+    return result if bias is None else result + bias.to(result.dtype)

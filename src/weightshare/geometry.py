@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ._args import Size, is_sequence, per_axis
+from ._args import Size, integer, is_sequence, per_axis
 from .errors import ArgumentError, ShapeError
 
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
@@ -54,6 +54,7 @@ class Window:
         if ndim is None:
             given = (kernel_size, stride, padding, dilation)
             ndim = next((len(v) for v in given if is_sequence(v)), 1)  # type: ignore[arg-type]
+        integer(where, "ndim", ndim, least=0)
         kernel = per_axis(where, "kernel_size", kernel_size, ndim, least=1)
         steps = per_axis(where, "stride", stride, ndim, least=1)
         dilations = per_axis(where, "dilation", dilation, ndim, least=1)

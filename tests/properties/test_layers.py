@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from weightshare import Full, Local, functional, nn, reference
 from weightshare.kernels import GatheredPositions, LocalRows, PieceConvolutions
+from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
 
@@ -30,21 +31,37 @@ def test_layer_keeps_the_contract_thoroughly(layer, batch):
 
 
 @slow
-@given(layers(ndim=2, sharing=Local()))
-def test_every_bilinear_kernel_computes_the_same(layer):
-    """Each kernel is forced in turn on one layer, not only the one that would be chosen."""
-    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64)
+@given(layers())
+def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
+    """Each is forced in turn, not only the one that would be chosen: outputs and both gradients."""
+    if not layer.sharing.one_hot:
+        return
+    size, geometry = layer.output_size, (layer.window, layer.output_size, layer.groups)
+    labels = layer.sharing.labels(size)
+    positions = [tuple(p for p, b in enumerate(labels) if b == bank) for bank in range(max(labels) + 1)]
+    banks = layer.kernels().detach().requires_grad_()
+    ways = [(GatheredPositions(*geometry, tuple(positions)), banks)]
+    if isinstance(layer.sharing, Separable):
+        parts = tuple(map(tuple, layer.sharing.parts(size)))
+        ways.append((PieceConvolutions(*geometry, parts), banks))
+    ways.append((LocalRows(*geometry), functional.as_local(banks[labels])))
+    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     padded = functional.pad(x, layer.window, layer.padding_mode)
-    geometry = (layer.window, layer.output_size, layer.groups)
-    parts = tuple(map(tuple, Local().parts(layer.output_size)))
-    positions = tuple((p,) for p in range(len(layer.weight)))
-    wanted = reference.output(layer, x) - reference.bias_map(layer)
-    for kernel, weight in (
-        (LocalRows(*geometry), layer.weight),
-        (PieceConvolutions(*geometry, parts), layer.kernels()),
-        (GatheredPositions(*geometry, positions), layer.kernels()),
-    ):
-        torch.testing.assert_close(kernel(padded, weight), wanted, rtol=1e-10, atol=1e-10)
+    direction = torch.randn(2, layer.out_channels, *size, dtype=torch.float64)
+    results = []
+    for kernel, weight in ways:
+        y = kernel(padded, weight)
+        grads = torch.autograd.grad(y, [x, banks], direction, retain_graph=True)
+        results.append((y, *grads))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            results[0][0], reference.output(layer, x) - reference.bias_map(layer), rtol=1e-10, atol=1e-10
+        )
+    for others in results[1:]:
+        for got, wanted in zip(others, results[0]):
+            torch.testing.assert_close(
+                got, wanted, rtol=1e-10, atol=1e-10 * max(1, wanted.abs().max().item())
+            )
 
 
 @slow

@@ -1,6 +1,7 @@
 """Sharing values against their definitions, written out position by position in the oracle."""
 
 import itertools
+import os
 from math import prod
 
 import numpy as np
@@ -135,31 +136,51 @@ def test_drawings():
         (
             lambda: Regional((5, 5)).check((4, 4)),
             SharingError,
-            "Regional((5, 5)): needs an output of at least 5 x 5, got (4, 4); use a smaller grid or Local().",
+            "Regional((5, 5)) needs an output of at least 5 x 5, got (4, 4); use a smaller grid or Local().",
         ),
         (
             lambda: Tiled(3).check((2, 9)),
             SharingError,
-            "Tiled(3): needs an output of at least 3 x 3 (its period), got (2, 9); "
+            "Tiled(3) needs an output of at least 3 x 3 (its period), got (2, 9); "
             "use a smaller period or Local().",
         ),
         (
             lambda: SharedAlong(2).check((4, 4)),
             SharingError,
-            "SharedAlong(2): needs different axes between -2 and 1 for 2 spatial axes, got (2,); "
-            "name each axis once.",
+            "SharedAlong(2) needs different axes between -2 and 1 for 2 spatial axes, got (2,); "
+            "count axes from 0 and name each once.",
         ),
         (
             lambda: SharedAlong((0, -2)).check((4, 4)),
             SharingError,
-            "SharedAlong((0, -2)): needs different axes between -2 and 1 for 2 spatial axes, got (0, -2); "
-            "name each axis once.",
+            "SharedAlong((0, -2)) needs different axes between -2 and 1 for 2 spatial axes, got (0, -2); "
+            "count axes from 0 and name each once.",
+        ),
+        (
+            lambda: SharedAlong((0, 0)),
+            ArgumentError,
+            "SharedAlong: axes must be different, got (0, 0); name each axis once.",
+        ),
+        (
+            lambda: Tiled(()),
+            ArgumentError,
+            "Tiled: period must have one entry a spatial axis, got none; give a number.",
+        ),
+        (
+            lambda: Mapped([0, 10**30]),
+            ArgumentError,
+            "Mapped: labels must run from 0 to K - 1 with each of them used, got no position with label 1; "
+            "renumber the labels.",
+        ),
+        (
+            lambda: Mapped([[[[0]]]]),
+            ArgumentError,
+            "Mapped: labels must have at most 3 axes, got more; give one axis a spatial axis.",
         ),
         (
             lambda: Tiled((2, 2)).check((4, 4, 4)),
-            ArgumentError,
-            "Tiled((2, 2)): period must be an integer or a tuple of 3 (one entry a spatial axis), "
-            "got (2, 2) of length 2; give 3 values.",
+            SharingError,
+            "Tiled((2, 2)) has a period for 2 axes, got an output of 3; give 3 numbers.",
         ),
         (
             lambda: Tiled(0),
@@ -226,6 +247,20 @@ def test_errors(make, error, message):
 def test_mapped_shape_mismatch_names_both_and_the_digest():
     with pytest.raises(SharingError, match=r"needs an output of 2 x 2 .* got \(3, 3\); give labels of the"):
         Mapped([[0, 1], [1, 0]]).check((3, 3))
+
+
+def test_arrays_tensors_and_numpy_integers_are_understood():
+    wanted = Mapped([[0, 1], [1, 1]])
+    for labels in (np.array([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 1]])):
+        assert Mapped(labels) == Mapped(list(labels)) == wanted
+    assert SharedAlong(np.int64(1)) == SharedAlong(1)
+    assert Tiled(np.int64(2)) == Tiled(2)
+
+
+def test_a_pipe_is_no_map(tmp_path):
+    os.mkfifo(tmp_path / "map.npy")
+    with pytest.raises(SpecError, match=r"must name a readable \.npy file, got something else"):
+        parse_sharing(f"mapped:{tmp_path / 'map.npy'}")
 
 
 def test_mapped_from_a_file(tmp_path):

@@ -1,7 +1,8 @@
 """One file for each way of computing a layer. `functional.choose` says which is used where.
 
 Every kernel takes a padded input [N, in, *padded] and gives [N, out, *output_size] without bias. None builds
-all patches: the largest temporary is a re-laid copy of the input or the output, or a block of patches.
+all patches: the largest temporary is a re-laid copy of the input or the output, or a block of patches (of low
+rank, the outputs of all banks).
 """
 
 from .base import Bilinear, Kernel

@@ -13,6 +13,11 @@ from ..geometry import Window
 BLOCK = 2**18
 
 
+def summing_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which many numbers are added up: float32 for those of 16 bits."""
+    return torch.promote_types(dtype, torch.float32) if dtype.itemsize < 4 else dtype
+
+
 @dataclass(frozen=True)
 class Kernel(ABC):
     """A way of computing one layer; a frozen value without tensors.

@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .base import BLOCK, Bilinear
+from .base import BLOCK, Bilinear, summing_dtype
 from .layout import (
     batch_first,
     channels_first,
@@ -35,7 +35,8 @@ class LocalRows(Bilinear):
         x, groups = channels_last(input), self.groups
         batch, out = x.shape[0], weight.shape[-1]
         result = x.new_empty(*self.output_size, groups, batch, out // groups)
-        in_place = groups == 1 and self.window.dilation[-1] == 1 and self._run(weight) >= LONG_RUN
+        long_run = groups == 1 and self.window.dilation[-1] == 1 and self._run(weight) >= LONG_RUN
+        in_place = long_run and summing_dtype(x.dtype) == x.dtype
         for row, view, at in self._rows(x, weight):
             target = result[row].flatten(0, 1)
             if in_place:
@@ -47,12 +48,12 @@ class LocalRows(Bilinear):
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         g = positions_first(grad, self.groups)
         batch, channels, *padded = input_shape
-        x = grad.new_zeros(batch, *padded, channels)
+        x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
         for row, view, at in self._rows(x, weight):
             patches = torch.bmm(g[row].flatten(0, 1), self._weights(weight[at]).mT).view(view.shape)
             for tap in range(self.window.kernel_size[-1]):
                 view[..., tap, :].add_(patches[..., tap, :])  # one tap of the last axis: nothing overlaps
-        return channels_first(x)
+        return channels_first(x.to(grad.dtype))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = channels_last(input), positions_first(grad, self.groups)

@@ -21,6 +21,6 @@ class BasisConvolutions(Kernel):
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
         result = products[:, :, 0]
-        for k, coefficient in enumerate(coefficients, 1):
+        for k, coefficient in enumerate(coefficients.to(products.dtype), 1):
             result = torch.addcmul(result, products[:, :, k], coefficient)
         return result.flatten(1, 2)

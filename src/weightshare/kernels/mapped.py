@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .base import BLOCK, Bilinear
+from .base import BLOCK, Bilinear, summing_dtype
 from .layout import batch_first, channels_first, channels_last, positions_first, windows
 
 
@@ -34,7 +34,7 @@ class GatheredPositions(Bilinear):
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         g = positions_first(grad, self.groups)
         batch, channels, *padded = input_shape
-        x = grad.new_zeros(batch, *padded, channels)
+        x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
         view = self._windows(x)
         taps = list(itertools.product(*map(range, self.window.kernel_size)))
         for bank, at in self._blocks(x):
@@ -43,19 +43,22 @@ class GatheredPositions(Bilinear):
                 self.groups, len(at[0]), batch, len(taps), channels // self.groups
             ).transpose(0, 1)
             for number, tap in enumerate(taps):  # under one tap no two positions see the same input
-                view[(..., *tap, slice(None))].index_put_(at, patches[..., number, :], accumulate=True)
-        return channels_first(x)
+                view[(..., *tap, slice(None))].index_put_(
+                    at, patches[..., number, :].to(x.dtype), accumulate=True
+                )
+        return channels_first(x.to(grad.dtype))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = channels_last(input), positions_first(grad, self.groups)
         view = self._windows(x)
         _, out, per_group, *kernel_size = weight_shape
+        depth = prod(kernel_size) * per_group
         result = grad.new_zeros(
-            len(self.positions), self.groups, prod(kernel_size) * per_group, out // self.groups
+            len(self.positions), self.groups, depth, out // self.groups, dtype=summing_dtype(grad.dtype)
         )
         for bank, at in self._blocks(x):
             result[bank] += torch.bmm(_rows(view[at]).mT, _rows(g[at]))
-        by_tap = result.unflatten(2, (-1, per_group)).permute(0, 1, 4, 3, 2)
+        by_tap = result.to(grad.dtype).unflatten(2, (-1, per_group)).permute(0, 1, 4, 3, 2)
         return by_tap.reshape(tuple(weight_shape))
 
     def _windows(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ as the groups of one convolution, so that small maps are not drowned in calls.
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -103,7 +104,7 @@ class PieceConvolutions(Bilinear):
     def _stacks(self, input_shape: Sequence[int]) -> Iterator[tuple[slice, list[Piece]]]:
         """Neighbouring banks whose pieces are alike, and these pieces, a block of numbers at a time."""
         bank = 0
-        for (size, _), alike in itertools.groupby(self._pieces(), lambda p: (p.size, p.stride)):
+        for (size, _), alike in itertools.groupby(self._pieces, lambda p: (p.size, p.stride)):
             pieces = list(alike)
             at_once = max(1, 2 * BLOCK // max(1, prod((*input_shape[:2], *size))))
             for first in range(0, len(pieces), at_once):
@@ -111,9 +112,10 @@ class PieceConvolutions(Bilinear):
                 yield slice(bank, bank + len(stack)), stack
                 bank += len(stack)
 
-    def _pieces(self) -> Iterator[Piece]:
-        for parts in itertools.product(*self.parts):
-            yield Piece(
+    @cached_property
+    def _pieces(self) -> list[Piece]:
+        return [
+            Piece(
                 seen=tuple(
                     slice(part.start * s, part[-1] * s + extent)
                     for part, s, extent in zip(parts, self.window.stride, self.window.extent)
@@ -121,6 +123,8 @@ class PieceConvolutions(Bilinear):
                 written=tuple(slice(part.start, part.stop, part.step) for part in parts),
                 stride=tuple(s * part.step for s, part in zip(self.window.stride, parts)),
             )
+            for parts in itertools.product(*self.parts)
+        ]
 
 
 def _seen(input: Tensor, pieces: Sequence[Piece]) -> Tensor:

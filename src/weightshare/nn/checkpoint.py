@@ -11,6 +11,7 @@ from torch import Tensor, cat, tensor
 from .._args import per_axis, times
 from ..functional import as_local
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
+from . import init
 
 _VERSION = 1
 _KINDS = (Full, Tiled, Regional, SharedAlong, Mapped, LowRank, Local)
@@ -30,12 +31,15 @@ def digest(
     return [*head, *_encode(sharing, ndim), *bias]
 
 
-def describe(numbers: Sequence[int]) -> str:
-    """A digest in words; says so where it is none.
+def describe(stored: Any) -> str:
+    """A digest, as integers or as a tensor, in words; says so where it is none.
 
     >>> describe(digest(Tiled(2), None, (4, 6), (3, 3)))
     'Tiled((2, 2)) on an output of 4 x 6 with kernel 3 x 3, without bias'
     """
+    numbers = stored.tolist() if isinstance(stored, Tensor) else stored
+    if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+        return "an unreadable sharing_digest that is no vector of integers"
     try:
         version, ndim, *rest = numbers
         size, kernel, rest = rest[:ndim], rest[ndim : 2 * ndim], rest[2 * ndim :]
@@ -54,11 +58,11 @@ def describe(numbers: Sequence[int]) -> str:
 def mismatch(layer: Any, own: list[int] | None, state_dict: dict[str, Tensor], prefix: str) -> str | None:
     """What is wrong where the weights are those of another sharing, size or kernel than the layer's."""
     stored = state_dict.get(f"{prefix}sharing_digest")
-    if stored is None or stored.tolist() == own:
+    if stored is None or (isinstance(stored, Tensor) and (stored.is_meta or stored.tolist() == own)):
         return None
     mine = describe(own) if own else f"{Full()!r} with kernel {times(layer.kernel_size)}, for any input size"
     return (
-        f"{prefix}{type(layer).__name__}: the checkpoint's weights are {describe(stored.tolist())}, "
+        f"{prefix}{type(layer).__name__}: the checkpoint's weights are {describe(stored)}, "
         f"this layer is {mine}; build the layer as the checkpoint has it, or load a plain "
         "convolution's weights."
     )
@@ -73,12 +77,18 @@ def expand_plain(layer: Any, own: list[int], state_dict: dict[str, Tensor], pref
     """
     shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
     weight, bias = (state_dict.get(f"{prefix}{name}") for name in ("weight", "bias"))
-    if f"{prefix}sharing_digest" in state_dict or weight is None or tuple(weight.shape) != shape:
+    if (
+        f"{prefix}sharing_digest" in state_dict
+        or not isinstance(weight, Tensor)
+        or tuple(weight.shape) != shape
+    ):
         return  # for a plain weight of another shape torch's own error names both shapes
     if isinstance(layer.sharing, LowRank):
         weight = cat([weight.unsqueeze(0), weight.new_zeros(layer.sharing.rank, *shape)])
-        for name in layer.sharing.coefficient_shapes(layer.output_size):
-            state_dict[f"{prefix}{name}"] = getattr(layer, name).detach()
+        shapes = layer.sharing.coefficient_shapes(layer.output_size)
+        fresh = {f"{prefix}{name}": weight.new_empty(size) for name, size in shapes.items()}
+        init.reset_coefficients(list(fresh.values()))  # the layer's own may be zero, or not be there yet
+        state_dict.update(fresh)
     elif layer.sharing != Full():
         bank = weight.unsqueeze(0)
         bank = as_local(bank) if layer.sharing == Local() else bank

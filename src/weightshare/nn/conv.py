@@ -63,6 +63,13 @@ class _ConvNd(torch.nn.Module):
         self.dilation = self.window.dilation
         self.padding_mode = check_padding_mode(name, padding_mode)
         self.sharing = _check_sharing(name, "sharing", sharing, self._default_sharing)
+        if Full() != self._default_sharing != self.sharing:
+            raise ArgumentError(
+                name,
+                f"sharing must be {self._default_sharing!r}",
+                repr(self.sharing),
+                f"use Conv{ndim}d for any other",
+            )
         default = self.sharing if self.sharing.one_hot else Full()
         self.bias_sharing = _check_sharing(name, "bias_sharing", bias_sharing, default)
         self.input_size, self.output_size = self._sizes(input_size)
@@ -72,6 +79,8 @@ class _ConvNd(torch.nn.Module):
         self._kernel = None
         if self.sharing != Full():
             self._kernel = functional.choose(self.sharing, self.window, self.output_size, self.groups)  # type: ignore
+        if self.bias_sharing != Full():
+            self._bias_index = functional.bank_index(self.bias_sharing, self.output_size)  # type: ignore
         self._make_parameters(bias, {"device": device, "dtype": dtype})
         self.reset_parameters()
 
@@ -90,7 +99,8 @@ class _ConvNd(torch.nn.Module):
             return None, None
         size = per_axis(name, "input_size", input_size, self._ndim, least=1)
         out = self.window.output_size(size, name, self.padding_mode)
-        source = f" from input_size={size}, kernel_size={self.kernel_size}"
+        kernel = self.kernel_size[0] if len(set(self.kernel_size)) == 1 else self.kernel_size
+        source = f" from input_size={size}, kernel_size={kernel}"
         self.sharing.check(out, f"{name}: sharing=", source)
         self.bias_sharing.check(out, f"{name}: bias_sharing=", source)
         return size, out
@@ -102,7 +112,15 @@ class _ConvNd(torch.nn.Module):
             shape = (prod(self.output_size), *self.kernel_size, per_group, self.out_channels)  # type: ignore
         elif self.sharing != Full():
             shape = (self.sharing.banks(self.output_size), *shape)  # type: ignore
-        self.weight = Parameter(torch.empty(shape, **factory))
+        weight = torch.empty(shape, **factory)
+        if self.sharing != Full() and not weight.is_floating_point():
+            raise ArgumentError(
+                type(self).__name__,
+                f"dtype must be a floating-point type for sharing={self.sharing!r}",
+                str(weight.dtype),
+                "use float32, or sharing=Full(), which takes what torch's convolution takes",
+            )
+        self.weight = Parameter(weight)
         if isinstance(self.sharing, LowRank):
             for name, size in self.sharing.coefficient_shapes(self.output_size).items():  # type: ignore
                 self.register_parameter(name, Parameter(torch.empty(size, **factory)))
@@ -134,8 +152,16 @@ class _ConvNd(torch.nn.Module):
             with torch.no_grad():
                 self.sharing_digest.copy_(torch.tensor(self._digest()))  # type: ignore[operator]
 
+    def _apply(self, fn, recurse=True):
+        """Move or cast; memory formats are for images and leave banks of kernels as they are."""
+        if self.sharing == Full():
+            return super()._apply(fn, recurse)
+        return super()._apply(lambda t: fn(t.flatten()).view(t.shape) if t.dim() > 3 else fn(t), recurse)
+
     def forward(self, input: Tensor) -> Tensor:
         """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size]."""
+        if not isinstance(input, Tensor):
+            raise self._no_tensor(input)
         shape, ndim = input.shape, self._ndim
         unbatched = len(shape) == ndim + 1
         if not (unbatched or len(shape) == ndim + 2) or shape[-ndim - 1] != self.in_channels:
@@ -202,10 +228,7 @@ class _ConvNd(torch.nn.Module):
         bias: Tensor = self.bias  # type: ignore[assignment]
         if self.bias_sharing == Full():
             return bias.view(-1, *(1,) * self._ndim)
-        size: tuple[int, ...] = self.output_size  # type: ignore[assignment]
-        if self.bias_sharing != Local():
-            bias = bias[torch.tensor(self.bias_sharing.labels(size), device=bias.device)]
-        return bias.T.unflatten(1, size)
+        return functional.spread(bias, self.bias_sharing, self.output_size, self._bias_index)  # type: ignore
 
     def _coefficient_terms(self) -> list[Tensor]:
         if not isinstance(self.sharing, LowRank):
@@ -244,6 +267,10 @@ class _ConvNd(torch.nn.Module):
                 "convert one of them with .to()",
             )
 
+    def _no_tensor(self, input: object) -> ArgumentError:
+        got = type(input).__name__
+        return ArgumentError(type(self).__name__, "input must be a torch.Tensor", got, "convert it first")
+
     def _wrong_input(self, shape: torch.Size) -> ShapeError:
         spatial = "*size" if self._any_size else ", ".join(map(str, self.input_size))  # type: ignore
         want = f"[N, {self.in_channels}, {spatial}] or [{self.in_channels}, {spatial}]"
@@ -268,6 +295,13 @@ class _ConvNd(torch.nn.Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        """The digest is that of the layer, whatever averaging or `to_empty` made of the buffer."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if not self._any_size:
+            device = self.sharing_digest.device  # type: ignore[union-attr]
+            destination[f"{prefix}sharing_digest"] = torch.tensor(self._digest(), device=device)
 
     def extra_repr(self) -> str:
         """Torch's own line, with the sharing."""
@@ -370,6 +404,10 @@ class Conv2d(_ConvNd):
         sharing: Which output positions share a kernel; default `Full()`.
         input_size: Spatial size of the input; needed by every sharing but `Full()`.
         bias_sharing: Which positions share a bias; default as `sharing`, for `LowRank` `Full()`.
+
+    All banks start as torch draws a convolution's kernel. To draw them otherwise, fill them one by one (a
+    function of the whole `weight` would take its fan-in from the number of banks):
+    `for kernel in layer.kernels().detach(): torch.nn.init.kaiming_normal_(kernel)`.
 
     Shape:
         input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out].

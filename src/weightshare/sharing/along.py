@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, is_sequence
+from .._args import Size, integer, is_sequence
 from ..errors import ArgumentError
 from .base import Separable, join, misfit
+
+#: Negative axes count from the end, so that they go no further than layers have axes.
+MOST_AXES = 3
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,9 +36,10 @@ class SharedAlong(Separable):
     axes: Size
 
     def __post_init__(self):
-        axes = tuple(self.axes) if is_sequence(self.axes) else (self.axes,)  # type: ignore[arg-type]
-        if not all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes):
-            raise ArgumentError("SharedAlong", "axes must be integers", repr(self.axes), "count axes from 0")
+        given = tuple(self.axes) if is_sequence(self.axes) else (self.axes,)  # type: ignore[arg-type]
+        axes = tuple(integer("SharedAlong", "axes", axis, least=-MOST_AXES) for axis in given)
+        if len(set(axes)) < len(axes):
+            raise ArgumentError("SharedAlong", "axes must be different", str(axes), "name each axis once")
         object.__setattr__(self, "axes", axes if is_sequence(self.axes) else axes[0])
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
@@ -54,7 +58,7 @@ class SharedAlong(Separable):
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}
         if len(resolved) != len(axes):
             wanted = f"needs different axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
-            raise misfit(where, self, wanted, f"{axes}", "name each axis once")
+            raise misfit(where, self, wanted, f"{axes}", "count axes from 0 and name each once")
         return tuple(sorted(resolved))
 
     def __repr__(self) -> str:

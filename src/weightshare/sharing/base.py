@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
 
-from .._args import times
+from .._args import is_sequence, per_axis, times
 from ..errors import SharingError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -14,7 +14,8 @@ class Sharing(ABC):
     """Which output positions of a layer use which bank of weights.
 
     A frozen, hashable value that knows no tensor. `out_size` is the number of output positions on every
-    spatial axis; positions are counted row-major. `str(sharing)` is what `parse_sharing` reads.
+    spatial axis; positions are counted row-major. `str(sharing)` is its short name, as `parse_sharing` reads
+    it (of a `Mapped` shape and digest instead of the file).
     """
 
     #: Whether every position uses exactly one bank as it is (false only for `LowRank`).
@@ -92,6 +93,14 @@ class Separable(OneHot):
             part_of = {index: number for number, part in enumerate(parts) for index in part}
             labels = [label * len(parts) + part_of[index] for label in labels for index in range(size)]
         return labels
+
+
+def per_output_axis(sharing: Sharing, name: str, value: object, ndim: int, where: str) -> tuple[int, ...]:
+    """A sharing's numbers, one for each axis of the output."""
+    if is_sequence(value) and len(value) != ndim:  # type: ignore[arg-type]
+        got = f"an output of {ndim}"
+        raise misfit(where, sharing, f"has a {name} for {len(value)} axes", got, f"give {ndim} numbers")  # type: ignore
+    return per_axis(type(sharing).__name__, name, value, ndim, least=1)
 
 
 def misfit(where: str, sharing: Sharing, wanted: str, got: str, way_out: str) -> SharingError:

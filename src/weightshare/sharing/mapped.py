@@ -9,6 +9,8 @@ from .._args import is_sequence, times
 from ..errors import ArgumentError
 from .base import OneHot, misfit
 
+MOST_AXES = 3
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Mapped(OneHot):
@@ -34,7 +36,7 @@ class Mapped(OneHot):
     flat: tuple[int, ...]
 
     def __init__(self, labels: Any):
-        nested = labels.tolist() if hasattr(labels, "tolist") else labels
+        nested = _plain(labels)
         if not is_sequence(nested):
             raise ArgumentError(
                 "Mapped",
@@ -44,9 +46,9 @@ class Mapped(OneHot):
             )
         shape, flat = _flatten(nested)
         used = set(flat)
-        if used != set(range(len(used))):
-            missing = sorted(set(range(max(used) + 1)) - used) if min(used) >= 0 else []
-            got = f"no position with label {missing[0]}" if missing else f"label {min(used)}"
+        if min(used) < 0 or max(used) >= len(used):
+            unused = next(label for label in range(len(used) + 1) if label not in used)
+            got = f"label {min(used)}" if min(used) < 0 else f"no position with label {unused}"
             raise ArgumentError(
                 "Mapped", "labels must run from 0 to K - 1 with each of them used", got, "renumber the labels"
             )
@@ -81,19 +83,29 @@ class Mapped(OneHot):
         return f"mapped:{times(self.shape).replace(' ', '')}-{self.digest:016x}"
 
 
-def _flatten(nested: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _plain(labels: Any) -> Any:
+    """An array or tensor as nested lists."""
+    return labels.tolist() if hasattr(labels, "tolist") else labels
+
+
+def _flatten(nested: Any, depth: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape and row-major entries of nested sequences of integers."""
+    nested = _plain(nested)
     if not is_sequence(nested):
         if isinstance(nested, bool) or not isinstance(nested, int):
             raise ArgumentError(
                 "Mapped", "labels must be integers", repr(nested), "cast the map to an integer type"
             )
         return (), (nested,)
+    if depth == MOST_AXES:
+        raise ArgumentError(
+            "Mapped", f"labels must have at most {MOST_AXES} axes", "more", "give one axis a spatial axis"
+        )
     if len(nested) == 0:
         raise ArgumentError(
             "Mapped", "labels must not be empty", "an axis of length 0", "give one a position"
         )
-    inner = [_flatten(item) for item in nested]
+    inner = [_flatten(item, depth + 1) for item in nested]
     if len({shape for shape, _ in inner}) > 1:
         raise ArgumentError(
             "Mapped", "labels must be a full grid", "rows of different lengths", "make all rows equally long"

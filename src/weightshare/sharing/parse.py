@@ -21,7 +21,7 @@ MAX_LABELS = 2**24
 
 
 def parse_sharing(text: str) -> Sharing:
-    """The sharing that a text names: the inverse of `str(sharing)`, but that `Mapped` is read from a file.
+    """The sharing that a text names; a `Mapped` is read from a file.
 
     Args:
         text: "full", "local", "tiled:2", "tiled:2x3", "regional:4x4", "along:1", "along:0,2", "lowrank:4",
@@ -81,6 +81,9 @@ def _read_labels(path: Path):
     import numpy as np  # this room is pure Python; only a map on disk needs numpy
 
     where = f"sharing 'mapped:{path}'"
+    if not path.is_file():
+        got = "no file there" if not path.exists() else "something else"
+        raise SpecError(where, "must name a readable .npy file", got, "write it with numpy.save")
     try:
         # a memory map: the header is checked before the entries are read
         labels = np.load(path, allow_pickle=False, mmap_mode="r")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, per_axis, scalar_or_tuple, times
-from .base import Separable, join, misfit
+from .._args import Size, scalar_or_tuple, times
+from .base import Separable, join, misfit, per_output_axis
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +36,7 @@ class Regional(Separable):
         object.__setattr__(self, "grid", scalar_or_tuple("Regional", "grid", self.grid, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        grid = per_axis(f"{where}{self!r}", "grid", self.grid, len(out_size), least=1)
+        grid = per_output_axis(self, "grid", self.grid, len(out_size), where)
         if any(g > n for g, n in zip(grid, out_size)):
             wanted = f"needs an output of at least {times(grid)}"
             way_out = "use a smaller grid or Local()"
@@ -44,7 +44,7 @@ class Regional(Separable):
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)
-        grid = per_axis("Regional", "grid", self.grid, len(out_size), least=1)
+        grid = per_output_axis(self, "grid", self.grid, len(out_size), "")
         # block b holds the i with b <= i * g / n < b + 1: from ceil(b * n / g) to ceil((b + 1) * n / g)
         return [
             [range(-(-b * n // g), -(-(b + 1) * n // g)) for b in range(g)] for n, g in zip(out_size, grid)

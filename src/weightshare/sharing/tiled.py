@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, per_axis, scalar_or_tuple, times
-from .base import Separable, join, misfit
+from .._args import Size, scalar_or_tuple, times
+from .base import Separable, join, misfit, per_output_axis
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +34,7 @@ class Tiled(Separable):
         object.__setattr__(self, "period", scalar_or_tuple("Tiled", "period", self.period, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        period = per_axis(f"{where}{self!r}", "period", self.period, len(out_size), least=1)
+        period = per_output_axis(self, "period", self.period, len(out_size), where)
         if any(t > n for t, n in zip(period, out_size)):
             wanted = f"needs an output of at least {times(period)} (its period)"
             way_out = "use a smaller period or Local()"
@@ -42,7 +42,7 @@ class Tiled(Separable):
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)
-        period = per_axis("Tiled", "period", self.period, len(out_size), least=1)
+        period = per_output_axis(self, "period", self.period, len(out_size), "")
         return [[range(i, n, t) for i in range(t)] for n, t in zip(out_size, period)]
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import reference
+from ..errors import ArgumentError
 
 #: Relative and absolute tolerance of a comparison with the oracle, by dtype.
 TOLERANCES = {torch.float64: (1e-10, 1e-10), torch.float32: (1e-4, 1e-4)}
@@ -26,11 +27,21 @@ def check_layer(layer: Any, batch: int = 2) -> None:
 
     Raises:
         AssertionError: names the first thing that fails.
+        ArgumentError: a layer without `input_size`, or of another dtype.
 
     Example:
         >>> from weightshare import Tiled, nn
         >>> check_layer(nn.Conv2d(2, 4, 3, sharing=Tiled(2), input_size=6, dtype=torch.float64))
     """
+    name = type(layer).__name__
+    if layer.input_size is None:
+        raise ArgumentError(
+            name, "check_layer needs a layer with a size", "none", "build it with input_size="
+        )
+    if layer.weight.dtype not in TOLERANCES:
+        given = str(layer.weight.dtype)
+        raise ArgumentError(name, "check_layer compares float64 and float32", given, "convert it with .to()")
+    layer = copy.deepcopy(layer).requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
     like = layer.weight
     input = torch.randn(batch, layer.in_channels, *layer.input_size, generator=generator, dtype=torch.float64)
@@ -72,7 +83,6 @@ def _batches(layer: Any, input: Tensor) -> None:
     assert layer(input[:0]).shape == shape, f"an empty batch gives {layer(input[:0]).shape}, wanted {shape}"
     with torch.enable_grad():
         layer(input[:0]).sum().backward()
-    layer.zero_grad()
 
 
 @torch.no_grad()
