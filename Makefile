@@ -31,7 +31,7 @@ bench: .venv/.test  ## ours against the alternatives on this machine
 	.venv/bin/python benchmarks/layers.py
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[study]'

@@ -269,7 +269,7 @@ def test_mapped_from_a_file(tmp_path):
     assert parse_sharing(f"mapped:{path}") == Mapped([[0, 1], [1, 1]])
 
 
-@pytest.mark.parametrize("kind", ["missing", "pickle", "archive", "floats", "truncated", "text"])
+@pytest.mark.parametrize("kind", ["missing", "pickle", "archive", "floats", "truncated", "text", "header"])
 def test_mapped_from_a_bad_file(tmp_path, kind):
     path = tmp_path / "map.npy"
     if kind == "pickle":
@@ -282,6 +282,9 @@ def test_mapped_from_a_bad_file(tmp_path, kind):
     elif kind == "truncated":
         np.save(path, np.zeros((100, 100), int))
         path.write_bytes(path.read_bytes()[:200])
+    elif kind == "header":
+        np.save(path, np.zeros((2, 2), int))
+        path.write_bytes(path.read_bytes().replace(b"(2, 2)", b"(2, 2 "))
     elif kind == "text":
         path.write_text("0 1 1 0")
     with pytest.raises(SpecError, match=r"sharing 'mapped:.*map\.npy': must .*; write it with numpy\.save\."):

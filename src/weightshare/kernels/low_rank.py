@@ -20,7 +20,7 @@ class BasisConvolutions(Kernel):
         conv = _CONV[self.window.ndim]
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
-        result = products[:, :, 0]
-        for k, coefficient in enumerate(coefficients.to(products.dtype), 1):
-            result = torch.addcmul(result, products[:, :, k], coefficient)
+        result, *corrections = products.unbind(2)
+        for correction, coefficient in zip(corrections, coefficients.to(products.dtype)):
+            result = torch.addcmul(result, correction, coefficient)
         return result.flatten(1, 2)

@@ -300,7 +300,7 @@ class _ConvNd(torch.nn.Module):
         """The digest is that of the layer, whatever averaging or `to_empty` made of the buffer."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self._any_size:
-            device = self.sharing_digest.device  # type: ignore[union-attr]
+            device = self.weight.device
             destination[f"{prefix}sharing_digest"] = torch.tensor(self._digest(), device=device)
 
     def extra_repr(self) -> str:

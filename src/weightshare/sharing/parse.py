@@ -87,7 +87,7 @@ def _read_labels(path: Path):
     try:
         # a memory map: the header is checked before the entries are read
         labels = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises whatever it likes on a damaged header
         raise SpecError(
             where,
             "must name a readable .npy file",
