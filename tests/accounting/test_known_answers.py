@@ -136,3 +136,19 @@ def test_an_explanation_is_a_value():
     assert one.by_sharing["full"] == 34_944
     with pytest.raises(AttributeError):
         one.input = (1, 1, 1)  # type: ignore[misc]
+
+
+def test_the_saving_often_quoted_compares_different_outputs():
+    """Said in both halves of the comparison, 72 against 65,536."""
+    shared = str(explain("Conv2d(1, 8, 3, bias=False)", (1, 32, 32)))
+    assert "dense has the same output volume" in shared
+    assert "different\n  layers" in shared or "different layers" in shared
+    linear = " ".join(str(explain("Linear(1024, 64, bias=False)")).split())
+    assert "1,024 input features x 64 output features" in linear
+    linear = " ".join(str(explain("Linear(1024, 64, bias=False)", 1024)).split())
+    assert "The 910-fold saving often quoted compares layers with different outputs" in linear
+
+
+def test_one_bit_inputs_of_several_channels_are_not_called_pixels():
+    assert "a local feature (363 inputs) would have" in str(explain("Conv2d(3, 96, 11, stride=4)", 227))
+    assert "a local feature (1 pixel) would have 2 patterns" in str(explain("Conv2d(1, 1, 1)", 2))

@@ -85,7 +85,8 @@ def scheme(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int] | None) 
             terms.append(Term(name, (Factor("corrections", rank), Factor(places, prod(grid)))))
     if spec.bias:
         biases = bank_count(spec, spec.bias_shared(sharing), input_size, on_positions=False)
-        factors = (Factor("output channels", spec.out_channels), Factor("biases a channel", biases))
+        channels, one = ("output channels", "channel") if spec.ndim else ("output features", "feature")
+        factors = (Factor(channels, spec.out_channels), Factor(f"biases a {one}", biases))
         terms.append(Term("biases", factors))
     return Scheme(str(sharing), banks, tuple(terms))
 

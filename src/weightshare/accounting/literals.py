@@ -111,11 +111,6 @@ def read_sharing(where: str, word: str, node: ast.expr) -> object:
         raise SpecError(f"{where}: {word}={name}", "must have its own arguments", got, way_out) from None
 
 
-def is_plain(node: ast.expr) -> bool:
-    """Whether a node whose value does not matter is a constant or a dotted name."""
-    return isinstance(node, ast.Constant) or _dotted(node) is not None
-
-
 def nearest(name: str | None, known: Iterable[str]) -> str:
     """ " (did you mean stride?)" where a known name is close, torch's before Keras's; else nothing."""
     by_lower = {word.lower(): word for word in sorted(known)}

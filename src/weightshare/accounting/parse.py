@@ -8,7 +8,7 @@ from .._args import integer, is_sequence, per_axis
 from ..errors import ArgumentError, SpecError
 from ..geometry import Window
 from ..sharing import Full, Local, Sharing, parse_sharing
-from .literals import Call, is_plain, literal, nearest, read_call, read_sharing, shown
+from .literals import Call, literal, nearest, read_call, read_sharing, shown
 from .sizes import bounded, size_text, split_size
 from .spec import LayerSpec
 from .words import FORMS, IGNORED, KERAS_WORDS, PREFIXES, Form
@@ -41,8 +41,12 @@ def read_spec(text: str, input_size: object = None) -> LayerSpec:
     if form.keras:
         notes.insert(0, f"{call.name} is {form.torch}")
     values = {KERAS_WORDS.get(word, word): value for word, value in values.items()}
+    data_format = values.pop("data_format", "channels_last")
+    if data_format not in (None, "channels_last", "channels_first"):
+        wanted = "data_format must be 'channels_last' or 'channels_first'"
+        raise ArgumentError(call.name, wanted, shown(str(data_format)), "write one of these")
     if "input_shape" in values:
-        values["input_size"] = _channels_first(form, values.pop("input_shape"))
+        values["input_size"] = _channels_first(form, values.pop("input_shape"), data_format)
         notes.append(f"input_shape is the input {size_text(values['input_size'])}, channels first")
     if input_size is None:
         input_size = values.get("input_size")
@@ -104,13 +108,6 @@ def _by_word(form: Form, call: Call) -> dict[str, ast.expr]:
             )
         torch_words.add(KERAS_WORDS.get(word, word))
         written[word] = node
-        if word in IGNORED and not is_plain(node):
-            raise SpecError(
-                call.name,
-                f"{word} must be a constant or a name",
-                "an expression",
-                "leave it out: it counts nothing",
-            )
     return written
 
 
@@ -148,16 +145,16 @@ def _channels(form: Form, input_size: object) -> int:
     return channels
 
 
-def _channels_first(form: Form, shape: object) -> tuple[int, ...]:
+def _channels_first(form: Form, shape: object, data_format: object) -> tuple[int, ...]:
     if not is_sequence(shape) or len(shape) != form.ndim + 1:  # type: ignore[arg-type]
         raise ArgumentError(
             form.torch,
-            f"input_shape must have {form.ndim + 1} numbers, channels last",
+            f"input_shape must have {form.ndim + 1} numbers, channels included",
             repr(shape),
             "write it as Keras does, without the batch",
         )
-    *size, channels = (bounded(form.torch, "input_shape", n) for n in shape)  # type: ignore[union-attr]
-    return (channels, *size)
+    numbers = tuple(bounded(form.torch, "input_shape", n) for n in shape)  # type: ignore[union-attr]
+    return numbers if data_format == "channels_first" else (numbers[-1], *numbers[:-1])
 
 
 def _build(form: Form, values: Mapping[str, object], input_size: object, notes: tuple[str, ...]) -> LayerSpec:

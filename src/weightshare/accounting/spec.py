@@ -108,19 +108,23 @@ class LayerSpec:
     @property
     def near(self) -> tuple[str, int]:
         """The side with one kernel a channel and position: the output; of a transposed layer the input."""
-        return ("input channels", self.in_channels) if self.transposed else self._output_side
+        return self._input_side if self.transposed else self._output_side
 
     @property
     def far(self) -> tuple[str, int]:
         """The side that a kernel reaches over to, in channels of one group."""
-        label, channels = self._output_side if self.transposed else ("input channels", self.in_channels)
+        label, channels = self._output_side if self.transposed else self._input_side
         if self.groups > 1:
             label += f" of a group ({channels:,} / {self.groups:,})"
         return label, channels // self.groups
 
     @property
+    def _input_side(self) -> tuple[str, int]:
+        return "input channels" if self.ndim else "input features", self.in_channels
+
+    @property
     def _output_side(self) -> tuple[str, int]:
-        return "output channels", self.out_channels
+        return "output channels" if self.ndim else "output features", self.out_channels
 
     @property
     def weights_per_neuron(self) -> int:

@@ -8,7 +8,16 @@ _TRANSPOSED = (
     "device dtype"
 )
 _OURS = ("sharing", "bias_sharing", "input_size")
-_KERAS_ONLY = ("activation", "kernel_initializer", "bias_initializer", "name", "input_shape")
+_KERAS_NEUTRAL = (
+    *("activation", "name", "trainable", "implementation"),
+    *(
+        f"{what}_{rule}"
+        for what in ("kernel", "bias")
+        for rule in ("initializer", "regularizer", "constraint")
+    ),
+    "activity_regularizer",
+)
+_KERAS_ONLY = (*_KERAS_NEUTRAL, "input_shape", "data_format")
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ KERAS_WORDS = {
     "units": "out_features",
 }
 #: Words that change no count; their values are not looked at.
-IGNORED = ("device", "dtype", "activation", "kernel_initializer", "bias_initializer", "name")
+IGNORED = ("device", "dtype", *_KERAS_NEUTRAL)
 
 PREFIXES = (
     *("nn", "torch.nn", "ws.nn", "weightshare.nn"),
