@@ -20,7 +20,7 @@ def summing_dtype(dtype: torch.dtype) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Kernel(ABC):
-    """A way of computing one layer; a frozen value without tensors.
+    """A way of computing one layer; a frozen value.
 
     Args:
         window: Where each position looks; its padding is already in the input.

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -67,9 +68,14 @@ class GatheredPositions(Bilinear):
     def _blocks(self, x: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         """Blocks of the positions of every bank, as index tensors, one an axis."""
         size = max(1, BLOCK // max(1, x.shape[0] * self.window.taps * x.shape[-1]))
-        for bank, numbers in enumerate(self.positions):
-            for block in torch.tensor(numbers, device=x.device).split(size):
+        for bank, numbers in enumerate(self._numbers):
+            for block in numbers.to(x.device).split(size):
                 yield bank, torch.unravel_index(block, self.output_size)
+
+    @cached_property
+    def _numbers(self) -> list[Tensor]:
+        """The positions of every bank as a tensor, made once: there may be many."""
+        return [torch.tensor(numbers, device="cpu") for numbers in self.positions]
 
     def _matrix(self, weight: Tensor) -> Tensor:
         """[out, in/groups, *kernel_size] -> [groups, taps * in/groups, out/groups]."""

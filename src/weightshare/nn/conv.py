@@ -156,7 +156,12 @@ class _ConvNd(torch.nn.Module):
         """Move or cast; memory formats are for images and leave banks of kernels as they are."""
         if self.sharing == Full():
             return super()._apply(fn, recurse)
-        return super()._apply(lambda t: fn(t.flatten()).view(t.shape) if t.dim() > 3 else fn(t), recurse)
+        plain = (Tensor, Parameter)  # a sharded tensor has no memory format of its own
+
+        def flat(t):
+            return fn(t.flatten()).view(t.shape) if t.dim() > 3 and type(t) in plain else fn(t)
+
+        return super()._apply(flat, recurse)
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size]."""
