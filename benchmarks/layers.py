@@ -26,11 +26,13 @@ LOCAL_SHAPES = {
     "YOLOv1 local": (16, 1024, 7, 256, 3, 1, 1),
     "cuda-convnet local3": (128, 64, 8, 64, 3, 1, 1),
     "one image, 32 to 32": (1, 32, 56, 32, 3, 1, 1),
+    "tiny": (2, 4, 10, 4, 3, 1, 0),
 }
 PARTIAL_SHAPES = {
     "32 channels, 32 x 32": (16, 32, 32, 32, 3, 1, 1),
     "64 channels, 32 x 32": (16, 64, 32, 64, 3, 1, 1),
     "32 channels, 64 x 64": (16, 32, 64, 32, 3, 1, 1),
+    "one image, 16 channels, 64 x 64": (1, 16, 64, 16, 3, 1, 1),
 }
 PARTIAL = (Tiled(2), Regional(4), SharedAlong(1), LowRank(1), LowRank(4))
 FULL_SHAPES = {f"512 channels, 7 x 7, batch {n}": (n, 512, 7, 512, 3, 1, 1) for n in (1, 16)}
