@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 
@@ -48,6 +49,7 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
     ("arguments", "text"),
     [
         (["digts"], "study data: must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'"),
+        (["digits", "--width", "10000000000"], "must have at most 134,217,728 parameters, got 1,8"),
         (["digits", "--seeds", "0"], "study: seeds must be at least 1, got 0"),
         (["digits", "--sharing", "lowrank:-1"], "rank must be at least 0, got -1"),
         (["digits", "--sharing", "regional:9"], "study: sharing=Regional(9)"),
@@ -84,6 +86,32 @@ def test_interrupted(monkeypatch, capsys, tmp_path):
         f"Stopped. Finished trials are kept in {tmp_path / 'out'}; the same command goes on from there."
         in err
     )
+
+
+@pytest.mark.long
+def test_interrupted_by_the_keyboard_and_continued(tiny, tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from weightshare.cli import main; main()"
+    )
+    given = ["study", tiny, "--sharing", "full,local", "--seeds", "6", "--width", "3", "--accelerator", "cpu"]
+    call = [sys.executable, "-c", code, *given, "--epochs-max", "60", "--patience", "60", "--out", str(out)]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr.readline().startswith("1/12 full, seed 0: ")
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert f"Stopped. Finished trials are kept in {out}; the same command goes on from there." in err
+    assert "Traceback" not in err
+    kept = (out / "records.jsonl").read_text()
+    assert 1 <= kept.count("\n") < 12
+    assert not (out / "results.json").exists()
+    subprocess.run(call, check=True, capture_output=True, timeout=300)
+    records = (out / "records.jsonl").read_text()
+    assert records.startswith(kept)
+    assert records.count("\n") == 12
+    assert (out / "report.html").is_file()
 
 
 def test_help_lists_the_flags():

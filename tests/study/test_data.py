@@ -1,5 +1,6 @@
 import os
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from weightshare.errors import DataError, SpecError
 from weightshare.study import data as data_room
+from weightshare.study import npz
 from weightshare.study.data import draw, load_images, shifted
 
 from .conftest import tiny_arrays
@@ -111,7 +113,19 @@ BAD_ARRAYS = [
     ({"x_train": np.array([Harmful()] * 16, dtype=object)}, "pickled objects, which are never loaded"),
     ({"x_train": WITH_NAN}, "pixels must be finite numbers, got NaN or infinity in 16 images"),
     ({"x_test": np.full((8, 6, 6), np.inf, dtype=np.float32)}, "NaN or infinity in 8 images"),
-    ({"x_train": np.full((16, 6, 6), 1e300)}, "pixels must be of moderate size"),
+    (
+        {"x_train": np.linspace(0, 1e300, 576).reshape(16, 6, 6), "x_test": np.full((8, 6, 6), 1e300)},
+        "pixels must be of moderate size",
+    ),
+    (
+        {"x_train": np.linspace(0, 1, 576).reshape(16, 6, 6)},
+        "must have the same kind of numbers on the same scale, got float64 from 0 to 1 in x_train and uint8 "
+        "from 0 to 250 in x_test; scale both alike.",
+    ),
+    (
+        {"x_train": np.full((16, 6, 6), 255.0), "x_test": np.full((8, 6, 6), 1.0, dtype=np.float32)},
+        "got float64 from 255 to 255 in x_train and float32 from 1 to 1 in x_test; scale both alike.",
+    ),
     (
         {"x_train": np.zeros((16, 6, 6), dtype=np.uint8)},
         "images must differ, got the same value in every pixel",
@@ -158,19 +172,76 @@ def test_file_that_is_no_archive(tmp_path, content):
         load_images(f"npz:{tmp_path / 'a.npz'}")
 
 
-def test_damaged_and_truncated_archives(tiny):
-    path = Path(tiny.partition(":")[2])
+def as_npy(array: np.ndarray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def cut_in_half(path: Path) -> None:
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole[:300] + b"\xff" * 64 + whole[364:]):
-        path.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"must be a readable \.npz file|must be"):
-            load_images(tiny)
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def other_bytes(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300] + b"\xff" * 64 + whole[364:])
+
+
+def open_bracket(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in tiny_arrays().items():
+            whole = as_npy(array)
+            archive.writestr(f"{key}.npy", whole.replace(b"{'descr'", b"({'descr'", 1).replace(b"}", b" ", 1))
+
+
+def damaged_lzma(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for key, array in tiny_arrays().items():
+            archive.writestr(f"{key}.npy", as_npy(array))
+        start = archive.getinfo("x_train.npy").header_offset + 30 + len("x_train.npy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: start + 9] + b"\xff" * 200 + whole[start + 209 :])
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (
+            cut_in_half,
+            ": must be a readable .npz file, got BadZipFile: File is not a zip file; write it with",
+        ),
+        (other_bytes, "BadZipFile: Bad CRC-32 for file 'x_train.npy'; write it with numpy.savez(file,"),
+        (open_bracket, ", x_train: must be a readable .npz file, got TokenError: "),
+        (damaged_lzma, ", x_train: must be a readable .npz file, got LZMAError: "),
+    ],
+)
+def test_damaged_archives(tiny, damage, text):
+    damage(Path(tiny.partition(":")[2]))
+    with pytest.raises(DataError) as caught:
+        load_images(tiny)
+    assert text in str(caught.value)
+
+
+def test_all_arrays_together_are_limited(tiny, monkeypatch):
+    monkeypatch.setattr(npz, "MAX_BYTES", 1000)
+    with pytest.raises(
+        DataError, match=r"its arrays must have at most 1,000 bytes together, got 1,\d\d\d; use"
+    ):
+        load_images(tiny)
+
+
+def test_normalising_takes_parts_and_gives_the_same(tiny, monkeypatch):
+    whole = load_images(tiny)
+    monkeypatch.setattr(data_room, "PART", 3)
+    parts = load_images(tiny)
+    assert torch.allclose(whole.train[0], parts.train[0], atol=1e-6)
+    assert parts.train[0].std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
 def header_only(shape: tuple[int, ...]) -> bytes:
     """A .npy file that announces an array and holds none."""
-    from io import BytesIO
-
     stream = BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return stream.getvalue()

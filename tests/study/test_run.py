@@ -1,13 +1,19 @@
 import json
 import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
 from weightshare.errors import StudyError
-from weightshare.study import StudySpec, run
+from weightshare.study import StudySpec, run, training
+
+from .conftest import tiny_arrays
 
 SUMMARY_KEYS = {
     "sharing", "layer_sharing", "width", "matches", "parameters", "macs", "seeds", "accuracy", "accuracy_ci",
@@ -72,8 +78,65 @@ def test_same_seed_same_numbers_and_the_callers_random_numbers_stay(quick):
 
 def test_a_finished_study_is_only_read(quick, monkeypatch):
     first = run(quick)
+    times = {entry.name: entry.stat().st_mtime_ns for entry in quick.out.iterdir() if entry.name != ".lock"}
     monkeypatch.setattr("weightshare.study.trials.fit", lambda *_: pytest.fail("trained again"))
     assert run(quick).to_dict() == first.to_dict()
+    assert {name: (quick.out / name).stat().st_mtime_ns for name in times} == times
+
+
+def test_what_is_missing_or_outdated_is_written_again(quick):
+    run(quick)
+    page = (quick.out / "report.html").read_text()
+    results = (quick.out / "results.json").read_text()
+    (quick.out / "report.html").unlink()
+    run(quick)
+    assert (quick.out / "report.html").read_text() == page
+    (quick.out / "results.json").write_text(results.replace('"version": "', '"version": "0.'))
+    run(quick)
+    assert (quick.out / "results.json").read_text() == results
+
+
+def test_results_are_not_written_when_the_report_cannot_be_made(quick, monkeypatch):
+    def broken(_):
+        raise RuntimeError
+
+    monkeypatch.setattr(sys.modules["weightshare.study.run"], "render", broken)
+    with pytest.raises(RuntimeError):
+        run(quick)
+    assert not (quick.out / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"precision": "16-true"}, r"full, seed 0, epoch \d+"),
+        ({"learning_rate": 1.0}, "full, seed 0, epoch 2"),
+    ],
+)
+def test_a_training_that_diverges(quick, monkeypatch, change, where):
+    if "learning_rate" in change:  # so small a network survives it: its second epoch is made to fail
+        losses = iter([0.5, float("nan")])
+        monkeypatch.setattr(training, "_epoch", lambda *_: next(losses))
+    with pytest.raises(StudyError) as caught:
+        run(replace(quick, epochs_max=30, **change))
+    assert re.fullmatch(
+        rf"study: {where}: the (training|validation) loss must be a finite number, got (nan|inf); use "
+        rf"a lower "
+        r"--learning-rate or --precision 32-true; finished trials are kept\.",
+        str(caught.value),
+    )
+
+
+def test_a_training_that_diverges_keeps_finished_trials(quick, monkeypatch):
+    losses = iter([0.5, 0.4, float("inf")])
+    monkeypatch.setattr(training, "_epoch", lambda *_: next(losses))
+    with pytest.raises(
+        StudyError, match="study: tiled:2, seed 0, epoch 1: the training loss must be a finite"
+    ):
+        run(quick)
+    monkeypatch.undo()
+    assert [record["sharing"] for record in records_of(quick)] == ["full"]
+    assert len(run(quick).trials) == 3
 
 
 def test_a_torn_last_line_is_dropped_and_its_trial_run_again(quick):
@@ -125,8 +188,107 @@ def test_another_study_in_the_folder(quick):
     assert "full,tiled:2; 2 seeds, digest" in text
     assert "another study" in text
     assert "full,tiled:2; 1 seed, digest" in text
-    assert "choose another folder with --out" in text
+    assert "; seeds=1 there, 2 here); choose another folder with --out" in text
+    with pytest.raises(
+        StudyError, match=r"; sharings=full,tiled:2 there, full here; width=3 there, 4 here\)"
+    ):
+        run(replace(quick, sharings="full", width=4))
     assert (quick.out / "records.jsonl").read_bytes() == before
+
+
+def test_another_study_that_kept_no_options(quick):
+    run(quick)
+    file = quick.out / "records.jsonl"
+    records = [{key: value for key, value in record.items() if key != "spec"} for record in records_of(quick)]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(StudyError, match=r"another study \(.*; 1 seed, digest \w{16}\); choose"):
+        run(replace(quick, seeds=2))
+    assert len(run(quick).trials) == 3
+
+
+def test_the_same_options_on_other_images(quick, tiny):
+    run(quick)
+    np.savez(tiny.partition(":")[2], **tiny_arrays(each=12))
+    with pytest.raises(StudyError, match="; the same options on other images or with another version"):
+        run(quick)
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "results.json", "report.html"])
+def test_a_folder_where_a_file_belongs(quick, name):
+    run(quick)
+    (quick.out / name).unlink()
+    (quick.out / name).mkdir()
+    with pytest.raises(StudyError) as caught:
+        run(quick)
+    text = f"{name}: must be a file, got something else; choose another folder with --out."
+    assert str(caught.value) == f"folder {str(quick.out)!r}, {text}"
+
+
+def test_a_full_disk(quick, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("weightshare.study.records.os.fsync", full)
+    with pytest.raises(StudyError) as caught:
+        run(quick)
+    assert str(caught.value) == (
+        f"file {str(quick.out / 'records.jsonl')!r}: must be a file that can be read and written, got "
+        f"No space "
+        "left on device; make room or choose another folder with --out; finished trials are kept."
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accuracy": "high"},
+        {"accuracy": float("nan")},
+        {"accuracy": 1.5},
+        {"accuracy": True},
+        {"seed": 0.0},
+        {"sharing": ["full"]},
+        {"train_seconds": float("inf")},
+        {"train_seconds": 10**400},
+        {"accuracy_shifted": {"1": 0.5}},
+        {"accuracy_shifted": None},
+        {"curve_accuracy": []},
+        {"curve_accuracy": [0.5, None]},
+        {"curve_loss": "ab"},
+        {"best_epoch": 9},
+        {"first_layer": {"mean": 3, "spread": 0}},
+        {"first_layer": {"mean": [[[[float("nan")]]]], "spread": 0}},
+        {"first_layer": {"mean": [[[[1]]]], "spread": 0, "by_position": [[[[[1]]]]]}},
+    ],
+    ids=str,
+)
+def test_a_record_that_was_changed(quick, change):
+    run(quick)
+    file = quick.out / "records.jsonl"
+    first, *rest = records_of(quick)
+    file.write_text("".join(json.dumps(record) + "\n" for record in ({**first, **change}, *rest)))
+    with pytest.raises(StudyError) as caught:
+        run(quick)
+    assert str(caught.value) == (
+        f"file {str(file)!r}, line 1: must be the record of a trial, got something else; choose "
+        f"another folder "
+        "with --out, or remove this line."
+    )
+
+
+def test_a_rival_process(quick):
+    quick.out.mkdir()
+    hold = (
+        "from filelock import FileLock; import sys; lock = FileLock(sys.argv[1]); lock.acquire()\n"
+        "print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(quick.out / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as rival:
+        assert rival.stdout.readline() == b"1\n"
+        with pytest.raises(StudyError, match="must not be in use, got a folder that another run writes to"):
+            run(quick)
+        rival.communicate(b"\n", timeout=60)
+    assert run(quick)
 
 
 def test_two_runs_in_one_folder(quick):

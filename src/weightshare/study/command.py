@@ -42,7 +42,8 @@ def study(spec: StudySpec) -> int:
         return INTERRUPTED
     if not rank_zero_only.rank:  # with several devices every process gets here
         if sys.stdout.isatty():
-            Console().print(as_table(result))
+            console = Console()
+            console.print(as_table(result, console.width))
         else:
             print(result)
         if result.out is not None:

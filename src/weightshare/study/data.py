@@ -17,6 +17,8 @@ VALIDATION_FRACTION = 0.2
 SPLIT_SEED = 20101
 LEAST_SIDE = 4
 MOST_SHIFTED = 2_500
+PART = 1024
+SCALES_APART = 16.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,8 @@ class Images:
         state = hashlib.blake2b(digest_size=8)
         for images, labels in (self.train, self.validation, self.test):
             state.update(repr((tuple(images.shape), self.class_names)).encode())
-            state.update(images.numpy().tobytes())
-            state.update(labels.numpy().tobytes())
+            state.update(images.numpy().data)
+            state.update(labels.numpy().data)
         return state.hexdigest()
 
 
@@ -134,6 +136,8 @@ def check(raw: Raw) -> None:
                     f"NaN or infinity in {len(bad)} images, the first of them image {bad[0]}",
                     "remove or repair these images",
                 )
+    if raw.x_test is not None:
+        check_scales(raw.name, raw.x, raw.x_test)
     counts = np.bincount(raw.y, minlength=len(raw.class_names))
     if len(raw.class_names) < 2:
         raise DataError(
@@ -147,6 +151,19 @@ def check(raw: Raw) -> None:
             f"every class must have at least {least} images to split",
             f"{counts[scarce]} of class {raw.class_names[scarce]!r}",
             "add images or leave the class out",
+        )
+
+
+def check_scales(name: str, x: np.ndarray, x_test: np.ndarray) -> None:
+    """Refuse training and test images whose pixels are not on one scale, such as 0 to 255 and 0 to 1."""
+    low, high = sorted(max(abs(float(images.min())), abs(float(images.max()))) for images in (x, x_test))
+    if x.dtype.kind != x_test.dtype.kind or (low > 0 and high / low > SCALES_APART):
+        ours, theirs = (f"{i.dtype} from {i.min():.4g} to {i.max():.4g}" for i in (x, x_test))
+        raise DataError(
+            name,
+            "training and test images must have the same kind of numbers on the same scale",
+            f"{ours} in x_train and {theirs} in x_test",
+            "scale both alike",
         )
 
 
@@ -175,7 +192,8 @@ def statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = (0, 2, 3)
     with np.errstate(over="ignore", invalid="ignore"):
         mean = images.mean(axis=axes, dtype=np.float64)[:, None, None]
-        deviation = images.std(axis=axes, dtype=np.float64)[:, None, None]
+        total = sum(np.square(part - mean).sum(axis=axes) for part in _parts(images))
+        deviation = np.sqrt(total / (images.size / images.shape[1]))[:, None, None]
     if not deviation.any():
         raise DataError(name, "images must differ", "the same value in every pixel", "check the file")
     if not np.isfinite(deviation).all():
@@ -185,11 +203,18 @@ def statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def normalised(name: str, images: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> Tensor:
     """Images as a float32 tensor with mean 0 and deviation 1 on the training images."""
+    result = np.empty(images.shape, dtype=np.float32)
     with np.errstate(over="ignore"):
-        result = ((images - mean) / deviation).astype(np.float32)
+        for part, place in zip(_parts(images), _parts(result)):
+            place[...] = (part - mean) / deviation
     if not np.isfinite(result).all():
         raise DataError(name, "pixels must be of moderate size", "values near float's end", "rescale them")
     return torch.from_numpy(result)
+
+
+def _parts(images: np.ndarray) -> list[np.ndarray]:
+    """Views of some images each, so that what is computed in float64 is never all of them."""
+    return [images[start : start + PART] for start in range(0, len(images), PART)]
 
 
 def shifted(images: Tensor, dy: int, dx: int, background: Tensor) -> Tensor:

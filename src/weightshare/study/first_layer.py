@@ -1,8 +1,10 @@
 """What the first layer learned, as numbers small enough to be kept with a trial."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 
 MAX_CHANNELS = 32
@@ -29,6 +31,34 @@ class FirstLayer:
     rows: list[int] | None = None
     columns: list[int] | None = None
     by_position: list[Any] | None = None
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError unless these are kernels."""
+        mean, spread = finite(self.mean, 4), number(self.spread)
+        if not 0 <= spread <= 1 or 0 in mean:
+            raise ValueError
+        if self.by_position is not None:
+            shown = finite(self.by_position, 5)
+            if 0 in shown or shown[:2] != (*finite(self.rows, 1), *finite(self.columns, 1)):
+                raise ValueError
+            number(self.channel)
+
+
+def number(value: Any) -> float:
+    """A finite number as a float; anything else raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    if not isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def finite(nested: Any, axes: int) -> tuple[int, ...]:
+    """The shape of nested lists of finite numbers; anything else raises ValueError."""
+    array = np.array(nested)
+    if array.ndim != axes or array.dtype.kind not in "if" or not np.isfinite(array).all():
+        raise ValueError
+    return array.shape
 
 
 @torch.no_grad()

@@ -1,10 +1,10 @@
 """Images from a .npz file: every header is checked before an array is unpacked, nothing pickled is read."""
 
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from .raw import Raw
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 MAX_VALUES = 2**29  # of one array: 512 MiB of uint8
+MAX_BYTES = 2**30  # of all arrays together
 MAX_CLASSES = 10_000
 WAY_OUT = "write it with numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...)"
-_BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def load_npz(path: Path, name: str) -> Raw:
@@ -30,16 +30,20 @@ def load_npz(path: Path, name: str) -> Raw:
     if path.is_symlink() or not path.is_file():
         got = "a link, which is not followed" if path.is_symlink() else _kind(path)
         raise DataError(name, "must be a file", got, "give the path of an .npz file")
+    with _decoding(name):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        return _arranged(name, *_read(archive, name))
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the file's fault: decoders raise what they like on damaged bytes."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = _read(archive, name)
-    except DataError:
-        raise
-    except _BROKEN as error:
-        raise DataError(
-            name, "must be a readable .npz file", f"{type(error).__name__}: {error}", WAY_OUT
-        ) from None
-    return _arranged(name, *arrays)
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(name, "must be a readable .npz file", reason, WAY_OUT) from None
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> list[np.ndarray]:
@@ -48,23 +52,35 @@ def _read(archive: zipfile.ZipFile, name: str) -> list[np.ndarray]:
     if missing:
         found = ", ".join(sorted(archive.namelist())[:8]) or "no arrays"
         raise DataError(name, f"must hold {', '.join(KEYS)}", f"{found} (no {missing[0]})", WAY_OUT)
-    for key, member in zip(KEYS, members):
-        with archive.open(member) as stream:
-            _check_header(f"{name}, {key}", key, stream, archive.getinfo(member).file_size)
+    stored = [archive.getinfo(member).file_size for member in members]
+    if sum(stored) > MAX_BYTES:
+        raise DataError(
+            name,
+            f"its arrays must have at most {MAX_BYTES:,} bytes together",
+            f"{sum(stored):,}",
+            "use fewer or smaller images, or store them as uint8",
+        )
+    for key, member, size in zip(KEYS, members, stored):
+        _check_header(f"{name}, {key}", key, archive, member, size)
     arrays = []
     for member in members:
-        with archive.open(member) as stream:
+        with _decoding(name), archive.open(member) as stream:
             arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
     return arrays
 
 
-def _check_header(where: str, key: str, stream: IO[bytes], stored: int) -> None:
+def _check_header(where: str, key: str, archive: zipfile.ZipFile, member: str, stored: int) -> None:
     """Refuse shapes and types that are not images or labels, and sizes that the file does not hold."""
-    version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
+    header = None
+    with _decoding(where), archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version in readers:
+            header = readers[version](stream)
+        body = stored - stream.tell()
+    if header is None:
         raise DataError(where, "must be an array of .npy version 1 or 2", f"version {version}", WAY_OUT)
-    shape, _, dtype = readers[version](stream)
+    shape, _, dtype = header
     if dtype.hasobject:
         raise DataError(where, "must be plain numbers", "pickled objects, which are never loaded", WAY_OUT)
     images = key.startswith("x")
@@ -75,11 +91,11 @@ def _check_header(where: str, key: str, stream: IO[bytes], stored: int) -> None:
             f"{prod(shape):,}",
             "use fewer or smaller images",
         )
-    if prod(shape) * dtype.itemsize != stored - stream.tell():
+    if prod(shape) * dtype.itemsize != body:
         raise DataError(
             where,
             "must be as long as its header says",
-            f"{stored - stream.tell():,} bytes for shape {shape} of {dtype}",
+            f"{body:,} bytes for shape {shape} of {dtype}",
             "write the file again",
         )
     if images and not (dtype == np.uint8 or dtype.kind == "f"):

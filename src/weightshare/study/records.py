@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import StudyError
+from .spec import StudySpec
 from .trials import Trial
 
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
@@ -23,20 +24,21 @@ class Folder:
     Args:
         path: The folder.
         digest: Of the study: spec, data and version.
-        title: The study in words, for errors.
+        spec: What is asked, kept with every record for errors.
     """
 
-    def __init__(self, path: Path, digest: str, title: str):
-        self.path, self.digest, self.title = path, digest, title
+    def __init__(self, path: Path, digest: str, spec: StudySpec):
+        self.path, self.digest, self.spec = path, digest, spec
 
-    def trials(self) -> list[Trial]:
-        """The finished trials; a torn last line is cut off the file.
+    def trials(self, shifts: Sequence[int]) -> list[Trial]:
+        """The finished trials, measured at these shifts; a torn last line is cut off the file.
 
         Raises:
-            StudyError: records of another study, or lines that are no records.
+            StudyError: records of another study, lines that are no records, or a file that cannot be read.
         """
         file = self.path / RECORDS
-        whole, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
+        with _working_on(file):
+            whole, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
         trials = []
         for number, line in enumerate(whole.splitlines(), 1):
             record = _parsed(line)
@@ -45,45 +47,55 @@ class Folder:
             if record.get("study") != self.digest:
                 raise StudyError(
                     f"folder {str(self.path)!r}",
-                    f"must be empty or hold this study ({self.title}, digest {self.digest})",
-                    f"another study ({record.get('title')}, digest {record.get('study')})",
+                    f"must be empty or hold this study ({self.spec.title}, digest {self.digest})",
+                    f"another study ({record.get('title')}, digest {record.get('study')}"
+                    f"{differing(record.get('spec'), self.spec.to_dict())})",
                     "choose another folder with --out, or give the options of the study that is there",
                 )
             try:
-                trials.append(Trial.from_record(record))
-            except (KeyError, TypeError):
+                trials.append(Trial.from_record(record, shifts))
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise _no_record(file, number) from None
         if torn:
-            os.truncate(file, len(whole))
+            with _working_on(file):
+                os.truncate(file, len(whole))
         return trials
 
     def append(self, trial: Trial) -> None:
         """Add a finished trial; it is on the disk when this returns."""
-        record = {"study": self.digest, "title": self.title, **trial.to_record()}
-        line = json.dumps(record, allow_nan=False) + "\n"
-        with open(self.path / RECORDS, "a", encoding="utf-8") as file:
+        about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.to_dict()}
+        line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
+        path = self.path / RECORDS
+        with _working_on(path), open(path, "a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
-    def write(self, name: str, text: str) -> Path:
-        """Write a file as a whole: readers see the old one or the new one, never a part."""
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+    def holds(self, name: str, text: str) -> bool:
+        """Whether a file is there with just this text."""
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        return self.path / name
+            return (self.path / name).read_bytes() == text.encode()
+        except OSError:
+            return False
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file as a whole: readers see the old one or the new one, never a part."""
+        with _working_on(self.path / name):
+            handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+            try:
+                with open(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, self.path / name)
+            except BaseException:
+                os.unlink(temporary)
+                raise
 
 
 @contextmanager
-def open_folder(path: Path | str, digest: str, title: str) -> Iterator[Folder]:
+def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Folder]:
     """Make the folder if it is missing, and hold its lock.
 
     Raises:
@@ -104,6 +116,11 @@ def open_folder(path: Path | str, digest: str, title: str) -> Iterator[Folder]:
                 f"{len(others)} other entries, such as {others[0]!r}",
                 "choose a new folder with --out",
             )
+        for name in sorted(OURS):
+            if (path / name).exists() and not (path / name).is_file():
+                raise StudyError(
+                    f"{where}, {name}", "must be a file", "something else", "choose another folder with --out"
+                )
         lock = FileLock(path / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
@@ -118,9 +135,40 @@ def open_folder(path: Path | str, digest: str, title: str) -> Iterator[Folder]:
             where, "must be a folder that can be written", f"{error.strerror or error}", "choose another path"
         ) from None
     try:
-        yield Folder(path, digest, title)
+        yield Folder(path, digest, spec)
     finally:
         lock.release()
+
+
+@contextmanager
+def _working_on(file: Path) -> Iterator[None]:
+    """A disk that is full or will not be written ends the study with an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"file {str(file)!r}",
+            "must be a file that can be read and written",
+            error.strerror or type(error).__name__,
+            "make room or choose another folder with --out; finished trials are kept",
+        ) from None
+
+
+def differing(theirs: Any, ours: dict[str, Any]) -> str:
+    """The options in which the study that is there differs from ours; nothing where it kept none.
+
+    >>> differing({"width": 16, "seeds": 3}, {"width": 8, "seeds": 3})
+    '; width=16 there, 8 here'
+    """
+    if not isinstance(theirs, dict):
+        return ""
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    said = [f"{name}={_plain(theirs.get(name))} there, {_plain(ours[name])} here" for name in names]
+    return "; " + ("; ".join(said) or "the same options on other images or with another version")
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def split_torn(content: bytes) -> tuple[bytes, bytes]:
@@ -139,7 +187,7 @@ def split_torn(content: bytes) -> tuple[bytes, bytes]:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

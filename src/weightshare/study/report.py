@@ -1,24 +1,28 @@
 """The report of a study: one page that needs nothing else."""
 
+from typing import Any
+
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..views import pictures
+from ..views.escape import visible
 from ..views.numbers import percent, percent_with, short
 from ..views.pictures import Series
 from .findings import findings
 from .first_layer import FirstLayer
 from .result import StudyResult
-from .summary import interval
+from .summary import comparisons, interval
 
 SHOWN_BELOW_TARGET = 25  # percentage points of the learning curves
 
 
 def render(result: StudyResult) -> str:
-    """The page as HTML, with every picture inside; all names are escaped."""
+    """The page as HTML, with every picture inside; all names are escaped, and nothing in them is obeyed."""
     page = Environment(
         loader=PackageLoader("weightshare.study", "."),
         autoescape=True,
+        finalize=_harmless,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -31,6 +35,7 @@ def render(result: StudyResult) -> str:
         rows=result.summary,
         shifts=list(result.summary[0].accuracy_shifted),
         findings=findings(result),
+        comparisons=comparisons(result.summary),
         capped=sum(row.hit_cap for row in result.summary),
         accuracy_parameters=accuracy_against_parameters(result),
         learning=learning_curves(result),
@@ -38,6 +43,10 @@ def render(result: StudyResult) -> str:
         kernels=kernel_pictures(result),
         colours=[pictures.PALETTE[colour % len(pictures.PALETTE)] for colour, _ in looks(result)],
     )
+
+
+def _harmless(value: Any) -> Any:
+    return type(value)(visible(value)) if isinstance(value, str) else value
 
 
 def looks(result: StudyResult) -> list[tuple[int, bool]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..views.escape import visible
 from .spec import StudySpec
 from .summary import RowSummary
 from .table import as_text
@@ -15,7 +16,7 @@ from .trials import Trial
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data of a study in numbers, as results and report name them.
+    """The data of a study in numbers, as results and report name them; names are safe to show.
 
     Args:
         name: What the data are called.
@@ -70,7 +71,7 @@ class StudyResult:
         return {
             "version": __version__,
             "study": self.spec.digest(self.data.digest),
-            "spec": self.spec.to_dict(),
+            "spec": {**self.spec.to_dict(), "data": visible(self.spec.data)},
             "data": vars(self.data).copy(),
             "target_accuracy": self.target,
             "summary": [row.to_dict() for row in self.summary],

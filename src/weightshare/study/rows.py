@@ -8,7 +8,7 @@ from ..accounting import explain
 from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
 from .data import Images
-from .network import Network
+from .network import DEPTH, Network
 from .spec import StudySpec
 
 MAX_PARAMETERS = 2**27
@@ -57,6 +57,8 @@ def plan_rows(spec: StudySpec, images: Images) -> list[Row]:
     for sharing in spec.sharings:
         height, width = images.size
         sharing.check(images.size, "study: sharing=", f" from images of {height} x {width} pixels")
+        kernel = 9 * spec.width * (images.channels + (DEPTH - 1) * spec.width)
+        _check_size(images, sharing, spec.width, sharing.banks(images.size) * kernel)
     rows: list[Row] = []
     wide: dict[int, Row] = {}
     for sharing in spec.sharings:
@@ -97,15 +99,20 @@ def matched_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
 def _row(name: str, images: Images, sharing: Sharing, width: int, matches: tuple[str, ...] = ()) -> Row:
     network = build(images, sharing, width, "meta")
     parameters = sum(p.numel() for p in network.parameters())
+    _check_size(images, sharing, width, parameters)
+    return Row(name, sharing, width, matches, parameters, multiply_adds(network, images.size))
+
+
+def _check_size(images: Images, sharing: Sharing, width: int, parameters: int) -> None:
+    """Refuse a network with too many parameters; before it is built its kernels alone are counted."""
     if parameters > MAX_PARAMETERS:
         height, breadth = images.size
         raise StudyError(
-            f"study: sharing={sharing!r}",
+            f"study: sharing={sharing!r}, width={width}",
             f"a network must have at most {MAX_PARAMETERS:,} parameters",
-            f"{parameters:,} on images of {height} x {breadth} pixels",
+            f"{parameters:,} or more on images of {height} x {breadth} pixels",
             "use smaller images, a smaller width or another sharing",
         )
-    return Row(name, sharing, width, matches, parameters, multiply_adds(network, images.size))
 
 
 def multiply_adds(network: Network, size: tuple[int, int]) -> int:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ..errors import StudyError
+from ..views.escape import visible
 from .data import Images, load_images
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report import render
@@ -44,7 +45,7 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
 
     Every row is trained on the same images, with the same seeds, in the same order. Everything is checked
     before the folder is made. A finished trial is kept at once, so the same call continues where an earlier
-    one stopped, and a finished study is only read.
+    one stopped, and of a finished study nothing is written again unless it is missing or outdated.
 
     Args:
         spec: What to compare.
@@ -52,7 +53,8 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
 
     Raises:
         DataError, SharingError, SpecError: data or sharings that do not fit.
-        StudyError: a folder in use or holding something else, or flags that Lightning Fabric refuses.
+        StudyError: a folder in use or holding something else, flags that Lightning Fabric refuses, or a
+            training that diverged.
 
     Example:
         >>> import weightshare as ws
@@ -65,17 +67,26 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
     fabric = make_fabric(spec)
     writes = spec.out is not None and not rank_zero_only.rank
     digest = spec.digest(images.digest)
-    with open_folder(str(spec.out), digest, spec.title) if writes else nullcontext() as folder:
-        finished = folder.trials() if folder else []
+    with open_folder(str(spec.out), digest, spec) if writes else nullcontext() as folder:
+        finished = folder.trials(images.shifts) if folder else []
         fabric.launch()
         trials = _run_trials(spec, images, rows, fabric, folder, fabric.broadcast(finished), progress)
         target, summary = summarise(rows, trials)
         out = Path(spec.out) if spec.out is not None else None
         result = StudyResult(spec, _facts(images), target, tuple(summary), tuple(trials), out)
         if folder:
-            folder.write(RESULTS, result.to_json())
-            folder.write(REPORT, render(result))
+            _keep(folder, result)
     return result
+
+
+def _keep(folder: Folder, result: StudyResult) -> None:
+    """Write results and report unless they are there; both are made before either is written."""
+    results = result.to_json()
+    if folder.holds(RESULTS, results) and (folder.path / REPORT).exists():
+        return
+    report = render(result)
+    folder.write(REPORT, report)
+    folder.write(RESULTS, results)
 
 
 def _run_trials(
@@ -127,4 +138,5 @@ def make_fabric(spec: StudySpec) -> Fabric:
 
 def _facts(images: Images) -> DataFacts:
     sizes = (len(images.train[1]), len(images.validation[1]), len(images.test[1]))
-    return DataFacts(images.name, images.digest, images.channels, images.size, images.class_names, *sizes)
+    names = tuple(map(visible, images.class_names))
+    return DataFacts(visible(images.name), images.digest, images.channels, images.size, names, *sizes)

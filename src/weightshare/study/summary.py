@@ -99,20 +99,50 @@ def interval(values: Sequence[float]) -> list[float] | None:
     return [fmean(values) - half, fmean(values) + half]
 
 
-def difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, list[float] | None]:
-    """Mean of `ours` minus mean of `theirs`, and its 95 % interval by Welch's t.
+@dataclass(frozen=True)
+class Difference:
+    """Mean of `ours` minus mean of `theirs`.
 
-    The interval is None where seeds say nothing: fewer than two values on a side, or no spread on both.
+    Args:
+        mean: The difference.
+        ci: Its 95 % interval by Welch's t; None where seeds give none.
+        fixed: Whether there is no interval because every seed gave one value on our side and one on theirs:
+            the two values differ by `mean`, and how far other seeds would move them is unknown.
     """
+
+    mean: float
+    ci: list[float] | None
+    fixed: bool = False
+
+    @property
+    def clear(self) -> bool:
+        """Whether there is an interval and it leaves out zero."""
+        return self.ci is not None and not self.ci[0] <= 0 <= self.ci[1]
+
+
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """The difference of two means over seeds."""
     mean = fmean(ours) - fmean(theirs)
     if min(len(ours), len(theirs)) < 2:
-        return mean, None
+        return Difference(mean, None)
     a, b = variance(ours) / len(ours), variance(theirs) / len(theirs)
     if a + b == 0:
-        return mean, None
+        return Difference(mean, None, fixed=True)
     freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
     half = float(student.ppf((1 + CONFIDENCE) / 2, freedom)) * sqrt(a + b)
-    return mean, [mean - half, mean + half]
+    return Difference(mean, [mean - half, mean + half])
+
+
+def comparisons(rows: Sequence[RowSummary]) -> int:
+    """About how many differences the findings look at.
+
+    Accuracy, shift, gap and speed against full sharing, accuracy and speed against the wider full networks,
+    and every row against the best.
+    """
+    asked = [row for row in rows if not row.matches]
+    pairs = sum(len(row.matches) for row in rows)
+    against_full = len(asked) - 1 if any(row.layer_sharing == "full" for row in asked) else 0
+    return 4 * against_full + 2 * pairs + len(rows) - 1
 
 
 def _summary(row: Row, trials: Sequence[Trial], target: float) -> RowSummary:

@@ -11,21 +11,26 @@ from rich.table import Table
 from rich.text import Text
 
 from ..views.escape import visible
-from ..views.numbers import percent, percent_with, short
+from ..views.numbers import percent, percent_with, short, short_points
+from .summary import comparisons
 
 if TYPE_CHECKING:
     from .result import StudyResult
 
 TEXT_WIDTH = 120
+NAME_WIDTH = 24  # what is left for the names before columns are dropped
 
 
-def as_table(result: StudyResult) -> Table:
-    """One line a row; names from outside are text, never markup."""
+def as_table(result: StudyResult, width: int = TEXT_WIDTH) -> Table:
+    """One line a row, where the width allows it; names from outside are text, never markup.
+
+    Multiply-adds, seconds and the shifts in the middle give way to the names where the width is small.
+    """
     facts, seeds = result.data, result.spec.seeds
-    height, width = facts.size
+    size = facts.size
     title = (
         f"{facts.name}: {facts.train:,} images trained on, {facts.validation:,} held out, "
-        f"{facts.test:,} tested; {height} x {width} pixels, {len(facts.class_names)} classes, "
+        f"{facts.test:,} tested; {size[0]} x {size[1]} pixels, {len(facts.class_names)} classes, "
         f"{seeds} seed{'s' * (seeds > 1)}"
     )
     table = Table(
@@ -37,34 +42,63 @@ def as_table(result: StudyResult) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
+    columns = fitting(_columns(result), width)
     table.add_column("sharing", ratio=1, overflow="fold", min_width=12)
-    shifts = list(result.summary[0].accuracy_shifted)
-    heads = ("para-\nmeters", "mult-\nadds", "test\naccuracy", "train", *(f"shift\n{p} px" for p in shifts))
-    for head in (*heads, "epochs\nto goal", "seconds"):
+    for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
-    for row in result.summary:
-        table.add_row(
-            Text(("  " if row.matches else "") + visible(row.sharing)),
-            short(row.parameters),
-            short(row.macs),
-            percent_with(row.accuracy, row.accuracy_ci),
-            percent(row.train_accuracy),
-            *(percent(row.accuracy_shifted[p]) for p in shifts),
-            "-" if row.epochs_to_target is None else f"{row.epochs_to_target:.0f}",
-            f"{row.train_seconds:.1f}",
-        )
+    for row, *cells in zip(result.summary, *columns.values()):
+        table.add_row(Text(("  " if row.matches else "") + visible(row.sharing)), *cells)
     return table
+
+
+def _columns(result: StudyResult) -> dict[str, list[str]]:
+    """Every column of numbers under its head."""
+    rows = result.summary
+    shifts = {
+        f"shift\n{pixels} px": [percent(row.accuracy_shifted[pixels]) for row in rows]
+        for pixels in rows[0].accuracy_shifted
+    }
+    epochs = [row.epochs_to_target for row in rows]
+    return {
+        "para-\nmeters": [short(row.parameters) for row in rows],
+        "mult-\nadds": [short(row.macs) for row in rows],
+        "test\naccuracy": [percent_with(row.accuracy, row.accuracy_ci) for row in rows],
+        "train": [percent(row.train_accuracy) for row in rows],
+        **shifts,
+        "epochs\nto goal": ["-" if epoch is None else f"{epoch:.0f}" for epoch in epochs],
+        "seconds": [f"{row.train_seconds:.1f}" for row in rows],
+    }
+
+
+def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """The columns that leave room for names in so many characters."""
+    shifts = [head for head in columns if head.startswith("shift")]
+    droppable = ["mult-\nadds", "seconds", *shifts[1:-1]]
+    kept = dict(columns)
+    while NAME_WIDTH + 3 + sum(map(_width, kept.items())) > width and droppable:
+        del kept[droppable.pop(0)]
+    return kept
+
+
+def _width(column: tuple[str, list[str]]) -> int:
+    """Characters of a column, the two spaces between it and the next included."""
+    head, cells = column
+    return 2 + max(map(len, (*head.split("\n"), *cells)))
 
 
 def caption(result: StudyResult) -> str:
     """What the columns mean."""
-    spread = " ± half the 95 % interval over seeds (Student's t)" if result.spec.seeds > 1 else ", one seed"
+    many = result.spec.seeds > 1
+    spread = " ± half the 95 % interval over seeds, not over test images" if many else ", one seed"
     capped = sum(row.hit_cap for row in result.summary)
     lines = [
-        f"Accuracy in %{spread}; multiply-adds for one image;",
+        f"Accuracy in %{spread};",
+        f"one test image is worth {short_points(result.data.test)} points; multiply-adds for one image;",
         "shift: test images moved by so many pixels, mean of up, down, left and right;",
         f"goal: {percent(result.target)} % of the validation images; seconds for one training.",
     ]
+    if many and (number := comparisons(result.summary)):
+        lines.append(f"The report makes about {number} comparisons at 95 %: one in twenty may be chance.")
     if capped:
         lines.append(
             f"{capped} of {len(result.trials)} trainings met the cap of {result.spec.epochs_max} epochs: "

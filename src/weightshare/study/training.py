@@ -4,12 +4,14 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import StudyError
 from .spec import StudySpec
 
 RATE_CUTS = 2
@@ -44,6 +46,7 @@ def fit(
     fabric: Fabric,
     seed: int,
     on_epoch: Callable[[int, float], None],
+    where: str = "study",
 ) -> tuple[nn.Module, Fit]:
     """Train with Adam; after `patience` epochs without a better validation accuracy the step size is cut.
 
@@ -53,9 +56,13 @@ def fit(
 
     Args:
         on_epoch: Called after every epoch with its number, from 1, and its validation accuracy.
+        where: The row and its seed, for errors.
 
     Returns:
         The network, set up on the device, and how its training went.
+
+    Raises:
+        StudyError: a loss that is no finite number.
     """
     start = time.perf_counter()
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), spec.learning_rate))
@@ -67,6 +74,14 @@ def fit(
     while len(accuracies) < spec.epochs_max:
         losses.append(_epoch(network, optimizer, train, spec.batch_size, fabric, order))
         accuracy, loss = evaluate(network, validation)
+        for name, value in (("training", losses[-1]), ("validation", loss)):
+            if not isfinite(value):
+                raise StudyError(
+                    f"{where}, epoch {len(losses)}",
+                    f"the {name} loss must be a finite number",
+                    str(value),
+                    "use a lower --learning-rate or --precision 32-true; finished trials are kept",
+                )
         accuracies.append(accuracy)
         on_epoch(len(accuracies), accuracy)
         waited = 0 if accuracy > best[0] else waited + 1

@@ -1,6 +1,6 @@
 """One trial: a row trained with one seed, and what was measured of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from .data import Images, shifted
-from .first_layer import FirstLayer, look
+from .first_layer import FirstLayer, look, number
 from .rows import Row
 from .spec import StudySpec
 from .training import evaluate, fit
@@ -54,16 +54,37 @@ class Trial:
         return asdict(self)
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> "Trial":
-        """The inverse of `to_record`; other keys are left out.
+    def from_record(cls, record: dict[str, Any], shifts: Sequence[int]) -> "Trial":
+        """The inverse of `to_record` for a trial measured at these shifts; other keys are left out.
 
         Raises:
-            KeyError, TypeError: no record of a trial.
+            KeyError, TypeError, ValueError, OverflowError: no record of a trial.
         """
         values = {field.name: record[field.name] for field in fields(cls)}
         if values["first_layer"] is not None:
             values["first_layer"] = FirstLayer(**values["first_layer"])
-        return cls(**values)
+            values["first_layer"].check()
+        trial = cls(**values)
+        trial._check(shifts)
+        return trial
+
+    def _check(self, shifts: Sequence[int]) -> None:
+        """Raise TypeError or ValueError unless every value can be one that was measured."""
+        if not isinstance(self.sharing, str) or not isinstance(self.hit_cap, bool):
+            raise TypeError
+        if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
+            raise TypeError
+        if list(self.accuracy_shifted) != [str(pixels) for pixels in shifts]:
+            raise ValueError
+        if not len(self.curve_accuracy) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
+            raise ValueError
+        measured = (self.accuracy, self.train_accuracy, self.validation_accuracy)
+        for value in (*measured, *self.accuracy_shifted.values(), *self.curve_accuracy):
+            if not 0 <= number(value) <= 1:
+                raise ValueError
+        for value in (self.train_seconds, *self.curve_loss):
+            if number(value) < 0:
+                raise ValueError
 
 
 def run_trial(
@@ -74,13 +95,18 @@ def run_trial(
     fabric: Fabric,
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> Trial:
-    """Train a row with one seed and measure it. The caller's random numbers are left as they were."""
+    """Train a row with one seed and measure it. The caller's random numbers are left as they were.
+
+    Raises:
+        StudyError: a training that diverged.
+    """
     pairs = (images.train, images.validation, images.test, images.to_shift)
     train, validation, test, to_shift = ((fabric.to_device(x), fabric.to_device(y)) for x, y in pairs)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network: Any
-        network, fitted = fit(row.network(images), train, validation, spec, fabric, seed, on_epoch)
+        where = f"study: {row.name}, seed {seed}"
+        network, fitted = fit(row.network(images), train, validation, spec, fabric, seed, on_epoch, where)
         return Trial(
             sharing=row.name,
             seed=seed,

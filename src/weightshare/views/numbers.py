@@ -19,6 +19,15 @@ def percent_with(fraction: float, ci: list[float] | None) -> str:
     return percent(fraction) + ("" if ci is None else f" ± {percent((ci[1] - ci[0]) / 2)}")
 
 
+def short_points(images: int) -> str:
+    """What one of so many test images is worth, in points, with two digits.
+
+    >>> short_points(449), short_points(10_000)
+    ('0.22', '0.01')
+    """
+    return f"{100 / images:.2g}"
+
+
 def short(count: float) -> str:
     """A large number with three digits and k, M or G.
 

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from .escape import visible
 from .numbers import short
 
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00")
@@ -63,7 +64,7 @@ def points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
         for one in series:
             errors = _errors(one)
             axes.errorbar(
-                one.x, one.y, yerr=errors, fmt=_marker(one), capsize=3, **_look(one), label=one.name
+                one.x, one.y, yerr=errors, fmt=_marker(one), capsize=3, **_look(one), label=visible(one.name)
             )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
@@ -85,7 +86,7 @@ def lines(
         figure, axes = _figure(7.6, 4.2)
         for one in series:
             look = {**_look(one), "linestyle": "--" if one.hollow else "-", "linewidth": 1.6}
-            axes.plot(one.x, one.y, marker=_marker(one) if markers else "", label=one.name, **look)
+            axes.plot(one.x, one.y, marker=_marker(one) if markers else "", label=visible(one.name), **look)
             if one.low is not None and one.high is not None:
                 colour = PALETTE[one.colour % len(PALETTE)]
                 axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.1, linewidth=0)
