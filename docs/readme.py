@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from weightshare import study
-from weightshare.study.report import accuracy_against_shift
+from weightshare.study.report.page import accuracy_against_shift
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table -->\n", "<!-- end -->"

@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 
 from weightshare.errors import DataError, SpecError
-from weightshare.study import data as data_room
-from weightshare.study import npz
-from weightshare.study.data import draw, load_images, shifted
+from weightshare.study.data import draw, load_images, npz, shifted
+from weightshare.study.data import images as data_room
 
 from .conftest import tiny_arrays
 
@@ -396,7 +395,7 @@ def test_folder_that_is_none(tmp_path, class_folder):
 
 
 def test_folder_with_too_many_images(class_folder, monkeypatch):
-    from weightshare.study import folders
+    from weightshare.study.data import folders
 
     monkeypatch.setattr(folders, "MAX_IMAGES", 9)
     with pytest.raises(DataError, match="must hold at most 9 images, got 10"):

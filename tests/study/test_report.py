@@ -10,11 +10,11 @@ from rich.console import Console
 
 from weightshare import parse_sharing
 from weightshare.study import StudySpec, run
-from weightshare.study.findings import findings
-from weightshare.study.report import render
+from weightshare.study.report.findings import findings
+from weightshare.study.report.page import render
+from weightshare.study.report.table import as_table, caption
 from weightshare.study.rows import Row
 from weightshare.study.summary import comparisons, summarise
-from weightshare.study.table import as_table, caption
 from weightshare.views.escape import visible
 
 EVIL = "<script>alert(1)</script>"

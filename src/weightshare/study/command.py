@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ..views.escape import visible
 from .records import REPORT
+from .report.table import as_table
 from .run import run
 from .spec import StudySpec
-from .table import as_table
 from .terminal import Terminal
 
 INTERRUPTED = 130

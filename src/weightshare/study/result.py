@@ -8,9 +8,9 @@ from typing import Any
 
 from .._version import __version__
 from ..views.escape import visible
+from .report.table import as_text
 from .spec import StudySpec
 from .summary import RowSummary
-from .table import as_text
 from .trials import Trial
 
 

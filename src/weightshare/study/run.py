@@ -12,7 +12,7 @@ from ..errors import StudyError
 from ..views.escape import visible
 from .data import Images, load_images
 from .records import REPORT, RESULTS, Folder, open_folder
-from .report import render
+from .report.page import render
 from .result import DataFacts, StudyResult
 from .rows import Row, plan_rows
 from .spec import StudySpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 from .raw import Raw
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..views.escape import visible
-from ..views.numbers import percent, percent_with, short, short_points
-from .summary import comparisons
+from ...views.escape import visible
+from ...views.numbers import percent, percent_with, short, short_points
+from ..summary import comparisons
 
 if TYPE_CHECKING:
-    from .result import StudyResult
+    from ..result import StudyResult
 
 TEXT_WIDTH = 120
 NAME_WIDTH = 24  # what is left for the names before columns are dropped

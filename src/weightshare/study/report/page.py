@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..views import pictures
-from ..views.escape import visible
-from ..views.numbers import percent, percent_with, short
-from ..views.pictures import Series
+from ...views import pictures
+from ...views.escape import visible
+from ...views.numbers import percent, percent_with, short
+from ...views.pictures import Series
+from ..first_layer import FirstLayer
+from ..result import StudyResult
+from ..summary import comparisons, interval
 from .findings import findings
-from .first_layer import FirstLayer
-from .result import StudyResult
-from .summary import comparisons, interval
 
 SHOWN_BELOW_TARGET = 25  # percentage points of the learning curves
 
@@ -20,7 +20,7 @@ SHOWN_BELOW_TARGET = 25  # percentage points of the learning curves
 def render(result: StudyResult) -> str:
     """The page as HTML, with every picture inside; all names are escaped, and nothing in them is obeyed."""
     page = Environment(
-        loader=PackageLoader("weightshare.study", "."),
+        loader=PackageLoader("weightshare.study.report", "."),
         autoescape=True,
         finalize=_harmless,
         undefined=StrictUndefined,

@@ -7,10 +7,10 @@ gave the same two values there is no interval: then both are named, and nothing 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..views.numbers import percent, short, times_as_many
-from .result import StudyResult
-from .summary import Difference, RowSummary, difference, epochs_to
-from .trials import Trial
+from ...views.numbers import percent, short, times_as_many
+from ..result import StudyResult
+from ..summary import Difference, RowSummary, difference, epochs_to
+from ..trials import Trial
 
 Pair = tuple[RowSummary, RowSummary]
 

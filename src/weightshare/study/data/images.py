@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ...errors import DataError
 from .raw import Raw
 from .sources import load_raw
 

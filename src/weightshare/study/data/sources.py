@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, MissingExtraError, SpecError
+from ...errors import DataError, MissingExtraError, SpecError
 from .folders import load_folder
 from .npz import load_npz
 from .raw import Raw
