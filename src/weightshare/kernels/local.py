@@ -37,7 +37,7 @@ class LocalRows(Bilinear):
         result = x.new_empty(*self.output_size, groups, batch, out // groups)
         long_run = groups == 1 and self.window.dilation[-1] == 1 and self._run(weight) >= LONG_RUN
         in_place = long_run and summing_dtype(x.dtype) == x.dtype
-        for row, view, at in self._rows(x, weight):
+        for row, view, at in self._rows(x, whole=in_place):
             target = result[row].flatten(0, 1)
             if in_place:
                 _sum_over_leading_taps(view.squeeze(1), weight[at], target)
@@ -49,7 +49,7 @@ class LocalRows(Bilinear):
         g = positions_first(grad, self.groups)
         batch, channels, *padded = input_shape
         x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
-        for row, view, at in self._rows(x, weight):
+        for row, view, at in self._rows(x):
             patches = torch.bmm(g[row].flatten(0, 1), self._weights(weight[at]).mT).view(view.shape)
             for tap in range(self.window.kernel_size[-1]):
                 view[..., tap, :].add_(patches[..., tap, :])  # one tap of the last axis: nothing overlaps
@@ -58,16 +58,19 @@ class LocalRows(Bilinear):
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = channels_last(input), positions_first(grad, self.groups)
         weight = grad.new_empty(tuple(weight_shape))
-        for row, view, at in self._rows(x, weight):
+        for row, view, at in self._rows(x):
             products = torch.bmm(_matrices(view).mT, g[row].flatten(0, 1))
             weight[at] = ungroup_weights(products, self.groups, weight[at].shape)
         return weight
 
-    def _rows(self, x: Tensor, weight: Tensor) -> Iterator[tuple[tuple, Tensor, slice]]:
-        """Blocks of rows of positions: index into the output, view of the windows, index into the weight."""
+    def _rows(self, x: Tensor, whole: bool = False) -> Iterator[tuple[tuple, Tensor, slice]]:
+        """Blocks of rows of positions, or whole rows where no windows are copied.
+
+        Yields the index into the output, the view of the windows, and the index into the weight.
+        """
         *leading, width = self.output_size
         patch = max(1, x.shape[0] * prod(self.window.kernel_size) * x.shape[-1])
-        block = max(1, min(width, BLOCK // patch))
+        block = width if whole else max(1, min(width, BLOCK // patch))
         for number, lead in enumerate(itertools.product(*map(range, leading))):
             for first in range(0, width, block):
                 count = min(block, width - first)
