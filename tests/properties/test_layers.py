@@ -38,9 +38,8 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
         return
     size, geometry = layer.output_size, (layer.window, layer.output_size, layer.groups)
     labels = layer.sharing.labels(size)
-    positions = [tuple(p for p, b in enumerate(labels) if b == bank) for bank in range(max(labels) + 1)]
     banks = layer.kernels().detach().requires_grad_()
-    ways = [(GatheredPositions(*geometry, tuple(positions)), banks)]
+    ways = [(GatheredPositions(*geometry, tuple(labels)), banks)]
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(size)))
         ways.append((PieceConvolutions(*geometry, parts), banks))
@@ -70,8 +69,7 @@ def test_blocks_smaller_than_a_row_change_nothing(layer, batch):
     """Tiny blocks of patches, so that every loop over blocks runs more than once."""
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weightshare.kernels.local.BLOCK", 40)
-        patch.setattr("weightshare.kernels.local.LONG_RUN", 4)
+        patch.setattr("weightshare.kernels.local.BUFFER", 40)
         patch.setattr("weightshare.kernels.mapped.BLOCK", 40)
         check_layer(layer, batch)
         got = layer(x)

@@ -1,13 +1,17 @@
-"""What every kernel promises, and the derivatives that all bilinear ones share."""
+"""What every kernel promises, and what the bilinear ones share: three maps, called as operators of torch."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..geometry import Window
+from . import operators
 
 #: Elements that a block of patches may have (1 MiB in float32): small enough to stay in cache.
 BLOCK = 2**18
@@ -42,16 +46,40 @@ class Kernel(ABC):
             coefficients: [rank, *output_size], for low rank only.
         """
 
+    @abstractmethod
+    def transposed(
+        self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
+    ) -> Tensor:
+        """The adjoint of the layer in its input, as a layer of its own, with every derivative.
 
+        Args:
+            input: [N, out, *output_size] (`out` and `output_size` of the layer that this is the adjoint of).
+            weight: As above.
+            padded_shape: Of the result, [N, in, *padded].
+            coefficients: As above.
+        """
+
+
+@dataclass(frozen=True)
 class Bilinear(Kernel):
-    """A kernel given by three maps, each bilinear; their derivatives are each other, to any order."""
+    """A kernel given by three maps, each bilinear; their derivatives are each other, to any order.
+
+    `operators` registers the maps with torch; an operator takes the kernel as its `text`.
+    """
+
+    def __init_subclass__(cls) -> None:
+        operators.KINDS[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self._written())
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
-        device = input.device.type
-        if torch.is_autocast_enabled(device) and input.dtype != torch.float64:
-            dtype = torch.get_autocast_dtype(device)
-            input, weight = input.to(dtype), weight.to(dtype)
-        return _Output.apply(input, weight, self)  # type: ignore[return-value]
+        return operators.output(*_autocast(input, weight), self.text)
+
+    def transposed(
+        self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
+    ) -> Tensor:
+        return operators.input_grad(*_autocast(input, weight), self.text, tuple(padded_shape))
 
     @abstractmethod
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -65,66 +93,42 @@ class Bilinear(Kernel):
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """The adjoint in the weight: [N, in, *padded] and [N, out, *output_size] -> the weight's layout."""
 
+    @abstractmethod
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        """Channels of the output, from the shape of a weight."""
 
-def _as_given(tensor: Tensor) -> torch.autocast:
-    """Inside, no operation changes its operands' dtype."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    def macs(self, batch: int, weight_shape: Sequence[int]) -> int:
+        """Multiplications of one of the maps."""
+        per_bank = prod(weight_shape) // weight_shape[0]
+        return batch * prod(self.output_size) * per_bank
 
+    #: The kernel as text, from which `operators.from_text` makes it again, in another process too.
+    text: ClassVar[str]
 
-class _Output(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, input, weight, kernel):
-        ctx.kernel = kernel
-        ctx.save_for_backward(input, weight)
-        with _as_given(input):
-            return kernel.output(input, weight)
+    def _written(self) -> str:
+        window = (self.window.kernel_size, self.window.stride, self.window.dilation)
+        return json.dumps([type(self).__name__, window, self.output_size, self.groups, *self._further()])
 
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        input, weight = ctx.saved_tensors
-        for_input, for_weight, _ = ctx.needs_input_grad
-        return (
-            _InputGrad.apply(grad, weight, ctx.kernel, input.shape) if for_input else None,
-            _WeightGrad.apply(input, grad, ctx.kernel, weight.shape) if for_weight else None,
-            None,
-        )
+    @classmethod
+    def read(cls, window: list, output_size: list[int], groups: int, *further: Any) -> "Bilinear":
+        """The kernel from the numbers of its text."""
+        kernel_size, stride, dilation = map(tuple, window)
+        seen = Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size))
+        return cls(seen, tuple(output_size), groups, *cls._fields(*further))
 
+    def _further(self) -> Sequence[Any]:
+        """What a subclass adds to the text: its own fields, as JSON has them."""
+        return ()
 
-class _InputGrad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, grad, weight, kernel, input_shape):
-        ctx.kernel = kernel
-        ctx.save_for_backward(grad, weight)
-        with _as_given(grad):
-            return kernel.input_grad(grad, weight, input_shape)
-
-    @staticmethod
-    def backward(ctx, direction):  # type: ignore[override]
-        grad, weight = ctx.saved_tensors
-        for_grad, for_weight = ctx.needs_input_grad[:2]
-        return (
-            _Output.apply(direction, weight, ctx.kernel) if for_grad else None,
-            _WeightGrad.apply(direction, grad, ctx.kernel, weight.shape) if for_weight else None,
-            None,
-            None,
-        )
+    @classmethod
+    def _fields(cls, *further: Any) -> Sequence[Any]:
+        """The inverse of `_further`."""
+        return further
 
 
-class _WeightGrad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, input, grad, kernel, weight_shape):
-        ctx.kernel = kernel
-        ctx.save_for_backward(input, grad)
-        with _as_given(input):
-            return kernel.weight_grad(input, grad, weight_shape)
-
-    @staticmethod
-    def backward(ctx, direction):  # type: ignore[override]
-        input, grad = ctx.saved_tensors
-        for_input, for_grad = ctx.needs_input_grad[:2]
-        return (
-            _InputGrad.apply(grad, direction, ctx.kernel, input.shape) if for_input else None,
-            _Output.apply(input, direction, ctx.kernel) if for_grad else None,
-            None,
-            None,
-        )
+def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in autocast's dtype where it is on."""
+    dtype = operators.autocast_dtype(input.device.type)
+    if dtype is None or input.dtype == torch.float64:
+        return input, weight
+    return input.to(dtype), weight.to(dtype)

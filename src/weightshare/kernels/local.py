@@ -1,103 +1,112 @@
-"""Nothing shared: one batched matrix product for each row of positions.
+"""Nothing shared: batches of small matrix products, one for each position.
 
-With the channels of the input last and the weight [P, *kernel_size, in/groups, out], the windows of a row
-of positions are an overlapping view of the input, and the row's outputs a batch of small products, one for
-each position. Where the taps of the last axis make a long run in memory, the product reads the view as it is
-and adds up over the other axes of the kernel; elsewhere a block of the row's windows is copied first.
+Block by block, the windows of some positions are copied in long runs from a re-laid input into one buffer,
+small enough to stay in cache, and multiplied with the weights, read once and where they lie. Forward
+multiplies [N, depth] by [depth, out]; the gradients have the batch innermost, whose runs are longer still.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
-from math import prod
 
 import torch
 from torch import Tensor
 
-from .base import BLOCK, Bilinear, summing_dtype
+from .base import Bilinear, summing_dtype
 from .layout import (
     batch_first,
-    channels_first,
+    batch_last,
+    boxes,
     channels_last,
+    from_batch_last,
     group_weights,
     positions_first,
+    transpose,
     ungroup_weights,
     windows,
+    windows_batch_last,
 )
+from .products import FastProducts
 
-#: Shortest run of numbers (taps of the last axis x channels) that a product reads well without a copy.
-LONG_RUN = 40
+#: Elements of the buffer of windows: 4 MiB in float32.
+BUFFER = 2**20
 
 
 class LocalRows(Bilinear):
     """Weight [P, *kernel_size, in/groups, out]."""
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        x, groups = channels_last(input), self.groups
-        batch, out = x.shape[0], weight.shape[-1]
-        result = x.new_empty(*self.output_size, groups, batch, out // groups)
-        long_run = groups == 1 and self.window.dilation[-1] == 1 and self._run(weight) >= LONG_RUN
-        in_place = long_run and summing_dtype(x.dtype) == x.dtype
-        for row, view, at in self._rows(x, whole=in_place):
-            target = result[row].flatten(0, 1)
-            if in_place:
-                _sum_over_leading_taps(view.squeeze(1), weight[at], target)
-            else:
-                torch.bmm(_matrices(view), self._weights(weight[at]), out=target)
-        return batch_first(result)
+        x, (batch, channels) = channels_last(input), input.shape[:2]
+        result = x.new_empty(len(weight), self.groups, batch, weight.shape[-1] // self.groups)
+        with FastProducts(x):
+            for buffer, start, counts, at in self._blocks(x, batch, channels):
+                view = windows(x, self.window, self.groups, start, counts)
+                buffer.view(view.shape).copy_(view)
+                target, right = result[at].flatten(0, 1), self._weights(weight[at])
+                torch.bmm(buffer.view(len(target), batch, right.shape[1]), right, out=target)
+        return batch_first(result, self.output_size, like=input)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        g = positions_first(grad, self.groups)
         batch, channels, *padded = input_shape
-        x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
-        for row, view, at in self._rows(x):
-            patches = torch.bmm(g[row].flatten(0, 1), self._weights(weight[at]).mT).view(view.shape)
-            for tap in range(self.window.kernel_size[-1]):
-                view[..., tap, :].add_(patches[..., tap, :])  # one tap of the last axis: nothing overlaps
-        return channels_first(x.to(grad.dtype))
+        g = positions_first(grad, self.groups)
+        g = transpose(g.flatten(0, 1)).unflatten(0, g.shape[:2])
+        x = grad.new_zeros(*padded, channels, batch, dtype=summing_dtype(grad.dtype))
+        with FastProducts(grad):
+            for buffer, start, counts, at in self._blocks(grad, batch, channels):
+                left, right = self._weights(weight[at]), g[at].flatten(0, 1)
+                if batch == 1:  # the same numbers in the same order
+                    torch.bmm(right.mT, left.mT, out=buffer.view(len(left), 1, left.shape[1]))
+                else:
+                    torch.bmm(left, right, out=buffer.view(len(left), left.shape[1], batch))
+                view = windows_batch_last(x, self.window, self.groups, start, counts)
+                _add_windows(view, buffer.view(view.shape), counts)
+        return from_batch_last(x.to(grad.dtype), like=grad)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        x, g = channels_last(input), positions_first(grad, self.groups)
+        x, g, (batch, channels) = batch_last(input), positions_first(grad, self.groups), input.shape[:2]
         weight = grad.new_empty(tuple(weight_shape))
-        for row, view, at in self._rows(x):
-            products = torch.bmm(_matrices(view).mT, g[row].flatten(0, 1))
-            weight[at] = ungroup_weights(products, self.groups, weight[at].shape)
+        with FastProducts(x):
+            for buffer, start, counts, at in self._blocks(x, batch, channels):
+                view = windows_batch_last(x, self.window, self.groups, start, counts)
+                buffer.view(view.shape).copy_(view)
+                right, part = g[at].flatten(0, 1), weight[at]
+                left = buffer.view(len(right), channels // self.groups * self.window.taps, batch)
+                if self.groups == 1:
+                    torch.bmm(left, right, out=part.flatten(1, -2))
+                else:
+                    part.copy_(ungroup_weights(torch.bmm(left, right), self.groups, part.shape))
         return weight
 
-    def _rows(self, x: Tensor, whole: bool = False) -> Iterator[tuple[tuple, Tensor, slice]]:
-        """Blocks of rows of positions, or whole rows where no windows are copied.
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        return weight_shape[-1]
 
-        Yields the index into the output, the view of the windows, and the index into the weight.
-        """
-        *leading, width = self.output_size
-        patch = max(1, x.shape[0] * prod(self.window.kernel_size) * x.shape[-1])
-        block = width if whole else max(1, min(width, BLOCK // patch))
-        for number, lead in enumerate(itertools.product(*map(range, leading))):
-            for first in range(0, width, block):
-                count = min(block, width - first)
-                view = windows(x, self.window, self.groups, (*lead, first), (1,) * len(lead) + (count,))
-                at = number * width + first
-                yield (
-                    (*lead, slice(first, first + count)),
-                    view[(0,) * len(lead)],
-                    slice(at, at + count),
-                )
+    def _blocks(
+        self, like: Tensor, batch: int, channels: int
+    ) -> Iterator[tuple[Tensor, tuple[int, ...], tuple[int, ...], slice]]:
+        """Blocks of positions: a buffer for their windows, the first, the counts an axis, the numbers."""
+        each = batch * channels * self.window.taps
+        most = max(1, BUFFER // max(1, each))
+        parts = list(boxes(self.output_size, most))
+        buffer = like.new_empty(each * max(at.stop - at.start for _, _, at in parts))
+        for start, counts, at in parts:
+            yield buffer[: each * (at.stop - at.start)], start, counts, at
 
     def _weights(self, weight: Tensor) -> Tensor:
+        """[n, *kernel_size, in/groups, out] -> [n * groups, depth, out/groups]."""
+        if self.groups == 1:
+            return weight.flatten(1, -2)
         return group_weights(weight.flatten(1, -3), self.groups)
 
-    def _run(self, weight: Tensor) -> int:
-        return self.window.kernel_size[-1] * weight.shape[-2]
 
+def _add_windows(view: Tensor, values: Tensor, counts: Sequence[int]) -> None:
+    """Add to a view of windows, some taps at a time, so that none meets another's input.
 
-def _matrices(view: Tensor) -> Tensor:
-    """[n, groups, N, *kernel_size, in/groups] -> a copy [n * groups, N, taps * in/groups]."""
-    return view.flatten(3).flatten(0, 1)
-
-
-def _sum_over_leading_taps(view: Tensor, weight: Tensor, target: Tensor) -> None:
-    """[n, N, *kernel_size, in] times [n, *kernel_size, in, out] into [n, N, out]; the view is not copied."""
-    leading = view.shape[2:-2]
-    for number, tap in enumerate(itertools.product(*map(range, leading))):
-        index = (slice(None), *tap)
-        run = view[(slice(None), *index)].flatten(2)
-        torch.baddbmm(target, run, weight[index].flatten(1, 2), beta=min(number, 1), out=target)
+    Taps of a leading axis of the kernel meet only where the box has several positions on that axis.
+    """
+    ndim = len(counts)
+    apart = [
+        range(n) if count > 1 or axis == ndim - 1 else (slice(None),)
+        for axis, (n, count) in enumerate(zip(view.shape[ndim + 1 : -1], counts))
+    ]
+    for tap in itertools.product(*apart):
+        index = (..., *tap, slice(None))
+        view[index].add_(values[index])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,19 +19,19 @@ class GatheredPositions(Bilinear):
     """Weight [K, out, in/groups, *kernel_size].
 
     Args:
-        positions: For every bank, its positions as numbers in row-major order.
+        labels: The bank of every position, in row-major order.
     """
 
-    positions: tuple[tuple[int, ...], ...]
+    labels: tuple[int, ...]
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x = channels_last(input)
-        result = x.new_empty(*self.output_size, self.groups, x.shape[0], weight.shape[1] // self.groups)
+        result = x.new_empty(len(self.labels), self.groups, x.shape[0], weight.shape[1] // self.groups)
         view = self._windows(x)
-        for bank, at in self._blocks(x):
+        for bank, numbers, at in self._blocks(x):
             products = torch.bmm(_rows(view[at]), self._matrix(weight[bank]))
-            result[at] = products.unflatten(1, (len(at[0]), x.shape[0])).transpose(0, 1)
-        return batch_first(result)
+            result[numbers] = products.unflatten(1, (len(numbers), x.shape[0])).transpose(0, 1)
+        return batch_first(result, self.output_size, like=input)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         g = positions_first(grad, self.groups)
@@ -38,16 +39,16 @@ class GatheredPositions(Bilinear):
         x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
         view = self._windows(x)
         taps = list(itertools.product(*map(range, self.window.kernel_size)))
-        for bank, at in self._blocks(x):
-            products = torch.bmm(_rows(g[at]), self._matrix(weight[bank]).mT)
+        for bank, numbers, at in self._blocks(x):
+            products = torch.bmm(_rows(g[numbers]), self._matrix(weight[bank]).mT)
             patches = products.view(
-                self.groups, len(at[0]), batch, len(taps), channels // self.groups
+                self.groups, len(numbers), batch, len(taps), channels // self.groups
             ).transpose(0, 1)
             for number, tap in enumerate(taps):  # under one tap no two positions see the same input
                 view[(..., *tap, slice(None))].index_put_(
                     at, patches[..., number, :].to(x.dtype), accumulate=True
                 )
-        return channels_first(x.to(grad.dtype))
+        return channels_first(x.to(grad.dtype), like=grad)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = channels_last(input), positions_first(grad, self.groups)
@@ -55,27 +56,38 @@ class GatheredPositions(Bilinear):
         _, out, per_group, *kernel_size = weight_shape
         depth = prod(kernel_size) * per_group
         result = grad.new_zeros(
-            len(self.positions), self.groups, depth, out // self.groups, dtype=summing_dtype(grad.dtype)
+            weight_shape[0], self.groups, depth, out // self.groups, dtype=summing_dtype(grad.dtype)
         )
-        for bank, at in self._blocks(x):
-            result[bank] += torch.bmm(_rows(view[at]).mT, _rows(g[at]))
+        for bank, numbers, at in self._blocks(x):
+            result[bank] += torch.bmm(_rows(view[at]).mT, _rows(g[numbers]))
         by_tap = result.to(grad.dtype).unflatten(2, (-1, per_group)).permute(0, 1, 4, 3, 2)
         return by_tap.reshape(tuple(weight_shape))
 
     def _windows(self, x: Tensor) -> Tensor:
         return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
 
-    def _blocks(self, x: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-        """Blocks of the positions of every bank, as index tensors, one an axis."""
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        return weight_shape[1]
+
+    def _further(self) -> Sequence[Any]:
+        return (self.labels,)
+
+    @classmethod
+    def _fields(cls, labels: list[int]) -> Sequence[Any]:  # type: ignore[override]
+        return (tuple(labels),)
+
+    def _blocks(self, x: Tensor) -> Iterator[tuple[int, Tensor, tuple[Tensor, ...]]]:
+        """Blocks of the positions of every bank: as numbers, and as index tensors, one an axis."""
         size = max(1, BLOCK // max(1, x.shape[0] * self.window.taps * x.shape[-1]))
         for bank, numbers in enumerate(self._numbers):
             for block in numbers.to(x.device).split(size):
-                yield bank, torch.unravel_index(block, self.output_size)
+                yield bank, block, torch.unravel_index(block, self.output_size)
 
     @cached_property
     def _numbers(self) -> list[Tensor]:
         """The positions of every bank as a tensor, made once: there may be many."""
-        return [torch.tensor(numbers, device="cpu") for numbers in self.positions]
+        labels = torch.tensor(self.labels, device="cpu")
+        return [(labels == bank).nonzero().flatten() for bank in range(max(self.labels) + 1)]
 
     def _matrix(self, weight: Tensor) -> Tensor:
         """[out, in/groups, *kernel_size] -> [groups, taps * in/groups, out/groups]."""

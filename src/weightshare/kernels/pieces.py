@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .base import BLOCK, Bilinear
+from .layout import CHANNELS_LAST, in_format_of
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PieceConvolutions(Bilinear):
             stack = conv(_seen(x, pieces), weight[banks].flatten(0, 1), None, *self._geometry(pieces))
             for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
                 result[(..., *piece.written)] = part
-        return result.contiguous()
+        return in_format_of(input, result)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         g, result = self._laid_out(grad), self._empty(grad, input_shape).zero_()
@@ -61,7 +62,7 @@ class PieceConvolutions(Bilinear):
             stack = self._backward(_written(g, pieces), like, weight[banks].flatten(0, 1), pieces, 0)
             for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
                 result[(..., *piece.seen)] += part
-        return result.contiguous()
+        return in_format_of(grad, result)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = self._laid_out(input), self._laid_out(grad)
@@ -87,11 +88,21 @@ class PieceConvolutions(Bilinear):
         """Stride, padding, dilation and groups of the convolution of a stack."""
         return pieces[0].stride, 0, self.window.dilation, self.groups * len(pieces)
 
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        return weight_shape[1]
+
+    def _further(self) -> Sequence[Any]:
+        return ([[(p.start, p.stop, p.step) for p in axis] for axis in self.parts],)
+
+    @classmethod
+    def _fields(cls, parts: list) -> Sequence[Any]:  # type: ignore[override]
+        return (tuple(tuple(range(*p) for p in axis) for axis in parts),)
+
     @property
     def _memory_format(self) -> torch.memory_format:
         """Channels last where pieces have steps: a step then jumps over pixels, not over single numbers."""
         stepped = any(part.step > 1 for parts in self.parts for part in parts)
-        return _CHANNELS_LAST.get(self.window.ndim if stepped else 0, torch.contiguous_format)
+        return CHANNELS_LAST.get(self.window.ndim + 2 if stepped else 0, torch.contiguous_format)
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
         return tensor.contiguous(memory_format=self._memory_format)

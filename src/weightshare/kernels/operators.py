@@ -1,0 +1,275 @@
+"""The three maps of a bilinear kernel as operators of torch: `torch.ops.weightshare.output`, `input_grad`
+and `weight_grad`.
+
+Registered once for all devices, with shapes for `torch.compile`, `torch.export` and the meta device,
+derivatives (each map's are the other two, so they go to any order), rules for `torch.func.vmap` and counts
+for `torch.utils.flop_counter`. The result has the memory format of the first argument.
+
+Source: the custom operators of `torch.library`, https://docs.pytorch.org/docs/stable/library.html
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .layout import is_channels_last
+
+_LIBRARY = torch.library.Library("weightshare", "DEF")
+_SCHEMAS = {
+    "output": "(Tensor input, Tensor weight, str kernel) -> Tensor",
+    "input_grad": "(Tensor grad, Tensor weight, str kernel, SymInt[] input_shape) -> Tensor",
+    "weight_grad": "(Tensor input, Tensor grad, str kernel, SymInt[] weight_shape) -> Tensor",
+}
+for _name, _schema in _SCHEMAS.items():
+    _LIBRARY.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides))
+_output = torch.ops.weightshare.output.default
+_input_grad = torch.ops.weightshare.input_grad.default
+_weight_grad = torch.ops.weightshare.weight_grad.default
+
+
+#: The kernels by the name that their text begins with.
+KINDS: dict[str, Any] = {}
+
+
+@lru_cache(maxsize=4096)
+def from_text(text: str) -> Any:
+    """The kernel that a text was written from, a `Bilinear`."""
+    name, *numbers = json.loads(text)
+    return KINDS[name].read(*numbers)
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The dtype that autocast has products computed in; None where it is off or unknown (the meta device)."""
+    if device_type == "meta" or not torch.is_autocast_enabled(device_type):
+        return None
+    return torch.get_autocast_dtype(device_type)
+
+
+# -- what they compute ------------------------------------------------------------------------------------
+
+
+def _as_given(first: Tensor, map: Callable[..., Tensor], *arguments) -> Tensor:
+    """Call so that no operation changes its operands' dtype."""
+    if autocast_dtype(first.device.type) is None:
+        return map(first, *arguments)
+    with torch.autocast(first.device.type, enabled=False):
+        return map(first, *arguments)
+
+
+def _compute_output(input: Tensor, weight: Tensor, kernel: str) -> Tensor:
+    return _as_given(input, from_text(kernel).output, weight)
+
+
+def _compute_input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[int]) -> Tensor:
+    return _as_given(grad, from_text(kernel).input_grad, weight, input_shape)
+
+
+def _compute_weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence[int]) -> Tensor:
+    return _as_given(input, from_text(kernel).weight_grad, grad, weight_shape)
+
+
+for _name, _function in {
+    "output": _compute_output,
+    "input_grad": _compute_input_grad,
+    "weight_grad": _compute_weight_grad,
+}.items():
+    _LIBRARY.impl(_name, _function, "CompositeExplicitAutograd")
+
+
+# -- shapes -----------------------------------------------------------------------------------------------
+
+
+def _empty(like: Tensor, shape: Sequence) -> Tensor:
+    """Uninitialised, in the memory format of `like`."""
+    if is_channels_last(like):
+        return like.new_empty((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
+    return like.new_empty(tuple(shape))
+
+
+@torch.library.register_fake("weightshare::output", lib=_LIBRARY)
+def _(input, weight, kernel):
+    layer = from_text(kernel)
+    return _empty(input, (input.shape[0], layer.out_channels(weight.shape), *layer.output_size))
+
+
+@torch.library.register_fake("weightshare::input_grad", lib=_LIBRARY)
+def _(grad, weight, kernel, input_shape):
+    return _empty(grad, input_shape)
+
+
+@torch.library.register_fake("weightshare::weight_grad", lib=_LIBRARY)
+def _(input, grad, kernel, weight_shape):
+    return input.new_empty(tuple(weight_shape))
+
+
+# -- derivatives and vmap ---------------------------------------------------------------------------------
+# The same rules twice: as functions, which torch.func differentiates, and with the operators, which
+# torch.compile does.
+
+
+def _keep(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.arguments = inputs[2:]
+
+
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+class _Map(torch.autograd.Function):
+    """One of the three maps, with rules in which the maps call each other."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _keep(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:2])
+
+
+class Output(_Map):
+    """`output` as a differentiable function."""
+
+    @staticmethod
+    def forward(input, weight, kernel):
+        return _output(input, weight, kernel)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[override]
+        (input, weight), (kernel,) = ctx.saved_tensors, ctx.arguments
+        for_input, for_weight = ctx.needs_input_grad[:2]
+        return (
+            InputGrad.apply(grad, weight, kernel, input.shape) if for_input else None,
+            WeightGrad.apply(input, grad, kernel, weight.shape) if for_weight else None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx, d_input, d_weight, _):  # type: ignore[override]
+        (input, weight), (kernel,) = ctx.saved_tensors, ctx.arguments
+        return _sum(
+            None if d_input is None else Output.apply(d_input, weight, kernel),
+            None if d_weight is None else Output.apply(input, d_weight, kernel),
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, input, weight, kernel):
+        if in_dims[1] is not None:
+            return _one_by_one(info.batch_size, in_dims, Output.apply, input, weight, kernel)
+        images = input.movedim(in_dims[0], 0)
+        return Output.apply(images.flatten(0, 1), weight, kernel).unflatten(0, images.shape[:2]), 0
+
+
+class InputGrad(_Map):
+    """`input_grad` as a differentiable function."""
+
+    @staticmethod
+    def forward(grad, weight, kernel, input_shape):
+        return _input_grad(grad, weight, kernel, input_shape)
+
+    @staticmethod
+    def backward(ctx, direction):  # type: ignore[override]
+        (grad, weight), (kernel, _) = ctx.saved_tensors, ctx.arguments
+        for_grad, for_weight = ctx.needs_input_grad[:2]
+        return (
+            Output.apply(direction, weight, kernel) if for_grad else None,
+            WeightGrad.apply(direction, grad, kernel, weight.shape) if for_weight else None,
+            None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx, d_grad, d_weight, *_):  # type: ignore[override]
+        (grad, weight), arguments = ctx.saved_tensors, ctx.arguments
+        return _sum(
+            None if d_grad is None else InputGrad.apply(d_grad, weight, *arguments),
+            None if d_weight is None else InputGrad.apply(grad, d_weight, *arguments),
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, grad, weight, kernel, input_shape):
+        in_dims = (*in_dims[:2], None, None)
+        if in_dims[1] is not None:
+            return _one_by_one(info.batch_size, in_dims, InputGrad.apply, grad, weight, kernel, input_shape)
+        images = grad.movedim(in_dims[0], 0)
+        shape = (images.shape[0] * images.shape[1], *input_shape[1:])
+        result = InputGrad.apply(images.flatten(0, 1), weight, kernel, shape)
+        return result.unflatten(0, images.shape[:2]), 0
+
+
+class WeightGrad(_Map):
+    """`weight_grad` as a differentiable function."""
+
+    @staticmethod
+    def forward(input, grad, kernel, weight_shape):
+        return _weight_grad(input, grad, kernel, weight_shape)
+
+    @staticmethod
+    def backward(ctx, direction):  # type: ignore[override]
+        (input, grad), (kernel, _) = ctx.saved_tensors, ctx.arguments
+        for_input, for_grad = ctx.needs_input_grad[:2]
+        return (
+            InputGrad.apply(grad, direction, kernel, input.shape) if for_input else None,
+            Output.apply(input, direction, kernel) if for_grad else None,
+            None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx, d_input, d_grad, *_):  # type: ignore[override]
+        (input, grad), arguments = ctx.saved_tensors, ctx.arguments
+        return _sum(
+            None if d_input is None else WeightGrad.apply(d_input, grad, *arguments),
+            None if d_grad is None else WeightGrad.apply(input, d_grad, *arguments),
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, input, grad, kernel, weight_shape):
+        in_dims = (*in_dims[:2], None, None)
+        return _one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, kernel, weight_shape)
+
+
+def output(input: Tensor, weight: Tensor, kernel: str) -> Tensor:
+    """[N, in, *padded] and the weight -> [N, out, *output_size], with every derivative."""
+    if torch.compiler.is_compiling():
+        return _output(input, weight, kernel)
+    return Output.apply(input, weight, kernel)  # type: ignore[return-value]
+
+
+def input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[int]) -> Tensor:
+    """[N, out, *output_size] and the weight -> [N, in, *padded], with every derivative."""
+    if torch.compiler.is_compiling():
+        return _input_grad(grad, weight, kernel, input_shape)
+    return InputGrad.apply(grad, weight, kernel, input_shape)  # type: ignore[return-value]
+
+
+def _one_by_one(size: int, in_dims: Sequence, map: Callable, *arguments) -> tuple[Tensor, int]:
+    """The rule that always holds: call for every index of the mapped axis."""
+
+    def at(index):
+        return [a if dim is None else a.select(dim, index) for a, dim in zip(arguments, in_dims)]
+
+    return torch.stack([map(*at(index)) for index in range(size)]), 0
+
+
+for _name, _map in {"output": Output, "input_grad": InputGrad, "weight_grad": WeightGrad}.items():
+    torch.library.register_autograd(f"weightshare::{_name}", _map.backward, setup_context=_keep, lib=_LIBRARY)
+    torch.library.register_vmap(f"weightshare::{_name}", _map.vmap, lib=_LIBRARY)
+
+
+# -- counts -----------------------------------------------------------------------------------------------
+
+
+@register_flop_formula([torch.ops.weightshare.output, torch.ops.weightshare.input_grad])
+def _(first_shape, weight_shape, kernel, *_, **__) -> int:
+    return 2 * from_text(kernel).macs(first_shape[0], weight_shape)
+
+
+@register_flop_formula(torch.ops.weightshare.weight_grad)
+def _(input_shape, grad_shape, kernel, weight_shape, *_, **__) -> int:
+    return 2 * from_text(kernel).macs(input_shape[0], weight_shape)

@@ -1,0 +1,90 @@
+"""Many small matrix products on the CPU.
+
+Torch computes float32 products by MKL, and by oneDNN only where it may round to bfloat16
+(`torch.backends.mkldnn.matmul.fp32_precision`). Without matrix units for bfloat16, oneDNN computes those
+products in full float32 all the same, and small ones up to twice as fast as MKL (benchmarks/README.md). So
+it is allowed to for the time of our own products, where a test at first use finds them exact.
+"""
+
+import threading
+from functools import cache
+
+import torch
+from torch import Tensor
+
+_lock = threading.Lock()
+_inside = 0
+_before = "none"
+
+
+class FastProducts:
+    """Inside, float32 products on the CPU run by oneDNN, if that keeps float32's accuracy on this machine.
+
+    Left as it is where the user has chosen a precision. The setting is the process's, so for this time it
+    holds for other threads too, which are as exact.
+    """
+
+    def __init__(self, like: Tensor):
+        self.wanted = like.dtype == torch.float32 and like.device.type == "cpu" and keeps_float32()
+
+    def __enter__(self) -> None:
+        if self.wanted:
+            self.wanted = _enter()
+
+    def __exit__(self, *error: object) -> None:
+        if self.wanted:
+            _leave()
+
+
+def _enter() -> bool:
+    global _inside, _before
+    with _lock:
+        if _inside == 0:
+            _before = _precision()
+            if _before not in ("none", "ieee"):
+                return False
+            _set_precision("bf16")
+        _inside += 1
+    return True
+
+
+def _leave() -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        if _inside == 0:
+            _set_precision(_before)
+
+
+def _precision() -> str:
+    return torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+
+
+def _set_precision(value: str) -> None:
+    torch.backends.mkldnn.matmul.fp32_precision = value  # type: ignore[attr-defined]
+
+
+@cache
+def keeps_float32() -> bool:
+    """Whether products that may round to bfloat16 are computed in float32 on this processor all the same."""
+    if not torch.backends.mkldnn.is_available() or _precision() not in ("none", "ieee"):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    pairs = [
+        (torch.randn(4, m, k, generator=generator), torch.randn(4, k, n, generator=generator))
+        for m, k, n in ((32, 64, 16), (64, 1300, 64), (300, 16, 17), (1, 512, 64))
+    ]
+    before = _precision()
+    _set_precision("bf16")
+    try:
+        return all(_is_exact(left, right) for left, right in pairs)
+    finally:
+        _set_precision(before)
+
+
+def _is_exact(left: Tensor, right: Tensor) -> bool:
+    """Whether the product, and that of a transposed operand, are as near as float32 gets."""
+    exact = left.double() @ right.double()
+    allowed = 1e-6 * left.shape[-1] ** 0.5 * 4
+    results = (torch.bmm(left, right), torch.bmm(left.mT.contiguous().mT, right))
+    return all(bool((result - exact).abs().max() < allowed) for result in results)
