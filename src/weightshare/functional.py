@@ -1,30 +1,51 @@
 """Choosing the kernel that computes a layer, padding its input and adding its bias."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .geometry import Window
-from .kernels import BasisConvolutions, GatheredPositions, Kernel, LocalRows, PieceConvolutions
+from .kernels import (
+    FEW_PRODUCTS,
+    BasisConvolutions,
+    GatheredPositions,
+    Kernel,
+    LocalRows,
+    LocalTaps,
+    PieceConvolutions,
+    portable,
+)
 from .sharing import LowRank, Separable, Sharing
 
+__all__ = ["Spread", "as_banks", "as_local", "choose", "conv", "conv_transpose", "pad", "portable"]
 
-def choose(sharing: Sharing, window: Window, output_size: Sequence[int], groups: int) -> Kernel:
-    """The kernel that computes a layer of this sharing (`Full` is torch's own convolution and needs none)."""
+
+def choose(
+    sharing: Sharing,
+    window: Window,
+    output_size: Sequence[int],
+    groups: int,
+    channels: tuple[int, int] | None = None,
+) -> Kernel:
+    """The kernel that computes a layer of this sharing (`Full` is torch's own convolution and needs none).
+
+    Args:
+        output_size: Positions that own kernels, on every axis.
+        channels: (out, in) of one group, where known: tells whether products of matrices are worth while.
+    """
     size = tuple(output_size)
     if isinstance(sharing, LowRank):
         return BasisConvolutions(window, size, groups)
     if isinstance(sharing, Separable):
         parts = sharing.parts(size)
-        if all(len(axis) == n for axis, n in zip(parts, size)):
-            return LocalRows(window, size, groups)
-        return PieceConvolutions(window, size, groups, tuple(map(tuple, parts)))
-    positions: list[list[int]] = [[] for _ in range(sharing.banks(size))]
-    for position, bank in enumerate(sharing.labels(size)):
-        positions[bank].append(position)
-    return GatheredPositions(window, size, groups, tuple(map(tuple, positions)))
+        if any(len(axis) != n for axis, n in zip(parts, size)):
+            return PieceConvolutions(window, size, groups, tuple(map(tuple, parts)))
+        few = channels is not None and channels[0] * channels[1] <= FEW_PRODUCTS
+        return (LocalTaps if few else LocalRows)(window, size, groups)
+    return GatheredPositions(window, size, groups, tuple(sharing.labels(size)))
 
 
 def pad(input: Tensor, window: Window, padding_mode: str) -> Tensor:
@@ -35,33 +56,44 @@ def pad(input: Tensor, window: Window, padding_mode: str) -> Tensor:
     return F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
 
 
-def bank_index(sharing: Sharing, output_size: Sequence[int]) -> list[Tensor | None]:
-    """What `spread` needs of a one-hot sharing: one index an axis if separable, else one for all positions.
+@dataclass(frozen=True)
+class Spread:
+    """What gives every position the value of its bank, worked out once for a one-hot sharing.
 
-    None where an axis has one part for all its positions or one for each.
+    Args:
+        shape: The banks on every axis if the sharing is separable, else None.
+        labels: The bank of every index of an axis, None where there is one or one for each; if not separable,
+            that of every position.
     """
-    if not isinstance(sharing, Separable):
-        return [torch.tensor(sharing.labels(output_size), device="cpu")]
-    index: list[Tensor | None] = []
-    for parts, n in zip(sharing.parts(output_size), output_size):
-        part_of = {i: number for number, part in enumerate(parts) for i in part}
-        labels = torch.tensor([part_of[i] for i in range(n)], device="cpu")
-        index.append(None if len(parts) in (1, n) else labels)
-    return index
 
+    shape: tuple[int, ...] | None
+    labels: tuple[Tensor | None, ...]
+    output_size: tuple[int, ...]
 
-def spread(
-    values: Tensor, sharing: Sharing, output_size: Sequence[int], index: Sequence[Tensor | None]
-) -> Tensor:
-    """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
-    if not isinstance(sharing, Separable):
-        (labels,) = index
-        return values[labels.to(values.device)].T.unflatten(1, tuple(output_size))  # type: ignore[union-attr]
-    result = values.T.unflatten(1, [len(parts) for parts in sharing.parts(output_size)])
-    for axis, labels in enumerate(index, 1):
-        if labels is not None:
-            result = result.index_select(axis, labels.to(values.device))
-    return result
+    @classmethod
+    def of(cls, sharing: Sharing, output_size: Sequence[int]) -> "Spread":
+        """For a sharing over an output."""
+        size = tuple(output_size)
+        if not isinstance(sharing, Separable):
+            return cls(None, (torch.tensor(sharing.labels(size), device="cpu"),), size)
+        labels: list[Tensor | None] = []
+        all_parts = sharing.parts(size)
+        for parts, n in zip(all_parts, size):
+            part_of = {i: number for number, part in enumerate(parts) for i in part}
+            by_index = torch.tensor([part_of[i] for i in range(n)], device="cpu")
+            labels.append(None if len(parts) in (1, n) else by_index)
+        return cls(tuple(map(len, all_parts)), tuple(labels), size)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
+        if self.shape is None:
+            (labels,) = self.labels
+            return values[labels.to(values.device)].T.unflatten(1, self.output_size)  # type: ignore
+        result = values.T.unflatten(1, self.shape)
+        for axis, labels in enumerate(self.labels, 1):
+            if labels is not None:
+                result = result.index_select(axis, labels.to(values.device))
+        return result
 
 
 def as_local(banks: Tensor) -> Tensor:
@@ -91,4 +123,31 @@ def conv(
         coefficients: [rank, *output_size], for low rank only.
     """
     result = kernel(pad(input, kernel.window, padding_mode), weight, coefficients)
+    return result if bias is None else result + bias.to(result.dtype)
+
+
+def conv_transpose(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    kernel: Kernel,
+    out_channels: int,
+    output_padding: Sequence[int],
+    coefficients: Tensor | None = None,
+) -> Tensor:
+    """A transposed layer of any sharing but `Full`, computed by `kernel`, which is that of its adjoint.
+
+    Args:
+        input: [N, in, *size].
+        weight: [K, in, out/groups, *kernel_size], or `LocalRows`' own layout.
+        bias: Anything that broadcasts over [N, out, *output_size].
+        output_padding: Outputs added at the end of every axis.
+        coefficients: [rank, *size], for low rank only.
+    """
+    window = kernel.window
+    axes = zip(kernel.output_size, window.stride, window.extent, output_padding)
+    padded = [(n - 1) * s + e + extra for n, s, e, extra in axes]
+    result = kernel.transposed(input, weight, (input.shape[0], out_channels, *padded), coefficients)
+    if any(map(any, window.padding)):
+        result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
     return result if bias is None else result + bias.to(result.dtype)

@@ -70,12 +70,21 @@ def assignment(
     return matrix
 
 
-def input_table(window: Window, input_size: Sequence[int], padding_mode: str = "zeros") -> Tensor:
-    """Flat input index under every tap of every position [P, taps]; the input's size where it is padding."""
+def input_table(
+    window: Window,
+    input_size: Sequence[int],
+    padding_mode: str = "zeros",
+    out_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Flat input index under every tap of every position [P, taps]; the input's size where it is padding.
+
+    Args:
+        out_size: Positions on every axis; None for as many as fit.
+    """
     numbers = np.arange(prod(input_size)).reshape(tuple(input_size))
     fill = {"constant_values": numbers.size} if padding_mode == "zeros" else {}
     padded = np.pad(numbers, window.padding, mode=_NUMPY_MODES[padding_mode], **fill)  # type: ignore
-    out_size = window.output_size(input_size)
+    out_size = window.output_size(input_size) if out_size is None else out_size
     rows = []
     for position in itertools.product(*map(range, out_size)):
         taps = [
@@ -87,14 +96,17 @@ def input_table(window: Window, input_size: Sequence[int], padding_mode: str = "
 
 
 def kernels_by_position(layer: Any) -> Tensor:
-    """The kernel W[p] of every position of a layer [P, out, in/groups, taps]."""
+    """The kernel W[p] of every position [P, out, in/groups, taps]; transposed [P, in, out/groups, taps]."""
     banks = layer.kernels().flatten(3)
-    matrix = assignment(layer.sharing, layer.output_size, dict(layer.named_parameters(recurse=False)))
+    size = layer.input_size if layer.transposed else layer.output_size
+    matrix = assignment(layer.sharing, size, dict(layer.named_parameters(recurse=False)))
     return torch.einsum("pk,koct->poct", matrix.to(banks), banks)
 
 
 def output(layer: Any, input: Tensor) -> Tensor:
     """What the layer should give for a batched input [N, in, *size] -> [N, out, *output_size]."""
+    if layer.transposed:
+        return _transposed_output(layer, input)
     kernels = kernels_by_position(layer)
     table = input_table(layer.window, input.shape[2:], layer.padding_mode).to(input.device)
     batch, groups = input.shape[0], layer.groups
@@ -103,6 +115,18 @@ def output(layer: Any, input: Tensor) -> Tensor:
     result = torch.einsum("ngcpt,pgoct->ngop", patches, kernels.unflatten(1, (groups, -1)))
     result = result.reshape(batch, layer.out_channels, *layer.output_size)
     return result + bias_map(layer)
+
+
+def _transposed_output(layer: Any, input: Tensor) -> Tensor:
+    """Every input position adds its kernel, weighted by its value, into the outputs under its taps."""
+    batch, groups, size = input.shape[0], layer.groups, layer.output_size
+    kernels = kernels_by_position(layer).unflatten(1, (groups, -1))
+    table = input_table(layer.window, size, out_size=layer.input_size).to(input.device)
+    values = input.flatten(2).unflatten(1, (groups, -1))
+    added = torch.einsum("ngcp,pgcot->ngopt", values, kernels).reshape(batch, layer.out_channels, -1)
+    result = added.new_zeros(batch, layer.out_channels, prod(size) + 1)
+    result = result.index_add(2, table.flatten(), added)[..., :-1]
+    return result.reshape(batch, layer.out_channels, *size) + bias_map(layer)
 
 
 def bias_map(layer: Any) -> Tensor:
@@ -115,14 +139,27 @@ def bias_map(layer: Any) -> Tensor:
 
 
 def dense_matrix(layer: Any, input_size: Sequence[int]) -> Tensor:
-    """The matrix of any layer [out * P, in * inputs], channels outermost, bias left out."""
-    kernels = kernels_by_position(layer)
-    table = input_table(layer.window, input_size, layer.padding_mode).tolist()
-    inputs, per_group = prod(input_size), layer.in_channels // layer.groups
-    matrix = kernels.new_zeros(layer.out_channels, len(table), layer.in_channels, inputs + 1)
-    for o in range(layer.out_channels):
-        first = o // (layer.out_channels // layer.groups) * per_group
-        for p, row in enumerate(table):
+    """The matrix of any layer [out * outputs, in * inputs], channels outermost, bias left out."""
+    if layer.transposed:
+        table = input_table(layer.window, layer.output_size, out_size=input_size)
+        return _dense(layer, table, prod(layer.output_size), layer.in_channels, layer.out_channels).T
+    table = input_table(layer.window, input_size, layer.padding_mode)
+    return _dense(layer, table, prod(input_size), layer.out_channels, layer.in_channels)
+
+
+def _dense(layer: Any, table: Tensor, places: int, near: int, far: int) -> Tensor:
+    """[near * P, far * places], entry by entry.
+
+    Args:
+        table: The place under every tap of every position.
+        near: Channels that have one kernel a position: the output's, of a transposed layer the input's.
+        far: Channels on the other side.
+    """
+    kernels, per_group = kernels_by_position(layer), far // layer.groups
+    matrix = kernels.new_zeros(near, len(table), far, places + 1)
+    for channel in range(near):
+        first = channel // (near // layer.groups) * per_group
+        for p, row in enumerate(table.tolist()):
             for t, s in enumerate(row):
-                matrix[o, p, first : first + per_group, s] += kernels[p, o, :, t]
-    return matrix[..., :inputs].reshape(layer.out_channels * len(table), layer.in_channels * inputs)
+                matrix[channel, p, first : first + per_group, s] += kernels[p, channel, :, t]
+    return matrix[..., :places].reshape(near * len(table), far * places)

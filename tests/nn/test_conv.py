@@ -302,6 +302,15 @@ def test_input_of_another_dtype(sharing):
         layer(sharing)(torch.zeros(1, 4, 8, 8, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
+def test_input_on_another_device(sharing):
+    message = (
+        r"Conv2d: input must be on the device of the weights, cpu, got meta; move one of them with .to\(\)"
+    )
+    with pytest.raises(ShapeError, match=message):
+        layer(sharing)(torch.zeros(1, 4, 8, 8, device="meta"))
+
+
 def test_repr():
     made = nn.Conv2d(
         4,
@@ -392,8 +401,16 @@ def test_repr():
         (
             {"sharing": Local(), "dtype": torch.complex64},
             ArgumentError,
-            "Conv2d: dtype must be a floating-point type for sharing=Local(), got torch.complex64; "
-            "use float32, or sharing=Full(), which takes what torch's convolution takes.",
+            "Conv2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Local(), got "
+            "torch.complex64; use one of these, or sharing=Full(), which takes what torch's convolution "
+            "takes.",
+        ),
+        (
+            {"sharing": Tiled(2), "dtype": torch.float8_e4m3fn},
+            ArgumentError,
+            "Conv2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Tiled(2), got "
+            "torch.float8_e4m3fn; use one of these, or sharing=Full(), which takes what torch's convolution "
+            "takes.",
         ),
         (
             {"sharing": Local(), "input_size": 2},

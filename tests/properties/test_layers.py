@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weightshare import Full, Local, functional, nn, reference
-from weightshare.kernels import GatheredPositions, LocalRows, PieceConvolutions
+from weightshare.kernels import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
 from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
@@ -43,7 +43,7 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(size)))
         ways.append((PieceConvolutions(*geometry, parts), banks))
-    ways.append((LocalRows(*geometry), functional.as_local(banks[labels])))
+    ways += [(way(*geometry), functional.as_local(banks[labels])) for way in (LocalRows, LocalTaps)]
     x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     padded = functional.pad(x, layer.window, layer.padding_mode)
     direction = torch.randn(2, layer.out_channels, *size, dtype=torch.float64)
@@ -70,6 +70,8 @@ def test_blocks_smaller_than_a_row_change_nothing(layer, batch):
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("weightshare.kernels.local.BUFFER", 40)
+        patch.setattr("weightshare.kernels.local_taps.BLOCK", 4)
+        patch.setattr("weightshare.kernels.local_taps.LARGE_IMAGE", 8)
         patch.setattr("weightshare.kernels.mapped.BLOCK", 40)
         check_layer(layer, batch)
         got = layer(x)

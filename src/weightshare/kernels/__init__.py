@@ -7,8 +7,20 @@ rank, the outputs of all banks).
 
 from .base import Bilinear, Kernel
 from .local import LocalRows
+from .local_taps import FEW_PRODUCTS, LocalTaps
 from .low_rank import BasisConvolutions
 from .mapped import GatheredPositions
 from .pieces import PieceConvolutions
+from .portable import portable
 
-__all__ = ["BasisConvolutions", "Bilinear", "GatheredPositions", "Kernel", "LocalRows", "PieceConvolutions"]
+__all__ = [
+    "FEW_PRODUCTS",
+    "BasisConvolutions",
+    "Bilinear",
+    "GatheredPositions",
+    "Kernel",
+    "LocalRows",
+    "LocalTaps",
+    "PieceConvolutions",
+    "portable",
+]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Window
-from . import operators
+from . import operators, portable
 
 #: Elements that a block of patches may have (1 MiB in float32): small enough to stay in cache.
 BLOCK = 2**18
@@ -74,11 +74,15 @@ class Bilinear(Kernel):
         object.__setattr__(self, "text", self._written())
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        if portable.is_wanted():
+            return self.portable_output(input, weight)
         return operators.output(*_autocast(input, weight), self.text)
 
     def transposed(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
+        if portable.is_wanted():
+            return self.portable_transposed(input, weight, padded_shape)
         return operators.input_grad(*_autocast(input, weight), self.text, tuple(padded_shape))
 
     @abstractmethod
@@ -92,6 +96,14 @@ class Bilinear(Kernel):
     @abstractmethod
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """The adjoint in the weight: [N, in, *padded] and [N, out, *output_size] -> the weight's layout."""
+
+    @abstractmethod
+    def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        """`output` in plain operators of torch."""
+
+    @abstractmethod
+    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+        """`input_grad` in plain operators of torch."""
 
     @abstractmethod
     def out_channels(self, weight_shape: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from . import memory, portable
 from .base import Bilinear, summing_dtype
 from .layout import (
     batch_first,
@@ -63,7 +64,7 @@ class LocalRows(Bilinear):
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g, (batch, channels) = batch_last(input), positions_first(grad, self.groups), input.shape[:2]
-        weight = grad.new_empty(tuple(weight_shape))
+        weight = memory.empty(weight_shape, grad)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
                 view = windows_batch_last(x, self.window, self.groups, start, counts)
@@ -75,6 +76,12 @@ class LocalRows(Bilinear):
                 else:
                     part.copy_(ungroup_weights(torch.bmm(left, right), self.groups, part.shape))
         return weight
+
+    def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        return portable.local_output(self, input, weight)
+
+    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+        return portable.local_transposed(self, input, weight, padded_shape)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[-1]

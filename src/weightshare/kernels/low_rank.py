@@ -1,4 +1,9 @@
-"""Low rank: one convolution to all banks' channels, then a weighted sum at every position."""
+"""Low rank: one convolution to all banks' channels, then a weighted sum at every position.
+
+Transposed: the input weighted at every position for each bank, then one transposed convolution of them all.
+"""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +12,7 @@ from torch import Tensor
 from .base import Kernel
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 class BasisConvolutions(Kernel):
@@ -15,12 +21,28 @@ class BasisConvolutions(Kernel):
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
         banks, groups = weight.shape[0], self.groups
-        # channels ordered group, bank, output: a grouped convolution keeps its groups together
-        stacked = weight.unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 2)
-        conv = _CONV[self.window.ndim]
+        conv, stacked = _CONV[self.window.ndim], self._stacked(weight)
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
         result, *corrections = products.unbind(2)
         for correction, coefficient in zip(corrections, coefficients.to(products.dtype)):
             result = torch.addcmul(result, correction, coefficient)
         return result.flatten(1, 2)
+
+    def transposed(
+        self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
+    ) -> Tensor:
+        assert coefficients is not None
+        groups, window = self.groups, self.window
+        # the input once as it is and once weighted for each correction, in the weight's order of channels
+        x = input.unflatten(1, (groups, 1, -1))
+        weighted = x * coefficients.to(x.dtype).unsqueeze(1)
+        stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
+        least = [(n - 1) * s + e for n, s, e in zip(self.output_size, window.stride, window.extent)]
+        extra = [n - low for n, low in zip(padded_shape[2:], least)]
+        conv = _CONV_TRANSPOSE[window.ndim]
+        return conv(stacked, self._stacked(weight), None, window.stride, 0, extra, groups, window.dilation)
+
+    def _stacked(self, weight: Tensor) -> Tensor:
+        """[banks, out, ...] -> [groups * banks * out/groups, ...]: a convolution keeps groups together."""
+        return weight.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import portable
 from .base import BLOCK, Bilinear, summing_dtype
 from .layout import batch_first, channels_first, channels_last, positions_first, windows
 
@@ -65,6 +66,18 @@ class GatheredPositions(Bilinear):
 
     def _windows(self, x: Tensor) -> Tensor:
         return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
+
+    def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        return portable.local_output(self, input, self._by_position(weight))
+
+    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+        return portable.local_transposed(self, input, self._by_position(weight), padded_shape)
+
+    def _by_position(self, weight: Tensor) -> Tensor:
+        """[K, out, in/groups, *kernel_size] -> [P, *kernel_size, in/groups, out], all positions' kernels."""
+        dtype = torch.uint8 if len(weight) <= 2**8 else torch.int32  # a constant of the exported program
+        labels = torch.tensor(self.labels, dtype=dtype, device=weight.device)
+        return weight.movedim((2, 1), (-2, -1))[labels.long()]
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[1]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import portable
 from .base import BLOCK, Bilinear
 from .layout import CHANNELS_LAST, in_format_of
 
@@ -88,6 +89,12 @@ class PieceConvolutions(Bilinear):
         """Stride, padding, dilation and groups of the convolution of a stack."""
         return pieces[0].stride, 0, self.window.dilation, self.groups * len(pieces)
 
+    def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        return portable.pieces_output(self, input, weight)
+
+    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+        return portable.pieces_transposed(self, input, weight, padded_shape)
+
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[1]
 
@@ -115,7 +122,7 @@ class PieceConvolutions(Bilinear):
     def _stacks(self, input_shape: Sequence[int]) -> Iterator[tuple[slice, list[Piece]]]:
         """Neighbouring banks whose pieces are alike, and these pieces, a block of numbers at a time."""
         bank = 0
-        for (size, _), alike in itertools.groupby(self._pieces, lambda p: (p.size, p.stride)):
+        for (size, _), alike in itertools.groupby(self.pieces, lambda p: (p.size, p.stride)):
             pieces = list(alike)
             at_once = max(1, 2 * BLOCK // max(1, prod((*input_shape[:2], *size))))
             for first in range(0, len(pieces), at_once):
@@ -124,7 +131,8 @@ class PieceConvolutions(Bilinear):
                 bank += len(stack)
 
     @cached_property
-    def _pieces(self) -> list[Piece]:
+    def pieces(self) -> list[Piece]:
+        """One a bank, in the order of the banks."""
         return [
             Piece(
                 seen=tuple(

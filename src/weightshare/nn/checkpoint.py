@@ -18,17 +18,26 @@ _KINDS = (Full, Tiled, Regional, SharedAlong, Mapped, LowRank, Local)
 
 
 def digest(
-    sharing: Sharing, bias_sharing: Sharing | None, output_size: Sequence[int], kernel_size: Sequence[int]
+    sharing: Sharing,
+    bias_sharing: Sharing | None,
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    bias_size: Sequence[int] | None = None,
 ) -> list[int]:
-    """The sharing, output size, kernel and labels of a layer as integers; equal exactly where these are.
+    """The sharing, size, kernel and labels of a layer as integers; equal exactly where these are.
+
+    Args:
+        size: Of the grid of positions that own kernels.
+        bias_size: Of a transposed layer alone: the output size where the bias depends on it, else empty.
 
     >>> digest(Tiled(2), Tiled(2), (4, 6), (3, 3))
     [1, 2, 4, 6, 3, 3, 1, 2, 2, 2, 1, 2, 2, 2]
     """
-    ndim = len(output_size)
-    head = [_VERSION, ndim, *output_size, *kernel_size]
+    ndim = len(size)
+    head = [_VERSION, ndim, *size, *kernel_size]
     bias = [-1] if bias_sharing is None else _encode(bias_sharing, ndim)
-    return [*head, *_encode(sharing, ndim), *bias]
+    transposed = [] if bias_size is None else [len(bias_size), *bias_size]
+    return [*head, *_encode(sharing, ndim), *bias, *transposed]
 
 
 def describe(stored: Any) -> str:
@@ -46,13 +55,16 @@ def describe(stored: Any) -> str:
         if version != _VERSION:
             return f"a sharing written in format {version} (this version reads {_VERSION})"
         name, rest = _decode(rest)
-        bias, rest = ("", []) if rest == [-1] else _decode(rest)
-        if rest or len(kernel) != ndim:
+        bias, rest = ("", rest[1:]) if rest[:1] == [-1] else _decode(rest)
+        written = rest[1:]
+        if rest[:1] not in ([], [len(written)]) or len(written) not in (0, ndim) or len(kernel) != ndim:
             raise ValueError
     except (ValueError, IndexError):
         return f"an unreadable sharing_digest of {len(numbers)} integers"
-    suffix = "" if bias == name else f", bias {bias}" if bias else ", without bias"
-    return f"{name} on an output of {times(size)} with kernel {times(kernel)}{suffix}"
+    grid = f"the input of a transposed layer, {times(size)}," if rest else f"an output of {times(size)}"
+    suffix = "" if bias == name and not written else f", bias {bias}" if bias else ", without bias"
+    suffix += f" on an output of {times(written)}" if written else ""
+    return f"{name} on {grid} with kernel {times(kernel)}{suffix}"
 
 
 def mismatch(layer: Any, own: list[int] | None, state_dict: dict[str, Tensor], prefix: str) -> str | None:
@@ -68,14 +80,16 @@ def mismatch(layer: Any, own: list[int] | None, state_dict: dict[str, Tensor], p
     )
 
 
-def expand_plain(layer: Any, own: list[int], state_dict: dict[str, Tensor], prefix: str) -> None:
+def expand_plain(
+    layer: Any, shape: tuple[int, ...], own: list[int], state_dict: dict[str, Tensor], prefix: str
+) -> None:
     """Replace a plain convolution's entries by the layer's, of the same function; leave all others alone.
 
     Args:
+        shape: Of one bank of the layer, which is that of torch's weight.
         own: The layer's digest.
         state_dict: Changed in place; its tensors are not.
     """
-    shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
     weight, bias = (state_dict.get(f"{prefix}{name}") for name in ("weight", "bias"))
     if (
         f"{prefix}sharing_digest" in state_dict
@@ -85,7 +99,7 @@ def expand_plain(layer: Any, own: list[int], state_dict: dict[str, Tensor], pref
         return  # for a plain weight of another shape torch's own error names both shapes
     if isinstance(layer.sharing, LowRank):
         weight = cat([weight.unsqueeze(0), weight.new_zeros(layer.sharing.rank, *shape)])
-        shapes = layer.sharing.coefficient_shapes(layer.output_size)
+        shapes = layer.sharing.coefficient_shapes(layer.position_size)
         fresh = {f"{prefix}{name}": weight.new_empty(size) for name, size in shapes.items()}
         init.reset_coefficients(list(fresh.values()))  # the layer's own may be zero, or not be there yet
         state_dict.update(fresh)

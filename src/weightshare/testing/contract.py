@@ -32,6 +32,7 @@ def check_layer(layer: Any, batch: int = 2) -> None:
     Example:
         >>> from weightshare import Tiled, nn
         >>> check_layer(nn.Conv2d(2, 4, 3, sharing=Tiled(2), input_size=6, dtype=torch.float64))
+        >>> check_layer(nn.ConvTranspose1d(2, 4, 3, sharing=Tiled(2), input_size=6, dtype=torch.float64))
     """
     name = type(layer).__name__
     if layer.input_size is None:
@@ -89,9 +90,12 @@ def _batches(layer: Any, input: Tensor) -> None:
 def _bank_and_assignment(layer: Any, input: Tensor) -> None:
     matrix = layer.assignment()
     coefficients = dict(layer.named_parameters(recurse=False))
-    wanted = reference.assignment(layer.sharing, layer.output_size, coefficients)
+    wanted = reference.assignment(layer.sharing, layer.position_size, coefficients)
     _close("assignment", matrix, wanted.to(matrix))
-    shape = (matrix.shape[1], layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+    near, far = layer.out_channels, layer.in_channels
+    if layer.transposed:
+        near, far = far, near
+    shape = (matrix.shape[1], near, far // layer.groups, *layer.kernel_size)
     assert layer.kernels().shape == shape, f"kernels() is {tuple(layer.kernels().shape)}, wanted {shape}"
     _close("bias_map", layer.bias_map(), reference.bias_map(layer))
     assert all(p.is_contiguous() for p in layer.parameters()), "every parameter must be contiguous"

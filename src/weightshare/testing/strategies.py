@@ -12,6 +12,9 @@ from ..geometry import PADDING_MODES, Window
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 
 _LAYERS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+#: Positions an axis of a layer with so many axes, about.
+_MOST = {1: 11, 2: 7, 3: 4}
 
 
 @st.composite
@@ -44,7 +47,7 @@ def sharings(draw: st.DrawFn, out_size: Sequence[int], one_hot: bool = False) ->
 
 @st.composite
 def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any) -> Any:
-    """Layers of every geometry and sharing, small enough for the oracle.
+    """Convolutions of every geometry and sharing, small enough for the oracle.
 
     Args:
         ndim: Number of spatial axes; any of 1 to 3 where None.
@@ -52,45 +55,104 @@ def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.
         fixed: Arguments of the layer to hold fixed, such as `padding_mode="zeros"`.
     """
     ndim = ndim or draw(st.integers(1, 3))
-    most = {1: 11, 2: 7, 3: 4}[ndim]
-
-    def per_axis(least, greatest):
-        return tuple(draw(st.integers(least, greatest)) for _ in range(ndim))
-
-    kernel, dilation = per_axis(1, 3 if ndim < 3 else 2), per_axis(1, 2)
-    stride = per_axis(1, 3)
+    kernel, stride, dilation = _steps(draw, ndim)
     mode = fixed.get("padding_mode", draw(st.sampled_from(PADDING_MODES)))
     padding: Any = fixed.get("padding", draw(st.sampled_from(["numbers", "same", "valid"])))
     if padding == "numbers":
-        padding = per_axis(0, 2)
+        padding = _per_axis(draw, ndim, 0, 2)
     elif padding == "same":
         stride = (1,) * ndim
     window = Window(kernel, stride, padding, dilation)
     reach = max(max(pair) for pair in window.padding) + 1
     size = tuple(
-        draw(st.integers(max(e - sum(pair), reach if mode in ("circular", "reflect") else 1, 1), most + e))
+        draw(
+            st.integers(
+                max(e - sum(pair), reach if mode in ("circular", "reflect") else 1, 1), _MOST[ndim] + e
+            )
+        )
         for e, pair in zip(window.extent, window.padding)
     )
     out_size = window.output_size(size)
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
     arguments = {
-        "in_channels": groups * draw(st.integers(1, 2)),
-        "out_channels": groups * draw(st.integers(1, 2)),
+        **_channels(draw),
         "kernel_size": kernel,
         "stride": stride,
         "padding": padding,
         "dilation": dilation,
-        "groups": groups,
-        "bias": draw(st.booleans()),
         "padding_mode": mode,
         "dtype": dtype,
         "sharing": draw(sharings(out_size)),
         "input_size": size,
         "bias_sharing": draw(st.none() | sharings(out_size, one_hot=True)),
     }
+    return _drawn(draw, _LAYERS[ndim], {**arguments, **fixed})
+
+
+@st.composite
+def transposed_layers(
+    draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any
+) -> Any:
+    """Transposed convolutions of every geometry and sharing, small enough for the oracle.
+
+    Args:
+        ndim: Number of spatial axes; any of 1 to 3 where None.
+        dtype: Of the parameters.
+        fixed: Arguments of the layer to hold fixed, such as `bias=False`.
+    """
+    ndim = ndim or draw(st.integers(1, 3))
+    kernel, stride, dilation = _steps(draw, ndim)
+    padding = fixed.get("padding", _per_axis(draw, ndim, 0, 2))
+    window = Window(kernel, stride, padding, dilation)
+    extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
+    least = [  # inputs for which an output is left when the padding is cut off
+        max(1, 1 - (e + x - sum(pair) - 1) // s)
+        for e, x, pair, s in zip(window.extent, extra, window.padding, stride)
+    ]
+    size = tuple(draw(st.integers(low, max(low, _MOST[ndim]))) for low in least)
+    out_size = tuple(
+        (n - 1) * s + e + x - sum(pair)
+        for n, s, e, x, pair in zip(size, stride, window.extent, extra, window.padding)
+    )
+    arguments = {
+        **_channels(draw),
+        "kernel_size": kernel,
+        "stride": stride,
+        "padding": padding,
+        "output_padding": extra,
+        "dilation": dilation,
+        "dtype": dtype,
+        "sharing": draw(sharings(size)),
+        "input_size": size,
+        "bias_sharing": draw(st.none() | sharings(out_size, one_hot=True)),
+    }
+    return _drawn(draw, _TRANSPOSED[ndim], {**arguments, **fixed})
+
+
+def _per_axis(draw: st.DrawFn, ndim: int, least: int, greatest: int) -> tuple[int, ...]:
+    return tuple(draw(st.integers(least, greatest)) for _ in range(ndim))
+
+
+def _steps(draw: st.DrawFn, ndim: int) -> tuple[tuple[int, ...], ...]:
+    """Kernel size, stride and dilation."""
+    kernel, dilation = _per_axis(draw, ndim, 1, 3 if ndim < 3 else 2), _per_axis(draw, ndim, 1, 2)
+    return kernel, _per_axis(draw, ndim, 1, 3), dilation
+
+
+def _channels(draw: st.DrawFn) -> dict[str, Any]:
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    return {
+        "in_channels": groups * draw(st.integers(1, 2)),
+        "out_channels": groups * draw(st.integers(1, 2)),
+        "groups": groups,
+        "bias": draw(st.booleans()),
+    }
+
+
+def _drawn(draw: st.DrawFn, kind: Any, arguments: dict[str, Any]) -> Any:
+    """The layer, with random parameters: corrections of low rank would start at zero."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
-    layer = _LAYERS[ndim](**{**arguments, **fixed})
+    layer = kind(**arguments)
     with torch.no_grad():
-        for parameter in layer.parameters():  # corrections of low rank start at zero
+        for parameter in layer.parameters():
             parameter.normal_()
     return layer

@@ -1,0 +1,93 @@
+"""Nothing shared, and groups of very few channels: one elementwise multiply-add for each tap.
+
+For depthwise layers and layers of single pixels, whose matrix products would be too small. Images stay as
+they are; what a tap sees is a strided view of them.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from . import portable
+from .base import BLOCK, Bilinear, summing_dtype
+from .layout import in_format_of, transpose
+
+#: Products a tap, position and group of channels up to which this way is the faster one.
+FEW_PRODUCTS = 8
+#: Numbers of an image from which on its products are added one image at a time, without a temporary.
+LARGE_IMAGE = 2**12
+
+
+class LocalTaps(Bilinear):
+    """Weight [P, *kernel_size, in/groups, out]."""
+
+    def output(self, input: Tensor, weight: Tensor) -> Tensor:
+        x, w = self._inputs(input), self._weights(weight)
+        result = x.new_zeros(len(x), *w.shape[1:])
+        step = max(1, BLOCK // max(1, result[:1].numel()))
+        for first in range(0, len(x), step):
+            images = slice(first, first + step)
+            for tap, seen in enumerate(self._taps(x[images])):
+                result[images].addcmul_(seen.unsqueeze(2), w[tap])
+        return in_format_of(input, result.flatten(1, 2).to(input.dtype))
+
+    def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
+        w, g = self._weights(weight), self._outputs(grad)
+        batch, channels, *padded = input_shape
+        result = g.new_zeros(batch, self.groups, channels // self.groups, *padded)
+        step = max(1, BLOCK // max(1, g[:1].numel()))
+        for first in range(0, batch, step):
+            images = slice(first, first + step)
+            for tap, seen in enumerate(self._taps(result[images])):
+                for out in range(g.shape[2]):
+                    seen.addcmul_(g[images, :, out], w[tap, :, out])
+        return in_format_of(grad, result.flatten(1, 2).to(grad.dtype))
+
+    def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
+        x, g = self._inputs(input), self._outputs(grad)
+        depth = prod(weight_shape[1:-1])
+        result = g.new_zeros(depth, *g.shape[1:])
+        for tap, seen in enumerate(self._taps(x)):
+            if seen[:1].numel() < LARGE_IMAGE:
+                torch.sum(seen.unsqueeze(2) * g, 0, out=result[tap])
+            else:
+                for image, direction in zip(seen, g):
+                    result[tap].addcmul_(image.unsqueeze(1), direction)
+        by_position = transpose(result.view(1, -1, weight_shape[0]))  # [1, P, depth * out]
+        return by_position.view(tuple(weight_shape)).to(grad.dtype)
+
+    def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        return portable.local_output(self, input, weight)
+
+    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+        return portable.local_transposed(self, input, weight, padded_shape)
+
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        return weight_shape[-1]
+
+    def _inputs(self, input: Tensor) -> Tensor:
+        """[N, in, *padded] -> [N, groups, in/groups, *padded]."""
+        return input.to(summing_dtype(input.dtype)).contiguous().unflatten(1, (self.groups, -1))
+
+    def _outputs(self, grad: Tensor) -> Tensor:
+        """[N, out, *output_size] -> [N, groups, out/groups, *output_size]."""
+        return self._inputs(grad)
+
+    def _weights(self, weight: Tensor) -> Tensor:
+        """[P, *kernel_size, in/groups, out] -> [taps * in/groups, groups, out/groups, *output_size]."""
+        positions, out = weight.shape[0], weight.shape[-1]
+        by_tap = transpose(weight.to(summing_dtype(weight.dtype)).reshape(1, positions, -1))
+        return by_tap.view(-1, self.groups, out // self.groups, *self.output_size)
+
+    def _taps(self, images: Tensor) -> Iterator[Tensor]:
+        """What every tap sees of every channel of a group, [N, groups, *output_size] each, as views."""
+        for tap in itertools.product(*map(range, self.window.kernel_size)):
+            where = tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, self.window.dilation, self.output_size, self.window.stride)
+            )
+            for channel in range(images.shape[2]):
+                yield images[(slice(None), slice(None), channel, *where)]

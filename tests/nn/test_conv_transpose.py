@@ -1,0 +1,412 @@
+"""The transposed layers' arguments, shapes, initial values, checkpoints, printing and errors."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, explain, nn
+from weightshare.errors import ArgumentError, ShapeError, SharingError
+
+SHARINGS = [
+    Full(),
+    Tiled(2),
+    Tiled((3, 2)),
+    Regional((2, 3)),
+    SharedAlong(1),
+    SharedAlong(()),
+    Mapped([[(i + j) % 3 for j in range(6)] for i in range(6)]),
+    LowRank(0),
+    LowRank(2),
+    LowRank(2, "free"),
+    Local(),
+]
+
+
+def layer(sharing, **arguments):
+    """From 6 x 6 to 12 x 12 positions."""
+    usual = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2, "input_size": 6}
+    usual |= {"padding": 1, "output_padding": 1}
+    return nn.ConvTranspose2d(**usual | arguments, sharing=sharing)
+
+
+def plain(**arguments):
+    usual = {"stride": 2, "padding": 1, "output_padding": 1}
+    return torch.nn.ConvTranspose2d(4, 6, 3, **usual | arguments)
+
+
+def test_arguments_stand_in_torchs_order():
+    numbers = (4, 6, 3, 2, 1, 1, 2, False, 2, "zeros", "cpu", torch.float64)
+    ours, theirs = nn.ConvTranspose2d(*numbers), torch.nn.ConvTranspose2d(*numbers)
+    names = ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode", "kernel_size")
+    for name in names:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.weight.shape == theirs.weight.shape
+    assert ours.weight.dtype == torch.float64
+    assert ours.bias is None
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_parameter_shapes_are_the_contracts(sharing):
+    made = layer(sharing, groups=2)
+    banks = sharing.banks((6, 6))
+    if sharing == Full():
+        assert made.weight.shape == (4, 3, 3, 3)
+    elif sharing == Local():
+        assert made.weight.shape == (36, 3, 3, 3, 4)
+    else:
+        assert made.weight.shape == (banks, 4, 3, 3, 3)
+    assert made.bias.shape == (6,)
+    assert made.bias_sharing == Full()
+    assert made.kernels().shape == (banks, 4, 3, 3, 3)
+    assert made.assignment().shape == (36, banks)
+    assert made.output_size == (12, 12)
+    assert made.input_size == made.position_size == (6, 6)
+    assert made.bias_map().shape == (6, 12, 12)
+    if sharing == LowRank(2):
+        assert made.coefficients_0.shape == (2, 6)
+    elif sharing == LowRank(2, "free"):
+        assert made.coefficients.shape == (2, 6, 6)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_a_weight_has_the_shape_of_the_adjoint_convolutions(sharing):
+    encoder = nn.Conv2d(6, 4, 3, 2, 1, groups=2, sharing=sharing, input_size=12)
+    made = layer(sharing, groups=2)
+    assert encoder.position_size == encoder.output_size == made.position_size
+    assert encoder.weight.shape == made.weight.shape
+    made.weight = encoder.weight
+    assert made(encoder(torch.randn(2, 6, 12, 12))).shape == (2, 6, 12, 12)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_full_draws_the_same_numbers_as_torch(ndim):
+    torch.manual_seed(5)
+    a = getattr(nn, f"ConvTranspose{ndim}d")(4, 6, 3, groups=2)
+    torch.manual_seed(5)
+    b = getattr(torch.nn, f"ConvTranspose{ndim}d")(4, 6, 3, groups=2)
+    assert torch.equal(a.weight, b.weight)
+    assert torch.equal(a.bias, b.bias)
+    assert a.state_dict().keys() == b.state_dict().keys()
+    assert a.position_size is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_output_variance_at_the_start_is_that_of_torchs_layer(sharing):
+    torch.manual_seed(0)
+    x = torch.randn(16, 16, 6, 6)
+
+    def variance(make):
+        return torch.stack([make()(x).var() for _ in range(12)])
+
+    got = variance(lambda: layer(sharing, in_channels=16, out_channels=32))
+    wanted = variance(lambda: torch.nn.ConvTranspose2d(16, 32, 3, 2, 1, 1))
+    spread = (got.var() / len(got) + wanted.var() / len(wanted)).sqrt()
+    assert abs(got.mean() - wanted.mean()) < 4 * spread
+    assert got.mean() == pytest.approx(wanted.mean().item(), rel=0.05)
+
+
+def test_low_rank_starts_as_a_transposed_convolution_whose_corrections_learn():
+    made = layer(LowRank(3))
+    x = torch.randn(2, 4, 6, 6)
+    wanted = torch.nn.functional.conv_transpose2d(x, made.weight[0], made.bias, 2, 1, 1)
+    torch.testing.assert_close(made(x), wanted)
+    made(x).square().sum().backward()
+    assert all(made.weight.grad[k].abs().sum() > 0 for k in range(4))
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+@pytest.mark.parametrize("bias_sharing", [None, Regional((3, 2))], ids=str)
+def test_safetensors_carry_a_layer(sharing, bias_sharing, tmp_path):
+    made, other = layer(sharing, bias_sharing=bias_sharing), layer(sharing, bias_sharing=bias_sharing)
+    save_file(made.state_dict(), tmp_path / "layer.safetensors")
+    other.load_state_dict(load_file(tmp_path / "layer.safetensors"))
+    x = torch.randn(2, 4, 6, 6)
+    assert torch.equal(made(x), other(x))
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_a_plain_checkpoint_inside_a_model_loads_strictly(sharing):
+    model = torch.nn.Sequential(layer(sharing), torch.nn.BatchNorm2d(6))
+    other = torch.nn.Sequential(plain(), torch.nn.BatchNorm2d(6))
+    model.load_state_dict(other.state_dict())
+    x = torch.randn(3, 4, 6, 6)
+    torch.testing.assert_close(model.eval()(x), other.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            lambda: layer(Tiled(2), input_size=8),
+            r"weights are Tiled\(\(2, 2\)\) on the input of a transposed layer, 8 x 8, with kernel 3 x 3, "
+            r"bias Full\(\), this layer is Tiled\(\(2, 2\)\) on the input of a transposed layer, 6 x 6, with",
+        ),
+        (
+            lambda: nn.Conv2d(4, 6, 3, padding=1, sharing=Tiled(2), input_size=6, bias_sharing=Full()),
+            r"weights are Tiled\(\(2, 2\)\) on an output of 6 x 6 with kernel 3 x 3, bias Full\(\), this",
+        ),
+        (lambda: layer(Tiled(2), bias=False), r"3 x 3, without bias, this layer is"),
+        (
+            lambda: layer(Tiled(2), bias_sharing=Tiled(2)),
+            r"3 x 3, bias Tiled\(\(2, 2\)\) on an output of 12 x 12, this layer is",
+        ),
+    ],
+)
+def test_checkpoint_of_another_layer_is_refused_and_both_are_named(source, message):
+    with pytest.raises(RuntimeError, match=message):
+        layer(Tiled(2)).load_state_dict(source().state_dict())
+
+
+def test_the_output_size_matters_to_a_checkpoint_only_where_a_bias_depends_on_it():
+    layer(Tiled(2)).load_state_dict(layer(Tiled(2), output_padding=0).state_dict())
+    made = layer(Tiled(2), bias_sharing=Local())
+    with pytest.raises(
+        RuntimeError, match=r"bias Local\(\) on an output of 11 x 11, this layer is .* 12 x 12"
+    ):
+        made.load_state_dict(layer(Tiled(2), bias_sharing=Local(), output_padding=0).state_dict())
+    state = layer(Tiled(2)).state_dict()
+    state["sharing_digest"] = state["sharing_digest"][:-1]
+    state["sharing_digest"][-1] = 7
+    with pytest.raises(RuntimeError, match="an unreadable sharing_digest of"):
+        layer(Tiled(2)).load_state_dict(state)
+
+
+def test_meta_device_gives_shapes_and_loads_by_assignment():
+    for sharing in SHARINGS:
+        made = layer(sharing, device="meta")
+        assert made.weight.is_meta
+        made.load_state_dict(plain(dtype=torch.float64).state_dict(), assign=True)
+        assert made(torch.zeros(2, 4, 6, 6, dtype=torch.float64)).shape == (2, 6, 12, 12)
+
+
+def test_non_contiguous_and_channels_last_input():
+    x = torch.randn(6, 6, 4, 3).permute(3, 2, 0, 1)
+    for sharing in SHARINGS:
+        made = layer(sharing)
+        torch.testing.assert_close(made(x), made(x.contiguous()))
+        assert made(x.contiguous()).is_contiguous()
+        assert layer(sharing, bias=False)(x.contiguous()).is_contiguous()
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_autocast_and_half_precision(sharing):
+    x = torch.randn(2, 4, 6, 6, requires_grad=True)
+    made = layer(sharing)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = made(x)
+        y.float().square().sum().backward()
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), made(x), rtol=0.05, atol=0.05)
+    assert x.grad.dtype == made.weight.grad.dtype == torch.float32
+    for dtype in (torch.bfloat16, torch.float16):
+        low = layer(sharing, dtype=dtype)
+        low(x.to(dtype)).float().square().sum().backward()
+        assert low.weight.grad.dtype == dtype
+
+
+def test_bias_of_its_own_sharing():
+    made = layer(Full(), bias_sharing=Local())
+    assert made.bias.shape == (144, 6)
+    torch.testing.assert_close(made(torch.zeros(1, 4, 6, 6))[0], made.bias_map())
+    with pytest.raises(ShapeError, match="input must be"):
+        made(torch.zeros(1, 4, 9, 9))
+    with pytest.raises(
+        ShapeError,
+        match=r"ConvTranspose2d: output_size must be \(12, 12\), the only one its bias_sharing=Local\(\) has "
+        r"biases for, got \(11, 12\); leave it out, or build the layer with another output_padding or",
+    ):
+        made(torch.zeros(1, 4, 6, 6), output_size=(11, 12))
+    assert made(torch.zeros(1, 4, 6, 6), output_size=(12, 12)).shape == (1, 6, 12, 12)
+
+
+def test_a_copy_is_a_layer_of_its_own():
+    made = layer(LowRank(2))
+    other = copy.deepcopy(made)
+    other.reset_parameters()
+    assert not torch.equal(made.weight, other.weight)
+
+
+def test_repr():
+    made = nn.ConvTranspose2d(4, 6, 3, 3, 1, 2, 2, False, 2, sharing=Tiled(2), input_size=5)
+    assert repr(made) == (
+        "ConvTranspose2d(4, 6, kernel_size=(3, 3), stride=(3, 3), padding=(1, 1), dilation=(2, 2), "
+        "output_padding=(2, 2), groups=2, bias=False, sharing=Tiled(2), input_size=(5, 5))"
+    )
+    assert "bias_sharing" not in repr(layer(Tiled(2)))
+    assert "bias_sharing=Local()" in repr(layer(Tiled(2), bias_sharing=Local()))
+
+
+@pytest.mark.parametrize(
+    ("sharing", "weights"),
+    [
+        (Full(), 216),
+        (Tiled(2), 4 * 216),
+        (Regional((2, 3)), 6 * 216),
+        (SharedAlong(1), 6 * 216),
+        (LowRank(2), 3 * 216 + 2 * 12),
+        (LowRank(2, "free"), 3 * 216 + 2 * 36),
+        (Local(), 36 * 216),
+    ],
+    ids=str,
+)
+def test_explain_counts_a_layer(sharing, weights):
+    answer = explain(layer(sharing))
+    assert answer.parameters == weights + 6 == sum(p.numel() for p in layer(sharing).parameters())
+    assert answer.by_sharing["full"] == 216 + 6
+    assert answer.by_sharing["local"] == 36 * 216 + 6
+    assert answer.by_sharing["dense"] == 144 * 36 * 24 + 864
+    assert answer.output == (6, 12, 12)
+    # (output, input) pairs along an axis: 6 inputs with 3 taps each, less one at the near border
+    assert answer.connections == 17**2 * 4 * 6
+    assert str(answer.layer).startswith("ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"sharing": Local(), "input_size": None},
+            ArgumentError,
+            "ConvTranspose2d: sharing=Local() needs input_size, the spatial size of the input, got none; "
+            "give input_size= with 2 numbers (only Full() takes any size).",
+        ),
+        (
+            {"sharing": Regional(7)},
+            SharingError,
+            "ConvTranspose2d: sharing=Regional(7) needs an output of at least 7 x 7, got (6, 6), the size of "
+            "the input (whose positions own a transposed layer's kernels); use a smaller grid or Local().",
+        ),
+        (
+            {"bias_sharing": Regional(13)},
+            SharingError,
+            "ConvTranspose2d: bias_sharing=Regional(13) needs an output of at least 13 x 13, got (12, 12) "
+            "from input_size=(6, 6), kernel_size=3; use a smaller grid or Local().",
+        ),
+        (
+            {"padding": "same"},
+            ArgumentError,
+            "ConvTranspose2d: padding must be integers for a transposed layer, got 'same'; "
+            "give the padding in numbers.",
+        ),
+        (
+            {"padding_mode": "reflect"},
+            ArgumentError,
+            "ConvTranspose2d: padding_mode must be 'zeros' for a transposed layer, got 'reflect'; "
+            "leave it out.",
+        ),
+        (
+            {"output_padding": 2},
+            ArgumentError,
+            "ConvTranspose2d: output_padding must be smaller than stride or dilation, got (2, 2) with "
+            "stride=(2, 2), dilation=(1, 1); use a smaller one.",
+        ),
+        (
+            {"output_padding": -1},
+            ArgumentError,
+            "ConvTranspose2d: output_padding must be at least 0, got -1; use 0 or more.",
+        ),
+        (
+            {"padding": 8},
+            ShapeError,
+            "ConvTranspose2d: the output must have at least one position an axis, got -2 x -2 from "
+            "input_size=(6, 6), padding=((8, 8), (8, 8)); use a larger input or less padding.",
+        ),
+        (
+            {"stride": 0},
+            ArgumentError,
+            "ConvTranspose2d: stride must be at least 1, got 0; use 1 or more.",
+        ),
+        (
+            {"groups": 3},
+            ArgumentError,
+            "ConvTranspose2d: groups must divide in_channels and out_channels, got groups=3, in_channels=4, "
+            "out_channels=6; use a common divisor.",
+        ),
+        (
+            {"sharing": Tiled(2), "dtype": torch.complex64},
+            ArgumentError,
+            "ConvTranspose2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Tiled(2), got "
+            "torch.complex64; use one of these, or sharing=Full(), which takes what torch's convolution "
+            "takes.",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error) as caught:
+        layer(**{"sharing": Full()} | arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("sharing", "shape", "output_size", "message"),
+    [
+        (
+            Tiled(2),
+            (2, 4, 6, 7),
+            None,
+            "ConvTranspose2d: input must be [N, 4, 6, 6] or [4, 6, 6], got [2, 4, 6, 7]; resize the input, "
+            "or build the layer with another input_size (its Tiled(2) has weights for this size alone).",
+        ),
+        (
+            Full(),
+            (2, 6, 6, 6),
+            None,
+            "ConvTranspose2d: input must be [N, 4, *size] or [4, *size], got [2, 6, 6, 6]; "
+            "give it that many channels and spatial axes.",
+        ),
+        (
+            Local(),
+            (2, 4, 6, 6),
+            (13, 12),
+            "ConvTranspose2d: output_size must lie between (11, 11) and (12, 12) for an input of (6, 6), got "
+            "(13, 12); choose another, or leave it out.",
+        ),
+        (
+            Full(),
+            (2, 4, 6, 6),
+            (12,),
+            "ConvTranspose2d: output_size must be 2 or 4 integers for an input of 4 axes, got (12,); "
+            "give the spatial size of the output.",
+        ),
+        (
+            Full(),
+            (4, 6, 6),
+            12,
+            "ConvTranspose2d: output_size must be 2 or 3 integers for an input of 3 axes, got 12; "
+            "give the spatial size of the output.",
+        ),
+    ],
+)
+def test_bad_input(sharing, shape, output_size, message):
+    with pytest.raises(ShapeError) as caught:
+        layer(sharing)(torch.zeros(shape), output_size)
+    assert str(caught.value) == message
+    assert isinstance(caught.value, RuntimeError)
+
+
+def test_output_size_that_is_no_size():
+    for size in ((12.0, 12.0), "12", (12, None)):
+        with pytest.raises(ShapeError, match=r"ConvTranspose2d: output_size must be 2 or 4 integers for an"):
+            layer(Full())(torch.zeros(1, 4, 6, 6), size)
+
+
+@pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
+def test_input_of_another_dtype_or_device(sharing):
+    with pytest.raises(
+        ShapeError, match=r"ConvTranspose2d: input must have the dtype of the weights, torch.f"
+    ):
+        layer(sharing)(torch.zeros(1, 4, 6, 6, dtype=torch.float64))
+    with pytest.raises(
+        ShapeError, match=r"ConvTranspose2d: input must be on the device of the weights, cpu, g"
+    ):
+        layer(sharing)(torch.zeros(1, 4, 6, 6, device="meta"))
+
+
+def test_what_needs_the_number_of_positions_says_so():
+    with pytest.raises(
+        ArgumentError, match=r"ConvTranspose2d: assignment\(\) needs the number of positions, got a layer"
+    ):
+        nn.ConvTranspose2d(1, 1, 3).assignment()
