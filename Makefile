@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo readme setup test test-all lint format bench clean
+.PHONY: demo readme setup test test-all lint format bench bench-peers speed-table golden clean
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
@@ -27,8 +27,17 @@ format: .venv/.test
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: .venv/.test  ## ours against the alternatives on this machine
+bench: .venv/.test  ## ours against the alternatives on this machine; best left alone for its twelve minutes
 	.venv/bin/python benchmarks/layers.py
+
+bench-peers: .venv-peers/.peers  ## JAX and tf_keras too, in an environment of their own (3.5 GB)
+	.venv-peers/bin/python benchmarks/layers.py
+
+speed-table: .venv/.test  ## the results of the last bench into docs/speed.md
+	.venv/bin/python docs/speed.py benchmarks/results/layers.json
+
+golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/golden
+	.venv-golden/bin/python tests/golden/make_golden.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
@@ -41,5 +50,15 @@ bench: .venv/.test  ## ours against the alternatives on this machine
 	$(PIP) -e '.[test,faces]'
 	touch $@
 
+.venv-peers/.peers: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	touch $@
+
+.venv-golden/.golden: tests/golden/requirements.txt
+	$(PYTHON) -m venv .venv-golden
+	.venv-golden/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-golden .venv-peers

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import accounting, errors, functional, geometry, nn, reference, sharing, study, testing
+    from . import accounting, convert, errors, functional, geometry, nn, reference, sharing, study, testing
     from .accounting import Explanation, explain
+    from .convert import Restricted, from_flax, from_keras, relax, restrict, to_dense, to_torch
     from .errors import WeightshareError
     from .geometry import ReceptiveField, Window, receptive_fields
     from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled, parse_sharing
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 _ROOM_OF = {
     "Explanation": "accounting",
     "explain": "accounting",
+    "Restricted": "convert",
+    "from_flax": "convert",
+    "from_keras": "convert",
+    "relax": "convert",
+    "restrict": "convert",
+    "to_dense": "convert",
+    "to_torch": "convert",
     "WeightshareError": "errors",
     "ReceptiveField": "geometry",
     "Window": "geometry",
@@ -32,7 +40,18 @@ _ROOM_OF = {
     "Tiled": "sharing",
     "parse_sharing": "sharing",
 }
-_ROOMS = {"accounting", "errors", "functional", "geometry", "nn", "reference", "sharing", "study", "testing"}
+_ROOMS = {
+    "accounting",
+    "convert",
+    "errors",
+    "functional",
+    "geometry",
+    "nn",
+    "reference",
+    "sharing",
+    "study",
+    "testing",
+}
 
 __all__ = [
     "Explanation",
@@ -42,6 +61,7 @@ __all__ = [
     "Mapped",
     "ReceptiveField",
     "Regional",
+    "Restricted",
     "SharedAlong",
     "Sharing",
     "Tiled",
@@ -49,17 +69,24 @@ __all__ = [
     "Window",
     "__version__",
     "accounting",
+    "convert",
     "errors",
     "explain",
+    "from_flax",
+    "from_keras",
     "functional",
     "geometry",
     "nn",
     "parse_sharing",
     "receptive_fields",
     "reference",
+    "relax",
+    "restrict",
     "sharing",
     "study",
     "testing",
+    "to_dense",
+    "to_torch",
 ]
 
 

@@ -46,6 +46,10 @@ class DataError(WeightshareError):
     """A data set that is missing, corrupt or not what its name says."""
 
 
+class ConversionError(WeightshareError):
+    """A layer or model that cannot be converted as asked."""
+
+
 class StudyError(WeightshareError):
     """A study that cannot start: its folder is in use, or holds another study."""
 

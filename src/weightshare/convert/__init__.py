@@ -1,0 +1,13 @@
+"""Moving along the axis of sharing: new modules with the same function, or the nearest one.
+
+Also from layers of other libraries to ours.
+"""
+
+from .dense import to_dense
+from .flax import from_flax
+from .keras import from_keras
+from .relax import relax
+from .restrict import Restricted, restrict
+from .to_torch import to_torch
+
+__all__ = ["Restricted", "from_flax", "from_keras", "relax", "restrict", "to_dense", "to_torch"]

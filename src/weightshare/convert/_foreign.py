@@ -1,0 +1,89 @@
+"""What weights from every other library need: reading arrays, checking shapes, filling a layer."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, ShapeError
+from ..geometry import Window
+from ..nn import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
+
+Layer = LocallyConnected1d | LocallyConnected2d | LocallyConnected3d
+
+
+def floats(where: str, name: str, array: Any) -> Tensor:
+    """A copy of any array of floating-point numbers, also of JAX's bfloat16, which numpy does not know."""
+    values = np.asarray(array)
+    if values.dtype.name == "bfloat16":
+        return torch.tensor(values.astype(np.float32)).bfloat16()
+    if values.dtype.kind != "f":
+        raise ArgumentError(
+            where,
+            f"{name} must be an array of floating-point numbers",
+            f"dtype {values.dtype}",
+            "convert it first",
+        )
+    return torch.tensor(values)
+
+
+def check_shape(
+    where: str, what: str, layout: str, wanted: Sequence[int | tuple[int, str]], array: Tensor, way_out: str
+) -> None:
+    """Refuse an array of another shape than `wanted`, where (6, "in") stands for any multiple of 6."""
+    fits = len(wanted) == array.dim() and all(
+        got == want if isinstance(want, int) else got > 0 and got % want[0] == 0
+        for got, want in zip(array.shape, wanted)
+    )
+    if not fits:
+        texts = [str(w) if isinstance(w, int) else f"{w[0]} * {w[1]}" if w[0] > 1 else w[1] for w in wanted]
+        shape = f"{layout} = [{', '.join(texts)}]"
+        raise ShapeError(where, f"{what} must be {shape}", str(list(array.shape)), way_out)
+
+
+def layer_padding(where: str, window: Window, way_out: str) -> tuple[int, ...] | str:
+    """The window's padding as the layers take it: one int an axis, or "same"."""
+    if all(before == after for before, after in window.padding):
+        return tuple(before for before, _ in window.padding)
+    same = Window(window.kernel_size, padding="same", dilation=window.dilation)
+    if window.padding == same.padding and set(window.stride) == {1}:
+        return "same"
+    raise ArgumentError(
+        where,
+        "padding must be equal before and after each axis, or that of torch's 'same' at stride 1",
+        f"(before, after) = {window.padding}",
+        way_out,
+    )
+
+
+def locally_connected(
+    kernel: Tensor,
+    bias: Tensor | None,
+    window: Window,
+    padding: tuple[int, ...] | str,
+    padding_mode: str,
+    input_size: tuple[int, ...],
+) -> Layer:
+    """The layer of kernels [*out, *kernel_size, in, out_channels] and biases [P, out_channels]."""
+    *_, in_channels, out_channels = kernel.shape
+    make = (LocallyConnected1d, LocallyConnected2d, LocallyConnected3d)[window.ndim - 1]
+    layer = make(
+        in_channels,
+        out_channels,
+        window.kernel_size,
+        window.stride,
+        padding,
+        window.dilation,
+        bias=bias is not None,
+        padding_mode=padding_mode,
+        dtype=kernel.dtype,
+        input_size=input_size,
+    )
+    with torch.no_grad():
+        layer.weight.copy_(kernel.reshape(prod(kernel.shape[: window.ndim]), *kernel.shape[window.ndim :]))
+        if bias is not None:
+            layer.bias.copy_(bias)  # type: ignore[union-attr]
+    return layer

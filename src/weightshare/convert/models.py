@@ -1,0 +1,163 @@
+"""Walking a model: which convolutions a plan chooses, what stands against them, and putting new ones in."""
+
+import copy
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import Module, Parameter
+from torch.nn.parameter import is_lazy
+
+from .._args import times
+from ..errors import ArgumentError, ConversionError, WeightshareError
+from ..sharing import Sharing
+from .layers import CONVOLUTIONS, as_ours
+
+Sizes = dict[str, tuple[int, ...]]
+
+
+def planned(
+    verb: str, model: Module, plan: Any, leaves_alone: Callable[[Sharing, Any], bool]
+) -> dict[str, Sharing]:
+    """The convolutions that a plan chooses, by name, each checked to be replaceable.
+
+    Args:
+        verb: The function that errors start with.
+        plan: A sharing for all convolutions, or a mapping from names to sharings.
+        leaves_alone: Whether a plan for all leaves this convolution as it is.
+    """
+    if isinstance(plan, Sharing):
+        chosen = dict(_all(verb, model, plan, leaves_alone))
+    elif isinstance(plan, Mapping):
+        chosen = {name: _named(verb, model, name, sharing) for name, sharing in plan.items()}
+    else:
+        wanted = "plan must be a sharing or a mapping from module names to sharings"
+        raise ArgumentError(verb, wanted, repr(plan), "give Local(), or {'conv1': Local()}")
+    if not chosen:
+        raise ConversionError(
+            verb,
+            "the plan must choose a convolution",
+            f"{plan!r}, which chooses none of {type(model).__name__}",
+            "print model.named_modules(), and give a convolution's name",
+        )
+    for name in chosen:
+        with _at(verb, name):
+            _check_replaceable(model, name)
+    return chosen
+
+
+def _all(
+    verb: str, model: Module, sharing: Sharing, leaves_alone: Callable[[Sharing, Any], bool]
+) -> Iterator[tuple[str, Sharing]]:
+    for name, module in model.named_modules():
+        with _at(verb, name):
+            if isinstance(module, CONVOLUTIONS) and not leaves_alone(sharing, module):
+                yield name, sharing
+
+
+def _named(verb: str, model: Module, name: Any, sharing: Any) -> Sharing:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if name not in modules:
+        close = difflib.get_close_matches(str(name), modules, n=3, cutoff=0.4)
+        way_out = f"did you mean {', '.join(map(repr, close))}" if close else "print model.named_modules()"
+        raise ArgumentError(verb, "the plan's names must be those of modules", repr(name), way_out)
+    if not isinstance(modules[name], CONVOLUTIONS):
+        got = f"a {type(modules[name]).__name__}"
+        raise ArgumentError(f"{verb}: {name!r}", "must be a convolution", got, "leave it out of the plan")
+    if not isinstance(sharing, Sharing):
+        way_out = "use parse_sharing() for one written as text"
+        raise ArgumentError(f"{verb}: {name!r}", "the plan must give a sharing", repr(sharing), way_out)
+    return sharing
+
+
+def _check_replaceable(model: Module, name: str) -> None:
+    """Refuse a module that is more than one part of the model, or does more than its class says."""
+    module = model.get_submodule(name)
+    where, way_out = type(module).__name__, "name the modules to change in the plan, and leave this one out"
+    names = [other for other, m in model.named_modules(remove_duplicate=False) if m is module]
+    if len(names) > 1:
+        raise ConversionError(
+            where, "must be registered under one name", ", ".join(map(repr, names)), way_out
+        )
+    as_ours(module)
+    own = {f"{name}.{parameter}": p for parameter, p in module.named_parameters()}
+    stores = {_storage(p) for p in own.values()}
+    others = [
+        other
+        for other, p in model.named_parameters(remove_duplicate=False)
+        if other not in own and _storage(p) in stores
+    ]
+    if others:
+        got = f"one that it shares with {', '.join(map(repr, others))}"
+        raise ConversionError(where, "every parameter must be its own", got, way_out)
+
+
+def _storage(parameter: Parameter) -> Any:
+    """What two parameters have in common exactly when they share memory."""
+    pointer = 0 if is_lazy(parameter) else parameter.untyped_storage().data_ptr()
+    return (parameter.device, pointer) if pointer else id(parameter)
+
+
+@torch.no_grad()
+def input_sizes(verb: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> Sizes:
+    """The spatial size of the input of every named convolution, each called once in a forward pass.
+
+    A copy runs, in evaluation mode, and the random state is put back: the model is as before.
+    """
+    if not example_inputs:
+        way_out = "give what the model is called with"
+        raise ArgumentError(verb, "a model needs example inputs, to see its layers' sizes", "none", way_out)
+    probe = copy.deepcopy(model).eval()
+    seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
+    for name, sizes in seen.items():
+        _record(probe.get_submodule(name), sizes)
+    devices = {p.device.index for p in probe.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(sorted(devices)):
+        probe(*example_inputs)
+    for name, sizes in seen.items():
+        with _at(verb, name):
+            _check_called_once(model.get_submodule(name), sizes)
+    return {name: sizes[0] for name, sizes in seen.items()}
+
+
+def _record(layer: Any, sizes: list[tuple[int, ...]]) -> None:
+    def hook(module: Module, args: tuple, kwargs: dict) -> None:
+        input = args[0] if args else kwargs["input"]
+        sizes.append(tuple(input.shape[-len(layer.kernel_size) :]))
+
+    layer.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _check_called_once(layer: Module, sizes: list[tuple[int, ...]]) -> None:
+    if len(sizes) == 1:
+        return
+    seen = ", ".join(times(size) for size in dict.fromkeys(sizes))
+    got = f"{len(sizes)} calls, on inputs of {seen}" if sizes else "no call"
+    raise ConversionError(
+        type(layer).__name__,
+        "must be called once in a forward pass in evaluation mode",
+        got,
+        "name the modules to change in the plan, and leave this one out",
+    )
+
+
+def replaced(verb: str, model: Module, names: Iterable[str], make: Callable[[str, Module], Module]) -> Module:
+    """A copy of the model with `make(name, module)` in the place of every named module."""
+    result = copy.deepcopy(model)
+    for name in names:
+        with _at(verb, name):
+            new = make(name, model.get_submodule(name))
+        result.set_submodule(name, new)
+    return result
+
+
+@contextmanager
+def _at(verb: str, name: str) -> Iterator[None]:
+    """Errors inside start with the function and the module's name."""
+    try:
+        yield
+    except WeightshareError as error:
+        where = f"{verb}: {name!r}: {error.where}"
+        raise type(error)(where, error.wanted, error.got, error.way_out) from None

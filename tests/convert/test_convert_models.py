@@ -1,0 +1,253 @@
+"""Whole models: what a plan chooses, what is left alone, and what is refused with its reason."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import BatchNorm2d, Conv2d, Linear, Module, ReLU, Sequential
+
+from weightshare import Full, Local, LowRank, Regional, Tiled, nn, relax, restrict
+from weightshare.errors import ArgumentError, ConversionError, SharingError
+
+X = torch.randn(2, 1, 10, 10)
+
+
+def network():
+    return Sequential(
+        Conv2d(1, 4, 3, padding=1),
+        BatchNorm2d(4),
+        ReLU(),
+        Sequential(Conv2d(4, 4, 3), torch.nn.Dropout()),
+        torch.nn.Flatten(),
+        Linear(256, 3),
+    )
+
+
+def snapshot(model):
+    return copy.deepcopy(model.state_dict()), {n: m.training for n, m in model.named_modules()}
+
+
+def same(a, b):
+    return a[1] == b[1] and all(torch.equal(a[0][name], value) for name, value in b[0].items())
+
+
+@pytest.mark.parametrize("sharing", [Tiled(2), LowRank(2), Local()], ids=str)
+def test_a_model_relaxes_to_the_same_function(sharing):
+    model = network()
+    model[1].eval()
+    before, state = snapshot(model), torch.get_rng_state()
+    relaxed = relax(model, sharing, X)
+    assert same(snapshot(model), before)
+    if sharing.one_hot:
+        assert torch.equal(state, torch.get_rng_state())
+    assert (relaxed[0].sharing, relaxed[3][0].sharing) == (sharing, sharing)
+    assert (relaxed[0].input_size, relaxed[3][0].output_size) == ((10, 10), (8, 8))
+    assert [type(m) for m in relaxed[1:3]] == [BatchNorm2d, ReLU]
+    assert {n: m.training for n, m in relaxed.named_modules()} == before[1]
+    torch.testing.assert_close(relaxed.eval()(X), model.eval()(X))
+    assert not any(len(m._forward_pre_hooks) for m in (*model.modules(), *relaxed.modules()))
+
+
+def test_a_plan_by_names_changes_these_alone():
+    model = network()
+    relaxed = relax(model, {"3.0": Regional(2)}, X)
+    assert relaxed[3][0].sharing == Regional(2)
+    assert type(relaxed[0]) is Conv2d
+    torch.testing.assert_close(relaxed.eval()(X), model.eval()(X))
+    assert relaxed[0].weight.data_ptr() != model[0].weight.data_ptr()
+
+
+def test_a_plan_for_all_leaves_what_it_does_not_refine():
+    model = Sequential(nn.Conv2d(1, 4, 3, sharing=Local(), input_size=10), Conv2d(4, 4, 3))
+    relaxed = relax(model, Tiled(2), X)
+    assert (relaxed[0].sharing, relaxed[1].sharing) == (Local(), Tiled(2))
+
+
+def test_bias_sharing_goes_to_every_layer():
+    assert relax(network(), Local(), X, bias_sharing=Full())[0].bias.shape == (4,)
+
+
+def test_transposed_layers_are_convolutions_too():
+    model = Sequential(Conv2d(1, 2, 4, stride=2), torch.nn.ConvTranspose2d(2, 1, 4, stride=2))
+    relaxed = relax(model, Local(), X)
+    torch.testing.assert_close(relaxed(X), model(X))
+    assert relaxed[1].position_size == (4, 4)
+
+
+def test_parameters_without_a_shape_elsewhere_do_not_matter():
+    model = Sequential(Conv2d(1, 2, 3), torch.nn.LazyConv2d(4, 3))
+    relaxed = relax(model, {"0": Local()}, X)
+    assert relaxed[0].sharing == Local()
+    assert type(model[1]) is type(relaxed[1]) is torch.nn.LazyConv2d
+
+
+class Noisy(Module):
+    """Draws random numbers and counts its calls, also in evaluation mode; gives its input by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = Conv2d(1, 2, 3)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.conv(input=x + torch.rand_like(x))
+
+
+def test_the_forward_pass_leaves_no_trace():
+    model, state = Noisy(), torch.get_rng_state()
+    relaxed = relax(model, Local(), X)
+    assert torch.equal(state, torch.get_rng_state())
+    assert model.calls == relaxed.calls == 0
+    assert relaxed.conv.input_size == (10, 10)
+
+
+def test_restricting_a_model_needs_no_input_and_tells_every_error():
+    model = network()
+    relaxed = relax(model, {"0": Local(), "3.0": Tiled(2)}, X)
+    result = restrict(relaxed, Full())
+    assert result.errors.keys() == {"0", "3.0"}
+    assert result.error == max(result.errors.values()) < 1e-6
+    torch.testing.assert_close(result.module.eval()(X), model.eval()(X))
+    part = restrict(relaxed, {"0": Regional(2)})
+    assert (part.module[0].sharing, part.module[3][0].sharing) == (Regional(2), Tiled(2))
+
+
+def test_restricting_a_model_passes_over_what_the_sharing_holds():
+    relaxed = relax(network(), {"0": Local(), "3.0": Tiled(2)}, X)
+    result = restrict(relaxed, Tiled(4))
+    assert result.errors.keys() == {"0"}
+
+
+class Twice(Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.unused = Conv2d(1, 1, 3), Conv2d(1, 1, 3)
+
+    def forward(self, x):
+        return self.conv(self.conv(x))
+
+
+def registered_twice():
+    model = network()
+    model.add_module("again", model[3][0])
+    return model
+
+
+def tied():
+    model = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3))
+    model[1].weight = model[0].weight
+    return model
+
+
+def same_memory():
+    model = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3))
+    model[1].weight = torch.nn.Parameter(model[0].weight.detach())
+    return model
+
+
+def normed():
+    return Sequential(torch.nn.utils.parametrizations.weight_norm(Conv2d(1, 1, 3)))
+
+
+LEAVE_OUT = "name the modules to change in the plan, and leave this one out."
+ONCE = "must be called once in a forward pass in evaluation mode, got "
+OWN = "every parameter must be its own, got one that it shares with "
+REFUSED = [
+    (
+        Twice(),
+        {"conv": Local()},
+        f"relax: 'conv': Conv2d: {ONCE}2 calls, on inputs of 10 x 10, 8 x 8; {LEAVE_OUT}",
+    ),
+    (Twice(), {"unused": Local()}, f"relax: 'unused': Conv2d: {ONCE}no call; {LEAVE_OUT}"),
+    (
+        registered_twice(),
+        Local(),
+        f"relax: '3.0': Conv2d: must be registered under one name, got '3.0', 'again'; {LEAVE_OUT}",
+    ),
+    (tied(), {"0": Local()}, f"relax: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
+    (same_memory(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
+    (
+        normed(),
+        Local(),
+        "relax: '0': ParametrizedConv2d: must compute what its class and parameters say, got a parametrized "
+        "weight or bias; use torch.nn.utils.parametrize.remove_parametrizations first.",
+    ),
+    (
+        Linear(10, 10),
+        Local(),
+        "relax: the plan must choose a convolution, got Local(), which chooses none of Linear; "
+        "print model.named_modules(), and give a convolution's name.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "plan", "text"), REFUSED)
+def test_modules_that_cannot_be_replaced_are_refused(model, plan, text):
+    before = snapshot(model)
+    with pytest.raises(ConversionError) as error:
+        relax(model, plan, X)
+    assert str(error.value) == text
+    assert same(snapshot(model), before)
+
+
+ERRORS = [
+    (
+        lambda: relax(network(), {"3.1x": Local()}, X),
+        ArgumentError,
+        "relax: the plan's names must be those of modules, got '3.1x'; did you mean '3.1', '3.0', '3'.",
+    ),
+    (
+        lambda: relax(network(), {"features": Local()}, X),
+        ArgumentError,
+        "relax: the plan's names must be those of modules, got 'features'; print model.named_modules().",
+    ),
+    (
+        lambda: relax(network(), {"1": Local()}, X),
+        ArgumentError,
+        "relax: '1': must be a convolution, got a BatchNorm2d; leave it out of the plan.",
+    ),
+    (
+        lambda: relax(network(), {"0": "local"}, X),
+        ArgumentError,
+        "relax: '0': the plan must give a sharing, got 'local'; use parse_sharing() for one written as text.",
+    ),
+    (
+        lambda: relax(network(), "local", X),
+        ArgumentError,
+        "relax: plan must be a sharing or a mapping from module names to sharings, got 'local'; "
+        "give Local(), or {'conv1': Local()}.",
+    ),
+    (
+        lambda: relax(network(), Local()),
+        ArgumentError,
+        "relax: a model needs example inputs, to see its layers' sizes, got none; "
+        "give what the model is called with.",
+    ),
+    (
+        lambda: relax(network(), Local(), input_size=6),
+        ArgumentError,
+        "relax: a model's layers get their sizes from a forward pass, got input_size=6; "
+        "give example inputs instead of input_size.",
+    ),
+    (
+        lambda: relax(network(), Regional(9), X),
+        SharingError,
+        "relax: '3.0': Conv2d: sharing=Regional(9) needs an output of at least 9 x 9, got (8, 8) from "
+        "input_size=(10, 10), kernel_size=3; use a smaller grid or Local().",
+    ),
+    (
+        lambda: restrict(network(), {"0": Full()}),
+        ConversionError,
+        "restrict: '0': Conv2d: to restrict a layer, it must be one of weightshare.nn, got one of torch.nn, "
+        "which shares all it can; use relax(layer, sharing, input_size=...) to share less.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("act", "kind", "text"), ERRORS)
+def test_errors(act, kind, text):
+    with pytest.raises(kind) as error:
+        act()
+    assert type(error.value) is kind
+    assert str(error.value) == text

@@ -1,0 +1,130 @@
+"""What the real Keras and Flax compute: writes keras/*.npz and flax/*.npz beside this file.
+
+Run by `make golden`, in an environment of its own. Each file holds one layer's input, output and weights as
+the library gives them, and as JSON `arguments` (the call that made the layer), `layer` (for Keras, what the
+layer says of itself) and `versions`. All numbers are random multiples of 1/16, also the biases: sums are
+exact in any order, and the files small.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import flax
+import flax.linen
+import jax
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+HERE = Path(__file__).parent
+FIRST, SAME = {"data_format": "channels_first"}, {"padding": "same"}
+
+#: name: class, input size, channels, arguments
+KERAS = {
+    "1d": ("LocallyConnected1D", (9,), 3, {"kernel_size": 4}),
+    "1d_stride": ("LocallyConnected1D", (10,), 3, {"kernel_size": 4, "strides": 3}),
+    "1d_first": ("LocallyConnected1D", (9,), 3, {"kernel_size": 4, "strides": 2, **FIRST}),
+    "1d_no_bias": ("LocallyConnected1D", (7,), 2, {"kernel_size": 3, "use_bias": False}),
+    "2d": ("LocallyConnected2D", (5, 7), 3, {"kernel_size": (2, 3)}),
+    "2d_float32": ("LocallyConnected2D", (5, 7), 3, {"kernel_size": (2, 3), "dtype": "float32"}),
+    "2d_stride": ("LocallyConnected2D", (8, 7), 2, {"kernel_size": (3, 2), "strides": (2, 3)}),
+    "2d_first": ("LocallyConnected2D", (5, 7), 3, {"kernel_size": (2, 3), **FIRST}),
+    "2d_first_stride": ("LocallyConnected2D", (8, 7), 2, {"kernel_size": (3, 2), "strides": (2, 3), **FIRST}),
+    "2d_no_bias": ("LocallyConnected2D", (4, 6), 2, {"kernel_size": 3, "use_bias": False}),
+    "2d_first_no_bias": ("LocallyConnected2D", (4, 6), 2, {"kernel_size": 3, "use_bias": False, **FIRST}),
+    **{
+        f"{name}_implementation_{implementation}": (*case, {**arguments, "implementation": implementation})
+        for implementation in (2, 3)
+        for name, (*case, arguments) in {
+            "1d": ("LocallyConnected1D", (6,), 2, {"kernel_size": 3, "strides": 2}),
+            "1d_first_same": ("LocallyConnected1D", (6,), 2, {"kernel_size": 5, **FIRST, **SAME}),
+            "2d": ("LocallyConnected2D", (4, 5), 2, {"kernel_size": (2, 3), "strides": (1, 2)}),
+            "2d_first": ("LocallyConnected2D", (4, 5), 2, {"kernel_size": (2, 3), **FIRST}),
+            "2d_same": ("LocallyConnected2D", (3, 5), 2, {"kernel_size": (3, 5), "strides": (2, 1), **SAME}),
+            "2d_first_same": (
+                "LocallyConnected2D",
+                (4, 3),
+                2,
+                {"kernel_size": (1, 3), "strides": (1, 2), "use_bias": False, **FIRST, **SAME},
+            ),
+        }.items()
+    },
+}
+
+#: name: input size, channels, arguments
+FLAX = {
+    "1d": ((9,), 3, {"kernel_size": [4], "padding": "VALID"}),
+    "1d_same_even": ((7,), 3, {"kernel_size": [4]}),
+    "1d_circular_dilated": ((8,), 2, {"kernel_size": [3], "padding": "CIRCULAR", "kernel_dilation": 2}),
+    "1d_causal": ((7,), 2, {"kernel_size": [3], "padding": "CAUSAL", "kernel_dilation": 2}),
+    "2d": ((5, 7), 3, {"kernel_size": [2, 3], "padding": "VALID"}),
+    "2d_float32": ((5, 7), 3, {"kernel_size": [2, 3], "padding": "VALID", "dtype": "float32"}),
+    "2d_no_bias": ((4, 6), 2, {"kernel_size": [3, 2], "strides": [1, 2], "padding": 1, "use_bias": False}),
+    "2d_stride_dilation": (
+        (9, 8),
+        2,
+        {"kernel_size": [3, 2], "strides": [2, 1], "padding": [1, 0], "kernel_dilation": [2, 3]},
+    ),
+    "2d_same": ((4, 5), 3, {"kernel_size": [3, 4]}),
+    "2d_same_stride": ((7, 5), 2, {"kernel_size": [3, 3], "strides": [2, 2]}),
+    "2d_same_stride_uneven": ((8, 5), 2, {"kernel_size": [3, 2], "strides": [2, 3]}),
+    "2d_pairs_uneven": ((4, 5), 2, {"kernel_size": [2, 3], "padding": [[2, 0], [0, 1]]}),
+    "2d_circular_even": ((4, 5), 2, {"kernel_size": [2, 4], "padding": "CIRCULAR"}),
+    "2d_circular_stride": ((5, 6), 2, {"kernel_size": [3, 5], "strides": [2, 1], "padding": "CIRCULAR"}),
+    "2d_circular_stride_uneven": ((4, 5), 2, {"kernel_size": [2, 3], "strides": 2, "padding": "CIRCULAR"}),
+    "2d_reflect": ((4, 5), 2, {"kernel_size": [3, 4], "padding": "REFLECT"}),
+    "3d": ((3, 4, 5), 2, {"kernel_size": [2, 3, 2], "strides": [1, 1, 2], "padding": "VALID"}),
+    "3d_same": ((3, 2, 4), 2, {"kernel_size": [3, 1, 2], "use_bias": False}),
+}
+
+
+def draw(rng, shape, dtype) -> np.ndarray:
+    return (rng.integers(-50, 50, shape) / 16).astype(dtype)
+
+
+def keras_case(rng, kind, size, channels, arguments) -> dict:
+    layer = getattr(tf_keras.layers, kind)(filters=4, **{"dtype": "float64"} | arguments)
+    last = arguments.get("data_format") != "channels_first"
+    shape = (2, *size, channels) if last else (2, channels, *size)
+    inputs = draw(rng, shape, layer.dtype)
+    layer.build(shape)
+    weights = [draw(rng, w.shape, layer.dtype) for w in layer.get_weights()]
+    layer.set_weights(weights)
+    said = {"class": kind, "config": layer.get_config(), "build_config": layer.get_build_config()}
+    return {
+        "input": inputs,
+        "output": layer(tf.constant(inputs)).numpy(),
+        **dict(zip(("kernel", "bias"), weights)),
+        "layer": json.dumps(said),
+    }
+
+
+def flax_case(rng, size, channels, arguments) -> dict:
+    dtype = np.dtype(arguments.get("dtype", "float64"))
+    given = {name: tuples(value) for name, value in arguments.items()} | {"dtype": dtype}
+    layer = flax.linen.ConvLocal(features=4, param_dtype=dtype, **given)
+    inputs = draw(rng, (2, *size, channels), dtype)
+    drawn = layer.init(jax.random.key(0), inputs)["params"]
+    params = {name: draw(rng, array.shape, dtype) for name, array in drawn.items()}
+    return {"input": inputs, "output": np.asarray(layer.apply({"params": params}, inputs)), **params}
+
+
+def tuples(value):
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def write(library: str, cases: dict, make, versions: dict) -> None:
+    (HERE / library).mkdir(exist_ok=True)
+    for number, (name, case) in enumerate(cases.items()):
+        made = make(np.random.default_rng(number), *case)
+        texts = {"arguments": json.dumps(case[-1]), "versions": json.dumps(versions)}
+        np.savez_compressed(HERE / library / f"{name}.npz", **made, **texts)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    write("keras", KERAS, keras_case, {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__})
+    write("flax", FLAX, flax_case, {"flax": flax.__version__, "jax": jax.__version__})
