@@ -1,37 +1,71 @@
-"""What people write for a locally connected layer today; each takes [N, C, H, W] and [P, k, k, C, O]."""
+"""What people write in torch for a locally connected layer today, for any number of axes and groups.
+
+Each takes the input [N, C, *size] and the weight [P, *kernel, C / groups, O] and gives [N, O, *out_size].
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shapes import Shape
 
-def unfold_einsum(x: Tensor, weight: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+
+def unfold_einsum(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
     """Patches by `Tensor.unfold`, then one einsum; the form in most repositories."""
-    patches = F.pad(x, (padding,) * 4).unfold(2, kernel, stride).unfold(3, kernel, stride)
-    banks = weight.unflatten(0, patches.shape[2:4])
-    return torch.einsum("nchwij,hwijco->nohw", patches, banks)
+    patches, banks = _patches(x, shape), weight.unflatten(0, shape.out_size)
+    p, k = ("hwd"[: shape.ndim], "ijl"[: shape.ndim])
+    if shape.groups == 1:
+        return torch.einsum(f"nc{p}{k},{p}{k}co->no{p}", patches, banks)
+    patches = patches.unflatten(1, (shape.groups, -1))
+    banks = banks.unflatten(-1, (shape.groups, -1))
+    return torch.einsum(f"ngc{p}{k},{p}{k}cgo->ngo{p}", patches, banks).flatten(1, 2)
 
 
-def unfold_bmm(x: Tensor, weight: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+def unfold_bmm(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
     """im2col by `F.unfold`, then one batched product."""
-    columns = F.unfold(x, kernel, stride=stride, padding=padding)  # [N, C k k, P]
-    banks = weight.permute(0, 3, 1, 2, 4).flatten(1, 3)  # [P, C k k, O]
-    out = torch.bmm(columns.permute(2, 0, 1), banks)
-    return out.permute(1, 2, 0).unflatten(2, _map_size(x, kernel, stride, padding))
+    columns = _columns(x, shape)  # [N, C k k, P]
+    banks = weight.movedim(-2, 1).flatten(1, -2)  # [P, C k k / groups, O]
+    if shape.groups == 1:
+        out = torch.bmm(columns.permute(2, 0, 1), banks).permute(1, 2, 0)
+        return out.unflatten(2, shape.out_size)
+    columns = columns.unflatten(1, (shape.groups, -1)).permute(3, 1, 0, 2).flatten(0, 1)
+    banks = banks.unflatten(-1, (shape.groups, -1)).transpose(1, 2).flatten(0, 1)
+    out = torch.bmm(columns, banks).unflatten(0, (-1, shape.groups))  # [P, groups, N, O / groups]
+    return out.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, shape.out_size)
 
 
-def broadcast(x: Tensor, weight: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+def broadcast(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
     """Multiply patches by weights over all outputs and sum: the snippet that is copied most."""
-    patches = F.pad(x, (padding,) * 4).unfold(2, kernel, stride).unfold(3, kernel, stride)
-    patches = patches.reshape(*patches.shape[:4], -1)  # [N, C, H, W, k k]
-    banks = weight.flatten(1, 2).unflatten(0, patches.shape[2:4]).permute(4, 3, 0, 1, 2)  # [O, C, H, W, k k]
-    return (patches.unsqueeze(1) * banks).sum((2, -1))
+    patches = _patches(x, shape).flatten(-shape.ndim)  # [N, C, *out, k k]
+    patches = patches.unflatten(1, (shape.groups, 1, -1))  # [N, groups, 1, C / groups, *out, k k]
+    banks = weight.flatten(1, shape.ndim).unflatten(0, shape.out_size)  # [*out, k k, C / groups, O]
+    banks = banks.unflatten(-1, (shape.groups, -1)).movedim((-2, -1, -3), (0, 1, 2))
+    return (patches * banks).sum((3, -1)).flatten(1, 2)
 
 
-def broadcast_bytes(batch: int, channels: int, positions: int, out: int, kernel: int) -> int:
+def fold(x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    """The transposed layer: one einsum, then `F.fold`; weight [P, O, C, *kernel], P the input's positions."""
+    patches = torch.einsum("ncp,pock->nokp", x.flatten(2), weight.flatten(3))
+    size = [(n - 1) * shape.stride - 2 * shape.padding + shape.kernel for n in shape.in_size]
+    return F.fold(patches.flatten(1, 2), size, shape.kernel, padding=shape.padding, stride=shape.stride)
+
+
+def broadcast_bytes(shape: Shape) -> int:
     """Bytes of the snippet's temporary in float32."""
-    return 4 * batch * out * channels * kernel**2 * positions
+    return 4 * shape.outputs * shape.taps
 
 
-def _map_size(x: Tensor, kernel: int, stride: int, padding: int) -> tuple[int, ...]:
-    return tuple((n + 2 * padding - kernel) // stride + 1 for n in x.shape[2:])
+def _patches(x: Tensor, shape: Shape) -> Tensor:
+    """[N, C, *out_size, *kernel], a view where nothing is padded."""
+    patches = F.pad(x, (shape.padding,) * (2 * shape.ndim))
+    for axis in range(2, 2 + shape.ndim):
+        patches = patches.unfold(axis, shape.kernel, shape.stride)
+    return patches
+
+
+def _columns(x: Tensor, shape: Shape) -> Tensor:
+    """`F.unfold`, which takes images only."""
+    if shape.ndim == 2:
+        return F.unfold(x, shape.kernel, stride=shape.stride, padding=shape.padding)
+    size, padding, stride = (1, shape.kernel), (0, shape.padding), (1, shape.stride)
+    return F.unfold(x.unsqueeze(2), size, stride=stride, padding=padding)

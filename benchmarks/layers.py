@@ -1,171 +1,219 @@
 """Our layers against what people write today and against the shared convolution; method in README.md.
 
-python benchmarks/layers.py [--quick] [--out FOLDER]
+python benchmarks/layers.py [--quick] [--only NAME] [--no-memory] [--peers-python PATH] [--out FOLDER]
 """
 
 import argparse
 import json
-from collections.abc import Callable
+import math
+import sys
 from pathlib import Path
 
-import torch
-from rich.console import Console
+import imports
+import memory
+import tables
+from measure import Budget, Calm, Timer, interleaved, machine
+from roofline import better
+from shapes import SECTIONS, Shape
+from summary import SHARED, add_judgement
+from workers import Worker, WorkerError, has
 
-from alternatives import broadcast, broadcast_bytes, unfold_bmm, unfold_einsum
-from measure import Side, interleaved, machine
-from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, nn
-
-#: batch, in, size, out, kernel, stride, padding
-LOCAL_SHAPES = {
-    "generic 16 to 16": (64, 16, 32, 16, 3, 1, 0),
-    "generic 64 to 64": (64, 64, 16, 64, 3, 1, 0),
-    "DeepFace L4": (32, 16, 71, 16, 9, 1, 0),
-    "DeepFace L5": (64, 16, 55, 16, 7, 2, 0),
-    "AlexNet conv1 unshared": (16, 3, 227, 96, 11, 4, 0),
-    "AlexNet conv1, batch 1": (1, 3, 227, 96, 11, 4, 0),
-    "YOLOv1 local": (16, 1024, 7, 256, 3, 1, 1),
-    "cuda-convnet local3": (128, 64, 8, 64, 3, 1, 1),
-    "one image, 32 to 32": (1, 32, 56, 32, 3, 1, 1),
-    "tiny": (2, 4, 10, 4, 3, 1, 0),
-}
-PARTIAL_SHAPES = {
-    "32 channels, 32 x 32": (16, 32, 32, 32, 3, 1, 1),
-    "64 channels, 32 x 32": (16, 64, 32, 64, 3, 1, 1),
-    "32 channels, 64 x 64": (16, 32, 64, 32, 3, 1, 1),
-    "one image, 16 channels, 64 x 64": (1, 16, 64, 16, 3, 1, 1),
-}
-PARTIAL = (Tiled(2), Regional(4), SharedAlong(1), LowRank(1), LowRank(4))
-FULL_SHAPES = {f"512 channels, 7 x 7, batch {n}": (n, 512, 7, 512, 3, 1, 1) for n in (1, 16)}
-ALTERNATIVES = {"unfold + einsum": unfold_einsum, "F.unfold + bmm": unfold_bmm, "broadcast": broadcast}
-MOST_BYTES = 2 * 2**30
+#: Sections whose sides, but for the shared convolution, compute the same function of the same numbers.
+SAME_FUNCTION = ("local", "grouped", "transposed")
+PEERS = ("jax", "tf_keras")
+#: How far two libraries may be apart, of the largest number.
+TOLERANCE = 1e-3
 
 
-def local_sides(shape: tuple[int, ...]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Ours, the alternatives on the same weights, and the shared convolution."""
-    batch, channels, size, out, kernel, stride, padding = shape
-    layer = nn.Conv2d(channels, out, kernel, stride, padding, bias=False, sharing=Local(), input_size=size)
-    shared = torch.nn.Conv2d(channels, out, kernel, stride, padding, bias=False)
-    sides: dict[str, Callable] = {"ours": layer}
-    positions = len(layer.weight)
-    for name, function in ALTERNATIVES.items():
-        if function is broadcast and broadcast_bytes(batch, channels, positions, out, kernel) > MOST_BYTES:
-            continue
-        sides[name] = lambda x, f=function: f(x, layer.weight, kernel, stride, padding)
-    return {**sides, "shared conv2d": shared}
+class Run:
+    """The workers, and what is known of the machine so far.
 
+    Args:
+        python: The interpreter of the peers' workers.
+        budget: For each shape.
+        with_memory: Whether to measure memory, which takes a process for every side.
+        quick: Of ours alone.
+    """
 
-def partial_sides(shape: tuple[int, ...]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Partly shared layers and the shared convolution."""
-    _, channels, size, out, kernel, stride, padding = shape
-    shared = torch.nn.Conv2d(channels, out, kernel, stride, padding)
-    layers = {
-        str(s): nn.Conv2d(channels, out, kernel, stride, padding, sharing=s, input_size=size) for s in PARTIAL
-    }
-    return {**layers, "shared conv2d": shared}
+    def __init__(self, python: str, budget: Budget, with_memory: bool, quick: bool):
+        self.python, self.budget, self.with_memory, self.quick = python, budget, with_memory, quick
+        self.peers = [library for library in PEERS if has(library, python)]
+        self.workers = {"torch": Worker("torch"), **{name: Worker(name, python) for name in self.peers}}
+        self.peaks: dict[str, float] = {}
+        self.calm = Calm(lambda: self.workers["torch"].ask("calibrate"))
 
-
-def full_sides(shape: tuple[int, ...]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Our full sharing and torch's own layer."""
-    _, channels, _, out, kernel, stride, padding = shape
-    shared = torch.nn.Conv2d(channels, out, kernel, stride, padding)
-    return {
-        "full": nn.Conv2d(channels, out, kernel, stride, padding, sharing=Full()),
-        "shared conv2d": shared,
-    }
-
-
-def forward(module: Callable, x: torch.Tensor) -> Side:
-    @torch.no_grad()
-    def run():
-        module(x)
-
-    return run
-
-
-def training(module: Callable, x: torch.Tensor, out: torch.Tensor, weights: list) -> Side:
-    """Forward and the gradients of input and weights, into fresh tensors, as an optimiser step has them."""
-    x = x.clone().requires_grad_()
-    grad = torch.ones_like(out)
-
-    def run():
-        for leaf in (x, *weights):
-            leaf.grad = None
-        module(x).backward(grad)
-
-    return run
-
-
-def measure(name: str, shape: tuple[int, ...], make: Callable, rounds: int, seconds: float) -> dict:
-    """One row: times of all sides, after checking that those of the same function agree."""
-    modules = make(shape)
-    x = torch.randn(shape[0], shape[1], shape[2], shape[2])
-    with torch.no_grad():
-        out = modules["shared conv2d"](x)
-        for other in ALTERNATIVES.keys() & modules.keys():
-            torch.testing.assert_close(modules[other](x), modules["ours"](x), rtol=1e-3, atol=1e-3)
-    weights = [p for m in modules.values() if isinstance(m, torch.nn.Module) for p in m.parameters()]
-    result = {
-        "forward": interleaved({k: forward(m, x) for k, m in modules.items()}, rounds, seconds),
-        "training": interleaved(
-            {k: training(m, x, out, weights) for k, m in modules.items()}, rounds, seconds
-        ),
-    }
-    return {"name": name, "shape": shape, **result}
-
-
-def tables(results: dict) -> str:
-    """The results as Markdown: milliseconds, and how many times slower than the named side."""
-    lines = ["Median milliseconds; in brackets the time as a multiple of ours (above 1: ours is faster)."]
-    lines += _table(results["local"], "ours")
-    lines += ["", "Median milliseconds; in brackets the time as a multiple of the shared convolution's."]
-    lines += _table(results["partial"], "shared conv2d") + _table(results["full"], "shared conv2d")
-    machine_text = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
-    return "\n".join([*lines, "", f"Machine: {machine_text}. Command: `make bench`."])
-
-
-def _table(rows: list[dict], against: str) -> list[str]:
-    sides = list(dict.fromkeys(side for row in rows for side in row["forward"]))
-    lines = [
-        "",
-        f"| layer (N, C, H, O, k, stride, padding) | | {' | '.join(sides)} |",
-        "|---" * (len(sides) + 2) + "|",
-    ]
-    for row in rows:
+    def row(self, section: str, shape: Shape) -> dict:
+        """One shape: times, what was left out and why, and memory."""
+        owners, left_out = self._build(section, shape)
+        row: dict = {"shape": shape.as_dict(), "left_out": left_out, **_megabytes(section, shape)}
         for what in ("forward", "training"):
-            base = row[what][against]["median_ms"]
-            cells = [
-                f"{row[what][side]['median_ms']:.3g} ({row[what][side]['median_ms'] / base:.2f})"
-                if side in row[what]
-                else "too large"
-                for side in sides
-            ]
-            label = f"{row['name']} {tuple(row['shape'])}" if what == "forward" else ""
-            lines.append(f"| {label} | {what} | {' | '.join(cells)} |")
-    return lines
+            timers = self._warm(owners, what, left_out, check=section in SAME_FUNCTION)
+            row[what] = interleaved(timers, self.budget, self.calm)
+        self.peaks = better(self.peaks, self.workers["torch"].ask("peaks"))
+        row["dropped"] = sum(row[what]["dropped"] for what in ("forward", "training"))
+        row["disturbed"] = sum(row[what]["disturbed"] for what in ("forward", "training"))
+        measured = self.with_memory and section in SAME_FUNCTION
+        row["extra_mb"] = self._memory(section, shape, owners) if measured else {}
+        return row
+
+    def _build(self, section: str, shape: Shape) -> tuple[dict[str, str], dict[str, str]]:
+        """The library of each side, torch's first, and the reasons of those left out."""
+        owners, left_out = {}, {}
+        for library, worker in self.workers.items():
+            try:
+                built = worker.ask("build", section=section, shape=shape.as_dict())
+            except WorkerError as error:
+                if library not in PEERS:
+                    raise
+                built = {"sides": [], "left_out": {library: f"fails: {error}"}}
+            owners |= dict.fromkeys(built["sides"], library)
+            left_out |= built["left_out"]
+        return owners, left_out
+
+    def _warm(
+        self, owners: dict[str, str], what: str, left_out: dict[str, str], check: bool
+    ) -> dict[str, Timer]:
+        """Call every side: an alternative that fails is left out, one that disagrees ends the run."""
+        timers, ours = {}, None
+        for name, library in owners.items():
+            worker = self.workers[library]
+            try:
+                warmed = worker.ask("warm", side=name, what=what)
+            except WorkerError as error:
+                if name == "ours":
+                    raise
+                warmed = {"no": f"fails: {error}"}
+            if "no" in warmed:
+                left_out[name] = f"{what}: {warmed['no']}"
+                continue
+            ours = warmed["samples"] if name == "ours" else ours
+            if check and name != SHARED:
+                _check_close(name, what, warmed["samples"], ours)
+            timers[name] = Timer(library, warmed["ms"], _asking(worker, name, what))
+        return timers
+
+    def _memory(self, section: str, shape: Shape, owners: dict[str, str]) -> dict[str, dict]:
+        """Of every side in a process of its own."""
+        extra = {}
+        small = _small(shape)
+        for name, library in owners.items():
+            if not self._measures_memory(name, library, shape):
+                continue
+            _say(f"  memory of {name}")
+            python = self.python if library in PEERS else sys.executable
+            with Worker(library, python, memory.ENVIRONMENT) as worker:
+                arguments = {"section": section, "shape": shape.as_dict(), "small": small.as_dict()}
+                try:
+                    extra[name] = worker.ask("memory", side=name, **arguments)
+                except WorkerError as error:
+                    _say(f"  {error}")
+        return extra
+
+    def _measures_memory(self, name: str, library: str, shape: Shape) -> bool:
+        """Not of everything, since each takes a process: of the peers on the scored shapes of many images."""
+        if self.quick:
+            return name == "ours"
+        return name not in (SHARED, "JAX NCHW") and (
+            library not in PEERS or (shape.scored and shape.batch > 1)
+        )
+
+    def versions(self) -> dict[str, str]:
+        return {key: text for worker in self.workers.values() for key, text in worker.ask("versions").items()}
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+
+def _small(shape: Shape) -> Shape:
+    """A small layer of as many axes and groups, to warm up a process."""
+    channels = shape.groups * min(16, shape.channels // shape.groups)
+    numbers = {"batch": min(16, shape.batch), "channels": channels, "size": 24, "out": channels}
+    return Shape(**{**shape.as_dict(), **numbers})
+
+
+def _asking(worker: Worker, name: str, what: str):
+    return lambda calls: worker.ask("time", side=name, what=what, calls=calls)
+
+
+def _check_close(name: str, what: str, got: list[float], want: list[float] | None) -> None:
+    if want is None or len(got) != len(want):
+        raise SystemExit(f"{name}, {what}: not as many numbers as ours")
+    scale = max(map(abs, want))
+    worst = max(abs(a - b) for a, b in zip(got, want)) / scale
+    if math.isnan(worst) or worst > TOLERANCE:
+        raise SystemExit(f"{name}, {what}: {worst:.1e} from ours")
+
+
+def _megabytes(section: str, shape: Shape) -> dict[str, float]:
+    """Of input, output and, for a layer that shares nothing, weights."""
+    outputs, weights = shape.outputs, shape.weights
+    if section == "transposed":
+        out = (shape.size - 1) * shape.stride - 2 * shape.padding + shape.kernel
+        outputs = shape.batch * shape.out * out**shape.ndim
+        weights = shape.size**shape.ndim * shape.taps * shape.out
+    numbers = {"input_mb": shape.inputs, "output_mb": outputs, "weights_mb": weights}
+    return {name: 4e-6 * number for name, number in numbers.items()}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _measure(run: Run, only: str | None, quick: bool) -> dict:
+    results: dict = {"machine": machine(), "versions": run.versions()}
+    for section, shapes in SECTIONS.items():
+        results[section] = []
+        for shape in shapes:
+            if only is None or only.lower() in shape.name.lower():
+                _say(f"{section}: {shape}")
+                results[section].append(run.row(section, shape))
+    _say("overhead")
+    with Worker("torch") as worker:
+        calls = worker.ask("overhead", rounds=3 if quick else 41)
+    results["overhead"] = {"calls": calls, "imports": imports.seconds(1 if quick else 7)}
+    rows = [row for section in SECTIONS for row in results[section]]
+    results["roofline"] = run.peaks
+    results["calm"] = {
+        "product_ms": run.calm.best,
+        "dropped": sum(row["dropped"] for row in rows),
+        "kept": sum(row["disturbed"] for row in rows),
+    }
+    return results
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three rounds of everything, disturbed or not")
+    parser.add_argument("--only", metavar="NAME", help="the shapes whose name contains this")
+    parser.add_argument("--no-memory", action="store_true", help="times alone")
+    parser.add_argument(
+        "--peers-python", default=sys.executable, help="the interpreter that has jax and tf_keras"
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three rounds of everything")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args()
-    rounds, seconds = (3, 0.0) if arguments.quick else (41, 6.0)
-    console = Console(stderr=True)
-    results: dict = {"machine": machine()}
-    torch.manual_seed(0)
-    for kind, shapes, make in (
-        ("local", LOCAL_SHAPES, local_sides),
-        ("partial", PARTIAL_SHAPES, partial_sides),
-        ("full", FULL_SHAPES, full_sides),
-    ):
-        results[kind] = []
-        for name, shape in shapes.items():
-            console.print(f"{kind}: {name}")
-            results[kind].append(measure(name, shape, make, rounds, seconds))
+    arguments = _arguments()
+    budget = (
+        Budget(rounds=3, seconds=0.0, dropped=0, lost=0.0)
+        if arguments.quick
+        else Budget(rounds=41, seconds=1.2, dropped=20, lost=20.0)
+    )
+    run = Run(
+        arguments.peers_python, budget, memory.measurable() and not arguments.no_memory, arguments.quick
+    )
+    try:
+        results = _measure(run, arguments.only, arguments.quick)
+    finally:
+        run.close()
+    add_judgement(results)
+    results["command"] = "make bench-peers" if run.peers else "make bench"
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "layers.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "layers.md").write_text(tables(results) + "\n")
-    print(tables(results))
+    (arguments.out / "layers.md").write_text(tables.report(results) + "\n")
+    print(tables.report(results))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The benchmarks run and write what docs/speed.py reads; what they judge is arithmetic."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    command = [sys.executable, "benchmarks/layers.py", "--quick", "--only", "tiny", "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return out
+
+
+@pytest.mark.long
+def test_quick_run_writes_every_side(results):
+    written = json.loads((results / "layers.json").read_text())
+    assert {"machine", "versions", "roofline", "calm", "summary", "overhead"} <= written.keys()
+    assert written["roofline"]["gflops"] > 0
+    assert written["roofline"]["gb_per_s"] > 0
+    (row,) = written["local"]
+    assert row["shape"]["name"] == "tiny"
+    assert row["shape"]["scored"] is False
+    for what in ("forward", "training"):
+        assert {"ours", "unfold + einsum", "F.unfold + bmm", "broadcast", "shared conv"} <= row[what][
+            "sides"
+        ].keys()
+        assert all(side["rounds"] == 3 for side in row[what]["sides"].values())
+        assert 0 < row[what]["share"] <= 1
+        assert row[what]["ratio"] > 0
+    assert {len(written[section]) for section in ("grouped", "transposed", "partial", "full")} == {1}
+
+
+@pytest.mark.long
+def test_results_fill_the_page(results, tmp_path):
+    page = tmp_path / "speed.md"
+    page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
+    command = [sys.executable, "docs/speed.py", str(results / "layers.json"), str(page)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table -->\n")
+    assert text.endswith("\n<!-- end -->\nafter\n")
+    assert "\nold\n" not in text
+    assert "Where we lose" in text
+
+
+def test_twelve_shapes_are_scored(benchmarks):
+    from shapes import SECTIONS
+
+    scored = [shape for shape in SECTIONS["local"] if shape.scored]
+    assert len(scored) == 12
+    assert sum(shape.batch == 1 for shape in scored) == 4
+
+
+def test_floor_is_the_longer_of_computing_and_moving(benchmarks):
+    from roofline import floor_ms
+    from shapes import Shape
+
+    shape = Shape("", batch=2, channels=3, size=5, out=4, kernel=3)  # 9 positions, 27 taps, 972 weights
+    assert shape.flops == 2 * 2 * 972
+    assert floor_ms(shape, "forward", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3888)
+    moved = 4 * (972 + 2 * 3 * 25 + 2 * 4 * 9)
+    assert floor_ms(shape, "forward", {"gflops": 1e9, "gb_per_s": 1e-6}) == pytest.approx(moved)
+    assert floor_ms(shape, "training", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3 * 3888)
+
+
+def test_disturbed_rounds_are_measured_again(benchmarks):
+    from measure import Budget, Calm, Timer, interleaved
+
+    products = iter([1.0] * 5 + [1.0, 9.0, 1.0] + [1.0] * 9)
+    timer = Timer("torch", 5.0, lambda calls: 5.0)
+    measured = interleaved({"ours": timer}, Budget(4, 60.0, 2, 60.0), Calm(lambda: next(products)))
+    assert measured["dropped"] == 1
+    assert measured["disturbed"] == 0
+    assert measured["sides"]["ours"]["rounds"] == 4
+
+
+def test_slow_sides_have_fewer_rounds(benchmarks):
+    from measure import Budget, Calm, Timer, interleaved
+
+    timers = {name: Timer("torch", ms, lambda calls: 1.0) for name, ms in (("fast", 5.0), ("slow", 400.0))}
+    measured = interleaved(timers, Budget(10, 2.0, 0, 0.0), Calm(lambda: 1.0))
+    assert {name: side["rounds"] for name, side in measured["sides"].items()} == {"fast": 10, "slow": 5}
