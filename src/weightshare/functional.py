@@ -16,6 +16,7 @@ from .kernels import (
     LocalRows,
     LocalTaps,
     PieceConvolutions,
+    autocast_dtype,
     portable,
 )
 from .sharing import LowRank, Separable, Sharing
@@ -122,7 +123,8 @@ def conv(
         bias: Anything that broadcasts over [N, out, *output_size].
         coefficients: [rank, *output_size], for low rank only.
     """
-    result = kernel(pad(input, kernel.window, padding_mode), weight, coefficients)
+    x, weight = _autocast(pad(input, kernel.window, padding_mode), weight)
+    result = _in_format_of(input, kernel(x, weight, coefficients))
     return result if bias is None else result + bias.to(result.dtype)
 
 
@@ -144,10 +146,26 @@ def conv_transpose(
         output_padding: Outputs added at the end of every axis.
         coefficients: [rank, *size], for low rank only.
     """
-    window = kernel.window
+    window, (x, weight) = kernel.window, _autocast(input, weight)
     axes = zip(kernel.output_size, window.stride, window.extent, output_padding)
     padded = [(n - 1) * s + e + extra for n, s, e, extra in axes]
-    result = kernel.transposed(input, weight, (input.shape[0], out_channels, *padded), coefficients)
+    result = kernel.transposed(x, weight, (input.shape[0], out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
+    result = _in_format_of(input, result)
     return result if bias is None else result + bias.to(result.dtype)
+
+
+def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in autocast's dtype where it is on."""
+    dtype = autocast_dtype(input.device.type)
+    if dtype is None or input.dtype == torch.float64:
+        return input, weight
+    return input.to(dtype), weight.to(dtype)
+
+
+def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
+    """The output in channels_last where the input is; most kernels give it so."""
+    if input.is_contiguous() or not input.movedim(1, -1).is_contiguous():
+        return output
+    return output.movedim(1, -1).contiguous().movedim(-1, 1)

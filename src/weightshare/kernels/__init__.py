@@ -5,13 +5,17 @@ all patches: the largest temporary is a re-laid copy of the input or the output,
 rank, the outputs of all banks).
 """
 
+from . import memory
 from .base import Bilinear, Kernel
 from .local import LocalRows
 from .local_taps import FEW_PRODUCTS, LocalTaps
 from .low_rank import BasisConvolutions
 from .mapped import GatheredPositions
+from .operators import autocast_dtype
 from .pieces import PieceConvolutions
 from .portable import portable
+
+memory.keep_temporaries()
 
 __all__ = [
     "FEW_PRODUCTS",
@@ -22,5 +26,6 @@ __all__ = [
     "LocalRows",
     "LocalTaps",
     "PieceConvolutions",
+    "autocast_dtype",
     "portable",
 ]

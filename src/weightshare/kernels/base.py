@@ -76,14 +76,14 @@ class Bilinear(Kernel):
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         if portable.is_wanted():
             return self.portable_output(input, weight)
-        return operators.output(*_autocast(input, weight), self.text)
+        return operators.output(input, weight, self.text)
 
     def transposed(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
         if portable.is_wanted():
             return self.portable_transposed(input, weight, padded_shape)
-        return operators.input_grad(*_autocast(input, weight), self.text, tuple(padded_shape))
+        return operators.input_grad(input, weight, self.text, tuple(padded_shape))
 
     @abstractmethod
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -136,11 +136,3 @@ class Bilinear(Kernel):
     def _fields(cls, *further: Any) -> Sequence[Any]:
         """The inverse of `_further`."""
         return further
-
-
-def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in autocast's dtype where it is on."""
-    dtype = operators.autocast_dtype(input.device.type)
-    if dtype is None or input.dtype == torch.float64:
-        return input, weight
-    return input.to(dtype), weight.to(dtype)

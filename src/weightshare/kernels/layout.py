@@ -11,6 +11,8 @@ from ..geometry import Window
 
 #: A side of a matrix shorter than this gains nothing from being transposed in blocks.
 SHORT_SIDE = 8
+#: A tensor with fewer numbers than this is copied in one go, however its runs lie.
+SMALL = 2**14
 #: Torch's name for the memory layout [N, *size, C], by number of axes.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -25,8 +27,19 @@ def is_channels_last(tensor: Tensor) -> bool:
 def in_format_of(like: Tensor, tensor: Tensor) -> Tensor:
     """[N, C, *size] in the memory format of `like`: channels last, or as it is read."""
     if is_channels_last(like):
-        return tensor.contiguous(memory_format=CHANNELS_LAST[tensor.dim()])
-    return tensor.contiguous()
+        return in_format(CHANNELS_LAST[tensor.dim()], tensor)
+    return in_format(torch.contiguous_format, tensor)
+
+
+def in_format(format: torch.memory_format, tensor: Tensor) -> Tensor:
+    """[N, C, *size] in a memory format."""
+    if tensor.numel() < SMALL or tensor.is_contiguous(memory_format=format):
+        return tensor.contiguous(memory_format=format)
+    if format == torch.contiguous_format and is_channels_last(tensor):
+        return channels_first(tensor.movedim(1, -1), like=tensor.new_empty(0))
+    if format != torch.contiguous_format and tensor.is_contiguous():
+        return channels_last(tensor).movedim(-1, 1)
+    return tensor.contiguous(memory_format=format)
 
 
 def transpose(matrices: Tensor) -> Tensor:
@@ -58,29 +71,44 @@ def channels_first(input: Tensor, like: Tensor) -> Tensor:
     return transpose(input.view(batch, prod(size), channels)).view(batch, channels, *size)
 
 
-def batch_last(input: Tensor) -> Tensor:
-    """[N, C, *size] -> contiguous [*size, C, N]."""
+def by_channel(input: Tensor) -> Tensor:
+    """[N, C, *size], with the channels of a pixel side by side in memory; a small one as it is."""
+    return input if input.numel() < SMALL else channels_last(input).movedim(-1, 1)
+
+
+def by_image(input: Tensor) -> Tensor:
+    """[N, C, *size], in memory images innermost, then channels; a small one as it is."""
+    if input.numel() < SMALL:
+        return input
     batch, channels, *size = input.shape
-    pixels = channels_last(input).view(batch, prod(size), channels).transpose(0, 1).contiguous()
-    return transpose(pixels).view(*size, channels, batch)
+    rows = channels_last(input).view(batch, size[0], prod(size[1:]) * channels)
+    return shown(transpose(rows.transpose(0, 1).contiguous()).view(*size, channels, batch))
 
 
-def from_batch_last(input: Tensor, like: Tensor) -> Tensor:
+def shown(input: Tensor) -> Tensor:
+    """[*size, C, N] as a view [N, C, *size]."""
+    return input.movedim((-1, -2), (0, 1))
+
+
+def from_by_image(input: Tensor, like: Tensor) -> Tensor:
     """Contiguous [*size, C, N] -> [N, C, *size], in the memory format of `like`."""
+    if input.numel() < SMALL:
+        return in_format_of(like, shown(input))
     *size, channels, batch = input.shape
-    images = transpose(input.view(prod(size), channels, batch)).transpose(0, 1).contiguous()
-    return channels_first(images.view(batch, *size, channels), like)
+    rows = transpose(input.view(size[0], prod(size[1:]) * channels, batch))
+    return channels_first(rows.transpose(0, 1).contiguous().view(batch, *size, channels), like)
 
 
 def positions_first(output: Tensor, groups: int) -> Tensor:
     """[N, out, *size] -> contiguous [P, groups, N, out/groups]."""
-    batch, out, *size = output.shape
-    last = channels_last(output).view(batch, prod(size), groups, out // groups)
-    return last.permute(1, 2, 0, 3).contiguous()
+    last = output.movedim(1, -1) if output.numel() < SMALL else channels_last(output)
+    return last.flatten(1, -2).unflatten(2, (groups, -1)).permute(1, 2, 0, 3).contiguous()
 
 
 def batch_first(output: Tensor, size: Sequence[int], like: Tensor) -> Tensor:
     """[P, groups, N, out/groups] -> [N, out, *size], in the memory format of `like`."""
+    if output.numel() < SMALL:
+        return in_format_of(like, output.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, tuple(size)))
     last = output.permute(2, 0, 1, 3).contiguous()
     return channels_first(last.view(len(last), *size, last.shape[2] * last.shape[3]), like)
 
@@ -91,37 +119,27 @@ def windows(
     """The windows of a box of positions as an overlapping view of the input; nothing is copied.
 
     Args:
-        input: Contiguous [N, *padded, in].
+        input: [N, in, *padded], in any layout.
         start: First output position of the box, on every axis.
         counts: Positions in the box, on every axis.
 
     Returns:
         [*counts, groups, N, *kernel_size, in/groups].
     """
-    batch, *steps, _ = input.stride()
-    per_group = input.shape[-1] // groups
+    batch, channel, *steps = input.stride()
+    per_group = input.shape[1] // groups
     between = [step * s for step, s in zip(steps, window.stride)]
     taps = [step * d for step, d in zip(steps, window.dilation)]
     return input.as_strided(
         (*counts, groups, input.shape[0], *window.kernel_size, per_group),
-        (*between, per_group, batch, *taps, 1),
+        (*between, per_group * channel, batch, *taps, channel),
         input.storage_offset() + sum(i * step for i, step in zip(start, between)),
     )
 
 
-def windows_batch_last(
-    input: Tensor, window: Window, groups: int, start: Sequence[int], counts: Sequence[int]
-) -> Tensor:
-    """As `windows`, of contiguous [*padded, in, N] -> [*counts, groups, *kernel_size, in/groups * N]."""
-    steps = input.stride()[:-2]
-    run = input.shape[-2] // groups * input.shape[-1]
-    between = [step * s for step, s in zip(steps, window.stride)]
-    taps = [step * d for step, d in zip(steps, window.dilation)]
-    return input.as_strided(
-        (*counts, groups, *window.kernel_size, run),
-        (*between, run, *taps, 1),
-        input.storage_offset() + sum(i * step for i, step in zip(start, between)),
-    )
+def images_last(windows: Tensor) -> Tensor:
+    """[*counts, groups, N, *kernel_size, in/groups] -> [*counts, groups, *kernel_size, in/groups, N]."""
+    return windows.movedim(windows.dim() // 2, -1)
 
 
 def boxes(size: Sequence[int], most: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], slice]]:

@@ -7,24 +7,28 @@ multiplies [N, depth] by [depth, out]; the gradients have the batch innermost, w
 
 import itertools
 from collections.abc import Iterator, Sequence
+from math import gcd
 
 import torch
 from torch import Tensor
 
+from ..geometry import Window
 from . import memory, portable
 from .base import Bilinear, summing_dtype
 from .layout import (
+    SMALL,
     batch_first,
-    batch_last,
     boxes,
-    channels_last,
-    from_batch_last,
+    by_channel,
+    by_image,
+    from_by_image,
     group_weights,
+    images_last,
     positions_first,
+    shown,
     transpose,
     ungroup_weights,
     windows,
-    windows_batch_last,
 )
 from .products import FastProducts
 
@@ -36,15 +40,39 @@ class LocalRows(Bilinear):
     """Weight [P, *kernel_size, in/groups, out]."""
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        x, (batch, channels) = channels_last(input), input.shape[:2]
-        result = x.new_empty(len(weight), self.groups, batch, weight.shape[-1] // self.groups)
+        if self.groups > 1 and input.shape[0] > 1 and input.numel() >= SMALL:
+            return from_by_image(self._outputs_by_image(by_image(input), weight), like=input)
+        return batch_first(self._outputs(by_channel(input), weight), self.output_size, like=input)
+
+    def _outputs(self, x: Tensor, weight: Tensor) -> Tensor:
+        """[P, groups, N, out/groups]."""
+        batch, channels = x.shape[:2]
+        shape = (len(weight), self.groups, batch, weight.shape[-1] // self.groups)
+        if x.numel() * self.window.taps < SMALL:
+            view = windows(x, self.window, self.groups, (0,) * x.dim(), self.output_size)
+            right = self._weights(weight)
+            return torch.bmm(view.reshape(len(right), batch, right.shape[1]), right).view(shape)
+        result = x.new_empty(shape)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
                 view = windows(x, self.window, self.groups, start, counts)
                 buffer.view(view.shape).copy_(view)
                 target, right = result[at].flatten(0, 1), self._weights(weight[at])
                 torch.bmm(buffer.view(len(target), batch, right.shape[1]), right, out=target)
-        return batch_first(result, self.output_size, like=input)
+        return result
+
+    def _outputs_by_image(self, x: Tensor, weight: Tensor) -> Tensor:
+        """[*output_size, out, N]: groups make the runs of channels short, but not those of images."""
+        batch, channels = x.shape[:2]
+        result = x.new_empty(len(weight) * self.groups, weight.shape[-1] // self.groups, batch)
+        with FastProducts(x):
+            for buffer, start, counts, at in self._blocks(x, batch, channels):
+                view = images_last(windows(x, self.window, self.groups, start, counts))
+                buffer.view(view.shape).copy_(view)
+                left = self._weights(weight[at]).mT
+                rows = slice(at.start * self.groups, at.stop * self.groups)
+                torch.bmm(left, buffer.view(len(left), left.shape[2], batch), out=result[rows])
+        return result.view(*self.output_size, -1, batch)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         batch, channels, *padded = input_shape
@@ -58,16 +86,16 @@ class LocalRows(Bilinear):
                     torch.bmm(right.mT, left.mT, out=buffer.view(len(left), 1, left.shape[1]))
                 else:
                     torch.bmm(left, right, out=buffer.view(len(left), left.shape[1], batch))
-                view = windows_batch_last(x, self.window, self.groups, start, counts)
-                _add_windows(view, buffer.view(view.shape), counts)
-        return from_batch_last(x.to(grad.dtype), like=grad)
+                view = images_last(windows(shown(x), self.window, self.groups, start, counts))
+                _add_windows(view, buffer.view(view.shape), counts, self.window)
+        return from_by_image(x.to(grad.dtype), like=grad)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        x, g, (batch, channels) = batch_last(input), positions_first(grad, self.groups), input.shape[:2]
+        x, g, (batch, channels) = by_image(input), positions_first(grad, self.groups), input.shape[:2]
         weight = memory.empty(weight_shape, grad)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
-                view = windows_batch_last(x, self.window, self.groups, start, counts)
+                view = images_last(windows(x, self.window, self.groups, start, counts))
                 buffer.view(view.shape).copy_(view)
                 right, part = g[at].flatten(0, 1), weight[at]
                 left = buffer.view(len(right), channels // self.groups * self.window.taps, batch)
@@ -104,16 +132,15 @@ class LocalRows(Bilinear):
         return group_weights(weight.flatten(1, -3), self.groups)
 
 
-def _add_windows(view: Tensor, values: Tensor, counts: Sequence[int]) -> None:
-    """Add to a view of windows, some taps at a time, so that none meets another's input.
+def _add_windows(view: Tensor, values: Tensor, counts: Sequence[int], window: Window) -> None:
+    """Add to a view of windows, as many taps at a time as never meet another position's input.
 
-    Taps of a leading axis of the kernel meet only where the box has several positions on that axis.
+    On an axis with one position all taps; else s / gcd(s, d) neighbouring ones of stride s and dilation d.
     """
-    ndim = len(counts)
-    apart = [
-        range(n) if count > 1 or axis == ndim - 1 else (slice(None),)
-        for axis, (n, count) in enumerate(zip(view.shape[ndim + 1 : -1], counts))
-    ]
-    for tap in itertools.product(*apart):
-        index = (..., *tap, slice(None))
+    apart = []
+    for n, count, s, d in zip(window.kernel_size, counts, window.stride, window.dilation):
+        step = n if count == 1 else s // gcd(s, d)
+        apart.append([slice(first, first + step) for first in range(0, n, step)])
+    for taps in itertools.product(*apart):
+        index = (..., *taps, slice(None), slice(None))
         view[index].add_(values[index])

@@ -26,12 +26,14 @@ class LocalTaps(Bilinear):
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x, w = self._inputs(input), self._weights(weight)
-        result = x.new_zeros(len(x), *w.shape[1:])
+        result = x.new_empty(len(x), *w.shape[1:])
         step = max(1, BLOCK // max(1, result[:1].numel()))
         for first in range(0, len(x), step):
             images = slice(first, first + step)
-            for tap, seen in enumerate(self._taps(x[images])):
-                result[images].addcmul_(seen.unsqueeze(2), w[tap])
+            first_seen, *others = self._taps(x[images])
+            part = torch.mul(first_seen.unsqueeze(2), w[0], out=result[images])
+            for tap, seen in enumerate(others, 1):
+                part.addcmul_(seen.unsqueeze(2), w[tap])
         return in_format_of(input, result.flatten(1, 2).to(input.dtype))
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:

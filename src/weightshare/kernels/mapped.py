@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import portable
 from .base import BLOCK, Bilinear, summing_dtype
-from .layout import batch_first, channels_first, channels_last, positions_first, windows
+from .layout import batch_first, by_channel, in_format_of, positions_first, windows
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GatheredPositions(Bilinear):
     labels: tuple[int, ...]
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        x = channels_last(input)
+        x = by_channel(input)
         result = x.new_empty(len(self.labels), self.groups, x.shape[0], weight.shape[1] // self.groups)
         view = self._windows(x)
         for bank, numbers, at in self._blocks(x):
@@ -37,7 +37,7 @@ class GatheredPositions(Bilinear):
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         g = positions_first(grad, self.groups)
         batch, channels, *padded = input_shape
-        x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype))
+        x = grad.new_zeros(batch, *padded, channels, dtype=summing_dtype(grad.dtype)).movedim(-1, 1)
         view = self._windows(x)
         taps = list(itertools.product(*map(range, self.window.kernel_size)))
         for bank, numbers, at in self._blocks(x):
@@ -49,10 +49,10 @@ class GatheredPositions(Bilinear):
                 view[(..., *tap, slice(None))].index_put_(
                     at, patches[..., number, :].to(x.dtype), accumulate=True
                 )
-        return channels_first(x.to(grad.dtype), like=grad)
+        return in_format_of(grad, x.to(grad.dtype))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        x, g = channels_last(input), positions_first(grad, self.groups)
+        x, g = by_channel(input), positions_first(grad, self.groups)
         view = self._windows(x)
         _, out, per_group, *kernel_size = weight_shape
         depth = prod(kernel_size) * per_group
@@ -68,16 +68,16 @@ class GatheredPositions(Bilinear):
         return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
 
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        return portable.local_output(self, input, self._by_position(weight))
+        return portable.local_output(self, input, self._by_position(weight, input))
 
     def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        return portable.local_transposed(self, input, self._by_position(weight), padded_shape)
+        return portable.local_transposed(self, input, self._by_position(weight, input), padded_shape)
 
-    def _by_position(self, weight: Tensor) -> Tensor:
+    def _by_position(self, weight: Tensor, input: Tensor) -> Tensor:
         """[K, out, in/groups, *kernel_size] -> [P, *kernel_size, in/groups, out], all positions' kernels."""
         dtype = torch.uint8 if len(weight) <= 2**8 else torch.int32  # a constant of the exported program
         labels = torch.tensor(self.labels, dtype=dtype, device=weight.device)
-        return weight.movedim((2, 1), (-2, -1))[labels.long()]
+        return portable.spread(weight.movedim((2, 1), (-2, -1)), labels.long(), input)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[1]
@@ -91,7 +91,7 @@ class GatheredPositions(Bilinear):
 
     def _blocks(self, x: Tensor) -> Iterator[tuple[int, Tensor, tuple[Tensor, ...]]]:
         """Blocks of the positions of every bank: as numbers, and as index tensors, one an axis."""
-        size = max(1, BLOCK // max(1, x.shape[0] * self.window.taps * x.shape[-1]))
+        size = max(1, BLOCK // max(1, x.shape[0] * self.window.taps * x.shape[1]))
         for bank, numbers in enumerate(self._numbers):
             for block in numbers.to(x.device).split(size):
                 yield bank, block, torch.unravel_index(block, self.output_size)

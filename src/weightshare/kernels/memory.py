@@ -1,4 +1,4 @@
-"""Memory for weight gradients that is used again.
+"""Memory that is used again, so that the system need not clear it anew.
 
 A layer that shares nothing has large gradients. Fresh memory of that size comes from the system page by page,
 which takes longer than computing what is written there; so a gradient's memory, once the gradient is gone, is
@@ -20,15 +20,25 @@ _CAN_KEEP = hasattr(mmap, "MADV_FREE")
 _idle: dict[int, list[mmap.mmap]] = {}
 
 
+def keep_temporaries() -> None:
+    """Have the C library keep freed temporaries of some megabytes for the next ones.
+
+    glibc learns from what a program frees which sizes to keep (mallopt(3), M_MMAP_THRESHOLD): it is shown one
+    allocation, never written to, of the largest size that it learns from.
+    """
+    torch.empty(SMALLEST - 2**16, dtype=torch.uint8, device="cpu")
+
+
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uninitialised and contiguous, as `like.new_empty(shape)`, in memory used before where there is some."""
     size = prod(shape) * like.element_size()
     if size < SMALLEST or like.device.type != "cpu" or not _CAN_KEEP:
         return like.new_empty(tuple(shape))
-    kept = _idle.get(size)
-    if not kept:
+    try:
+        memory = _idle.get(size, []).pop()  # not first looked at: another thread may take the last one
+    except IndexError:
         _idle.clear()  # other sizes are asked for than before: what is idle is of no use
-    memory = kept.pop() if kept else mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     lent = np.frombuffer(memory, np.uint8)
     weakref.finalize(lent, _take_back, size, memory).atexit = False
     return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # holds `lent` as long as it lives

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import portable
 from .base import BLOCK, Bilinear
-from .layout import CHANNELS_LAST, in_format_of
+from .layout import CHANNELS_LAST, in_format, in_format_of
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -112,7 +112,7 @@ class PieceConvolutions(Bilinear):
         return CHANNELS_LAST.get(self.window.ndim + 2 if stepped else 0, torch.contiguous_format)
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
-        return tensor.contiguous(memory_format=self._memory_format)
+        return in_format(self._memory_format, tensor)
 
     def _empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.empty(

@@ -44,6 +44,25 @@ def is_wanted() -> bool:
     return _depth > 0 or torch.onnx.is_in_onnx_export()
 
 
+def stored(parameter: Tensor, input: Tensor) -> Tensor:
+    """The parameter, for a few numbers that are spread over all positions.
+
+    Inside, a zero is added that only the input gives: an exporter would else spread the numbers beforehand
+    and store one for every position.
+    """
+    return parameter + _zero_of(input).to(parameter.dtype) if is_wanted() else parameter
+
+
+def spread(banks: Tensor, labels: Tensor, input: Tensor) -> Tensor:
+    """Bank `labels[p]` for every position p; as `stored`, not beforehand."""
+    return banks[labels + _zero_of(input).long()]
+
+
+def _zero_of(input: Tensor) -> Tensor:
+    """The sum of none of its numbers."""
+    return input.flatten()[:0].sum()
+
+
 def local_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
     """`LocalRows.output`: all patches, times all weights."""
     groups, window = kernel.groups, kernel.window
@@ -59,12 +78,11 @@ def local_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequen
     groups, window, taps = kernel.groups, kernel.window, kernel.window.taps
     rows = input.flatten(2).unflatten(1, (groups, -1)).permute(3, 1, 0, 2)  # [P, g, N, out/groups]
     patches = torch.matmul(rows, _by_group(weight, groups).transpose(-2, -1)).unflatten(3, (taps, -1))
-    channels = patches.permute(2, 1, 4, 3, 0).flatten(1, 3).unflatten(2, kernel.output_size)
+    images = patches.permute(2, 1, 4, 3, 0).flatten(0, 2).unflatten(2, kernel.output_size)  # one a channel
     places = torch.eye(taps, dtype=input.dtype, device=input.device).view(taps, 1, *window.kernel_size)
-    number = padded_shape[1]
-    places = places.repeat(number, *(1,) * (window.ndim + 1))
     conv = _CONV_TRANSPOSE[window.ndim]
-    result = conv(channels, places, None, window.stride, 0, 0, number, window.dilation)
+    result = conv(images, places, None, window.stride, 0, 0, 1, window.dilation)
+    result = result.squeeze(1).unflatten(0, (input.shape[0], padded_shape[1]))
     return _grown(result, padded_shape[2:])
 
 

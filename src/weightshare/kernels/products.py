@@ -85,6 +85,6 @@ def keeps_float32() -> bool:
 def _is_exact(left: Tensor, right: Tensor) -> bool:
     """Whether the product, and that of a transposed operand, are as near as float32 gets."""
     exact = left.double() @ right.double()
-    allowed = 1e-6 * left.shape[-1] ** 0.5 * 4
+    allowed = 2e-5 * left.shape[-1] ** 0.5  # bfloat16 and tf32 are wrong by 20 times that and more
     results = (torch.bmm(left, right), torch.bmm(left.mT.contiguous().mT, right))
     return all(bool((result - exact).abs().max() < allowed) for result in results)

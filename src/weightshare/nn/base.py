@@ -15,6 +15,7 @@ from .._args import Size, integer, per_axis
 from ..errors import ArgumentError
 from ..geometry import Window, check_padding_mode
 from ..kernels import LocalRows, LocalTaps
+from ..kernels.portable import stored
 from ..sharing import Full, Local, LowRank, Sharing
 from . import checkpoint, checks, init
 
@@ -227,21 +228,31 @@ class SharedLayer(torch.nn.Module, ABC):
             )
         return size
 
-    def _broadcast_bias(self) -> Tensor:
-        """The bias in a shape that broadcasts to [out, *output_size]."""
+    def _broadcast_bias(self, input: Tensor | None = None) -> Tensor:
+        """The bias in a shape that broadcasts to [out, *output_size].
+
+        Args:
+            input: What the bias is for, if it is for one.
+        """
         bias: Tensor = self.bias  # type: ignore[assignment]
         if self.bias_sharing == Full():
             return bias.view(-1, *(1,) * self._ndim)
-        return self._spread(bias)
+        return self._spread(bias if input is None else stored(bias, input))
 
     def _coefficient_terms(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._coefficient_names]
 
-    def _coefficients(self) -> Tensor | None:
-        """[rank, *position_size] for low rank, None otherwise."""
+    def _coefficients(self, input: Tensor | None = None) -> Tensor | None:
+        """[rank, *position_size] for low rank, None otherwise.
+
+        Args:
+            input: What the coefficients are for, if they are for one.
+        """
         terms = self._coefficient_terms()
         if len(terms) < 2:
             return terms[0] if terms else None
+        if input is not None:
+            terms = [stored(term, input) for term in terms]
         ndim = len(terms)
         return sum(
             term.view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))
@@ -249,7 +260,7 @@ class SharedLayer(torch.nn.Module, ABC):
         )  # type: ignore[return-value]
 
     def _with_bias(self, result: Tensor) -> Tensor:
-        return result if self.bias is None else result + self._broadcast_bias().to(result.dtype)
+        return result if self.bias is None else result + self._broadcast_bias(result).to(result.dtype)
 
     def _kernel_weight(self) -> Tensor:
         """The weight in the layout of the kernel that computes the layer."""

@@ -67,10 +67,10 @@ class _ConvNd(SharedLayer):
         result = functional.conv(
             input.unsqueeze(0) if unbatched else input,
             self._kernel_weight(),
-            None if self.bias is None else self._broadcast_bias(),
+            None if self.bias is None else self._broadcast_bias(input),
             self._kernel,
             self.padding_mode,
-            self._coefficients(),
+            self._coefficients(input),
         )
         return result.squeeze(0) if unbatched else result
 

@@ -80,11 +80,11 @@ class _ConvTransposeNd(SharedLayer):
         result = functional.conv_transpose(
             input.unsqueeze(0) if unbatched else input,
             self._kernel_weight(),
-            None if self.bias is None else self._broadcast_bias(),
+            None if self.bias is None else self._broadcast_bias(input),
             self._kernel,
             self.out_channels,
             extra,
-            self._coefficients(),
+            self._coefficients(input),
         )
         return result.squeeze(0) if unbatched else result
 
