@@ -1,0 +1,324 @@
+"""The operators as torch sees them: registration, compile, export, torch.func, FLOP counts, autocast."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.utils.flop_counter import FlopCounterMode
+
+from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn, reference
+from weightshare.kernels import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+
+OPERATORS = torch.ops.weightshare
+STRIPES = Mapped([[0, 1, 0], [1, 2, 1], [2, 2, 0]])
+#: One layer on 5 x 5 pixels for every kernel, with kernel 3 and thus 3 x 3 positions.
+KERNELS = {
+    LocalRows: (Local(), 1),
+    LocalTaps: (Local(), 4),
+    GatheredPositions: (STRIPES, 2),
+    PieceConvolutions: (Tiled(2), 1),
+}
+SHARINGS = [Local(), STRIPES, Tiled(2), Regional((1, 3)), LowRank(2), LowRank(1, "free"), Full()]
+
+
+def named(value):
+    return value.__name__ if isinstance(value, type) else str(value).partition("-")[0]
+
+
+def build(kind, sharing, groups=1, dtype=torch.float64, **arguments):
+    """A layer with 3 x 3 positions."""
+    torch.manual_seed(0)
+    size = 3 if kind is nn.ConvTranspose2d else 5
+    layer = kind(4, 4, 3, sharing=sharing, groups=groups, input_size=size, dtype=dtype, **arguments)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    return layer
+
+
+def images(layer, batch=2, **form):
+    return torch.randn(batch, layer.in_channels, *layer.input_size, dtype=layer.weight.dtype, **form)
+
+
+def close(got, wanted):
+    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+def of_kernel(kind):
+    sharing, groups = KERNELS[kind]
+    layer = build(nn.Conv2d, sharing, groups, bias=False)
+    assert type(layer._kernel) is kind
+    return layer
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+# -- registration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("kind", KERNELS, ids=named)
+def test_operators_are_registered_as_torch_asks(kind, layout):
+    """Schema, derivatives, shapes without numbers, and tracing with a dynamic shape, by torch's own check."""
+    layer = of_kernel(kind)
+    x = images(layer).contiguous(memory_format=layout).requires_grad_()
+    weight, text = layer.weight, layer._kernel.text
+    y = layer(x).detach().requires_grad_()
+    torch.library.opcheck(OPERATORS.output, (x, weight, text))
+    torch.library.opcheck(OPERATORS.input_grad, (y, weight, text, x.shape))
+    torch.library.opcheck(OPERATORS.weight_grad, (x, y, text, weight.shape))
+
+
+@pytest.mark.parametrize("kind", KERNELS, ids=named)
+def test_derivatives_of_every_order(kind):
+    layer = of_kernel(kind)
+    x, weight, text = images(layer, 1, requires_grad=True), layer.weight, layer._kernel.text
+    y = layer(x).detach().requires_grad_()
+    calls = [
+        (lambda a, b: OPERATORS.output(a, b, text), (x, weight)),
+        (lambda a, b: OPERATORS.input_grad(a, b, text, x.shape), (y, weight)),
+        (lambda a, b: OPERATORS.weight_grad(a, b, text, weight.shape), (x, y)),
+    ]
+    for function, arguments in calls:
+        assert torch.autograd.gradcheck(function, arguments, fast_mode=True)
+        assert torch.autograd.gradgradcheck(function, arguments, fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", KERNELS, ids=named)
+def test_a_kernel_is_made_again_from_its_text(kind):
+    layer = of_kernel(kind)
+    made = layer._kernel
+    read = type(made).read(*json.loads(made.text)[1:])
+    assert (read, read.text) == (made, made.text)
+
+
+# -- compile and export -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("sharing", SHARINGS, ids=named)
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
+def test_any_batch_by_two_graphs(kind, sharing, backend):
+    """The first is of the first batch, the second of any."""
+    layer, counter = build(kind, sharing), CompileCounterWithBackend(backend)
+    compiled = torch.compile(layer, fullgraph=True, backend=counter)
+    for batch in (2, 3, 5, 8):
+        x = images(layer, batch, requires_grad=True)
+        results = []
+        for function in (compiled, layer):
+            y = function(x)
+            results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
+        for got, wanted in zip(*results):
+            close(got, wanted)
+    assert counter.frame_count <= 2
+
+
+def test_a_dynamic_batch_is_one_graph():
+    layer, counter = build(nn.Conv2d, Local()), CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=counter)
+    for batch in (2, 3, 5):
+        close(compiled(images(layer, batch)).shape, layer(images(layer, batch)).shape)
+    assert counter.frame_count == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sharing", [Local(), LowRank(2)], ids=named)
+def test_inductor(sharing):
+    layer = build(nn.Conv2d, sharing)
+    x = images(layer, requires_grad=True)
+    results = []
+    for function in (torch.compile(layer, fullgraph=True), layer):
+        y = function(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
+    for got, wanted in zip(*results):
+        close(got, wanted)
+
+
+LOAD = """
+import sys, torch, weightshare.nn
+for path in sys.argv[1:]:
+    x, wanted = torch.load(path + ".pt")
+    program = torch.export.load(path).module()
+    for first in (1, 3):
+        torch.testing.assert_close(program(x[:first]), wanted[:first], rtol=1e-10, atol=1e-10)
+print("same")
+"""
+
+
+@torch.no_grad()
+def test_an_exported_program_runs_in_another_process(tmp_path):
+    paths = []
+    for kind in (nn.Conv2d, nn.ConvTranspose2d):
+        for sharing in SHARINGS:
+            layer, path = build(kind, sharing), tmp_path / f"{len(paths)}.pt2"
+            shapes = ({0: torch.export.Dim("batch")},)
+            program = torch.export.export(layer, (images(layer),), dynamic_shapes=shapes)
+            torch.export.save(program, path)
+            x = images(layer, 3)
+            torch.save((x, layer(x)), f"{path}.pt")
+            paths.append(str(path))
+    done = subprocess.run([sys.executable, "-c", LOAD, *paths], capture_output=True, text=True)
+    assert done.stdout == "same\n", done.stderr
+
+
+def test_an_exported_layer_is_one_operator():
+    layer = build(nn.Conv2d, Local())
+    program = torch.export.export(layer, (images(layer),))
+    called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert called.count("weightshare.output.default") == 1
+    assert len(called) < 10
+
+
+# -- torch.func -------------------------------------------------------------------------------------------
+
+FUNCTIONS = [(kind, sharing) for kind in (nn.Conv2d, nn.ConvTranspose2d) for sharing in SHARINGS]
+FUNCTIONS += [(nn.Conv2d, "depthwise")]
+
+
+def case(kind, sharing):
+    """A layer, its parameters, and a curved function of parameters and one image."""
+    layer = build(kind, Local(), 4) if sharing == "depthwise" else build(kind, sharing)
+    parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+
+    def loss(parameters, image):
+        return functional_call(layer, parameters, (image,)).pow(3).mean()
+
+    return layer, parameters, loss
+
+
+@pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
+def test_gradients_of_single_images(kind, sharing):
+    layer, parameters, loss = case(kind, sharing)
+    x = images(layer, 3)
+    got = vmap(grad(loss), (None, 0))(parameters, x)
+    for number, image in enumerate(x):
+        wanted = torch.autograd.grad(layer(image).pow(3).mean(), list(layer.parameters()))
+        for values, one in zip(got.values(), wanted):
+            close(values[number], one)
+
+
+@pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
+def test_directional_derivatives(kind, sharing):
+    layer, parameters, _ = case(kind, sharing)
+    x = images(layer)
+    moves = {name: torch.randn_like(value) for name, value in parameters.items()}
+
+    def function(parameters, x):
+        return functional_call(layer, parameters, (x,))
+
+    output, got = jvp(function, (parameters, x), (moves, torch.ones_like(x)))
+    close(output, layer(x))
+    step = 1e-6
+    moved = {name: value + step * moves[name] for name, value in parameters.items()}
+    other = {name: value - step * moves[name] for name, value in parameters.items()}
+    wanted = (function(moved, x + step) - function(other, x - step)) / (2 * step)
+    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
+def test_jacobians_are_the_dense_matrix(kind, sharing):
+    layer = case(kind, sharing)[0]
+    image = images(layer, 1)[0]
+    wanted = reference.dense_matrix(layer, layer.input_size).detach()
+    shape = (layer.out_channels, *layer.output_size, *image.shape)
+    for jacobian in (jacrev, jacfwd):
+        close(jacobian(lambda image: layer(image))(image).detach(), wanted.view(shape))
+
+
+@pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
+def test_hessian(kind, sharing):
+    layer, parameters, loss = case(kind, sharing)
+    image = images(layer, 1)[0]
+    got = hessian(loss, 1)(parameters, image)
+
+    def by_oracle(image):
+        return reference.output(layer, image[None]).pow(3).mean()
+
+    close(got, torch.autograd.functional.hessian(by_oracle, image))
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
+@pytest.mark.parametrize("sharing", [Local(), Tiled(2), STRIPES], ids=named)
+def test_an_ensemble_of_layers(kind, sharing):
+    layers = [build(kind, sharing) for _ in range(3)]
+    with torch.no_grad():
+        for number, layer in enumerate(layers):
+            layer.weight.mul_(number + 1)
+    parameters, _ = torch.func.stack_module_state(layers)
+    x = images(layers[0])
+
+    def call(parameters, x):
+        return functional_call(layers[0], parameters, (x,))
+
+    close(vmap(call, (0, None))(parameters, x), torch.stack([layer(x) for layer in layers]))
+    several = torch.stack([x, -x, 2 * x])
+    wanted = torch.stack([layer(part) for layer, part in zip(layers, several)])
+    close(vmap(call)(parameters, several), wanted)
+    close(vmap(call, (0, 2))(parameters, several.movedim(0, 2)), wanted)
+
+
+def test_forward_mode_autograd():
+    layer = build(nn.Conv2d, Local())
+    x, move = images(layer), images(layer)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, move)
+        tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)).tangent
+        close(tangent, layer(move) - layer.bias_map())
+
+
+# -- counts and autocast ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("sharing", [Local(), STRIPES, Tiled(2), Regional((1, 3)), LowRank(2)], ids=named)
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
+def test_flops(kind, sharing, groups):
+    layer = build(kind, sharing, groups)
+    x = images(layer, 5, requires_grad=True)
+    forward = 2 * 5 * 9 * layer.out_channels * (layer.in_channels // groups) * 9
+    if isinstance(sharing, LowRank):
+        forward *= 1 + sharing.rank
+    with FlopCounterMode(display=False) as counter:
+        y = layer(x)
+    assert counter.get_total_flops() == forward
+    if groups > 1 and isinstance(sharing, LowRank):
+        return  # computed by torch's convolution, whose own formula for backward leaves groups out
+    with FlopCounterMode(display=False) as counter:
+        y.sum().backward()
+    assert counter.get_total_flops() == 2 * forward
+
+
+def test_flops_without_a_gradient_of_the_input():
+    layer = build(nn.Conv2d, Local())
+    with FlopCounterMode(display=False) as counter:
+        layer(images(layer, 5)).sum().backward()
+    assert counter.get_total_flops() == 2 * (2 * 5 * 9 * 4 * 4 * 9)
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("sharing", SHARINGS, ids=named)
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
+def test_autocast(kind, sharing, low):
+    """16 bits go out whatever comes in; gradients have the dtype of what they are of; float64 stays."""
+    for dtype in (torch.float32, low):
+        layer = build(kind, sharing, dtype=torch.float32)
+        x = images(layer).to(dtype).requires_grad_()
+        with torch.autocast("cpu", low):
+            y = layer(x)
+        assert y.dtype == low
+        y.sum().backward()
+        assert (x.grad.dtype, layer.weight.grad.dtype, layer.bias.grad.dtype) == (dtype, *[torch.float32] * 2)
+    layer = build(kind, sharing)
+    with torch.autocast("cpu", low):
+        assert layer(images(layer)).dtype == torch.float64
+    with torch.autocast("cpu", low), torch.autocast("cpu", enabled=False):
+        assert build(kind, sharing, dtype=torch.float32)(images(layer).float()).dtype == torch.float32

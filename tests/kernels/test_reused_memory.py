@@ -1,0 +1,180 @@
+"""Memory of gradients that is used again, and only when nobody holds it."""
+
+import gc
+import os
+import sys
+import threading
+
+import pytest
+import torch
+
+from weightshare import Local, nn
+from weightshare.kernels import memory
+
+LIKE = torch.zeros(1)
+SHAPE = (64, 64)
+
+pytestmark = pytest.mark.skipif(not memory._CAN_KEEP, reason="the system cannot take idle memory back")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Kept from 16 KB on, beginning with nothing."""
+    monkeypatch.setattr(memory, "SMALLEST", 2**14)
+    memory._idle.clear()
+    yield
+    memory._idle.clear()
+
+
+def make(shape=SHAPE, like=LIKE):
+    return memory.empty(shape, like)
+
+
+def test_what_is_gone_is_used_again():
+    first = make()
+    address = first.data_ptr()
+    del first
+    assert make().data_ptr() == address
+
+
+def test_what_is_held_is_not():
+    held = [make().fill_(number) for number in range(3)]
+    assert len({tensor.data_ptr() for tensor in held}) == 3
+    assert all(bool((tensor == number).all()) for number, tensor in enumerate(held))
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda tensor: tensor[3],
+        lambda tensor: tensor.t(),
+        lambda tensor: tensor.detach(),
+        lambda tensor: tensor.view(torch.int32),
+        lambda tensor: tensor.numpy(),
+        lambda tensor: tensor.untyped_storage(),
+        lambda tensor: torch.nn.Parameter(tensor),
+    ],
+    ids=["row", "transposed", "detached", "other dtype", "numpy", "storage", "parameter"],
+)
+def test_a_view_keeps_it(hold):
+    first = make()
+    address, view = first.data_ptr(), hold(first)
+    del first
+    gc.collect()
+    assert make().data_ptr() != address
+    del view
+    gc.collect()
+    both = [make(), make()]
+    assert address in {tensor.data_ptr() for tensor in both}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_dtypes_and_shapes(dtype):
+    made = make((5, 3, 64, 64), torch.zeros(1, dtype=dtype))
+    assert (made.shape, made.dtype, made.is_contiguous()) == ((5, 3, 64, 64), dtype, True)
+    made.fill_(2)
+    assert made.sum() == 2 * made.numel() or dtype.itemsize == 2
+
+
+def test_another_size_lets_idle_memory_go():
+    make()
+    assert memory._idle
+    held = make((128, 128))
+    assert not memory._idle
+    assert held.shape == (128, 128)
+
+
+def test_small_sizes_and_other_devices_use_torchs_own():
+    small, meta = make((8, 8)), make(SHAPE, torch.zeros(1, device="meta"))
+    del small
+    assert meta.device.type == "meta"
+    assert not memory._idle
+
+
+def test_a_system_without_it_uses_torchs_own(monkeypatch):
+    monkeypatch.setattr(memory, "_CAN_KEEP", False)
+    make()
+    assert not memory._idle
+
+
+def test_threads():
+    """Many at once: nobody gets what another holds."""
+    errors = []
+
+    def work(number):
+        for _ in range(200):
+            mine = make().fill_(number)
+            if not bool((mine == number).all()):
+                errors.append(number)
+            del mine
+
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(switch)
+    assert not errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_its_own():
+    """Neither what is held nor what is idle is shared with the child."""
+    held, idle = make().fill_(1), make()
+    del idle
+    child = os.fork()
+    if child == 0:
+        held.fill_(7)
+        make().fill_(7)
+        os._exit(0)
+    mine = make().fill_(2)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert bool((held == 1).all())
+    assert bool((mine == 2).all())
+
+
+def step(layer, scale):
+    layer(torch.full((2, 4, 10, 10), scale)).sum().backward()
+    return layer.weight.grad
+
+
+def test_a_layers_gradient():
+    layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=10)
+    address = step(layer, 1.0).data_ptr()
+    layer.zero_grad()
+    assert step(layer, 2.0).data_ptr() == address
+    held = layer.weight.grad
+    before = held.clone()
+    layer.zero_grad()
+    other = step(layer, 3.0)
+    assert other.data_ptr() != address
+    assert torch.equal(held, before)
+    torch.testing.assert_close(other, 1.5 * before)
+
+
+def test_gradients_add_up():
+    layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=10)
+    once = step(layer, 1.0).clone()
+    torch.testing.assert_close(step(layer, 2.0), 3 * once)
+
+
+def test_training_is_the_same_as_with_torchs_own(monkeypatch):
+    def weights():
+        torch.manual_seed(0)
+        layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=10)
+        optimizer = torch.optim.Adam(layer.parameters())
+        for _ in range(5):
+            optimizer.zero_grad()
+            layer(torch.randn(2, 4, 10, 10)).square().mean().backward()
+            optimizer.step()
+        return layer.weight.detach()
+
+    kept = weights()
+    monkeypatch.setattr(memory, "_CAN_KEEP", False)
+    assert torch.equal(weights(), kept)
