@@ -17,6 +17,18 @@ def test_readme_python(capsys):
     assert "7,168" in printed
 
 
+def test_moving_python(capsys, tmp_path, monkeypatch):
+    """The page's examples, one after another; what a line prints stands behind it."""
+    monkeypatch.chdir(tmp_path)
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/moving.md").read_text(), re.DOTALL))
+    exec(compile(code, "moving.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    said = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert len(printed) == len(said)
+    assert all(comment.startswith(line) for comment, line in zip(said, printed))
+    assert (tmp_path / "layer.onnx").exists()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example(path, capsys):
     assert len(path.read_text().splitlines()) < 60
