@@ -19,6 +19,7 @@ from .kernels import (
     autocast_dtype,
     portable,
 )
+from .kernels.portable import is_wanted
 from .sharing import LowRank, Separable, Sharing
 
 __all__ = ["Spread", "as_banks", "as_local", "choose", "conv", "conv_transpose", "pad", "portable"]
@@ -62,39 +63,47 @@ class Spread:
     """What gives every position the value of its bank, worked out once for a one-hot sharing.
 
     Args:
-        shape: The banks on every axis if the sharing is separable, else None.
-        labels: The bank of every index of an axis, None where there is one or one for each; if not separable,
-            that of every position.
+        labels: The bank of every position, None where each has its own.
+        by_axis: The banks on every axis if the sharing is separable, with the bank of every index of the axis
+            (None where there is one for all or one for each): fewer numbers to store in an exported program.
     """
 
-    shape: tuple[int, ...] | None
-    labels: tuple[Tensor | None, ...]
     output_size: tuple[int, ...]
+    labels: Tensor | None
+    by_axis: tuple[tuple[int, Tensor | None], ...] | None
 
     @classmethod
     def of(cls, sharing: Sharing, output_size: Sequence[int]) -> "Spread":
         """For a sharing over an output."""
-        size = tuple(output_size)
-        if not isinstance(sharing, Separable):
-            return cls(None, (torch.tensor(sharing.labels(size), device="cpu"),), size)
-        labels: list[Tensor | None] = []
-        all_parts = sharing.parts(size)
-        for parts, n in zip(all_parts, size):
-            part_of = {i: number for number, part in enumerate(parts) for i in part}
-            by_index = torch.tensor([part_of[i] for i in range(n)], device="cpu")
-            labels.append(None if len(parts) in (1, n) else by_index)
-        return cls(tuple(map(len, all_parts)), tuple(labels), size)
+        size, by_axis = tuple(output_size), None
+        labels = torch.tensor(sharing.labels(size), device="cpu")
+        if isinstance(sharing, Separable):
+            by_axis = tuple(_axis_labels(parts, n) for parts, n in zip(sharing.parts(size), size))
+        own = sharing.banks(size) == len(labels) and isinstance(sharing, Separable)
+        return cls(size, None if own else labels, by_axis)
 
     def __call__(self, values: Tensor) -> Tensor:
         """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
-        if self.shape is None:
-            (labels,) = self.labels
-            return values[labels.to(values.device)].T.unflatten(1, self.output_size)  # type: ignore
-        result = values.T.unflatten(1, self.shape)
-        for axis, labels in enumerate(self.labels, 1):
+        if self.by_axis is not None and is_wanted():
+            return self._axis_by_axis(values)
+        banks = values.T.contiguous()  # adding in rows of positions is faster
+        if self.labels is not None:
+            banks = banks.index_select(1, self.labels.to(values.device))
+        return banks.unflatten(1, self.output_size)
+
+    def _axis_by_axis(self, values: Tensor) -> Tensor:
+        result = values.T.unflatten(1, [banks for banks, _ in self.by_axis])  # type: ignore[union-attr]
+        for axis, (_, labels) in enumerate(self.by_axis, 1):  # type: ignore[arg-type]
             if labels is not None:
                 result = result.index_select(axis, labels.to(values.device))
         return result
+
+
+def _axis_labels(parts: Sequence[Sequence[int]], n: int) -> tuple[int, Tensor | None]:
+    """How many parts an axis has, and which one every index is in."""
+    part_of = {i: number for number, part in enumerate(parts) for i in part}
+    labels = torch.tensor([part_of[i] for i in range(n)], device="cpu")
+    return len(parts), None if len(parts) in (1, n) else labels
 
 
 def as_local(banks: Tensor) -> Tensor:
@@ -124,8 +133,7 @@ def conv(
         coefficients: [rank, *output_size], for low rank only.
     """
     x, weight = _autocast(pad(input, kernel.window, padding_mode), weight)
-    result = _in_format_of(input, kernel(x, weight, coefficients))
-    return result if bias is None else result + bias.to(result.dtype)
+    return _with_bias(_in_format_of(input, kernel(x, weight, coefficients)), bias)
 
 
 def conv_transpose(
@@ -152,8 +160,13 @@ def conv_transpose(
     result = kernel.transposed(x, weight, (input.shape[0], out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
-    result = _in_format_of(input, result)
-    return result if bias is None else result + bias.to(result.dtype)
+    return _with_bias(_in_format_of(input, result), bias)
+
+
+def _with_bias(result: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return result
+    return result + (bias if bias.dtype == result.dtype else bias.to(result.dtype))
 
 
 def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

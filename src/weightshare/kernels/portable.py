@@ -41,7 +41,10 @@ def portable() -> Iterator[None]:
 
 def is_wanted() -> bool:
     """Whether layers are to compute by plain operators now."""
-    return _depth > 0 or torch.onnx.is_in_onnx_export()
+    if _depth > 0:
+        return True
+    exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
+    return exporting and torch.onnx.is_in_onnx_export()
 
 
 def stored(parameter: Tensor, input: Tensor) -> Tensor:

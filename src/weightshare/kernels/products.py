@@ -67,7 +67,7 @@ def _set_precision(value: str) -> None:
 @cache
 def keeps_float32() -> bool:
     """Whether products that may round to bfloat16 are computed in float32 on this processor all the same."""
-    if not torch.backends.mkldnn.is_available() or _precision() not in ("none", "ieee"):
+    if not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
     pairs = [
