@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import portable
 from .base import BLOCK, Bilinear
-from .layout import CHANNELS_LAST, in_format, in_format_of
+from .layout import CHANNELS_LAST, SMALL, in_format, in_format_of
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -46,11 +46,11 @@ class PieceConvolutions(Bilinear):
     parts: tuple[tuple[range, ...], ...]
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        x = self._laid_out(input)
+        x = self._readable(input)
         result = self._empty(x, (x.shape[0], weight.shape[1], *self.output_size))
         conv = _CONV[self.window.ndim]
         for banks, pieces in self._stacks(x.shape):
-            stack = conv(_seen(x, pieces), weight[banks].flatten(0, 1), None, *self._geometry(pieces))
+            stack = conv(self._seen(x, pieces), weight[banks].flatten(0, 1), None, *self._geometry(pieces))
             for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
                 result[(..., *piece.written)] = part
         return in_format_of(input, result)
@@ -66,11 +66,11 @@ class PieceConvolutions(Bilinear):
         return in_format_of(grad, result)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        x, g = self._laid_out(input), self._laid_out(grad)
+        x, g = self._readable(input), self._laid_out(grad)
         result = grad.new_empty(tuple(weight_shape))
         for banks, pieces in self._stacks(x.shape):
             part = result[banks]
-            stack = self._backward(_written(g, pieces), _seen(x, pieces), part.flatten(0, 1), pieces, 1)
+            stack = self._backward(_written(g, pieces), self._seen(x, pieces), part.flatten(0, 1), pieces, 1)
             part.copy_(stack.view_as(part))
         return result
 
@@ -105,14 +105,45 @@ class PieceConvolutions(Bilinear):
     def _fields(cls, parts: list) -> Sequence[Any]:  # type: ignore[override]
         return (tuple(tuple(range(*p) for p in axis) for axis in parts),)
 
+    @cached_property
+    def _stepped(self) -> bool:
+        """Whether pieces are phases, with steps between their positions."""
+        return any(part.step > 1 for parts in self.parts for part in parts)
+
     @property
     def _memory_format(self) -> torch.memory_format:
         """Channels last where pieces have steps: a step then jumps over pixels, not over single numbers."""
-        stepped = any(part.step > 1 for parts in self.parts for part in parts)
-        return CHANNELS_LAST.get(self.window.ndim + 2 if stepped else 0, torch.contiguous_format)
+        return CHANNELS_LAST.get(self.window.ndim + 2 if self._stepped else 0, torch.contiguous_format)
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
         return in_format(self._memory_format, tensor)
+
+    def _readable(self, input: Tensor) -> Tensor:
+        """Laid out; for phases, with memory behind it that a shifted view may span."""
+        x = self._laid_out(input)
+        if not self._stepped or x.numel() < SMALL:
+            return x
+        last = max(self.pieces, key=lambda piece: x[(..., *piece.seen)].storage_offset())
+        behind = x[(..., *last.seen)].storage_offset() - x.storage_offset()
+        return x.new_empty(x.numel() + behind).as_strided(x.shape, x.stride()).copy_(x)
+
+    def _seen(self, x: Tensor, pieces: Sequence[Piece]) -> Tensor:
+        """What a stack sees of the input, its pieces one behind the other as channels.
+
+        The one piece of a phase is the whole input, shifted to where the phase starts, if as many windows of
+        its stride fit: a convolution then reads it without a copy.
+        """
+        parts = [x[(..., *piece.seen)] for piece in pieces]
+        if len(parts) > 1:
+            return torch.cat(parts, 1)
+        (piece,) = pieces
+        fits = all(
+            (n - extent) // s == (seen.stop - seen.start - extent) // s
+            for n, extent, s, seen in zip(x.shape[2:], self.window.extent, piece.stride, piece.seen)
+        )
+        if not (self._stepped and fits and x.numel() >= SMALL):
+            return parts[0]
+        return x.as_strided(x.shape, x.stride(), parts[0].storage_offset())
 
     def _empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return torch.empty(
@@ -144,12 +175,6 @@ class PieceConvolutions(Bilinear):
             )
             for parts in itertools.product(*self.parts)
         ]
-
-
-def _seen(input: Tensor, pieces: Sequence[Piece]) -> Tensor:
-    """What a stack sees of the input, its pieces one behind the other as channels."""
-    parts = [input[(..., *piece.seen)] for piece in pieces]
-    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 def _written(output: Tensor, pieces: Sequence[Piece]) -> Tensor:
