@@ -157,7 +157,8 @@ def conv_transpose(
     window, (x, weight) = kernel.window, _autocast(input, weight)
     axes = zip(kernel.output_size, window.stride, window.extent, output_padding)
     padded = [(n - 1) * s + e + extra for n, s, e, extra in axes]
-    result = kernel.transposed(x, weight, (input.shape[0], out_channels, *padded), coefficients)
+    batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
+    result = kernel.transposed(x, weight, (batch, out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
     return _with_bias(_in_format_of(input, result), bias)

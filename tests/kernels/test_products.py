@@ -1,5 +1,6 @@
 """Products by oneDNN: as exact as float32, and the user's precision setting is left as it was."""
 
+import os
 import threading
 
 import pytest
@@ -69,11 +70,40 @@ def test_threads():
 
 
 @pytest.mark.parametrize("chosen", ["ieee", "tf32", "bf16"])
-def test_what_the_user_chose_is_there_again(chosen):
+def test_what_the_user_chose_is_left_alone(chosen):
     setting.fp32_precision = chosen
     with FastProducts(X):
-        assert setting.fp32_precision == ("bf16" if chosen == "ieee" else chosen)
+        assert setting.fp32_precision == chosen
     assert setting.fp32_precision == chosen
+
+
+def test_a_choice_made_inside_stays():
+    with FastProducts(X):
+        setting.fp32_precision = "tf32"
+    assert setting.fp32_precision == "tf32"
+
+
+def test_a_choice_for_all_backends_can_be_changed_later():
+    torch.backends.fp32_precision = "tf32"
+    try:
+        with FastProducts(X):
+            assert setting.fp32_precision == "tf32"
+        torch.backends.fp32_precision = "ieee"
+        assert setting.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = "none"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_begins_outside():
+    with FastProducts(X), products._lock:
+        child = os.fork()
+        if child == 0:
+            alright = (
+                setting.fp32_precision == "none" and products._inside == 0 and products._lock.acquire(False)
+            )
+            os._exit(0 if alright else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(
@@ -92,8 +122,9 @@ def test_a_machine_that_would_round_is_left_alone(monkeypatch):
 
 def test_the_trial_leaves_the_setting(monkeypatch):
     monkeypatch.undo()
-    products.keeps_float32.cache_clear()
-    assert products.keeps_float32() in (True, False)
+    monkeypatch.setattr(products, "_exact", None)
+    with FastProducts(X):
+        assert setting.fp32_precision == ("bf16" if products.keeps_float32() else "none")
     assert setting.fp32_precision == "none"
 
 

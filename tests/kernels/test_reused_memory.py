@@ -84,6 +84,21 @@ def test_another_size_lets_idle_memory_go():
     assert held.shape == (128, 128)
 
 
+def test_two_sizes_in_turn_are_both_kept_while_as_much_is_in_use():
+    held = [make(), make((128, 128))]
+    addresses = [[make(shape).data_ptr() for shape in (SHAPE, (128, 128))] for _ in range(3)]
+    assert addresses[0] == addresses[1] == addresses[2]
+    assert len(held) == 2
+
+
+def test_without_memory_torch_answers(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(memory.mmap, "mmap", refuse)
+    assert make().shape == SHAPE
+
+
 def test_small_sizes_and_other_devices_use_torchs_own():
     small, meta = make((8, 8)), make(SHAPE, torch.zeros(1, device="meta"))
     del small

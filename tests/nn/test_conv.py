@@ -480,3 +480,31 @@ def test_what_needs_the_number_of_positions_says_so():
         ArgumentError, match=r"Conv2d: assignment\(\) needs the number of positions, got a layer"
     ):
         nn.Conv2d(1, 1, 3).assignment()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "weights"),
+    [(torch.int32, torch.float32), (torch.complex64, torch.float32), (torch.float64, torch.float32)],
+)
+def test_autocast_mixes_only_what_it_casts(dtype, weights):
+    made = layer(Local(), dtype=weights)
+    x = torch.zeros(1, made.in_channels, *made.input_size).to(dtype)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ShapeError, match="must have the dtype of the weights"),
+    ):
+        made(x)
+
+
+def test_a_dtype_that_to_gave_is_named():
+    made = layer(Local()).to(torch.float8_e4m3fn)
+    x = torch.zeros(1, made.in_channels, *made.input_size).to(torch.float8_e4m3fn)
+    with pytest.raises(ArgumentError, match=r"dtype must be float16.*got torch.float8_e4m3fn"):
+        made(x)
+
+
+def test_a_sparse_input_is_named():
+    made = layer(Local())
+    x = torch.zeros(1, made.in_channels, *made.input_size).to_sparse()
+    with pytest.raises(ShapeError, match=r"must be a dense tensor.*torch.sparse_coo.*to_dense"):
+        made(x)

@@ -410,3 +410,11 @@ def test_what_needs_the_number_of_positions_says_so():
         ArgumentError, match=r"ConvTranspose2d: assignment\(\) needs the number of positions, got a layer"
     ):
         nn.ConvTranspose2d(1, 1, 3).assignment()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sharing", [Local(), Tiled(2), LowRank(1)], ids=str)
+def test_torchscript_traces_it(sharing):
+    made = nn.ConvTranspose2d(3, 4, 3, 2, sharing=sharing, input_size=6)
+    x = torch.randn(2, 3, 6, 6)
+    torch.testing.assert_close(torch.jit.trace(made, x)(x), made(x))

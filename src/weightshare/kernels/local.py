@@ -32,8 +32,8 @@ from .layout import (
 )
 from .products import FastProducts
 
-#: Elements of the buffer of windows: 4 MiB in float32.
-BUFFER = 2**20
+#: Elements of the buffer of windows: 6 MiB in float32, measured on the shapes of benchmarks/shapes.py.
+BUFFER = 3 * 2**19
 
 
 class LocalRows(Bilinear):

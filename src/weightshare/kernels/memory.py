@@ -18,6 +18,7 @@ from torch import Tensor
 SMALLEST = 32 * 2**20
 _CAN_KEEP = hasattr(mmap, "MADV_FREE")
 _idle: dict[int, list[mmap.mmap]] = {}
+_lent = 0
 
 
 def keep_temporaries() -> None:
@@ -31,19 +32,27 @@ def keep_temporaries() -> None:
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uninitialised and contiguous, as `like.new_empty(shape)`, in memory used before where there is some."""
+    global _lent
     size = prod(shape) * like.element_size()
     if size < SMALLEST or like.device.type != "cpu" or not _CAN_KEEP:
         return like.new_empty(tuple(shape))
     try:
         memory = _idle.get(size, []).pop()  # not first looked at: another thread may take the last one
     except IndexError:
-        _idle.clear()  # other sizes are asked for than before: what is idle is of no use
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if sum(n * len(kept) for n, kept in _idle.items()) > _lent:
+            _idle.clear()  # more than is in use, and not of this size: left from other layers
+        try:
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError:
+            return like.new_empty(tuple(shape))  # torch says what there is too little of
+    _lent += size
     lent = np.frombuffer(memory, np.uint8)
     weakref.finalize(lent, _take_back, size, memory).atexit = False
     return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # holds `lent` as long as it lives
 
 
 def _take_back(size: int, memory: mmap.mmap) -> None:
+    global _lent
+    _lent -= size
     memory.madvise(mmap.MADV_FREE)
     _idle.setdefault(size, []).append(memory)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import portable
-from .base import BLOCK, Bilinear
+from .base import BLOCK, Bilinear, summing_dtype
 from .layout import CHANNELS_LAST, SMALL, in_format, in_format_of
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -56,14 +56,15 @@ class PieceConvolutions(Bilinear):
         return in_format_of(input, result)
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        g, result = self._laid_out(grad), self._empty(grad, input_shape).zero_()
+        g = self._laid_out(grad)
+        result = self._empty(grad, input_shape).zero_().to(summing_dtype(grad.dtype))
         for banks, pieces in self._stacks(input_shape):
             batch, channels = input_shape[0], input_shape[1] * len(pieces)
             like = self._empty(grad, (batch, channels, *pieces[0].size))
             stack = self._backward(_written(g, pieces), like, weight[banks].flatten(0, 1), pieces, 0)
             for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
                 result[(..., *piece.seen)] += part
-        return in_format_of(grad, result)
+        return in_format_of(grad, result.to(grad.dtype))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g = self._readable(input), self._laid_out(grad)

@@ -2,30 +2,30 @@
 
 Torch computes float32 products by MKL, and by oneDNN only where it may round to bfloat16
 (`torch.backends.mkldnn.matmul.fp32_precision`). Without matrix units for bfloat16, oneDNN computes those
-products in full float32 all the same, and small ones up to twice as fast as MKL (benchmarks/README.md). So
-it is allowed to for the time of our own products, where a test at first use finds them exact.
+products in full float32 all the same, and batches of small ones faster than MKL does. So it is allowed to for
+the time of our own products, where a test at first use finds them exact.
 """
 
+import os
 import threading
-from functools import cache
 
 import torch
 from torch import Tensor
 
 _lock = threading.Lock()
 _inside = 0
-_before = "none"
+_exact: bool | None = None
 
 
 class FastProducts:
     """Inside, float32 products on the CPU run by oneDNN, if that keeps float32's accuracy on this machine.
 
-    Left as it is where the user has chosen a precision. The setting is the process's, so for this time it
-    holds for other threads too, which are as exact.
+    Nothing is changed where anybody has chosen a precision. The setting is the process's: for this time other
+    threads' products run so too, as exactly, and `torch.get_float32_matmul_precision()` raises in them.
     """
 
     def __init__(self, like: Tensor):
-        self.wanted = like.dtype == torch.float32 and like.device.type == "cpu" and keeps_float32()
+        self.wanted = like.dtype == torch.float32 and like.device.type == "cpu"
 
     def __enter__(self) -> None:
         if self.wanted:
@@ -37,11 +37,10 @@ class FastProducts:
 
 
 def _enter() -> bool:
-    global _inside, _before
+    global _inside
     with _lock:
         if _inside == 0:
-            _before = _precision()
-            if _before not in ("none", "ieee"):
+            if _precision() != "none" or not keeps_float32():
                 return False
             _set_precision("bf16")
         _inside += 1
@@ -52,8 +51,21 @@ def _leave() -> None:
     global _inside
     with _lock:
         _inside -= 1
-        if _inside == 0:
-            _set_precision(_before)
+        if _inside == 0 and _precision() == "bf16":
+            _set_precision("none")
+
+
+def _after_fork() -> None:
+    """A child has none of the threads that were inside."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside and _precision() == "bf16":
+        _set_precision("none")
+    _inside = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _precision() -> str:
@@ -64,11 +76,15 @@ def _set_precision(value: str) -> None:
     torch.backends.mkldnn.matmul.fp32_precision = value  # type: ignore[attr-defined]
 
 
-@cache
 def keeps_float32() -> bool:
     """Whether products that may round to bfloat16 are computed in float32 on this processor all the same."""
-    if not torch.backends.mkldnn.is_available():
-        return False
+    global _exact
+    if _exact is None:
+        _exact = torch.backends.mkldnn.is_available() and _probe()
+    return _exact
+
+
+def _probe() -> bool:
     generator = torch.Generator().manual_seed(0)
     pairs = [
         (torch.randn(4, m, k, generator=generator), torch.randn(4, k, n, generator=generator))

@@ -283,8 +283,12 @@ class SharedLayer(torch.nn.Module, ABC):
         weight = self.weight
         if input.device != weight.device:
             raise checks.wrong_device(type(self).__name__, input, weight)
-        if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
-            raise checks.wrong_dtype(type(self).__name__, input, weight)
+        if input.layout != torch.strided:
+            raise checks.wrong_layout(type(self).__name__, input)
+        if input.dtype != weight.dtype:
+            checks.check_mixed(type(self).__name__, input, weight)
+        if weight.dtype not in checks.DTYPES:
+            checks.check_dtype(type(self).__name__, weight.dtype, self.sharing)
 
     def _wrong_shape(self, shape: torch.Size) -> Exception:
         size = None if self._any_size else self.input_size

@@ -189,14 +189,22 @@ def wrong_shape(
     return ShapeError(where, f"input must be {want}", f"{list(shape)}", way_out)
 
 
-def wrong_dtype(where: str, input: Tensor, weight: Tensor) -> ShapeError:
-    """The error of an input in another dtype than the weights."""
-    return ShapeError(
-        where,
-        f"input must have the dtype of the weights, {weight.dtype}",
-        str(input.dtype),
-        "convert one of them with .to()",
-    )
+def check_mixed(where: str, input: Tensor, weight: Tensor) -> None:
+    """Refuse an input in another dtype than the weights, but for those that autocast casts both from."""
+    mixes = (torch.float16, torch.bfloat16, torch.float32)
+    both = input.dtype in mixes and weight.dtype in mixes
+    if not (both and torch.is_autocast_enabled(input.device.type)):
+        raise ShapeError(
+            where,
+            f"input must have the dtype of the weights, {weight.dtype}",
+            str(input.dtype),
+            "convert one of them with .to()",
+        )
+
+
+def wrong_layout(where: str, input: Tensor) -> ShapeError:
+    """The error of a sparse input."""
+    return ShapeError(where, "input must be a dense tensor", str(input.layout), "use input.to_dense()")
 
 
 def wrong_device(where: str, input: Tensor, weight: Tensor) -> ShapeError:
