@@ -211,6 +211,36 @@ def test_refuses_what_it_cannot_check():
         check_layer(nn.Conv2d(2, 2, 3, input_size=5, dtype=torch.complex64))
 
 
+SIZED = nn.Conv2d(2, 2, 3, input_size=5)
+REFUSED = [
+    (
+        lambda: check_layer(torch.nn.Conv2d(2, 3, 3)),
+        "Conv2d: check_layer needs a convolution of weightshare.nn, got Conv2d(2, 3, kernel_size=(3, 3), "
+        "stride=(1, 1)); build one, or use relax() on one of torch.nn.",
+    ),
+    (
+        lambda: check_layer(None),
+        "NoneType: check_layer needs a convolution of weightshare.nn, got None, which is no module; "
+        "build one, or use relax() on one of torch.nn.",
+    ),
+    (lambda: check_layer(SIZED, batch=0), "Conv2d: batch must be at least 1, got 0; use 1 or more."),
+    (lambda: check_layer(SIZED, batch=-1), "Conv2d: batch must be at least 1, got -1; use 1 or more."),
+    (
+        lambda: check_layer(nn.Conv2d(2, 2, 3, input_size=5, device="meta")),
+        "Conv2d: check_layer needs parameters that hold numbers, got a layer on the meta device; "
+        "use .to_empty() and load its weights.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("act", "text"), REFUSED)
+def test_refusals_say_why(act, text):
+    with pytest.raises(ArgumentError) as error:
+        act()
+    assert type(error.value) is ArgumentError
+    assert str(error.value) == text
+
+
 def test_leaves_the_layer_as_it_is():
     layer = build(nn.Conv2d, LowRank(2)).requires_grad_(False).eval()
     before = {name: value.clone() for name, value in layer.state_dict().items()}

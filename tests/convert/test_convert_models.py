@@ -119,6 +119,12 @@ def test_restricting_a_model_passes_over_what_the_sharing_holds():
     assert result.errors.keys() == {"0"}
 
 
+def spoilt():
+    layer = nn.Conv2d(1, 1, 3, sharing=Local(), input_size=10)
+    layer.weight.data.view(-1)[:2] = torch.tensor([float("nan"), float("inf")])
+    return layer
+
+
 class Twice(Module):
     def __init__(self):
         super().__init__()
@@ -150,6 +156,29 @@ def normed():
     return Sequential(torch.nn.utils.parametrizations.weight_norm(Conv2d(1, 1, 3)))
 
 
+class Listed(Module):
+    """Calls a convolution by a plain list, which does not see that another one takes its place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = Conv2d(1, 1, 3)
+        self.plain = [self.conv]
+
+    def forward(self, x):
+        return self.plain[0](x + torch.rand_like(x))
+
+
+class Measured(Module):
+    """Uses the weight of its convolution itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x) + self.conv.weight.view(2, 9)[0, 0]
+
+
 LEAVE_OUT = "name the modules to change in the plan, and leave this one out."
 ONCE = "must be called once in a forward pass in evaluation mode, got "
 OWN = "every parameter must be its own, got one that it shares with "
@@ -167,6 +196,20 @@ REFUSED = [
     ),
     (tied(), {"0": Local()}, f"relax: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
     (same_memory(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
+    (
+        Listed(),
+        Local(),
+        "relax: 'conv': Conv2d: in the result the new layer must be called once in a forward pass, got no "
+        "call; have the model call the layer by this name alone, not from a plain list, dict or function "
+        "that holds it too (torch.nn.ModuleList is made for that), or leave it out of the plan.",
+    ),
+    (
+        Measured(),
+        Local(),
+        "relax: Measured: must run with the new layers as it did with the old ones, got RuntimeError: shape "
+        "'[2, 9]' is invalid for input of size 1152; leave out of the plan the convolutions whose weights or "
+        "attributes the model itself uses.",
+    ),
     (
         normed(),
         Local(),
@@ -191,11 +234,80 @@ def test_modules_that_cannot_be_replaced_are_refused(model, plan, text):
     assert same(snapshot(model), before)
 
 
+def test_a_model_whose_result_is_refused_is_as_before():
+    model, state = Listed(), torch.get_rng_state()
+    with pytest.raises(ConversionError, match="in the result the new layer must be called once"):
+        relax(model, Local(), X)
+    assert torch.equal(state, torch.get_rng_state())
+    assert type(model.conv) is Conv2d
+    assert not model.conv._forward_pre_hooks
+
+
+INPUTS = "give inputs of the size, channels, dtype and device that the model is called with."
+RUN = "must run on the example inputs in evaluation mode, got "
+FAILS = [
+    (
+        network(),
+        (torch.zeros(1, 3, 10, 10),),
+        f"relax: '0': Conv2d: {RUN}RuntimeError: Given groups=1, weight of size [4, 1, 3, 3], expected "
+        "input[1, 3, 10, 10] to have 1 channels, but got 3 channels instead; ",
+    ),
+    (
+        network(),
+        (torch.zeros(1, 1, 9, 9),),
+        f"relax: '5': Linear: {RUN}RuntimeError: mat1 and mat2 shapes cannot be multiplied ",
+    ),
+    (
+        Sequential(Sequential(nn.Conv2d(1, 4, 3, sharing=Local(), input_size=10)), Conv2d(4, 4, 3)),
+        (torch.zeros(1, 1, 9, 9),),
+        f"relax: '0.0': Conv2d: {RUN}ShapeError: Conv2d: ",
+    ),
+    (Noisy(), (X, X), f"relax: Noisy: {RUN}TypeError: "),
+]
+
+
+@pytest.mark.parametrize(("model", "inputs", "text"), FAILS)
+def test_a_model_that_fails_on_its_example_inputs(model, inputs, text):
+    with pytest.raises(ConversionError) as error:
+        relax(model, Local(), *inputs)
+    assert str(error.value).startswith(text)
+    assert str(error.value).endswith(f"; {INPUTS}")
+    assert isinstance(error.value.__cause__, Exception)
+
+
 ERRORS = [
     (
         lambda: relax(network(), {"3.1x": Local()}, X),
         ArgumentError,
         "relax: the plan's names must be those of modules, got '3.1x'; did you mean '3.1', '3.0', '3'.",
+    ),
+    (
+        lambda: relax(None, Local()),
+        ArgumentError,
+        "relax: module must be a torch.nn.Module, got None; give a convolution or a model.",
+    ),
+    (
+        lambda: restrict(None, Full()),
+        ArgumentError,
+        "restrict: module must be a torch.nn.Module, got None; give a convolution or a model.",
+    ),
+    (
+        lambda: relax(torch.compile(Conv2d(1, 4, 3)), Local(), input_size=5),
+        ConversionError,
+        "relax: module must not be wrapped by torch.compile, got OptimizedModule around Conv2d; "
+        "relax the module inside, and compile the result.",
+    ),
+    (
+        lambda: restrict(torch.compile(network()), Full()),
+        ConversionError,
+        "restrict: module must not be wrapped by torch.compile, got OptimizedModule around Sequential; "
+        "restrict the module inside, and compile the result.",
+    ),
+    (
+        lambda: restrict(Sequential(spoilt()), Full()),
+        ConversionError,
+        "restrict: '0': Conv2d: to restrict it, its weight must be finite, got NaN or infinity in 2 of 576 "
+        "numbers; find out where they come from, or replace them, as torch.nan_to_num does.",
     ),
     (
         lambda: relax(network(), {"features": Local()}, X),

@@ -81,6 +81,11 @@ def _missing(*_):
 
 ERRORS = [
     (
+        lambda: to_dense(torch.nn.Conv2d(2, 3, 3), 6, max_bytes="1GB"),
+        ArgumentError,
+        "Conv2d: max_bytes must be an integer, got '1GB'; give an integer of at least 0.",
+    ),
+    (
         lambda: to_dense(torch.nn.Conv2d(2, 3, 3)),
         ArgumentError,
         "Conv2d: as a dense layer it needs input_size, the spatial size of the input, got none; "

@@ -111,6 +111,12 @@ OUTPUT = (
             "['ConvLocal_0', 'Dense_0']; pass one layer's own, such as variables['params']['ConvLocal_0'].",
         ),
         (
+            {"params": {"params": None}},
+            ArgumentError,
+            "from_flax: params must map 'kernel', and 'bias' if there is one, to arrays, got NoneType under "
+            "'params'; pass one layer's own, such as variables['params']['ConvLocal_0'].",
+        ),
+        (
             {"params": [np.ones(3)]},
             ArgumentError,
             "from_flax: params must map 'kernel', and 'bias' if there is one, to arrays, got list; pass one "

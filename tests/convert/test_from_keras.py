@@ -109,6 +109,47 @@ def check(error, text, call):
     assert str(raised.value) == text
 
 
+KERNEL = np.random.default_rng(0).standard_normal((20, 18, 4))
+FORMS = {
+    "big-endian": KERNEL.astype(">f8"),
+    "negative strides": KERNEL[::-1].copy()[::-1],
+    "not contiguous": np.repeat(KERNEL, 2, -1)[..., ::2],
+    "read-only": np.frombuffer(KERNEL.tobytes()).reshape(KERNEL.shape),
+    "nested lists": KERNEL.tolist(),
+    "tensor": torch.tensor(KERNEL),
+    "tensor with a gradient": torch.tensor(KERNEL, requires_grad=True),
+    "transposed tensor": torch.tensor(KERNEL).transpose(0, 2).contiguous().transpose(0, 2),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_in_any_form_give_the_same_layer(form):
+    layer = arrays(kernel=FORMS[form])
+    assert torch.equal(layer.weight, arrays(kernel=KERNEL).weight)
+    assert layer.weight.dtype == torch.float64
+    assert layer.weight.requires_grad
+    assert layer.weight.is_leaf
+
+
+def test_a_tensor_in_bfloat16_stays_so():
+    layer = arrays(kernel=torch.ones(20, 18, 4).bfloat16(), bias=torch.ones(4, 5, 4).bfloat16())
+    assert layer.weight.dtype == layer.bias.dtype == torch.bfloat16
+
+
+def test_the_layer_shares_no_memory_with_a_tensor():
+    kernel = torch.ones(20, 18, 4)
+    layer = arrays(kernel=kernel, bias=np.ones((4, 5, 4), np.float32))
+    kernel.zero_()
+    assert (layer.weight == 1).all()
+
+
+def test_a_layer_whose_build_config_is_empty_is_asked_for_its_size():
+    layer = live()
+    for layer.build_config in (None, {}):
+        with pytest.raises(ArgumentError, match="from_keras: input_size must be given"):
+            ws.from_keras(layer)
+
+
 OUTPUT = (
     "; check input_size, kernel_size, stride, padding and data_format, "
     "which give an output of 4 x 5 with 6 taps."
@@ -164,6 +205,32 @@ def test_shapes_that_disagree(changes, text):
         (
             lambda: arrays(kernel=np.ones((20, 18, 4), int)),
             "from_keras: kernel must be an array of floating-point numbers, got dtype int64; convert "
+            "it first.",
+        ),
+        pytest.param(
+            lambda: arrays(kernel=np.ones((20, 18, 4), np.longdouble)),
+            "from_keras: kernel must be an array of floating-point numbers of at most 64 bits, got dtype "
+            f"{np.dtype(np.longdouble)}; convert it by .astype('float64').",
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize <= 8, reason="no longer than double"),
+        ),
+        (
+            lambda: arrays(kernel=torch.ones(20, 18, 4, dtype=torch.int64)),
+            "from_keras: kernel must be an array of floating-point numbers, got dtype torch.int64; convert "
+            "it first.",
+        ),
+        (
+            lambda: arrays(kernel=torch.ones(20, 18, 4, device="meta")),
+            "from_keras: kernel must be an array of floating-point numbers, got a tensor on the meta device; "
+            "give a dense tensor that holds numbers.",
+        ),
+        (
+            lambda: arrays(kernel=torch.ones(20, 18, 4).to_sparse()),
+            "from_keras: kernel must be an array of floating-point numbers, got layout torch.sparse_coo; "
+            "give a dense tensor that holds numbers.",
+        ),
+        (
+            lambda: arrays(kernel=None),
+            "from_keras: kernel must be an array of floating-point numbers, got dtype object; convert "
             "it first.",
         ),
         (

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.utils.prune
 
 from weightshare import (
     Full,
@@ -159,6 +160,12 @@ def hooked():
     return layer
 
 
+def pruned():
+    layer = torch.nn.Conv2d(2, 3, 3)
+    torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=0.5)
+    return layer
+
+
 CONV = "Conv2d: must compute what its class and parameters say, got "
 REFUSED = [
     (
@@ -171,6 +178,10 @@ REFUSED = [
     (
         hooked(),
         CONV + "hooks (weight_norm and spectral_norm add one); remove them, and add them to the new layer.",
+    ),
+    (
+        pruned(),
+        CONV + "a pruned weight or bias; use torch.nn.utils.prune.remove first.",
     ),
     (
         torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv2d(2, 3, 3)),

@@ -124,7 +124,31 @@ def test_a_layer_of_zeros_loses_nothing():
         assert restrict(layer, sharing).error == 0
 
 
+def spoilt(name, value):
+    layer = local()
+    getattr(layer, name).data.view(-1)[5] = value
+    return layer
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("sharing", [Full(), Tiled(2), LowRank(2), LowRank(2, "free")], ids=str)
+def test_parameters_that_are_not_finite_are_refused(sharing, value):
+    for name, count in (("weight", "1,944"), ("bias", "108")):
+        with pytest.raises(ConversionError) as error:
+            restrict(spoilt(name, value), sharing)
+        assert str(error.value) == (
+            f"Conv2d: to restrict it, its {name} must be finite, got NaN or infinity in 1 of {count} "
+            "numbers; find out where they come from, or replace them, as torch.nan_to_num does."
+        )
+
+
 ERRORS = [
+    (
+        lambda: restrict(local(device="meta"), Full()),
+        ConversionError,
+        "Conv2d: to restrict it, its weight must hold numbers, got one on the meta device; "
+        "restrict it on a real device, with its weights loaded.",
+    ),
     (
         lambda: restrict(torch.nn.Conv2d(2, 3, 3), Full()),
         ConversionError,

@@ -17,17 +17,32 @@ Layer = LocallyConnected1d | LocallyConnected2d | LocallyConnected3d
 
 def floats(where: str, name: str, array: Any) -> Tensor:
     """A copy of any array of floating-point numbers, also of JAX's bfloat16, which numpy does not know."""
-    values = np.asarray(array)
+    wanted = f"{name} must be an array of floating-point numbers"
+    if isinstance(array, Tensor):
+        if not array.is_floating_point():
+            raise ArgumentError(where, wanted, f"dtype {array.dtype}", "convert it first")
+        if array.is_meta or array.layout != torch.strided:
+            got = "a tensor on the meta device" if array.is_meta else f"layout {array.layout}"
+            raise ArgumentError(where, wanted, got, "give a dense tensor that holds numbers")
+        return array.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        got = f"a {type(array).__name__}, which numpy cannot read: {error}"
+        raise ArgumentError(where, wanted, got, "give a numpy array") from None
     if values.dtype.name == "bfloat16":
-        return torch.tensor(values.astype(np.float32)).bfloat16()
+        return torch.from_numpy(_owned(values, np.dtype(np.float32))).bfloat16()
     if values.dtype.kind != "f":
-        raise ArgumentError(
-            where,
-            f"{name} must be an array of floating-point numbers",
-            f"dtype {values.dtype}",
-            "convert it first",
-        )
-    return torch.tensor(values)
+        raise ArgumentError(where, wanted, f"dtype {values.dtype}", "convert it first")
+    if values.dtype.itemsize > 8:
+        wanted = f"{name} must be an array of floating-point numbers of at most 64 bits"
+        raise ArgumentError(where, wanted, f"dtype {values.dtype}", "convert it by .astype('float64')")
+    return torch.from_numpy(_owned(values, values.dtype.newbyteorder("=")))
+
+
+def _owned(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy that torch can take as it is: contiguous, and in this machine's byte order."""
+    return values.astype(dtype, order="C", copy=True)
 
 
 def check_shape(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Parameter
 
-from .._args import Size
+from .._args import Size, integer
 from ..errors import ArgumentError, ConversionError
 from .layers import as_ours, biases_at, kernels_at, like, size_for
 from .taps import inputs_under_taps
@@ -39,7 +39,7 @@ def to_dense(
     Raises:
         ConversionError: a matrix larger than `max_bytes`, a layer with hooks, a parametrization or a forward
             of its own.
-        ArgumentError: no `input_size` where one is needed.
+        ArgumentError: no `input_size` where one is needed, a `max_bytes` that is no integer.
 
     Example:
         >>> linear = to_dense(torch.nn.Conv2d(3, 8, 3), input_size=6)
@@ -51,6 +51,8 @@ def to_dense(
     Source: d'Ascoli, Sagun, Biroli and Bruna, "Finding the needle in the haystack with convolutions: on the
     benefits of architectural bias", NeurIPS 2019, section 2.
     """
+    if max_bytes is not None:
+        max_bytes = integer(type(layer).__name__, "max_bytes", max_bytes, least=0)
     source = as_ours(layer)
     sized = like(source, source.sharing, size_for(source, input_size), source.bias_sharing)
     if sized.output_size is None:

@@ -88,8 +88,10 @@ def from_flax(
 def _arrays(params: Any) -> Mapping[str, Any]:
     """The mapping that holds "kernel" and perhaps "bias"."""
     got = type(params).__name__
+    if isinstance(params, Mapping) and "params" in params:
+        params = params["params"]
+        got = f"{type(params).__name__} under 'params'"
     if isinstance(params, Mapping):
-        params = params.get("params", params)
         if "kernel" in params and set(params) <= {"kernel", "bias"}:
             return params
         got = f"the keys {sorted(map(str, params))}"

@@ -199,7 +199,8 @@ def _read(
     first = config["data_format"] == "channels_first"
     shape = getattr(layer, "input_shape", None)
     if shape is None and hasattr(layer, "get_build_config"):
-        shape = (layer.get_build_config() or {}).get("input_shape")
+        built = layer.get_build_config()
+        shape = None if built is None else built.get("input_shape")
     if input_size is None and shape is not None:
         input_size = tuple(shape[2:] if first else shape[1:-1])
     weights = layer.get_weights()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import is_pruned
 
 from .. import functional, nn
 from .._args import Size, per_axis
@@ -18,6 +19,22 @@ OURS: tuple[type, ...] = tuple(getattr(nn, name) for name in _NAMES)
 CONVOLUTIONS: tuple[type, ...] = (*OURS, *(getattr(torch.nn, name) for name in _NAMES))
 _ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def check_module(verb: str, module: Any) -> None:
+    """Refuse what is no module, or one that only calls another."""
+    if not isinstance(module, torch.nn.Module):
+        raise ArgumentError(
+            verb, "module must be a torch.nn.Module", repr(module), "give a convolution or a model"
+        )
+    if isinstance(getattr(module, "_orig_mod", None), torch.nn.Module):
+        inside = type(module._orig_mod).__name__
+        raise ConversionError(
+            verb,
+            "module must not be wrapped by torch.compile",
+            f"{type(module).__name__} around {inside}",
+            f"{verb} the module inside, and compile the result",
+        )
 
 
 def as_ours(layer: Any) -> Any:
@@ -47,6 +64,8 @@ def _obstacle(layer: torch.nn.Module) -> tuple[str, str] | None:
         return "parameters without a shape", "call the module once, which gives them theirs"
     if is_parametrized(layer):
         return "a parametrized weight or bias", "use torch.nn.utils.parametrize.remove_parametrizations first"
+    if is_pruned(layer):
+        return "a pruned weight or bias", "use torch.nn.utils.prune.remove first"
     if any(getattr(layer, hooks) for hooks in _HOOKS):
         return "hooks (weight_norm and spectral_norm add one)", "remove them, and add them to the new layer"
     base = _base(layer)

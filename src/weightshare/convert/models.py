@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,17 +110,61 @@ def input_sizes(verb: str, model: Module, names: Iterable[str], example_inputs: 
     if not example_inputs:
         way_out = "give what the model is called with"
         raise ArgumentError(verb, "a model needs example inputs, to see its layers' sizes", "none", way_out)
-    probe = copy.deepcopy(model).eval()
+    wanted = "must run on the example inputs in evaluation mode"
+    way_out = "give inputs of the size, channels, dtype and device that the model is called with"
+    seen = _calls(verb, copy.deepcopy(model), names, example_inputs, wanted, way_out)
+    for name, sizes in seen.items():
+        with _at(verb, name):
+            _check_called_once(model.get_submodule(name), sizes)
+    return {name: sizes[0] for name, sizes in seen.items()}
+
+
+@torch.no_grad()
+def check_used(verb: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
+    """Refuse a result that does not call every new module once, as where a plain list holds the old one.
+
+    A copy runs, in evaluation mode, with the large weights of the new modules in common.
+    """
+    names = list(names)
+    common = {id(p): p for name in names for p in result.get_submodule(name).parameters()}
+    wanted = "must run with the new layers as it did with the old ones"
+    way_out = "leave out of the plan the convolutions whose weights or attributes the model itself uses"
+    seen = _calls(verb, copy.deepcopy(result, common), names, example_inputs, wanted, way_out)
+    for name, sizes in seen.items():
+        if len(sizes) != 1:
+            raise ConversionError(
+                f"{verb}: {name!r}: {type(result.get_submodule(name)).__name__}",
+                "in the result the new layer must be called once in a forward pass",
+                f"{len(sizes)} calls" if sizes else "no call",
+                "have the model call the layer by this name alone, not from a plain list, dict or function "
+                "that holds it too (torch.nn.ModuleList is made for that), or leave it out of the plan",
+            )
+
+
+def _calls(
+    verb: str, probe: Module, names: Iterable[str], example_inputs: Sequence[Any], wanted: str, way_out: str
+) -> dict[str, list[tuple[int, ...]]]:
+    """The spatial size of every input of the named convolutions, in a forward pass of a throwaway model."""
     seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
     for name, sizes in seen.items():
         _record(probe.get_submodule(name), sizes)
     devices = {p.device.index for p in probe.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(sorted(devices)):
-        probe(*example_inputs)
-    for name, sizes in seen.items():
-        with _at(verb, name):
-            _check_called_once(model.get_submodule(name), sizes)
-    return {name: sizes[0] for name, sizes in seen.items()}
+        try:
+            probe.eval()(*example_inputs)
+        except Exception as error:
+            text = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            raise ConversionError(f"{verb}: {_failed(probe, error)}", wanted, text, way_out) from error
+    return seen
+
+
+def _failed(model: Module, error: Exception) -> str:
+    """The innermost module that an error came from."""
+    names = {id(module): name for name, module in model.named_modules()}
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = next((owner for owner in reversed(owners) if id(owner) in names), model)
+    name = names[id(inside)]
+    return f"{name!r}: {type(inside).__name__}" if name else type(inside).__name__
 
 
 def _record(layer: Any, sizes: list[tuple[int, ...]]) -> None:

@@ -8,8 +8,8 @@ import torch
 from .._args import Size
 from ..errors import ArgumentError
 from ..sharing import Sharing
-from .layers import CONVOLUTIONS, OURS
-from .models import input_sizes, planned, replaced
+from .layers import CONVOLUTIONS, OURS, check_module
+from .models import check_used, input_sizes, planned, replaced
 from .relax_layer import relax_layer
 
 
@@ -31,7 +31,8 @@ def relax(
 
     A convolution of torch's or ours gives a layer. Of any other module, one forward pass of a copy in
     evaluation mode, on `example_inputs`, finds the size of every chosen convolution's input; the result is a
-    copy with these convolutions replaced and all else as it was.
+    copy with these convolutions replaced and all else as it was. A second pass, of a copy of the result,
+    checks that it calls the new layers.
 
     Args:
         module: A convolution, plain or transposed, or a model.
@@ -48,7 +49,9 @@ def relax(
     Raises:
         ConversionError: a sharing that does not refine the old one; a convolution with hooks, a
             parametrization or a forward of its own; in a model also one that is called never or more than
-            once, is registered under two names, or shares a parameter with another module.
+            once, is registered under two names, is also held in a plain list or the like, or shares a
+            parameter with another module; a model that fails on `example_inputs`; a module wrapped by
+            `torch.compile`.
         ArgumentError: an argument that is missing or of no use.
         SharingError: a sharing that does not fit the number of positions.
 
@@ -64,6 +67,7 @@ def relax(
     Source: d'Ascoli, Sagun, Biroli and Bruna, "Finding the needle in the haystack with convolutions: on the
     benefits of architectural bias", NeurIPS 2019, for the same step from a convolution to a dense layer.
     """
+    check_module("relax", module)
     if not isinstance(module, CONVOLUTIONS):
         if input_size is not None:
             got, way_out = f"input_size={input_size!r}", "give example inputs instead of input_size"
@@ -84,7 +88,9 @@ def _relax_model(model: torch.nn.Module, plan: Any, example_inputs: Sequence[Any
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
         return relax_layer(layer, chosen[name], sizes[name], bias_sharing)
 
-    return replaced("relax", model, chosen, make)
+    result = replaced("relax", model, chosen, make)
+    check_used("relax", result, chosen, example_inputs)
+    return result
 
 
 def _cannot_refine(sharing: Sharing, layer: Any) -> bool:

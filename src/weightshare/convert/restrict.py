@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..sharing import Sharing
-from .layers import CONVOLUTIONS, OURS
+from .layers import CONVOLUTIONS, OURS, check_module
 from .models import planned, replaced
 from .restrict_layer import restrict_layer
 
@@ -58,8 +58,10 @@ def restrict(
 
     Raises:
         ConversionError: a torch convolution, which shares all it can; a convolution with hooks, a
-            parametrization or a forward of its own; in a model also one that is registered under two names or
-            shares a parameter with another module.
+            parametrization or a forward of its own, or with parameters that are not finite or on the meta
+            device; in a model also one that is registered under two names or shares a parameter with another
+            module; a module wrapped by `torch.compile`.
+        ArgumentError: an argument that is missing or of no use.
         SharingError: a sharing that does not fit the number of positions.
 
     Example:
@@ -69,6 +71,7 @@ def restrict(
         >>> result.module.weight.shape, 0 < result.error < 1
         (torch.Size([8, 3, 3, 3]), True)
     """
+    check_module("restrict", module)
     if isinstance(module, CONVOLUTIONS):
         return Restricted(*restrict_layer(module, plan, bias_sharing))
     return _restrict_model(module, plan, bias_sharing)

@@ -25,6 +25,7 @@ def restrict_layer(
     size = target.position_size
     if size is None:
         return relax_layer(source, sharing), 0.0, 0.0
+    _check_values(source)
     kernels = kernels_at(source, size).double().flatten(3)
     touch = (inputs_under_taps(target) >= 0).to(kernels.device)
     if isinstance(sharing, LowRank):
@@ -54,6 +55,26 @@ def _check(layer: Any, sharing: Any) -> None:
         )
 
 
+def _check_values(source: Any) -> None:
+    """Refuse parameters that have no nearest ones."""
+    where = type(source).__name__
+    for name, parameter in source.named_parameters(recurse=False):
+        if parameter.is_meta:
+            raise ConversionError(
+                where,
+                f"to restrict it, its {name} must hold numbers",
+                "one on the meta device",
+                "restrict it on a real device, with its weights loaded",
+            )
+        if (bad := int((~parameter.isfinite()).sum())) > 0:
+            raise ConversionError(
+                where,
+                f"to restrict it, its {name} must be finite",
+                f"NaN or infinity in {bad:,} of {parameter.numel():,} numbers",
+                "find out where they come from, or replace them, as torch.nan_to_num does",
+            )
+
+
 def _biases(source: Any, target: Any) -> Tensor:
     biases = biases_at(source, target.output_size).double()[:, None, :, None]
     sharing, size = target.bias_sharing, target.output_size
@@ -76,4 +97,5 @@ def _bias_error(source: Any, result: Any) -> float:
 
 def _relative(difference: Tensor, to: Tensor) -> float:
     """Norm relative to another, absolute where that is 0."""
-    return float(difference.norm()) / (float(to.norm()) or 1.0)
+    size = float(to.norm())
+    return float(difference.norm()) / (size if size > 0 else 1.0)

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from . import portable
-from .base import BLOCK, Bilinear, summing_dtype
+from .base import Bilinear, summing_dtype
 from .layout import in_format_of, transpose
 
 #: Products a tap, position and group of channels up to which this way is the faster one.
 FEW_PRODUCTS = 8
 #: Numbers of an image from which on its products are added one image at a time, without a temporary.
-LARGE_IMAGE = 2**12
+LARGE_IMAGE = 2**14
+#: Numbers of the images that are computed at a time: 4 MiB in float32.
+BLOCK = 2**20
 
 
 class LocalTaps(Bilinear):

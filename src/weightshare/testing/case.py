@@ -91,7 +91,7 @@ class Case:
         assert got.shape == wanted.shape, (
             f"{what} has the shape {list(got.shape)}, wanted {list(wanted.shape)}"
         )
-        allowed = TOLERANCES[dtype or self.dtype] * size
+        allowed = TOLERANCES[self.dtype if dtype is None else dtype] * size
         far = (got.detach().double() - wanted.detach()).abs()
         worst = float(far.max()) if far.numel() else 0.0
         assert worst <= allowed, f"{what} differs by {worst:.3g} from the oracle's, {allowed:.3g} is allowed"

@@ -3,6 +3,10 @@
 import copy
 from typing import Any
 
+import torch
+
+from .._args import integer
+from ..convert.layers import OURS
 from ..errors import ArgumentError
 from . import checks, ways
 from .case import TOLERANCES, Case
@@ -29,7 +33,8 @@ def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
 
     Raises:
         AssertionError: names the first thing that fails.
-        ArgumentError: a layer without `input_size`, or of another dtype.
+        ArgumentError: no convolution of ours, one without `input_size`, of another dtype or on the meta
+            device; a batch of no image.
 
     Example:
         >>> from weightshare import Tiled, nn
@@ -37,6 +42,11 @@ def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
         >>> check_layer(nn.ConvTranspose1d(2, 4, 3, sharing=Tiled(2), input_size=6))
     """
     name = type(layer).__name__
+    if not isinstance(layer, OURS):
+        wanted = "check_layer needs a convolution of weightshare.nn"
+        got = repr(layer) if isinstance(layer, torch.nn.Module) else f"{layer!r}, which is no module"
+        raise ArgumentError(name, wanted, got, "build one, or use relax() on one of torch.nn")
+    batch = integer(name, "batch", batch, least=1)
     if layer.input_size is None:
         raise ArgumentError(
             name, "check_layer needs a layer with a size", "none", "build it with input_size="
@@ -44,6 +54,11 @@ def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
     if layer.weight.dtype not in TOLERANCES:
         wanted = "check_layer compares bfloat16, float16, float32 and float64"
         raise ArgumentError(name, wanted, str(layer.weight.dtype), "convert it with .to()")
+    if layer.weight.is_meta:
+        wanted = "check_layer needs parameters that hold numbers"
+        raise ArgumentError(
+            name, wanted, "a layer on the meta device", "use .to_empty() and load its weights"
+        )
     case = Case(copy.deepcopy(layer).requires_grad_(True), batch)
     for check in (*checks.ALL, *ways.ALL, *(ways.COMPILED if compile else ())):
         check(case)

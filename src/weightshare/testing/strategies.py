@@ -54,7 +54,7 @@ def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.
         dtype: Of the parameters.
         fixed: Arguments of the layer to hold fixed, such as `padding_mode="zeros"`.
     """
-    ndim = ndim or draw(st.integers(1, 3))
+    ndim = draw(st.integers(1, 3)) if ndim is None else ndim
     kernel, stride, dilation = _steps(draw, ndim)
     mode = fixed.get("padding_mode", draw(st.sampled_from(PADDING_MODES)))
     padding: Any = fixed.get("padding", draw(st.sampled_from(["numbers", "same", "valid"])))
@@ -99,7 +99,7 @@ def transposed_layers(
         dtype: Of the parameters.
         fixed: Arguments of the layer to hold fixed, such as `bias=False`.
     """
-    ndim = ndim or draw(st.integers(1, 3))
+    ndim = draw(st.integers(1, 3)) if ndim is None else ndim
     kernel, stride, dilation = _steps(draw, ndim)
     padding = fixed.get("padding", _per_axis(draw, ndim, 0, 2))
     window = Window(kernel, stride, padding, dilation)
