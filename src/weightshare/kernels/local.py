@@ -7,7 +7,7 @@ multiplies [N, depth] by [depth, out]; the gradients have the batch innermost, w
 
 import itertools
 from collections.abc import Iterator, Sequence
-from math import gcd
+from math import gcd, prod
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from .layout import (
     from_by_image,
     group_weights,
     images_last,
+    in_format_of,
     positions_first,
     shown,
     transpose,
@@ -48,10 +49,9 @@ class LocalRows(Bilinear):
         """[P, groups, N, out/groups]."""
         batch, channels = x.shape[:2]
         shape = (len(weight), self.groups, batch, weight.shape[-1] // self.groups)
-        if x.numel() * self.window.taps < SMALL:
-            view = windows(x, self.window, self.groups, (0,) * x.dim(), self.output_size)
+        if self._is_small(x.numel()):
             right = self._weights(weight)
-            return torch.bmm(view.reshape(len(right), batch, right.shape[1]), right).view(shape)
+            return torch.bmm(self._windows(x).reshape(len(right), batch, right.shape[1]), right).view(shape)
         result = x.new_empty(shape)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
@@ -77,6 +77,8 @@ class LocalRows(Bilinear):
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         batch, channels, *padded = input_shape
         g = positions_first(grad, self.groups)
+        if self._is_small(prod(input_shape)):
+            return self._small_input_grad(g, weight, input_shape, like=grad)
         g = transpose(g.flatten(0, 1)).unflatten(0, g.shape[:2])
         x = grad.new_zeros(*padded, channels, batch, dtype=summing_dtype(grad.dtype))
         with FastProducts(grad):
@@ -90,8 +92,25 @@ class LocalRows(Bilinear):
                 _add_windows(view, buffer.view(view.shape), counts, self.window)
         return from_by_image(x.to(grad.dtype), like=grad)
 
+    def _small_input_grad(
+        self, g: Tensor, weight: Tensor, input_shape: Sequence[int], like: Tensor
+    ) -> Tensor:
+        """In few calls: all windows, and one addition of them where they belong."""
+        batch, channels, *padded = input_shape
+        products = torch.bmm(g.flatten(0, 1), self._weights(weight).mT).to(summing_dtype(g.dtype))
+        taps = products.view(len(g), self.groups, batch, self.window.taps, -1).permute(0, 3, 2, 1, 4)
+        pixels = torch.arange(prod(padded), device=g.device).view(1, 1, *padded)
+        seen = windows(pixels, self.window, 1, (0,) * len(padded), self.output_size).reshape(-1)
+        x = products.new_zeros(prod(padded), batch * channels)
+        x.index_add_(0, seen, taps.reshape(len(seen), batch * channels))
+        result = x.view(*padded, batch, channels).movedim((-2, -1), (0, 1))
+        return in_format_of(like, result.to(g.dtype))
+
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         x, g, (batch, channels) = by_image(input), positions_first(grad, self.groups), input.shape[:2]
+        if self._is_small(input.numel()):
+            left = images_last(self._windows(x)).reshape(len(g) * self.groups, -1, batch)
+            return ungroup_weights(torch.bmm(left, g.flatten(0, 1)), self.groups, weight_shape)
         weight = memory.empty(weight_shape, grad)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
@@ -124,6 +143,14 @@ class LocalRows(Bilinear):
         buffer = like.new_empty(each * max(at.stop - at.start for _, _, at in parts))
         for start, counts, at in parts:
             yield buffer[: each * (at.stop - at.start)], start, counts, at
+
+    def _is_small(self, numbers: int) -> bool:
+        """Whether all windows of an input of so many numbers are fewer than a block, and calls cost most."""
+        return 0 < numbers * self.window.taps < SMALL
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """Of all positions."""
+        return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
 
     def _weights(self, weight: Tensor) -> Tensor:
         """[n, *kernel_size, in/groups, out] -> [n * groups, depth, out/groups]."""

@@ -145,8 +145,8 @@ class Output(_Map):
         (input, weight), (kernel,) = ctx.saved_tensors, ctx.arguments
         for_input, for_weight = ctx.needs_input_grad[:2]
         return (
-            InputGrad.apply(grad, weight, kernel, input.shape) if for_input else None,
-            WeightGrad.apply(input, grad, kernel, weight.shape) if for_weight else None,
+            input_grad(grad, weight, kernel, input.shape) if for_input else None,
+            weight_grad(input, grad, kernel, weight.shape) if for_weight else None,
             None,
         )
 
@@ -178,8 +178,8 @@ class InputGrad(_Map):
         (grad, weight), (kernel, _) = ctx.saved_tensors, ctx.arguments
         for_grad, for_weight = ctx.needs_input_grad[:2]
         return (
-            Output.apply(direction, weight, kernel) if for_grad else None,
-            WeightGrad.apply(direction, grad, kernel, weight.shape) if for_weight else None,
+            output(direction, weight, kernel) if for_grad else None,
+            weight_grad(direction, grad, kernel, weight.shape) if for_weight else None,
             None,
             None,
         )
@@ -215,8 +215,8 @@ class WeightGrad(_Map):
         (input, grad), (kernel, _) = ctx.saved_tensors, ctx.arguments
         for_input, for_grad = ctx.needs_input_grad[:2]
         return (
-            InputGrad.apply(grad, direction, kernel, input.shape) if for_input else None,
-            Output.apply(input, direction, kernel) if for_grad else None,
+            input_grad(grad, direction, kernel, input.shape) if for_input else None,
+            output(input, direction, kernel) if for_grad else None,
             None,
             None,
         )
@@ -254,6 +254,13 @@ def input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[
     if _by_operator():
         return _input_grad(grad, weight, kernel, input_shape)
     return InputGrad.apply(grad, weight, kernel, input_shape)  # type: ignore[return-value]
+
+
+def weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence[int]) -> Tensor:
+    """[N, in, *padded] and [N, out, *output_size] -> the weight's layout, with every derivative."""
+    if _by_operator():
+        return _weight_grad(input, grad, kernel, weight_shape)
+    return WeightGrad.apply(input, grad, kernel, weight_shape)  # type: ignore[return-value]
 
 
 def _one_by_one(size: int, in_dims: Sequence, map: Callable, *arguments) -> tuple[Tensor, int]:
