@@ -2,7 +2,7 @@
 
 Every kernel takes a padded input [N, in, *padded] and gives [N, out, *output_size] without bias. None builds
 all patches: the largest temporary is a re-laid copy of the input or the output, or a block of patches (of low
-rank, the outputs of all banks).
+rank, the outputs of all banks). Only the plain form that an exported program gets, in `portable`, does.
 """
 
 from . import memory
