@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo readme setup test test-all lint format bench bench-peers speed-table golden clean
+.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table golden clean
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
@@ -32,6 +32,9 @@ bench: .venv/.test  ## ours against the alternatives on this machine; best left 
 
 bench-peers: .venv-peers/.peers  ## JAX and tf_keras too, in an environment of their own (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py
+
+bench-parts: .venv/.test  ## where the time of a layer that shares nothing goes
+	.venv/bin/python benchmarks/parts.py
 
 speed-table: .venv/.test  ## the results of the last bench into docs/speed.md
 	.venv/bin/python docs/speed.py benchmarks/results/layers.json

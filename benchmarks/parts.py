@@ -1,7 +1,7 @@
 """Where the time of a layer that shares nothing goes: python benchmarks/parts.py [--out FOLDER]
 
-By torch's profiler, in milliseconds a call, on the scored shapes: matrix products, additions of patches into the
-gradient of the input, re-laying and copying, and the rest (calls, zeros, what the profiler itself takes).
+By torch's profiler, in milliseconds a call, on the scored shapes: matrix products, additions of patches into
+the gradient of the input, re-laying and copying, and the rest (calls, zeros, the profiler itself).
 """
 
 import argparse
