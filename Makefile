@@ -27,7 +27,7 @@ format: .venv/.test
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: .venv/.test  ## ours against the alternatives on this machine; best left alone for its twelve minutes
+bench: .venv/.test  ## ours against the alternatives on this machine; best left alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py
 
 bench-peers: .venv-peers/.peers  ## JAX and tf_keras too, in an environment of their own (3.5 GB)

@@ -209,7 +209,7 @@ def main() -> None:
     finally:
         run.close()
     add_judgement(results)
-    results["command"] = "make bench-peers" if run.peers else "make bench"
+    results["command"] = " ".join(["python", *sys.argv])
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "layers.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.out / "layers.md").write_text(tables.report(results) + "\n")

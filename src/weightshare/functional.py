@@ -75,12 +75,12 @@ class Spread:
     @classmethod
     def of(cls, sharing: Sharing, output_size: Sequence[int]) -> "Spread":
         """For a sharing over an output."""
-        size, by_axis = tuple(output_size), None
-        labels = torch.tensor(sharing.labels(size), device="cpu")
+        size, by_axis, own = tuple(output_size), None, False
         if isinstance(sharing, Separable):
             by_axis = tuple(_axis_labels(parts, n) for parts, n in zip(sharing.parts(size), size))
-        own = sharing.banks(size) == len(labels) and isinstance(sharing, Separable)
-        return cls(size, None if own else labels, by_axis)
+            own = tuple(banks for banks, _ in by_axis) == size
+        labels = None if own else torch.tensor(sharing.labels(size), device="cpu")
+        return cls(size, labels, by_axis)
 
     def __call__(self, values: Tensor) -> Tensor:
         """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
@@ -179,7 +179,10 @@ def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
-    """The output in channels_last where the input is; most kernels give it so."""
+    """The output in channels_last where the input is: padding and low rank may have lost it.
+
+    In operations that `torch.func.vmap` knows, as those of `kernels.layout` are not.
+    """
     if input.is_contiguous() or not input.movedim(1, -1).is_contiguous():
         return output
     return output.movedim(1, -1).contiguous().movedim(-1, 1)

@@ -155,7 +155,8 @@ def test_a_forked_process_has_its_own():
 
 
 def step(layer, scale):
-    layer(torch.full((2, 4, 10, 10), scale)).sum().backward()
+    """With as many images as take the way of large layers."""
+    layer(torch.full((8, 4, 10, 10), scale)).sum().backward()
     return layer.weight.grad
 
 
@@ -163,6 +164,7 @@ def test_a_layers_gradient():
     layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=10)
     address = step(layer, 1.0).data_ptr()
     layer.zero_grad()
+    assert memory._idle
     assert step(layer, 2.0).data_ptr() == address
     held = layer.weight.grad
     before = held.clone()
@@ -186,7 +188,7 @@ def test_training_is_the_same_as_with_torchs_own(monkeypatch):
         optimizer = torch.optim.Adam(layer.parameters())
         for _ in range(5):
             optimizer.zero_grad()
-            layer(torch.randn(2, 4, 10, 10)).square().mean().backward()
+            layer(torch.randn(8, 4, 10, 10)).square().mean().backward()
             optimizer.step()
         return layer.weight.detach()
 

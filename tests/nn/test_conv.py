@@ -5,25 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from every_sharing import SHARINGS
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, nn
+from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
-
-SHARINGS = [
-    Full(),
-    Tiled(2),
-    Tiled((3, 2)),
-    Regional((2, 3)),
-    SharedAlong(1),
-    SharedAlong(()),
-    Mapped([[(i + j) % 3 for j in range(6)] for i in range(6)]),
-    LowRank(0),
-    LowRank(2),
-    LowRank(2, "free"),
-    Local(),
-]
 
 
 def layer(sharing, **arguments):

@@ -4,24 +4,11 @@ import copy
 
 import pytest
 import torch
+from every_sharing import SHARINGS
 from safetensors.torch import load_file, save_file
 
-from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, explain, nn
+from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, explain, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
-
-SHARINGS = [
-    Full(),
-    Tiled(2),
-    Tiled((3, 2)),
-    Regional((2, 3)),
-    SharedAlong(1),
-    SharedAlong(()),
-    Mapped([[(i + j) % 3 for j in range(6)] for i in range(6)]),
-    LowRank(0),
-    LowRank(2),
-    LowRank(2, "free"),
-    Local(),
-]
 
 
 def layer(sharing, **arguments):

@@ -1,10 +1,11 @@
-"""Re-laying inputs and outputs so that one position's numbers lie together, and views of windows on them."""
+"""Re-laying inputs and outputs so that one position's numbers lie together, and what positions see."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from math import ceil, prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry import Window
@@ -13,6 +14,9 @@ from ..geometry import Window
 SHORT_SIDE = 8
 #: A tensor with fewer numbers than this is copied in one go, however its runs lie.
 SMALL = 2**14
+#: Torch's functions by number of spatial axes.
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 #: Torch's name for the memory layout [N, *size, C], by number of axes.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -135,6 +139,17 @@ def windows(
         (*between, per_group * channel, batch, *taps, channel),
         input.storage_offset() + sum(i * step for i, step in zip(start, between)),
     )
+
+
+def seen_by_taps(window: Window, output_size: Sequence[int]) -> list[tuple[slice, ...]]:
+    """For every tap, which inputs the positions see through it."""
+    return [
+        tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, window.dilation, output_size, window.stride)
+        )
+        for tap in itertools.product(*map(range, window.kernel_size))
+    ]
 
 
 def images_last(windows: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ For depthwise layers and layers of single pixels, whose matrix products would be
 they are; what a tap sees is a strided view of them.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from . import portable
 from .base import Bilinear, summing_dtype
-from .layout import in_format_of, transpose
+from .layout import in_format_of, seen_by_taps, transpose
 
 #: Products a tap, position and group of channels up to which this way is the faster one.
 FEW_PRODUCTS = 8
@@ -27,7 +26,7 @@ class LocalTaps(Bilinear):
     """Weight [P, *kernel_size, in/groups, out]."""
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        x, w = self._inputs(input), self._weights(weight)
+        x, w = self._by_group(input), self._weights(weight)
         result = x.new_empty(len(x), *w.shape[1:])
         step = max(1, BLOCK // max(1, result[:1].numel()))
         for first in range(0, len(x), step):
@@ -39,7 +38,7 @@ class LocalTaps(Bilinear):
         return in_format_of(input, result.flatten(1, 2).to(input.dtype))
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        w, g = self._weights(weight), self._outputs(grad)
+        w, g = self._weights(weight), self._by_group(grad)
         batch, channels, *padded = input_shape
         result = g.new_zeros(batch, self.groups, channels // self.groups, *padded)
         step = max(1, BLOCK // max(1, g[:1].numel()))
@@ -51,7 +50,7 @@ class LocalTaps(Bilinear):
         return in_format_of(grad, result.flatten(1, 2).to(grad.dtype))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        x, g = self._inputs(input), self._outputs(grad)
+        x, g = self._by_group(input), self._by_group(grad)
         depth = prod(weight_shape[1:-1])
         result = g.new_zeros(depth, *g.shape[1:])
         for tap, seen in enumerate(self._taps(x)):
@@ -72,13 +71,9 @@ class LocalTaps(Bilinear):
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[-1]
 
-    def _inputs(self, input: Tensor) -> Tensor:
-        """[N, in, *padded] -> [N, groups, in/groups, *padded]."""
-        return input.to(summing_dtype(input.dtype)).contiguous().unflatten(1, (self.groups, -1))
-
-    def _outputs(self, grad: Tensor) -> Tensor:
-        """[N, out, *output_size] -> [N, groups, out/groups, *output_size]."""
-        return self._inputs(grad)
+    def _by_group(self, images: Tensor) -> Tensor:
+        """[N, C, *size] -> [N, groups, C/groups, *size]."""
+        return images.to(summing_dtype(images.dtype)).contiguous().unflatten(1, (self.groups, -1))
 
     def _weights(self, weight: Tensor) -> Tensor:
         """[P, *kernel_size, in/groups, out] -> [taps * in/groups, groups, out/groups, *output_size]."""
@@ -88,10 +83,6 @@ class LocalTaps(Bilinear):
 
     def _taps(self, images: Tensor) -> Iterator[Tensor]:
         """What every tap sees of every channel of a group, [N, groups, *output_size] each, as views."""
-        for tap in itertools.product(*map(range, self.window.kernel_size)):
-            where = tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, d, n, s in zip(tap, self.window.dilation, self.output_size, self.window.stride)
-            )
+        for where in seen_by_taps(self.window, self.output_size):
             for channel in range(images.shape[2]):
                 yield images[(slice(None), slice(None), channel, *where)]

@@ -6,13 +6,10 @@ Transposed: the input weighted at every position for each bank, then one transpo
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Kernel
-
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+from .layout import CONV, CONV_TRANSPOSE
 
 
 class BasisConvolutions(Kernel):
@@ -21,7 +18,7 @@ class BasisConvolutions(Kernel):
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
         banks, groups = weight.shape[0], self.groups
-        conv, stacked = _CONV[self.window.ndim], self._stacked(weight)
+        conv, stacked = CONV[self.window.ndim], self._stacked(weight)
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
         result, *corrections = products.unbind(2)
@@ -40,7 +37,7 @@ class BasisConvolutions(Kernel):
         stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
         least = [(n - 1) * s + e for n, s, e in zip(self.output_size, window.stride, window.extent)]
         extra = [n - low for n, low in zip(padded_shape[2:], least)]
-        conv = _CONV_TRANSPOSE[window.ndim]
+        conv = CONV_TRANSPOSE[window.ndim]
         return conv(stacked, self._stacked(weight), None, window.stride, 0, extra, groups, window.dilation)
 
     def _stacked(self, weight: Tensor) -> Tensor:

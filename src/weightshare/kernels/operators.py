@@ -118,10 +118,12 @@ def _keep(ctx, inputs, output) -> None:
     ctx.arguments = inputs[2:]
 
 
-def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first + second
+def _tangent(map: Callable, ctx, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The rule of a bilinear map in forward mode: it of each tangent and the other operand, added up."""
+    a, b = ctx.saved_tensors
+    parts = [] if first is None else [map(first, b, *ctx.arguments)]
+    parts += [] if second is None else [map(a, second, *ctx.arguments)]
+    return sum(parts[1:], parts[0]) if parts else None
 
 
 class _Map(torch.autograd.Function):
@@ -151,12 +153,8 @@ class Output(_Map):
         )
 
     @staticmethod
-    def jvp(ctx, d_input, d_weight, _):  # type: ignore[override]
-        (input, weight), (kernel,) = ctx.saved_tensors, ctx.arguments
-        return _sum(
-            None if d_input is None else Output.apply(d_input, weight, kernel),
-            None if d_weight is None else Output.apply(input, d_weight, kernel),
-        )
+    def jvp(ctx, d_input, d_weight, *_):  # type: ignore[override]
+        return _tangent(Output.apply, ctx, d_input, d_weight)
 
     @staticmethod
     def vmap(info, in_dims, input, weight, kernel):
@@ -186,15 +184,10 @@ class InputGrad(_Map):
 
     @staticmethod
     def jvp(ctx, d_grad, d_weight, *_):  # type: ignore[override]
-        (grad, weight), arguments = ctx.saved_tensors, ctx.arguments
-        return _sum(
-            None if d_grad is None else InputGrad.apply(d_grad, weight, *arguments),
-            None if d_weight is None else InputGrad.apply(grad, d_weight, *arguments),
-        )
+        return _tangent(InputGrad.apply, ctx, d_grad, d_weight)
 
     @staticmethod
     def vmap(info, in_dims, grad, weight, kernel, input_shape):
-        in_dims = (*in_dims[:2], None, None)
         if in_dims[1] is not None:
             return _one_by_one(info.batch_size, in_dims, InputGrad.apply, grad, weight, kernel, input_shape)
         images = grad.movedim(in_dims[0], 0)
@@ -223,15 +216,10 @@ class WeightGrad(_Map):
 
     @staticmethod
     def jvp(ctx, d_input, d_grad, *_):  # type: ignore[override]
-        (input, grad), arguments = ctx.saved_tensors, ctx.arguments
-        return _sum(
-            None if d_input is None else WeightGrad.apply(d_input, grad, *arguments),
-            None if d_grad is None else WeightGrad.apply(input, d_grad, *arguments),
-        )
+        return _tangent(WeightGrad.apply, ctx, d_input, d_grad)
 
     @staticmethod
     def vmap(info, in_dims, input, grad, kernel, weight_shape):
-        in_dims = (*in_dims[:2], None, None)
         return _one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, kernel, weight_shape)
 
 
@@ -263,13 +251,16 @@ def weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence
     return WeightGrad.apply(input, grad, kernel, weight_shape)  # type: ignore[return-value]
 
 
-def _one_by_one(size: int, in_dims: Sequence, map: Callable, *arguments) -> tuple[Tensor, int]:
+def _one_by_one(
+    size: int, in_dims: Sequence, map: Callable, first: Tensor, second: Tensor, *others
+) -> tuple[Tensor, int]:
     """The rule that always holds: call for every index of the mapped axis."""
 
-    def at(index):
-        return [a if dim is None else a.select(dim, index) for a, dim in zip(arguments, in_dims)]
+    def at(index: int, operand: Tensor, dim: int | None) -> Tensor:
+        return operand if dim is None else operand.select(dim, index)
 
-    return torch.stack([map(*at(index)) for index in range(size)]), 0
+    pairs = [(at(i, first, in_dims[0]), at(i, second, in_dims[1])) for i in range(size)]
+    return torch.stack([map(*pair, *others) for pair in pairs]), 0
 
 
 for _name, _map in {"output": Output, "input_grad": InputGrad, "weight_grad": WeightGrad}.items():

@@ -12,14 +12,11 @@ from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import portable
 from .base import BLOCK, Bilinear, summing_dtype
-from .layout import CHANNELS_LAST, SMALL, in_format, in_format_of
-
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+from .layout import CHANNELS_LAST, CONV, SMALL, in_format, in_format_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class PieceConvolutions(Bilinear):
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x = self._readable(input)
         result = self._empty(x, (x.shape[0], weight.shape[1], *self.output_size))
-        conv = _CONV[self.window.ndim]
+        conv = CONV[self.window.ndim]
         for banks, pieces in self._stacks(x.shape):
             stack = conv(self._seen(x, pieces), weight[banks].flatten(0, 1), None, *self._geometry(pieces))
             for piece, part in zip(pieces, stack.chunk(len(pieces), 1)):
@@ -122,11 +119,15 @@ class PieceConvolutions(Bilinear):
     def _readable(self, input: Tensor) -> Tensor:
         """Laid out; for phases, with memory behind it that a shifted view may span."""
         x = self._laid_out(input)
-        if not self._stepped or x.numel() < SMALL:
+        if not self._shifts(x):
             return x
-        last = max(self.pieces, key=lambda piece: x[(..., *piece.seen)].storage_offset())
-        behind = x[(..., *last.seen)].storage_offset() - x.storage_offset()
+        last = x[(..., *self.pieces[-1].seen)]  # starts behind all others
+        behind = last.storage_offset() - x.storage_offset()
         return x.new_empty(x.numel() + behind).as_strided(x.shape, x.stride()).copy_(x)
+
+    def _shifts(self, x: Tensor) -> bool:
+        """Whether phases are views of the whole input, which takes a copy of it."""
+        return self._stepped and x.numel() >= SMALL
 
     def _seen(self, x: Tensor, pieces: Sequence[Piece]) -> Tensor:
         """What a stack sees of the input, its pieces one behind the other as channels.
@@ -142,7 +143,7 @@ class PieceConvolutions(Bilinear):
             (n - extent) // s == (seen.stop - seen.start - extent) // s
             for n, extent, s, seen in zip(x.shape[2:], self.window.extent, piece.stride, piece.seen)
         )
-        if not (self._stepped and fits and x.numel() >= SMALL):
+        if not (fits and self._shifts(x)):
             return parts[0]
         return x.as_strided(x.shape, x.stride(), parts[0].storage_offset())
 

@@ -4,7 +4,6 @@ Slower, and with all patches in memory; the weights go in as they are stored, so
 them once.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+from .layout import CONV, CONV_TRANSPOSE, seen_by_taps
+
 _depth = 0
 
 
@@ -69,7 +68,7 @@ def _zero_of(input: Tensor) -> Tensor:
 def local_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
     """`LocalRows.output`: all patches, times all weights."""
     groups, window = kernel.groups, kernel.window
-    taps = [input[(..., *where)] for where in _seen_by_taps(window, kernel.output_size)]
+    taps = [input[(..., *where)] for where in seen_by_taps(window, kernel.output_size)]
     patches = torch.stack(taps, 1).flatten(3).unflatten(2, (groups, -1))  # [N, taps, g, in/groups, P]
     rows = patches.permute(4, 2, 0, 1, 3).flatten(3)
     products = torch.matmul(rows, _by_group(weight, groups))  # [P, g, N, out/groups]
@@ -83,7 +82,7 @@ def local_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequen
     patches = torch.matmul(rows, _by_group(weight, groups).transpose(-2, -1)).unflatten(3, (taps, -1))
     images = patches.permute(2, 1, 4, 3, 0).flatten(0, 2).unflatten(2, kernel.output_size)  # one a channel
     places = torch.eye(taps, dtype=input.dtype, device=input.device).view(taps, 1, *window.kernel_size)
-    conv = _CONV_TRANSPOSE[window.ndim]
+    conv = CONV_TRANSPOSE[window.ndim]
     result = conv(images, places, None, window.stride, 0, 0, 1, window.dilation)
     result = result.squeeze(1).unflatten(0, (input.shape[0], padded_shape[1]))
     return _grown(result, padded_shape[2:])
@@ -91,7 +90,7 @@ def local_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequen
 
 def pieces_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
     """`PieceConvolutions.output`: a convolution for each piece, put together axis by axis."""
-    conv = _CONV[kernel.window.ndim]
+    conv = CONV[kernel.window.ndim]
     results = [
         conv(input[(..., *piece.seen)], bank, None, piece.stride, 0, kernel.window.dilation, kernel.groups)
         for piece, bank in zip(kernel.pieces, weight)
@@ -105,7 +104,7 @@ def pieces_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
 
 def pieces_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
     """`PieceConvolutions.input_grad`: a transposed convolution for each piece, all added up."""
-    conv, size = _CONV_TRANSPOSE[kernel.window.ndim], padded_shape[2:]
+    conv, size = CONV_TRANSPOSE[kernel.window.ndim], padded_shape[2:]
     result = None
     for piece, bank in zip(kernel.pieces, weight):
         part = input[(..., *piece.written)]
@@ -116,17 +115,6 @@ def pieces_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Seque
     return result
 
 
-def _seen_by_taps(window, output_size: Sequence[int]) -> list[tuple[slice, ...]]:
-    """For every tap, which inputs the positions see through it."""
-    return [
-        tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, d, n, s in zip(tap, window.dilation, output_size, window.stride)
-        )
-        for tap in itertools.product(*map(range, window.kernel_size))
-    ]
-
-
 def _by_group(weight: Tensor, groups: int) -> Tensor:
     """[P, *kernel_size, in/groups, out] -> [P, groups, taps * in/groups, out/groups]."""
     return weight.flatten(1, -2).unflatten(2, (groups, -1)).transpose(1, 2)
@@ -134,7 +122,7 @@ def _by_group(weight: Tensor, groups: int) -> Tensor:
 
 def _grown(part: Tensor, size: Sequence[int], start: Sequence[int] | None = None) -> Tensor:
     """Zeros around, so that the part lies in `size` from `start` on."""
-    begin = start or [0] * len(size)
+    begin = [0] * len(size) if start is None else start
     pairs = [(b, n - b - m) for b, n, m in zip(begin, size, part.shape[2:])]
     return F.pad(part, [n for pair in reversed(pairs) for n in pair])
 

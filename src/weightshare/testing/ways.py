@@ -8,15 +8,14 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from .. import functional, reference
+from ..kernels.layout import CHANNELS_LAST
 from ..sharing import Full
 from .case import Case, results
-
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def channels_last(case: Case) -> None:
     """Input in channels_last gives output in channels_last; with full sharing that is torch's affair."""
-    layout = _CHANNELS_LAST.get(case.layer.window.ndim)
+    layout = CHANNELS_LAST.get(case.layer.window.ndim + 2)
     if layout is None:
         return
     input = _leaf(case.input.detach().contiguous(memory_format=layout))
