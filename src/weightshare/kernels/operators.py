@@ -230,24 +230,33 @@ def _by_operator() -> bool:
     return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
 
 
+def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
+    """Call an operator, past autograd where no gradient is wanted: its rule would do the same and take longer."""
+    wanted = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    if wanted or torch.compiler.is_compiling():
+        return operator(first, second, *others)
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator(first, second, *others)
+
+
 def output(input: Tensor, weight: Tensor, kernel: str) -> Tensor:
     """[N, in, *padded] and the weight -> [N, out, *output_size], with every derivative."""
     if _by_operator():
-        return _output(input, weight, kernel)
+        return _call(_output, input, weight, kernel)
     return Output.apply(input, weight, kernel)  # type: ignore[return-value]
 
 
 def input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[int]) -> Tensor:
     """[N, out, *output_size] and the weight -> [N, in, *padded], with every derivative."""
     if _by_operator():
-        return _input_grad(grad, weight, kernel, input_shape)
+        return _call(_input_grad, grad, weight, kernel, input_shape)
     return InputGrad.apply(grad, weight, kernel, input_shape)  # type: ignore[return-value]
 
 
 def weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence[int]) -> Tensor:
     """[N, in, *padded] and [N, out, *output_size] -> the weight's layout, with every derivative."""
     if _by_operator():
-        return _weight_grad(input, grad, kernel, weight_shape)
+        return _call(_weight_grad, input, grad, kernel, weight_shape)
     return WeightGrad.apply(input, grad, kernel, weight_shape)  # type: ignore[return-value]
 
 
