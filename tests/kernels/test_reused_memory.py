@@ -195,3 +195,23 @@ def test_training_is_the_same_as_with_torchs_own(monkeypatch):
     kept = weights()
     monkeypatch.setattr(memory, "_CAN_KEEP", False)
     assert torch.equal(weights(), kept)
+
+
+@pytest.mark.skipif(memory._advise is None, reason="the system has no large pages")
+def test_large_weights_ask_for_large_pages():
+    """The mapping that has them is marked, and a small layer's is left alone."""
+    large = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=66).weight  # 64 x 64 positions, 4.5 MB
+
+    def marked(address):
+        inside = False
+        for line in open("/proc/self/smaps"):
+            if "-" in line.split()[0] and not line.split()[0].endswith(":"):
+                first, last = (int(text, 16) for text in line.split()[0].split("-"))
+                inside = first <= address < last
+            elif inside and line.startswith("VmFlags:"):
+                return "hg" in line.split()
+        raise AssertionError(hex(address))
+
+    assert marked(large.data_ptr() + large.nbytes // 2)
+    assert memory.with_large_pages(torch.zeros(0)).numel() == 0
+    assert memory.with_large_pages(torch.zeros(2**16, device="meta")).is_meta

@@ -35,6 +35,10 @@ from .products import FastProducts
 
 #: Elements of the buffer of windows: 6 MiB in float32, measured on the shapes of benchmarks/shapes.py.
 BUFFER = 3 * 2**19
+#: With one image, which reads the weights once: numbers of a position's kernels from which on oneDNN is the
+#: faster one, and outputs up to which a row of them times the weights is faster than the weights times a column.
+LARGE_KERNEL = 2**15
+FEW_OUTPUTS = 16
 
 
 class LocalRows(Bilinear):
@@ -53,7 +57,7 @@ class LocalRows(Bilinear):
             right = self._weights(weight)
             return torch.bmm(self._windows(x).reshape(len(right), batch, right.shape[1]), right).view(shape)
         result = x.new_empty(shape)
-        with FastProducts(x):
+        with FastProducts(x, batch > 1 or weight[:1].numel() >= LARGE_KERNEL):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
                 view = windows(x, self.window, self.groups, start, counts)
                 buffer.view(view.shape).copy_(view)
@@ -81,10 +85,10 @@ class LocalRows(Bilinear):
             return self._small_input_grad(g, weight, input_shape, like=grad)
         g = transpose(g.flatten(0, 1)).unflatten(0, g.shape[:2])
         x = grad.new_zeros(*padded, channels, batch, dtype=summing_dtype(grad.dtype))
-        with FastProducts(grad):
+        with FastProducts(grad, batch > 1):
             for buffer, start, counts, at in self._blocks(grad, batch, channels):
                 left, right = self._weights(weight[at]), g[at].flatten(0, 1)
-                if batch == 1:  # the same numbers in the same order
+                if batch == 1 and left.shape[2] <= FEW_OUTPUTS:  # the same numbers in the same order
                     torch.bmm(right.mT, left.mT, out=buffer.view(len(left), 1, left.shape[1]))
                 else:
                     torch.bmm(left, right, out=buffer.view(len(left), left.shape[1], batch))
@@ -119,7 +123,8 @@ class LocalRows(Bilinear):
                 right, part = g[at].flatten(0, 1), weight[at]
                 left = buffer.view(len(right), channels // self.groups * self.window.taps, batch)
                 if self.groups == 1:
-                    torch.bmm(left, right, out=part.flatten(1, -2))
+                    product = torch.mul if batch == 1 else torch.bmm
+                    product(left, right, out=part.flatten(1, -2))
                 else:
                     part.copy_(ungroup_weights(torch.bmm(left, right), self.groups, part.shape))
         return weight

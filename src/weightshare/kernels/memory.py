@@ -5,6 +5,7 @@ which takes longer than computing what is written there; so a gradient's memory,
 kept for the next one of its size. Idle memory is marked as free: the system may take it back at any time.
 """
 
+import ctypes
 import mmap
 import weakref
 from collections.abc import Sequence
@@ -14,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+#: Bytes of a gradient from which on its memory is kept, and of weights from which on they ask for large pages.
+SMALLEST = 8 * 2**20
 #: Bytes from which on the C library asks the system for every allocation anew (glibc's largest threshold).
-SMALLEST = 32 * 2**20
+MAPPED = 32 * 2**20
 _CAN_KEEP = hasattr(mmap, "MADV_FREE")
+_advise = getattr(ctypes.CDLL(None), "madvise", None) if hasattr(mmap, "MADV_HUGEPAGE") else None
 _idle: dict[int, list[mmap.mmap]] = {}
 _lent = 0
 
@@ -27,7 +31,7 @@ def keep_temporaries() -> None:
     glibc learns from what a program frees which sizes to keep (mallopt(3), M_MMAP_THRESHOLD): it is shown one
     allocation, never written to, of the largest size that it learns from.
     """
-    torch.empty(SMALLEST - 2**16, dtype=torch.uint8, device="cpu")
+    torch.empty(MAPPED - 2**16, dtype=torch.uint8, device="cpu")
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -48,7 +52,19 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     _lent += size
     lent = np.frombuffer(memory, np.uint8)
     weakref.finalize(lent, _take_back, size, memory).atexit = False
-    return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # holds `lent` as long as it lives
+    return with_large_pages(torch.from_numpy(lent).view(like.dtype).view(tuple(shape)))  # holds `lent`
+
+
+def with_large_pages(tensor: Tensor) -> Tensor:
+    """Ask the system for pages of some megabytes under a large tensor: fewer to clear, and to look up.
+
+    Of memory not written to yet; a wish, which a system may not know and torch's own copies do not keep.
+    """
+    if _advise is not None and tensor.device.type == "cpu" and tensor.nbytes >= SMALLEST:
+        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (tensor.data_ptr() + tensor.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
+        _advise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
+    return tensor
 
 
 def _take_back(size: int, memory: mmap.mmap) -> None:

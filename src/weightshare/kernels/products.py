@@ -24,8 +24,8 @@ class FastProducts:
     threads' products run so too, as exactly, and `torch.get_float32_matmul_precision()` raises in them.
     """
 
-    def __init__(self, like: Tensor):
-        self.wanted = like.dtype == torch.float32 and like.device.type == "cpu"
+    def __init__(self, like: Tensor, wanted: bool = True):
+        self.wanted = wanted and like.dtype == torch.float32 and like.device.type == "cpu"
 
     def __enter__(self) -> None:
         if self.wanted:

@@ -15,6 +15,7 @@ from .._args import Size, integer, per_axis
 from ..errors import ArgumentError
 from ..geometry import Window, check_padding_mode
 from ..kernels import LocalRows, LocalTaps
+from ..kernels.memory import with_large_pages
 from ..kernels.portable import stored
 from ..sharing import Full, Local, LowRank, Sharing
 from . import checkpoint, checks, init
@@ -140,7 +141,7 @@ class SharedLayer(torch.nn.Module, ABC):
             shape = (prod(size), *self.kernel_size, shape[1], shape[0])
         elif self.sharing != Full():
             shape = (self.sharing.banks(size), *shape)
-        weight = torch.empty(shape, **factory)
+        weight = with_large_pages(torch.empty(shape, **factory))
         checks.check_dtype(type(self).__name__, weight.dtype, self.sharing)
         self.weight = Parameter(weight)
         if isinstance(self.sharing, LowRank):
