@@ -118,7 +118,9 @@ def _operands(row: dict) -> list[str]:
 
 
 def _extra(extra: dict | None) -> str:
-    return "-" if extra is None else f"{extra['forward']:.1f} / {extra['training']:.1f}"
+    if extra is None:
+        return "-"
+    return " / ".join(f"{extra[what]:.1f}" if what in extra else "-" for what in ("forward", "training"))
 
 
 def _overhead(results: dict) -> list[str]:
