@@ -322,3 +322,20 @@ def test_autocast(kind, sharing, low):
         assert layer(images(layer)).dtype == torch.float64
     with torch.autocast("cpu", low), torch.autocast("cpu", enabled=False):
         assert build(kind, sharing, dtype=torch.float32)(images(layer).float()).dtype == torch.float32
+
+
+def test_overrides_run_with_gradients_where_they_ask_for_them():
+    """A caller without gradients, whose torch function mode computes one of its own."""
+    seen = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if "weightshare" in str(function):
+                with torch.enable_grad():
+                    seen.append((torch.ones(1, requires_grad=True) * 2).requires_grad)
+            return function(*args, **(kwargs or {}))
+
+    layer = nn.Conv2d(2, 3, 3, sharing=Local(), input_size=6)
+    with Mode(), torch.no_grad():
+        layer(torch.zeros(1, 2, 6, 6))
+    assert seen == [True]

@@ -4,14 +4,18 @@ import gc
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.functional_tensor import FunctionalTensorMode
 
 from weightshare import Local, nn
 from weightshare.kernels import memory
 
 LIKE = torch.zeros(1)
+SMAPS = Path("/proc/self/smaps")
 SHAPE = (64, 64)
 
 pytestmark = pytest.mark.skipif(not memory._CAN_KEEP, reason="the system cannot take idle memory back")
@@ -113,15 +117,18 @@ def test_a_system_without_it_uses_torchs_own(monkeypatch):
 
 
 def test_threads():
-    """Many at once: nobody gets what another holds."""
-    errors = []
+    """Many at once, of many sizes: nobody gets what another holds."""
+    errors, held = [], make((4096, 4096))  # much in use, so that what is idle is kept
 
     def work(number):
-        for _ in range(200):
-            mine = make().fill_(number)
-            if not bool((mine == number).all()):
-                errors.append(number)
-            del mine
+        try:
+            for turn in range(200):
+                mine = make((64 + 4 * turn + number, 64)).fill_(number)
+                if not bool((mine == number).all()):
+                    errors.append(number)
+                del mine
+        except RuntimeError as error:
+            errors.append(error)
 
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -134,6 +141,7 @@ def test_threads():
     finally:
         sys.setswitchinterval(switch)
     assert not errors
+    assert held.numel()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -197,21 +205,43 @@ def test_training_is_the_same_as_with_torchs_own(monkeypatch):
     assert torch.equal(weights(), kept)
 
 
-@pytest.mark.skipif(memory._advise is None, reason="the system has no large pages")
-def test_large_weights_ask_for_large_pages():
-    """The mapping that has them is marked, and a small layer's is left alone."""
+def marked(tensor):
+    """Whether the mapping that has the middle of a tensor asks for large pages."""
+    address, inside = tensor.data_ptr() + tensor.nbytes // 2, False
+    for line in SMAPS.read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            first, last = (int(text, 16) for text in words[0].split("-"))
+            inside = first <= address < last
+        elif inside and words[0] == "VmFlags:":
+            return "hg" in words
+    raise AssertionError(hex(address))
+
+
+@pytest.mark.skipif(
+    memory._C is None or not SMAPS.exists() or "VmFlags" not in SMAPS.read_text(),
+    reason="the system does not tell",
+)
+def test_large_weights_and_gradients_ask_for_large_pages():
     large = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=66).weight  # 64 x 64 positions, 4.5 MB
+    assert marked(large)
+    assert marked(make((1024, 1024)))
+    memory._idle.clear()
+    assert not marked(torch.empty(2**25))
 
-    def marked(address):
-        inside = False
-        for line in open("/proc/self/smaps"):
-            if "-" in line.split()[0] and not line.split()[0].endswith(":"):
-                first, last = (int(text, 16) for text in line.split()[0].split("-"))
-                inside = first <= address < last
-            elif inside and line.startswith("VmFlags:"):
-                return "hg" in line.split()
-        raise AssertionError(hex(address))
 
-    assert marked(large.data_ptr() + large.nbytes // 2)
-    assert memory.with_large_pages(torch.zeros(0)).numel() == 0
-    assert memory.with_large_pages(torch.zeros(2**16, device="meta")).is_meta
+@pytest.mark.filterwarnings("error")
+def test_layers_are_built_where_tensors_stand_for_numbers():
+    for mode in (FakeTensorMode(), FunctionalTensorMode()):
+        with mode:
+            layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=66)
+            assert layer.weight.shape == (4096, 3, 3, 4, 8)
+
+
+def test_a_system_that_cannot_mark_memory_as_free(monkeypatch, capfd):
+    """As where a process has locked its memory."""
+    monkeypatch.setattr(memory.mmap, "MADV_FREE", 12345)
+    make()
+    gc.collect()
+    assert not memory._idle
+    assert capfd.readouterr().err == ""

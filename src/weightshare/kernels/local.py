@@ -35,8 +35,9 @@ from .products import FastProducts
 
 #: Elements of the buffer of windows: 6 MiB in float32, measured on the shapes of benchmarks/shapes.py.
 BUFFER = 3 * 2**19
-#: With one image, which reads the weights once: numbers of a position's kernels from which on oneDNN is the
-#: faster one, and outputs up to which a row of them times the weights is faster than the weights times a column.
+#: With one image, which reads the weights once: numbers of one position's and group's kernels from which on
+#: oneDNN is faster, and outputs of a group up to which a row of them times the weights is faster than the
+#: weights times a column.
 LARGE_KERNEL = 2**15
 FEW_OUTPUTS = 16
 
@@ -57,7 +58,7 @@ class LocalRows(Bilinear):
             right = self._weights(weight)
             return torch.bmm(self._windows(x).reshape(len(right), batch, right.shape[1]), right).view(shape)
         result = x.new_empty(shape)
-        with FastProducts(x, batch > 1 or weight[:1].numel() >= LARGE_KERNEL):
+        with FastProducts(x, batch > 1 or weight[:1].numel() // self.groups >= LARGE_KERNEL):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
                 view = windows(x, self.window, self.groups, start, counts)
                 buffer.view(view.shape).copy_(view)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import has_torch_function
 from torch.utils.flop_counter import register_flop_formula
 
 from .layout import is_channels_last
@@ -231,9 +232,10 @@ def _by_operator() -> bool:
 
 
 def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
-    """Call an operator, past autograd where no gradient is wanted: its rule would do the same and take longer."""
+    """Call an operator, past autograd where no gradient is wanted: its rule does the same, slower."""
     wanted = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    if wanted or torch.compiler.is_compiling():
+    overridden = torch._C._is_torch_function_mode_enabled() or has_torch_function((first, second))
+    if wanted or overridden or torch.compiler.is_compiling():
         return operator(first, second, *others)
     with torch._C._AutoDispatchBelowAutograd():
         return operator(first, second, *others)
