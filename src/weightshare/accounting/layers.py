@@ -16,10 +16,11 @@ def spec_of(layer: Any) -> LayerSpec:
         ArgumentError: something that is not a convolution, transposed convolution or linear layer, or one
             whose size is not known yet (lazy layers).
     """
-    form = next((FORMS[c.__name__] for c in type(layer).__mro__ if c.__name__ in FORMS), None)
+    forms = (FORMS[c.__name__] for c in type(layer).__mro__ if c.__name__ in FORMS)
+    form = next((form for form in forms if not form.keras), None)
     sharing = getattr(layer, "sharing", None)
     try:
-        if form is None or form.keras:
+        if form is None:
             raise AttributeError
         if form.ndim == 0:
             spec = LayerSpec(

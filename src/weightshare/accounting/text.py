@@ -27,7 +27,7 @@ def _section(section: Section) -> str:
     return "\n".join(lines)
 
 
-def table(section: Section) -> list[str]:
+def table(section: Section, width: int = WIDTH) -> list[str]:
     """The rows in aligned columns; a last column of words wraps under itself."""
     rows = [*([section.head] if section.head else []), *section.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(section.align))]
@@ -36,13 +36,13 @@ def table(section: Section) -> list[str]:
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(row, widths, section.align)
+            cell.rjust(wide) if side == "r" else cell.ljust(wide)
+            for cell, wide, side in zip(row, widths, section.align)
         ]
         line = "  " + "  ".join(cells).rstrip()
-        if section.align.endswith("l") and len(line) > WIDTH:
+        if section.align.endswith("l") and len(line) > width:
             indent = 2 + sum(widths) + 2 * (len(widths) - 1)
-            room = max(30, WIDTH - indent)
+            room = max(30, width - indent)
             first, *rest = textwrap.wrap(row[-1], room) or [""]
             lines.append("  " + "  ".join([*cells[:-1], first]))
             lines += [" " * indent + more for more in rest]

@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from torch.nn import Module, Parameter
 from torch.nn.parameter import is_lazy
 
 from .._args import times
+from ..accounting.ledger import raised_in
 from ..errors import ArgumentError, ConversionError, WeightshareError
 from ..sharing import Sharing
 from .layers import CONVOLUTIONS, as_ours
@@ -160,10 +160,7 @@ def _calls(
 
 def _failed(model: Module, error: Exception) -> str:
     """The innermost module that an error came from."""
-    names = {id(module): name for name, module in model.named_modules()}
-    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    inside = next((owner for owner in reversed(owners) if id(owner) in names), model)
-    name = names[id(inside)]
+    name, inside = raised_in(model, error)
     return f"{name!r}: {type(inside).__name__}" if name else type(inside).__name__
 
 

@@ -1,0 +1,27 @@
+"""The ledger of a live model: which parameters it has, where their numbers come from, who shares them."""
+
+from .forward import raised_in
+from .groups import REFERENCES, Group, Name, Reference, groups_of
+from .memory import storage_of
+from .reconcile import Reconciliation
+from .result import Note, Summary
+from .rows import Part, Row
+from .summarise import summary
+from .totals import Totals
+
+__all__ = [
+    "REFERENCES",
+    "Group",
+    "Name",
+    "Note",
+    "Part",
+    "Reconciliation",
+    "Reference",
+    "Row",
+    "Summary",
+    "Totals",
+    "groups_of",
+    "raised_in",
+    "storage_of",
+    "summary",
+]

@@ -1,0 +1,170 @@
+"""One forward pass of a model, watched: who is called, what is multiplied, which parameters are read.
+
+The model is left as it was: modes, parameters, gradients, buffers, submodules and torch's random state are
+put back, and nothing is registered on a module. What the pass writes into a parameter's own numbers stays.
+"""
+
+import sys
+import threading
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .memory import storage_of
+from .multiplications import may_sum_products, multiplications
+from .nests import first_shape, mapped, tensors_in
+
+_lock = threading.Lock()
+
+
+@dataclass
+class Watched:
+    """What a forward pass showed; modules by their `id`.
+
+    Args:
+        calls: Of every module.
+        inputs: The shape of the first tensor that a module was called with, for every call.
+        outputs: The shape of the first tensor that it returned last.
+        macs: Multiplications with their additions, by the innermost module that computed them.
+        uncounted: Operators that may multiply and have no formula, and how often each ran.
+        convolving: The innermost modules of all convolutions.
+        read: Storages that an operator read, or that came out.
+        failed: What stopped the pass.
+    """
+
+    calls: Counter[int] = field(default_factory=Counter)
+    inputs: dict[int, list[tuple[int, ...]]] = field(default_factory=dict)
+    outputs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    macs: Counter[int] = field(default_factory=Counter)
+    uncounted: Counter[str] = field(default_factory=Counter)
+    convolving: set[int] = field(default_factory=set)
+    read: set[Hashable] = field(default_factory=set)
+    failed: Exception | None = None
+
+
+def watch(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Watched:
+    """Call `model(*args, **kwargs)` once in evaluation mode, without gradients, and watch; one at a time."""
+    watched, inside, thread = Watched(), [model], threading.get_ident()
+
+    def enter(module: Module, _: Any) -> None:
+        if threading.get_ident() == thread:
+            inside.append(module)
+            watched.calls[id(module)] += 1
+
+    def leave(module: Module, args: Any, kwargs: Any, output: Any) -> None:
+        if threading.get_ident() == thread:
+            inside.pop()
+            watched.inputs.setdefault(id(module), []).append(first_shape((args, kwargs)))
+            watched.outputs[id(module)] = first_shape(output)
+
+    with ExitStack() as stack:
+        stack.enter_context(_lock)
+        args, kwargs = mapped(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may write into them
+        stack.enter_context(_as_it_was(model))
+        stack.enter_context(torch.no_grad())
+        stack.callback(register_module_forward_pre_hook(enter).remove)
+        after = register_module_forward_hook(leave, with_kwargs=True, always_call=True)
+        stack.callback(after.remove)
+        stack.enter_context(_Operators(watched, inside))
+        try:
+            output = model(*args, **kwargs)
+            watched.read |= {storage_of(tensor) for tensor in tensors_in(output)}
+        except Exception as error:  # whatever the model raises is told, and the static counts still given
+            watched.failed = error
+    return watched
+
+
+def raised_in(model: Module, error: BaseException) -> tuple[str, Module]:
+    """The innermost module that an error came from, with its name."""
+    named = {id(module): (name, module) for name, module in model.named_modules()}
+    owners = [id(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((named[owner] for owner in reversed(owners) if owner in named), ("", model))
+
+
+class _Operators(TorchDispatchMode):
+    """Counts multiplications and notes which memory is read."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, watched: Watched, inside: list[Module]):
+        super().__init__()
+        self.watched, self.inside = watched, inside
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[override]
+        kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):  # control flow and the like: run, not looked into
+            self.watched.read |= {storage_of(tensor) for tensor in tensors_in((args, kwargs))}
+            self.watched.uncounted[str(func)] += 1
+            return func(*args, **kwargs)
+        with self:
+            parts = func.decompose(*args, **kwargs)  # an operator made of others, as in inference mode
+        if parts is not NotImplemented:
+            return parts
+        output = func(*args, **kwargs)
+        if not func.is_view:
+            self.watched.read |= {storage_of(tensor) for tensor in tensors_in((args, kwargs))}
+        count = multiplications(func, args, kwargs, output)
+        if func.overloadpacket is torch.ops.aten.convolution:
+            self.watched.convolving.add(id(self.inside[-1]))
+        if count is not None:
+            self.watched.macs[id(self.inside[-1])] += count
+        elif may_sum_products(func):
+            self.watched.uncounted[str(func.overloadpacket)] += 1
+        return output
+
+
+@contextmanager
+def _as_it_was(model: Module) -> Iterator[None]:
+    """Evaluation mode and eager execution inside, with copies of the buffers; afterwards all as before."""
+    modules = list(model.modules())
+    training = [module.training for module in modules]
+    plain = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]
+    registered: Any = [held for m in plain for held in (m._parameters, m._buffers, m._modules)]
+    before = [dict(held) for held in registered]
+    grads = [(p, p.requires_grad, p.grad) for p in model.parameters() if not is_lazy(p)]
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    tensors = [*model.parameters(), *model.buffers()]
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(sorted({t.device.index for t in tensors if t.is_cuda})))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
+            if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it takes a second
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            _lend_copies(plain)
+            for module in modules:
+                module.training = False
+            torch.backends.mha.set_fastpath_enabled(False)  # calls no submodule
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        for held, own in zip(registered, before):
+            held.clear()
+            held.update(own)
+        for parameter, wanted, grad in grads:
+            if parameter.requires_grad != wanted:
+                parameter.requires_grad_(wanted)
+            if parameter.grad is not grad:
+                parameter.grad = grad
+        for module, mode in zip(modules, training):
+            module.training = mode
+
+
+def _lend_copies(modules: Sequence[Module]) -> None:
+    """A copy in the place of every buffer, one for each tensor."""
+    copies: dict[int, Tensor] = {}
+    for module in modules:
+        for name, buffer in module._buffers.items():
+            if buffer is not None and not is_lazy(buffer):
+                module._buffers[name] = copies.setdefault(id(buffer), buffer.detach().clone())

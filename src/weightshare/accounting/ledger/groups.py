@@ -1,0 +1,162 @@
+"""The parameters of a model in groups: every element has one owner, and any number of names besides."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.parameter import is_lazy
+
+from .memory import Ranges, is_quantised, length, nbytes, ranges_of, storage_of, union
+from .modules import joined, modules_of, parameters_of
+
+#: The attribute under which a module keeps, by name, the parameters it reads from another (see `Reference`).
+REFERENCES = "_tied_references"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a module reads a parameter that it does not have itself.
+
+    Args:
+        module: The module that has it.
+        name: The parameter's name there.
+        transform: What is done to it, as text; None where it is used as it is.
+        shape: What comes out.
+    """
+
+    module: Module
+    name: str
+    transform: str | None = None
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Name:
+    """One place where a parameter is registered or read.
+
+    Args:
+        module_name: Of the module that has it, as in `model.named_modules()`.
+        parameter: None for a reference.
+        numel: Elements, 0 while it is lazy.
+        kind: "owned", "alias" (the same Parameter), "view" (another Parameter on the same memory),
+            "reference", "repeated" (the same module under another name), "lazy" or "quantised".
+        own: Elements that no name before it has.
+        transform: Of a reference.
+    """
+
+    name: str
+    module_name: str
+    module: Module = field(repr=False, compare=False)
+    parameter: Tensor | None = field(repr=False, compare=False)
+    numel: int
+    kind: str
+    own: int
+    transform: str | None = None
+
+    @property
+    def attribute(self) -> str:
+        """The parameter's name in its module."""
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Elements with one owner, the first of its names."""
+
+    names: tuple[Name, ...]
+
+    @property
+    def owner(self) -> Name:
+        return self.names[0]
+
+    @property
+    def numel(self) -> int:
+        """Distinct elements."""
+        return sum(name.own for name in self.names)
+
+    @property
+    def bytes(self) -> int:
+        """Of the distinct elements."""
+        return sum(
+            nbytes(name.parameter) * name.own // max(1, name.numel)
+            for name in self.names
+            if name.parameter is not None
+        )
+
+    @property
+    def trainable(self) -> bool:
+        return any(name.parameter is not None and name.parameter.requires_grad for name in self.names)
+
+
+def groups_of(model: Module) -> tuple[Group, ...]:
+    """All groups of a model, in the order in which their owners are registered."""
+    found: list[list[Name]] = []
+    group_of: dict[Hashable, list[Name]] = {}
+    held: dict[Hashable, list[tuple[Ranges, list[Name]]]] = {}
+    modules = list(modules_of(model))
+    seen: set[int] = set()
+    for module_name, module in modules:
+        for attribute, parameter, key in parameters_of(module):
+            lazy, again = is_lazy(parameter), id(module) in seen
+            numel, full = 0 if lazy else parameter.numel(), joined(module_name, attribute)
+            name = partial(Name, full, module_name, module, parameter, numel)
+            if key in group_of:
+                group_of[key].append(name("repeated" if again else "alias", 0))
+                continue
+            kind = "lazy" if lazy else "quantised" if is_quantised(parameter) else "owned"
+            group_of[key] = _place(parameter, kind, name, found, held)
+        seen.add(id(module))
+    for module_name, module in modules:
+        for attribute, reference in vars(module).get(REFERENCES, {}).items():
+            group = group_of.get(id(_source_of(reference)))
+            if group is not None:
+                full, numel = joined(module_name, attribute), group[0].numel
+                group.append(
+                    Name(full, module_name, module, None, numel, "reference", 0, reference.transform)
+                )
+    return tuple(Group(tuple(names)) for names in found)
+
+
+def _source_of(reference: Reference) -> Tensor | None:
+    """The parameter that a reference reads; of a parametrized one that which it is mostly computed from."""
+    own = reference.module._parameters.get(reference.name)
+    if own is None and reference.name in getattr(reference.module, "parametrizations", {}):
+        parts = reference.module.parametrizations[reference.name]._parameters.values()  # type: ignore[index]
+        own = max(parts, key=Tensor.numel, default=None)
+    return own
+
+
+def _place(
+    parameter: Tensor,
+    kind: str,
+    name: Callable[[str, int], Name],
+    found: list[list[Name]],
+    held: dict[Hashable, list[tuple[Ranges, list[Name]]]],
+) -> list[Name]:
+    """Add a parameter met for the first time to the group whose memory it lies in, or to one of its own.
+
+    Args:
+        name: Makes its name, from its kind and the elements of its own.
+        found: All groups.
+        held: What lies in every storage.
+    """
+    storage, group = storage_of(parameter), None
+    if storage is None:
+        own = 0 if is_lazy(parameter) else parameter.numel()
+    else:
+        there, ranges = held.setdefault(storage, []), ranges_of(parameter)
+        covered = ranges[:0]
+        for others, names in there:
+            near = others[0, 0] < ranges[-1, 1] and ranges[0, 0] < others[-1, 1]
+            if near and length(union(others, ranges)) < length(others) + length(ranges):
+                group = names if group is None else group
+                covered = union(covered, others)
+        own = (length(union(covered, ranges)) - length(covered)) // parameter.element_size()
+    if group is None:
+        found.append(group := [])
+    group.append(name(kind if not group else "view", own))
+    if storage is not None:
+        there.append((ranges, group))
+    return group
