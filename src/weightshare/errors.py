@@ -50,6 +50,10 @@ class ConversionError(WeightshareError):
     """A layer or model that cannot be converted as asked."""
 
 
+class TieError(WeightshareError):
+    """Weights that cannot be tied as asked, or a declared tie that does not hold."""
+
+
 class StudyError(WeightshareError):
     """A study that cannot start: its folder is in use, or holds another study."""
 

@@ -3,6 +3,7 @@
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
+from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
 
 __all__ = [
     "Conv1d",
@@ -14,4 +15,8 @@ __all__ = [
     "LocallyConnected1d",
     "LocallyConnected2d",
     "LocallyConnected3d",
+    "TiedConvTranspose1d",
+    "TiedConvTranspose2d",
+    "TiedConvTranspose3d",
+    "TiedLinear",
 ]

@@ -175,9 +175,12 @@ class SharedLayer(torch.nn.Module, ABC):
         if self.bias is not None:
             init.reset_bias(self.bias, fan_in)
         init.reset_coefficients(self._coefficient_terms())
+        self._write_digest()
+
+    @torch.no_grad()
+    def _write_digest(self) -> None:
         if not self._any_size:
-            with torch.no_grad():
-                self.sharing_digest.copy_(torch.tensor(self._digest()))  # type: ignore[operator]
+            self.sharing_digest.copy_(torch.tensor(self._digest()))  # type: ignore[operator]
 
     def _apply(self, fn, recurse=True):
         """Move or cast; memory formats are for images and leave banks of kernels as they are."""

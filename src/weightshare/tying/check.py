@@ -1,0 +1,206 @@
+"""`check_tied_weights` and `retie_weights`: whether declared ties hold, what broke them, and mending them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
+
+from ..accounting.ledger import storage_of
+from ..errors import TieError
+from .declared import establish, ties_of
+from .find import TieGroup, find_tied_weights
+from .names import module_at
+from .reference import reference_of
+from .tie import Tie
+
+
+@dataclass(frozen=True)
+class TieWarning:
+    """Something found about ties.
+
+    Args:
+        code: See `CODES`.
+        names: The alias and its source, or all names that share.
+        text: What it is, its likely cause and the repair.
+    """
+
+    code: str
+    names: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class TieReport:
+    """What `check_tied_weights` found; `str` is the audit.
+
+    Args:
+        intact: The aliases whose declared tie holds, with their ties.
+        broken: Declared ties that do not hold.
+        warnings: Ties that hold and are fragile, or were never declared.
+    """
+
+    intact: tuple[tuple[str, Tie], ...]
+    broken: tuple[TieWarning, ...]
+    warnings: tuple[TieWarning, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all declared ties hold."""
+        return not self.broken
+
+    def __str__(self) -> str:
+        lines = [f"ties that hold: {len(self.intact)}, broken: {len(self.broken)}"]
+        for alias, tie in self.intact:
+            how = f" ({tie.transform})" if tie.transform else ""
+            lines.append(f"  intact  {alias} = {tie.source}{how}")
+        lines += [f"  {note.code}  {note.text}" for note in (*self.broken, *self.warnings)]
+        return "\n".join(lines)
+
+
+#: What can be wrong with a tie, its likely cause and the repair.
+CODES = {
+    "BROKEN_TIE": "they are separate now, as after to_empty(), a move between kinds of devices or a replaced "
+    "module; retie_weights takes the source's values",
+    "ZOMBIE_TIE": "two Parameters on one memory, as after loading by assignment: an optimiser steps twice; "
+    "retie_weights makes them one",
+    "NORM_ON_TIED": "a parametrization such as weight_norm gave one end numbers of its own; remove it, then "
+    "retie_weights",
+    "PRUNE_ON_TIED": "pruning masks one end only; prune.remove it, or prune the source, then retie_weights",
+    "QUANT_UNTIED": "quantising replaced one end by integers of its own; quantise both or neither",
+    "VIEW_TIE": "two Parameters on one memory: copying, casting or an optimiser with state parts them; use "
+    "tie_weights with a transform",
+    "UNDECLARED_TIE": "the same Parameter, by assignment; tie_weights keeps it through loading and to_empty",
+    "DUP_IN_OPTIMIZER": "the optimiser has it more than once and steps it as often; give it "
+    "model.parameters(), which has each once",
+}
+
+
+def check_tied_weights(
+    model: Module, *, optimizer: Optimizer | None = None, strict: bool = False
+) -> TieReport:
+    """Whether every declared tie holds; what broke it, and what other ties there are.
+
+    Args:
+        optimizer: Also whether it has any parameter twice.
+        strict: Raise if a tie is broken.
+
+    Raises:
+        TieError: with `strict`, naming the first broken tie, its likely cause and the repair.
+
+    Example:
+        >>> import torch
+        >>> from weightshare.tying import tie_weights
+        >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))
+        >>> print(check_tied_weights(tie_weights(model, {"1.weight": "0.weight"})))
+        ties that hold: 1, broken: 0
+          intact  1.weight = 0.weight
+    """
+    declared = list(ties_of(model))
+    codes = [_state(model, alias, tie) for alias, tie in declared]
+    broken = [
+        _warning(code, (alias, tie.source)) for (alias, tie), code in zip(declared, codes) if code is not None
+    ]
+    intact = [pair for pair, code in zip(declared, codes) if code is None]
+    found = find_tied_weights(model)
+    known = {alias for alias, _ in declared}
+    intact += [
+        (tie.alias, Tie(tie.source, tie.transform))  # layers that are made as references, such as TiedLinear
+        for tie in found
+        if tie.kind == "reference" and tie.alias not in known
+    ]
+    report = TieReport(tuple(intact), tuple(broken), tuple(_others(model, declared, found, optimizer)))
+    if strict and broken:
+        first = broken[0]
+        raise TieError(
+            f"check_tied_weights: {first.names[0]!r}",
+            f"must be tied to {first.names[1]!r}",
+            f"{first.code}, {CODES[first.code].partition(';')[0]}",
+            CODES[first.code].partition("; ")[2],
+        )
+    return report
+
+
+def retie_weights(model: Module) -> TieReport:
+    """Re-establish the declared ties that came apart, with the source's values.
+
+    Ends that a parametrization, pruning or quantising changed are left as they are, and reported.
+
+    Returns:
+        The report of the model as it is then.
+    """
+    for alias, tie in ties_of(model):
+        if _state(model, alias, tie) in ("BROKEN_TIE", "ZOMBIE_TIE"):
+            establish(model, alias, tie)
+    return check_tied_weights(model)
+
+
+def _state(model: Module, alias: str, tie: Tie) -> str | None:
+    """The code of what is wrong with a declared tie; None where it holds."""
+    (path, _, attribute), (source_path, _, source_attribute) = (
+        name.rpartition(".") for name in (alias, tie.source)
+    )
+    module, source = module_at(model, path), module_at(model, source_path)
+    if module is None or source is None:
+        return "BROKEN_TIE"
+    reference = reference_of(module, attribute)
+    if reference is not None:
+        if reference.module is source and reference.name == source_attribute:
+            return None
+        return _changed(source, source_attribute) or "BROKEN_TIE"
+    own, value = _parameter(module, attribute), _parameter(source, source_attribute)
+    if own is value and own is not None:
+        pruned = any(
+            f"{name}_mask" in m._buffers for m, name in ((module, attribute), (source, source_attribute))
+        )
+        return "PRUNE_ON_TIED" if pruned else None
+    for end, name in ((module, attribute), (source, source_attribute)):
+        if (code := _changed(end, name)) is not None:
+            return code
+    if own is None or value is None:
+        return "BROKEN_TIE"
+    place = storage_of(own)
+    return "ZOMBIE_TIE" if place is not None and place == storage_of(value) else "BROKEN_TIE"
+
+
+def _parameter(module: Module, name: str) -> Tensor | None:
+    """The Parameter of a name, also where a parametrization, an old norm or pruning works on it."""
+    lists = getattr(module, "parametrizations", {})
+    if name in lists:
+        return lists[name]._parameters.get("original")
+    own = module._parameters.get(name)
+    return module._parameters.get(f"{name}_orig") if own is None else own
+
+
+def _changed(module: Module, name: str) -> str | None:
+    """What replaced a parameter of this name by numbers of its own."""
+    if name in getattr(module, "parametrizations", ()) or f"{name}_v" in module._parameters:
+        return "NORM_ON_TIED"
+    if f"{name}_orig" in module._parameters:
+        return "PRUNE_ON_TIED" if f"{name}_mask" in module._buffers else "NORM_ON_TIED"
+    if type(module).__module__.startswith(("torch.ao.nn.", "torchao.")):
+        return "QUANT_UNTIED"
+    return None
+
+
+def _others(
+    model: Module, declared: Sequence[tuple[str, Tie]], ties: Sequence[TieGroup], optimizer: Optimizer | None
+) -> Iterator[TieWarning]:
+    """Ties that nobody declared, and parameters that an optimiser has twice."""
+    known = {frozenset((alias, tie.source)) for alias, tie in declared}
+    for found in ties:
+        names = (found.source, found.alias)
+        if found.kind == "view":
+            yield _warning("VIEW_TIE", names)
+        elif found.kind == "same_parameter" and frozenset(names) not in known:
+            yield _warning("UNDECLARED_TIE", names)
+    if optimizer is not None:
+        stepped = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        for name, parameter in model.named_parameters():
+            if stepped.count(id(parameter)) > 1:
+                yield _warning("DUP_IN_OPTIMIZER", (name,))
+
+
+def _warning(code: str, names: tuple[str, ...]) -> TieWarning:
+    return TieWarning(code, names, f"{' and '.join(names)}: {CODES[code]}")

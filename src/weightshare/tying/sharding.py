@@ -1,0 +1,32 @@
+"""`fsdp_groups`: which modules `fully_shard` must take together."""
+
+from torch.nn import Module
+
+from ..accounting.ledger import groups_of
+
+
+def fsdp_groups(model: Module) -> list[list[Module]]:
+    """The modules that share a weight, a list for each set that must be sharded as one.
+
+    Call `fully_shard(group)` for each list, then for the blocks without shared weights, then for the model.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))
+        >>> model[1].weight = model[0].weight
+        >>> fsdp_groups(model)
+        [[Embedding(10, 4), Linear(in_features=4, out_features=10, bias=False)]]
+    """
+    sets: list[dict[int, Module]] = []
+    for group in groups_of(model):
+        together = {id(name.module): name.module for name in group.names}
+        if len(together) < 2:
+            continue
+        apart = []
+        for other in sets:
+            if together.keys() & other.keys():
+                together = other | together
+            else:
+                apart.append(other)
+        sets = [*apart, together]
+    return [list(found.values()) for found in sets]
