@@ -9,16 +9,43 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import accounting, convert, errors, functional, geometry, nn, reference, sharing, study, testing
+    from . import (
+        accounting,
+        convert,
+        errors,
+        functional,
+        geometry,
+        models,
+        nn,
+        reference,
+        sharing,
+        study,
+        testing,
+        tying,
+    )
     from .accounting import Explanation, explain
+    from .accounting.ledger import Summary, summary
     from .convert import Restricted, from_flax, from_keras, relax, restrict, to_dense, to_torch
     from .errors import WeightshareError
     from .geometry import ReceptiveField, Window, receptive_fields
     from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled, parse_sharing
+    from .tying import (
+        Tie,
+        check_tied_weights,
+        find_tied_weights,
+        fsdp_groups,
+        load_safetensors,
+        retie_weights,
+        save_safetensors,
+        tie_weights,
+        untie_weights,
+    )
 
 _ROOM_OF = {
     "Explanation": "accounting",
     "explain": "accounting",
+    "Summary": "accounting.ledger",
+    "summary": "accounting.ledger",
     "Restricted": "convert",
     "from_flax": "convert",
     "from_keras": "convert",
@@ -39,6 +66,15 @@ _ROOM_OF = {
     "Sharing": "sharing",
     "Tiled": "sharing",
     "parse_sharing": "sharing",
+    "Tie": "tying",
+    "check_tied_weights": "tying",
+    "find_tied_weights": "tying",
+    "fsdp_groups": "tying",
+    "load_safetensors": "tying",
+    "retie_weights": "tying",
+    "save_safetensors": "tying",
+    "tie_weights": "tying",
+    "untie_weights": "tying",
 }
 _ROOMS = {
     "accounting",
@@ -46,11 +82,13 @@ _ROOMS = {
     "errors",
     "functional",
     "geometry",
+    "models",
     "nn",
     "reference",
     "sharing",
     "study",
     "testing",
+    "tying",
 }
 
 __all__ = [
@@ -64,29 +102,42 @@ __all__ = [
     "Restricted",
     "SharedAlong",
     "Sharing",
+    "Summary",
+    "Tie",
     "Tiled",
     "WeightshareError",
     "Window",
     "__version__",
     "accounting",
+    "check_tied_weights",
     "convert",
     "errors",
     "explain",
+    "find_tied_weights",
     "from_flax",
     "from_keras",
+    "fsdp_groups",
     "functional",
     "geometry",
+    "load_safetensors",
+    "models",
     "nn",
     "parse_sharing",
     "receptive_fields",
     "reference",
     "relax",
     "restrict",
+    "retie_weights",
+    "save_safetensors",
     "sharing",
     "study",
+    "summary",
     "testing",
+    "tie_weights",
     "to_dense",
     "to_torch",
+    "tying",
+    "untie_weights",
 ]
 
 

@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. Errors of the package end with exit code 2."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -54,6 +55,72 @@ def explain(
 
 
 @app.command()
+def summary(
+    model: Annotated[
+        str, typer.Argument(help="vgg16, package.module:factory, timm:NAME or torchvision:NAME.")
+    ],
+    input: Annotated[str | None, typer.Option(help="Shape of one example: 3x224x224.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A checkpoint to load first: safetensors, or a state dict of torch's.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to build the model; meta takes no memory, weights need cpu.")
+    ] = "meta",
+    explain: Annotated[
+        str | None, typer.Option(help="Say where the number of this parameter or module comes from.")
+    ] = None,
+    reconcile: Annotated[int | None, typer.Option(help="Explain a count that differs.")] = None,
+    heading: Annotated[str, typer.Option(help='Head of the counts: "Param #" as in Keras.')] = "parameters",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Say where every parameter of a model comes from, who shares it, and what sharing saves."""
+    from .accounting.ledger import summary as summarise
+    from .models.find import find_model, shape_of
+    from .models.weights import load_weights
+
+    _import_from_here()
+    found = find_model(model, device="cpu" if weights is not None and device == "meta" else device)
+    if weights is not None:
+        load_weights(found, weights)
+    answer = summarise(found, input_shape=shape_of(model) if input is None else input)
+    if as_json:
+        text = answer.to_json()
+    elif explain is not None:
+        text = answer.explain(explain)
+    elif reconcile is not None:
+        text = str(answer.reconcile(reconcile))
+    else:
+        text = answer.to_markdown(heading) if as_markdown else answer.to_text(heading)
+    print("\n".join(map(visible, text.split("\n"))))  # names and errors come from outside
+
+
+@app.command()
+def ties(
+    model: Annotated[
+        str, typer.Argument(help="vgg16, package.module:factory, timm:NAME or torchvision:NAME.")
+    ],
+    weights: Annotated[str | None, typer.Option(help="A checkpoint to load first, as of summary.")] = None,
+) -> None:
+    """Print which weights of a model are tied, and whether the ties hold; exit code 1 where one is broken."""
+    from .models.find import find_model
+    from .models.weights import load_weights
+    from .tying import check_tied_weights, find_tied_weights
+
+    _import_from_here()
+    found = find_model(model, device="meta" if weights is None else "cpu")
+    if weights is not None:
+        load_weights(found, weights)
+    report = check_tied_weights(found)
+    print("\n".join(map(visible, str(report).split("\n"))))
+    known = {alias for alias, _ in report.intact}
+    for tie in find_tied_weights(found):
+        if tie.alias not in known:
+            print(visible(f"  found   {tie.alias} = {tie.source}: {tie.kind.replace('_', ' ')}"))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
 def study(
     data: Annotated[str, typer.Argument(help="digits, faces, npz:FILE or folder:DIR.")],
     sharing: Annotated[
@@ -99,6 +166,11 @@ def study(
         precision=precision,
     )
     raise typer.Exit(run_study(spec if out is not None else replace(spec, out=default_folder(spec))))
+
+
+def _import_from_here() -> None:
+    """Have `package.module:factory` found in the current folder, as `python -m` does."""
+    sys.path.insert(0, os.getcwd())
 
 
 def main() -> None:

@@ -1,0 +1,20 @@
+"""Networks from the literature with `sharing=` wherever they convolve, and models found by name."""
+
+from .autoencoders import conv_autoencoder, dense_autoencoder
+from .classics import alexnet, lenet5, vgg16
+from .find import EXAMPLES, find_model
+from .resnet import resnet18
+from .unshared import deepface_head, yolov1_head
+
+__all__ = [
+    "EXAMPLES",
+    "alexnet",
+    "conv_autoencoder",
+    "deepface_head",
+    "dense_autoencoder",
+    "find_model",
+    "lenet5",
+    "resnet18",
+    "vgg16",
+    "yolov1_head",
+]

@@ -1,0 +1,61 @@
+"""What the networks are put together from."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.nn import MaxPool2d, Module
+
+from .. import nn
+from ..geometry import Window
+from ..sharing import Full, Sharing
+
+
+class Stem:
+    """Layers in a row that know the size of their input, which every sharing but `Full` needs.
+
+    Args:
+        size: Spatial size of the input.
+        sharing: Of every convolution.
+    """
+
+    def __init__(self, channels: int, size: Sequence[int], sharing: Sharing):
+        self.channels, self.size, self.sharing = channels, tuple(size), sharing
+        self.layers: list[Module] = []
+
+    def conv(
+        self, out_channels: int, kernel_size: int, then: Callable[[], Module] | None = None, **arguments: Any
+    ) -> "Stem":
+        """Add a convolution, and what follows it."""
+        layer = conv2d(self.channels, out_channels, kernel_size, self.size, self.sharing, **arguments)
+        self.channels, self.size = out_channels, layer.window.output_size(self.size)
+        return self.add(layer, *([] if then is None else [then()]))
+
+    def pool(self, kernel_size: int, stride: int, kind: Callable[[int, int], Module] = MaxPool2d) -> "Stem":
+        """Add pooling."""
+        self.size = Window((kernel_size,) * 2, stride).output_size(self.size)
+        return self.add(kind(kernel_size, stride))
+
+    def add(self, *layers: Module) -> "Stem":
+        """Add layers that keep the size."""
+        self.layers += layers
+        return self
+
+    @property
+    def features(self) -> int:
+        """Numbers of one example."""
+        return self.channels * self.size[0] * self.size[1]
+
+
+def conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    size: Sequence[int],
+    sharing: Sharing,
+    **arguments: Any,
+) -> nn.Conv2d:
+    """A convolution with a sharing; a fully shared one takes any size."""
+    input_size = None if sharing == Full() else tuple(size)
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, sharing=sharing, input_size=input_size, **arguments
+    )

@@ -1,0 +1,57 @@
+"""Autoencoders whose decoders use the encoders' weights."""
+
+from collections import OrderedDict
+
+from torch.nn import Linear, Module, ReLU, Sequential
+
+from .. import nn
+from ..sharing import Full, Sharing
+
+FULL = Full()
+
+
+def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = True) -> Sequential:
+    """One hidden layer; tied, the decoder has the encoder's weight transposed and a bias of its own.
+
+    Source: Vincent et al. 2010, Stacked denoising autoencoders, section 2.2.
+
+    Example:
+        >>> [sum(p.numel() for p in dense_autoencoder(tied=tied).parameters()) for tied in (True, False)]
+        [51024, 101200]
+    """
+    encoder = Linear(features, hidden)
+    decoder = nn.TiedLinear(encoder) if tied else Linear(hidden, features)
+    return Sequential(OrderedDict(encoder=encoder, relu=ReLU(), decoder=decoder))
+
+
+def conv_autoencoder(
+    channels: int = 1, size: int = 28, *, tied: bool = True, sharing: Sharing = FULL
+) -> Sequential:
+    """Two convolutions of stride 2 and their transposes, for images of `size` x `size`, a multiple of 4.
+
+    Source: Masci et al. 2011, Stacked convolutional auto-encoders, section 3.
+
+    Example:
+        >>> [sum(p.numel() for p in conv_autoencoder(tied=tied).parameters()) for tied in (True, False)]
+        [4817, 9569]
+    """
+    first = nn.Conv2d(channels, 16, 3, 2, 1, sharing=sharing, input_size=size)
+    second = nn.Conv2d(16, 32, 3, 2, 1, sharing=sharing, input_size=size // 2)
+    layers: list[tuple[str, Module]] = [("encoder1", first), ("relu1", ReLU()), ("encoder2", second)]
+    layers += [("relu2", ReLU()), ("decoder2", _decoder(second, tied)), ("relu3", ReLU())]
+    return Sequential(OrderedDict([*layers, ("decoder1", _decoder(first, tied))]))
+
+
+def _decoder(encoder: nn.Conv2d, tied: bool) -> Module:
+    if tied:
+        return nn.TiedConvTranspose2d(encoder)
+    return nn.ConvTranspose2d(
+        encoder.out_channels,
+        encoder.in_channels,
+        3,
+        2,
+        1,
+        output_padding=1,
+        sharing=encoder.sharing,
+        input_size=encoder.output_size,
+    )

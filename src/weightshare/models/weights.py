@@ -1,0 +1,67 @@
+"""Weights from a file, in the two forms that run no code: safetensors, and torch's with `weights_only`."""
+
+import copy
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from ..errors import DataError, TieError
+from ..tying import load_safetensors, load_state_dict
+
+#: A safetensors file begins with the length of its header, which is JSON and not longer than this.
+LONGEST_HEADER = 100_000_000
+
+
+def load_weights(model: Module, path: str | Path) -> None:
+    """Load a checkpoint into a model; a file that does not fit changes nothing.
+
+    Args:
+        path: A safetensors file, or a state dict written by `torch.save`, told apart by their content.
+
+    Raises:
+        DataError: no such file, a file of neither kind, a pickle with code, or one that does not fit.
+        MissingExtraError: a safetensors file where the package is not installed.
+    """
+    if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
+        raise DataError(
+            str(path), "needs a model with memory", "one on the meta device", "build it on the CPU"
+        )
+    file, before = Path(path), copy.deepcopy(model.state_dict())
+    try:
+        if _is_safetensors(file):
+            load_safetensors(model, file)
+        else:
+            load_state_dict(model, _from_torch(file))
+    except OSError as error:
+        raise DataError(str(path), "must be a file that can be read", str(error), "check its name") from error
+    except (RuntimeError, TieError) as error:
+        model.load_state_dict(before)
+        text = "; ".join(line.strip() for line in str(error).splitlines()[1:4]) or str(error)
+        raise DataError(str(path), "must fit the model", text, "give the file of this model") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON object and its brace."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] <= LONGEST_HEADER
+
+
+def _from_torch(path: Path) -> dict:
+    try:
+        with path.open("rb") as file:  # by content: of a path torch looks at the suffix
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # on what is no checkpoint the reader raises anything
+        raise DataError(
+            str(path),
+            "must be safetensors, or a state dict that torch.load(weights_only=True) takes",
+            ": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
+            "load it where you trust it and write it with safetensors.torch.save_model",
+        ) from error
+    if not isinstance(state, dict):
+        got = type(state).__name__
+        raise DataError(str(path), "must be a state dict, names to tensors", got, "save model.state_dict()")
+    return state
