@@ -17,16 +17,17 @@ def test_readme_python(capsys):
     assert "7,168" in printed
 
 
-def test_moving_python(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["ledger", "moving", "tying"])
+def test_a_pages_python(page, capsys, tmp_path, monkeypatch):
     """The page's examples, one after another; what a line prints stands behind it."""
     monkeypatch.chdir(tmp_path)
-    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/moving.md").read_text(), re.DOTALL))
-    exec(compile(code, "moving.md", "exec"), {})
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL))
+    exec(compile(code, f"{page}.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     said = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
     assert len(printed) == len(said)
     assert all(comment.startswith(line) for comment, line in zip(said, printed))
-    assert (tmp_path / "layer.onnx").exists()
+    assert (tmp_path / "layer.onnx").exists() == (page == "moving")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

@@ -66,7 +66,7 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
 @slow
 @given(layers(), st.integers(1, 2), st.sampled_from([0, 2**14]), st.sampled_from([0, 16]))
 def test_blocks_smaller_than_a_row_change_nothing(layer, batch, small, few):
-    """Tiny blocks of patches, so that every loop over blocks runs more than once; small layers as large ones."""
+    """Tiny blocks, so that every loop over them runs more than once; small layers as large ones."""
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("weightshare.kernels.local.BUFFER", 40)

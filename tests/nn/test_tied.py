@@ -1,0 +1,105 @@
+"""Decoders with their encoder's weight: exact adjoints, the gradient of both uses, errors by their texts."""
+
+import pytest
+import torch
+from every_sharing import SHARINGS
+from torch import nn as torch_nn
+
+import weightshare as ws
+from weightshare.errors import ArgumentError, ShapeError
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_adjoint_of_a_convolution(sharing, bias):
+    """<conv(x), y> = <x, decoder(y)>, also where stride leaves a rest."""
+    torch.manual_seed(0)
+    arguments = {"stride": 2, "padding": 1, "groups": 2, "dtype": torch.float64}
+    encoder = ws.nn.Conv2d(4, 6, 3, bias=False, sharing=sharing, input_size=12, **arguments)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.normal_()
+    decoder = ws.nn.TiedConvTranspose2d(encoder, bias=bias)
+    if bias:
+        torch_nn.init.zeros_(decoder.bias)
+    x = torch.randn(2, 4, 12, 12, dtype=torch.float64)
+    y = torch.randn(2, 6, 6, 6, dtype=torch.float64)
+    back = decoder(y)
+    assert back.shape == x.shape
+    torch.testing.assert_close((encoder(x) * y).sum(), (x * back).sum())
+    assert [name for name, _ in decoder.named_parameters()] == ["bias"] * bias
+    (back.sum() + encoder(x).sum()).backward()
+    assert encoder.weight.grad is not None
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_torchs_convolutions(ndim):
+    encoder = getattr(torch_nn, f"Conv{ndim}d")(2, 3, 3, padding="same", dilation=2)
+    decoder = getattr(ws.nn, f"TiedConvTranspose{ndim}d")(encoder)
+    x = torch.randn(1, 2, *(7,) * ndim)
+    assert decoder(encoder(x)).shape == x.shape
+    plain = getattr(torch.nn.functional, f"conv_transpose{ndim}d")
+    wanted = plain(encoder(x), encoder.weight, decoder.bias, padding=2, dilation=2)
+    torch.testing.assert_close(decoder(encoder(x)), wanted)
+
+
+def test_linear_and_embedding():
+    encoder = torch_nn.Linear(5, 3)
+    decoder = ws.nn.TiedLinear(encoder, bias=False)
+    x = torch.randn(2, 3)
+    assert torch.equal(decoder(x), x @ encoder.weight)
+    head = ws.nn.TiedLinear(torch_nn.Embedding(7, 3))
+    assert (head(x).shape, head.weight.shape) == ((2, 7), (7, 3))
+    assert isinstance(decoder, torch_nn.Linear)
+    assert not any(p.is_meta for p in head.parameters())
+
+
+def test_the_gradient_of_both_uses():
+    encoder = torch_nn.Linear(4, 3, dtype=torch.float64)
+    model = torch_nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
+    x = torch.randn(2, 4, dtype=torch.float64)
+
+    def loss(weight):
+        hidden = torch.nn.functional.linear(x, weight, encoder.bias)
+        return torch.nn.functional.linear(hidden, weight.t(), model[1].bias).square().sum()
+
+    model(x).square().sum().backward()
+    weight = encoder.weight.detach().clone().requires_grad_()
+    loss(weight).backward()
+    torch.testing.assert_close(encoder.weight.grad, weight.grad)
+    assert torch.autograd.gradcheck(loss, weight)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (
+            lambda: ws.nn.TiedLinear(torch_nn.Conv2d(1, 1, 1)),
+            ArgumentError,
+            "must be a Linear or an Embedding, got Conv2d",
+        ),
+        (
+            lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv1d(1, 1, 1)),
+            ArgumentError,
+            "a 2-dimensional convolution, torch's or ours, got Conv1d",
+        ),
+        (
+            lambda: ws.nn.TiedConvTranspose2d(torch_nn.ConvTranspose2d(1, 1, 1)),
+            ArgumentError,
+            "got ConvTranspose2d",
+        ),
+        (
+            lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")),
+            ArgumentError,
+            "source must pad with zeros, got 'circular'",
+        ),
+        (
+            lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv2d(1, 1, 2, padding="same")),
+            ShapeError,
+            "padding must be the same at both ends",
+        ),
+    ],
+)
+def test_errors(make, error, said):
+    with pytest.raises(error, match=said):
+        make()

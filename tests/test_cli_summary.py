@@ -1,0 +1,115 @@
+"""`weightshare summary`: thin over `weightshare.summary`, every error one line with exit code 2."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+import weightshare as ws
+from weightshare import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["weightshare", "summary", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def test_vgg16_and_what_it_would_be_unshared(run):
+    code, out, err = run("vgg16", "--json")
+    totals = json.loads(out)["totals"]
+    assert (code, err, totals["unique"]) == (0, "", 138_357_544)
+    with torch.device("meta"):
+        local = ws.models.vgg16(sharing=ws.Local())
+    assert totals["unshared"] == ws.summary(local).totals.unique
+
+
+def test_the_table(run):
+    code, out, _ = run("lenet5", "--heading", "Param #")
+    assert code == 0
+    assert out == ws.summary(ws.models.lenet5(), input_shape=(1, 28, 28)).to_text("Param #") + "\n"
+    assert "Param #" in out
+
+
+def test_other_forms(run):
+    assert run("lenet5", "--markdown")[1].splitlines()[2].startswith("| module | type")
+    said = "14.weight: 1000 output features * 512 input features = 512,000\n"
+    assert run("resnet18", "--explain", "14.weight")[1] == said
+    said = "11,699,112 = 11,689,512 + 9,600 batch-norm statistics\n"
+    assert run("resnet18", "--reconcile", "11699112")[1] == said
+
+
+def test_a_factory_and_an_input(run):
+    code, out, _ = run("torch.nn:Identity", "--input", "3x4", "--json")
+    assert (code, json.loads(out)["totals"]["macs"]) == (0, 0)
+
+
+def test_weights(run, tmp_path):
+    path = tmp_path / "lenet.pt"
+    torch.save(ws.models.lenet5().state_dict(), path)
+    assert run("lenet5", "--weights", str(path))[0] == 0
+    code, out, err = run("vgg16", "--weights", str(tmp_path / "absent"))
+    assert (code, out) == (2, "")
+    assert err.startswith("weightshare: ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["vgg61"], ["lenet5", "--input", "3xx"], ["lenet5", "--explain", "nothing"]]
+)
+def test_errors_are_one_line(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_an_input_that_the_model_rejects(run):
+    code, out, _ = run("lenet5", "--input", "3x28x28")
+    assert code == 0
+    assert "FORWARD_FAILED" in out
+    assert "61,706" in out
+
+
+@pytest.fixture
+def run_ties(monkeypatch, capsys):
+    """As `run`, for `weightshare ties`."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["weightshare", "ties", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def broken():
+    """A model whose declared tie came apart."""
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 5, bias=False))
+    ws.tie_weights(model, {"1.weight": "0.weight"})
+    model[1].weight = torch.nn.Parameter(torch.zeros(5, 3, device=model[1].weight.device))
+    return model
+
+
+def test_ties(run_ties, monkeypatch):
+    code, out, _ = run_ties("dense_autoencoder")
+    assert code == 0
+    assert out.splitlines()[:2] == [
+        "ties that hold: 1, broken: 0",
+        "  intact  decoder.weight = encoder.weight (t)",
+    ]
+    code, out, _ = run_ties("vgg16")
+    assert (code, out) == (0, "ties that hold: 0, broken: 0\n")
+    monkeypatch.setitem(sys.modules, "made_here", sys.modules[__name__])
+    code, out, _ = run_ties("made_here:broken")
+    assert code == 1
+    assert "BROKEN_TIE  1.weight and 0.weight: they are separate now" in out

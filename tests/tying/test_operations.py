@@ -1,0 +1,265 @@
+"""What every operation does to each kind of tie, cell by cell as docs/tying.md says."""
+
+import copy
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.utils import parametrizations, prune
+from torch.optim.swa_utils import AveragedModel
+
+import weightshare as ws
+
+PAGE = Path(__file__).parents[2] / "docs/tying.md"
+
+
+def same():
+    model = nn.Sequential(OrderedDict(enc=nn.Embedding(7, 4), dec=nn.Linear(4, 7, bias=False)))
+    return ws.tie_weights(model, {"dec.weight": "enc.weight"})
+
+
+def transposed():
+    model = nn.Sequential(OrderedDict(enc=nn.Linear(6, 4), dec=nn.Linear(4, 6)))
+    return ws.tie_weights(model, {"dec.weight": ws.Tie("enc.weight", transform="t")})
+
+
+def convolution():
+    enc = ws.nn.Conv2d(2, 3, 3, sharing=ws.Tiled(2), input_size=6)
+    return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedConvTranspose2d(enc)))
+
+
+KINDS = {"same Parameter": same, "transposed reference": transposed, "`TiedConvTranspose2d`": convolution}
+INPUTS = {
+    nn.Embedding: torch.tensor([0, 6]),
+    nn.Linear: torch.ones(2, 6),
+    ws.nn.Conv2d: torch.ones(1, 2, 6, 6),
+}
+
+
+def input_of(model):
+    return INPUTS[type(model.enc)]
+
+
+def through_file(model, save=torch.save, load=torch.load):
+    file = io.BytesIO()
+    save(model, file)
+    file.seek(0)
+    return load(file, weights_only=False)
+
+
+def overwritten(model):
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        return model.double()
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def loaded(make, **arguments):
+    def load(model):
+        other = make(model)
+        model.load_state_dict(copy.deepcopy(other.state_dict()), **arguments)
+        return model
+
+    return load
+
+
+def without_alias(model):
+    state = {k: v for k, v in copy.deepcopy(model).state_dict().items() if k != "dec.weight"}
+    state["enc.weight"] = state["enc.weight"] + 1
+    ws.tying.load_state_dict(model, state)
+    return model
+
+
+def by_file(model):
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    model.load_state_dict(torch.load(file))
+    return model
+
+
+def by_safetensors(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    wanted = model.enc.weight.detach().clone()
+    ws.save_safetensors(model, path)
+    with torch.no_grad():
+        model.enc.weight.zero_()
+    ws.load_safetensors(model, path)
+    assert torch.equal(model.enc.weight, wanted)
+    return model
+
+
+def called(model):
+    before = model.enc.weight.detach().clone()
+    state = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    functional_call(model, state, (input_of(model),))
+    assert torch.equal(model.enc.weight, before)
+    return model
+
+
+def compiled(model):
+    other = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(other(input_of(model)), model(input_of(model)))
+    return other
+
+
+def stepped(model):
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    model(input_of(model)).square().sum().backward()
+    optimizer.step()
+    return model
+
+
+def added(model):
+    with torch.no_grad():
+        model.dec.weight.add_(1.0)
+    return model
+
+
+def on(end, change):
+    def apply(model):
+        change(getattr(model, end))
+        return model
+
+    return apply
+
+
+def replaced(model):
+    model.dec = nn.Linear(*model.dec.weight.shape[::-1]) if model.dec.weight.dim() == 2 else copy_of(model)
+    return model
+
+
+def copy_of(model):
+    return ws.nn.TiedConvTranspose2d(model.enc)
+
+
+def quantised(model):
+    return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)
+
+
+OPERATIONS = {
+    "`copy.deepcopy`": copy.deepcopy,
+    "`pickle`": lambda model: pickle.loads(pickle.dumps(model)),
+    "`torch.save` of the model": through_file,
+    "`.half()`": lambda model: model.half(),
+    "`.double()`": lambda model: model.double(),
+    '`.to("meta")`': lambda model: model.to("meta"),
+    "`.to_empty()` from meta": lambda model: model.to("meta").to_empty(device="cpu"),
+    "conversion that overwrites parameters": overwritten,
+    "`load_state_dict`": loaded(copy.deepcopy),
+    "`load_state_dict(assign=True)`": loaded(copy.deepcopy, assign=True),
+    "`tying.load_state_dict` without the alias": without_alias,
+    "`torch.save` and `load` of the state dict": by_file,
+    "`save_safetensors`, `load_safetensors`": by_safetensors,
+    "`AveragedModel`": lambda model: AveragedModel(model).module,
+    "`torch.compile`": compiled,
+    "`functional_call`": called,
+    "an optimiser's step": stepped,
+    "adding to the alias in place": added,
+    "`requires_grad_(False)` of the alias's module": on("dec", lambda m: m.requires_grad_(False)),
+    "`weight_norm` of the alias": on("dec", parametrizations.weight_norm),
+    "`spectral_norm` of the alias": on("dec", parametrizations.spectral_norm),
+    "`weight_norm` of the source": on("enc", parametrizations.weight_norm),
+    "pruning the alias": on("dec", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
+    "`quantize_dynamic`": quantised,
+    "a new module in the alias's place": replaced,
+}
+
+
+def follows(model):
+    """Whether a change of the source is a change of the alias."""
+    model = getattr(model, "_orig_mod", model)
+    source, alias = model.enc.weight, model.dec.weight
+    if source.is_meta:
+        return alias.is_meta
+    if hasattr(model.dec, "parametrizations"):
+        assert model.dec.parametrizations.weight.original is source
+        return True
+    before = alias.detach().clone()
+    with torch.no_grad():
+        parameter = next(p for name, p in model.enc.named_parameters() if "bias" not in name)
+        parameter.copy_(torch.rand_like(parameter))
+    value = model.enc.weight
+    expected = value.t() if alias.shape != value.shape else value
+    return torch.equal(model.dec.weight, expected) and not torch.equal(model.dec.weight, before)
+
+
+def outcome(make, operation, tmp_path):
+    model = make()
+    arguments = (tmp_path,) if operation is by_safetensors else ()
+    try:
+        result = operation(model, *arguments)
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError):
+        assert ws.check_tied_weights(model).ok
+        assert follows(model)
+        return "refused"
+    report = ws.check_tied_weights(result)
+    if report.ok:
+        assert report.intact
+        return "intact" if follows(result) else "parted without a word"
+    (broken,) = report.broken
+    assert broken.text.endswith(ws.tying.check.CODES[broken.code])
+    mended = ws.retie_weights(result)
+    if mended.ok:
+        return f"repaired: {broken.code}" if follows(result) else "mended in name only"
+    return f"reported: {broken.code}"
+
+
+def cells():
+    table = PAGE.read_text().partition("<!-- operations -->")[2].partition("<!-- end -->")[0].strip()
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert head[1:] == list(KINDS)
+    for name, *said in rows:
+        yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))
+
+
+def test_the_page_has_every_operation():
+    assert {name for name, _, _ in cells()} == set(OPERATIONS)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("name", "kind", "said"), list(cells()))
+def test_each_cell(name, kind, said, tmp_path):
+    torch.manual_seed(0)
+    assert outcome(KINDS[kind], OPERATIONS[name], tmp_path) == said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_five_steps_equal_a_functional_reference(kind):
+    """Adam with one state for the weight, against a model written out with one tensor."""
+    torch.manual_seed(0)
+    model = KINDS[kind]().double()
+    x = input_of(model)
+    x = x if x.dtype == torch.long else x.double()
+    free = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    ours, theirs = torch.optim.Adam(model.parameters(), 0.05), torch.optim.Adam(free.values(), 0.05)
+
+    def written_out():
+        w, b, c = free["enc.weight"], free.get("enc.bias"), free.get("dec.bias")
+        if kind == "same Parameter":
+            return nn.functional.linear(nn.functional.embedding(x, w), w)
+        if kind == "transposed reference":
+            return nn.functional.linear(nn.functional.linear(x, w, b), w.t(), c)
+        labels = torch.tensor(model.enc.sharing.labels((4, 4)))
+        hidden = []
+        patches = nn.functional.unfold(x, 3)  # [1, 18, 16]
+        for p, bank in enumerate(labels.tolist()):
+            hidden.append(w[bank].flatten(1) @ patches[0, :, p] + b[bank])
+        h = torch.stack(hidden, 1)  # [3, 16]
+        columns = torch.stack([w[bank].flatten(1).t() @ h[:, p] for p, bank in enumerate(labels.tolist())], 1)
+        return nn.functional.fold(columns[None], (6, 6), 3) + c.view(1, -1, 1, 1)
+
+    for _ in range(5):
+        for optimizer, output in ((ours, lambda: model(x)), (theirs, written_out)):
+            optimizer.zero_grad()
+            (output() - 1).square().mean().backward()
+            optimizer.step()
+    assert len(ours.state) == len(free)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, free[name], rtol=1e-6, atol=1e-6)

@@ -1,0 +1,282 @@
+"""Declaring, finding, loading and taking back ties; errors by their texts, with the model unchanged."""
+
+import copy
+from collections import OrderedDict
+
+import pytest
+import torch
+from safetensors.torch import load_file, load_model, save_file
+from torch import nn
+
+import weightshare as ws
+from weightshare.errors import ArgumentError, DataError, TieError
+from weightshare.tying import TieGroup, load_state_dict
+
+
+def language_model():
+    body = OrderedDict(emb=nn.Embedding(10, 4), mid=nn.Linear(4, 4), head=nn.Linear(4, 10, bias=False))
+    return nn.Sequential(OrderedDict(lm=nn.Sequential(body), other=nn.Linear(10, 4)))
+
+
+def tied():
+    return ws.tie_weights(language_model(), {"lm.head.weight": "lm.emb.weight"})
+
+
+def test_the_tie_is_kept_on_the_nearest_module_that_holds_both():
+    model = tied()
+    assert model.lm.head.weight is model.lm.emb.weight
+    assert list(model.lm._declared_ties) == ["head.weight"]
+    assert not hasattr(model, "_declared_ties")
+    wrapped = nn.ModuleDict({"inside": model})
+    assert ws.check_tied_weights(wrapped).intact == (
+        ("inside.lm.head.weight", ws.Tie("inside.lm.emb.weight")),
+    )
+
+
+def test_a_chain_leads_to_one_weight():
+    model = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"2.weight": "1.weight", "1.weight": ws.Tie("0.weight", "t")})
+    assert torch.equal(model[2].weight, model[0].weight.t())
+    assert [name for name, _ in model.named_parameters()] == ["0.weight"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "source", "transform"),
+    [
+        (nn.Linear(4, 3), nn.Linear(3, 4), "t"),
+        (nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3), "flip"),
+        (nn.Linear(4, 3), nn.Conv2d(4, 3, 1), "reshape"),
+        (nn.ConvTranspose2d(3, 2, 3), nn.ConvTranspose2d(2, 3, 3), "t"),
+    ],
+)
+def test_transforms(alias, source, transform):
+    model = nn.Sequential(source, alias)
+    kind = type(alias)
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", transform=transform)})
+    wanted = {
+        "t": lambda w: w.transpose(0, 1),
+        "flip": lambda w: w.flip(2, 3),
+        "reshape": lambda w: w.reshape(alias.weight.shape),
+    }[transform]
+    assert torch.equal(model[1].weight, wanted(model[0].weight))
+    assert isinstance(model[1], kind)
+    assert "1.weight" not in model.state_dict()
+    state = {
+        "0.weight": torch.ones_like(source.weight),
+        **{k: v for k, v in model.state_dict().items() if "bias" in k},
+    }
+    model.load_state_dict(state)
+    assert bool((model[1].weight == 1).all())
+
+
+BAD = {
+    "unknown alias": ({"lm.haed.weight": "lm.emb.weight"}, ArgumentError, "did you mean 'lm.head.weight'"),
+    "unknown source": ({"lm.head.weight": "lm.emb.wieght"}, ArgumentError, "did you mean 'lm.emb.weight'"),
+    "shapes": (
+        {"lm.mid.weight": "lm.emb.weight"},
+        TieError,
+        r"'lm.emb.weight' of 10 x 4, used as it is, must have its shape, 4 x 4, got 10 x 4",
+    ),
+    "transform": (
+        {"lm.head.weight": ws.Tie("lm.emb.weight", "t")},
+        TieError,
+        "used by 't', must have its shape, 10 x 4, got 4 x 10",
+    ),
+    "reshape": (
+        {"lm.mid.weight": ws.Tie("lm.emb.weight", "reshape")},
+        TieError,
+        "used by 'reshape', must have its shape, 4 x 4, got one that cannot",
+    ),
+    "itself": ({"lm.head.weight": "lm.head.weight"}, TieError, "got a tie to itself: lm.head.weight"),
+    "circle": (
+        {"lm.head.weight": "lm.emb.weight", "lm.emb.weight": "lm.head.weight"},
+        TieError,
+        "got a circle: lm.head.weight -> lm.emb.weight -> lm.head.weight",
+    ),
+    "second of two": (
+        {"lm.head.weight": "lm.emb.weight", "lm.mid.bias": "nothing"},
+        ArgumentError,
+        "names must be those of parameters, got 'nothing'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_leave_the_model_unchanged(name):
+    ties, error, said = BAD[name]
+    model = language_model()
+    before = {name: id(p) for name, p in model.named_parameters()}
+    with pytest.raises(error, match=said):
+        ws.tie_weights(model, ties)
+    assert {name: id(p) for name, p in model.named_parameters()} == before
+    assert not any(hasattr(module, "_declared_ties") for module in model.modules())
+
+
+def test_an_alias_is_tied_once():
+    model = tied()
+    with pytest.raises(TieError, match=r"must not be tied already, got one tied to 'lm.emb.weight'"):
+        ws.tie_weights(model, {"lm.head.weight": "lm.emb.weight"})
+    with pytest.raises(ArgumentError, match=r"transform must be None, 'flip', 'reshape', 't', got 'T'"):
+        ws.Tie("a", "T")
+
+
+def test_dtypes_must_agree():
+    model = language_model()
+    model.lm.emb.half()
+    with pytest.raises(TieError, match=r"both ends must be torch.float16 on cpu, got torch.float32 on cpu"):
+        ws.tie_weights(model, {"lm.head.weight": "lm.emb.weight"})
+
+
+def test_untie():
+    model = tied()
+    with pytest.raises(TieError, match=r"name must be that of an alias, got 'lm.emb.weight'"):
+        ws.untie_weights(model, "lm.emb.weight")
+    ws.untie_weights(model, "lm.head.weight")
+    assert model.lm.head.weight is not model.lm.emb.weight
+    assert torch.equal(model.lm.head.weight, model.lm.emb.weight)
+    assert ws.check_tied_weights(model).intact == ()
+    model = ws.tie_weights(
+        nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3)), {"1.weight": ws.Tie("0.weight", "t")}
+    )
+    ws.untie_weights(model, "1.weight")
+    assert type(model[1]) is nn.Linear
+    assert model[1].weight.is_contiguous()
+    assert torch.equal(model[1].weight, model[0].weight.t())
+    assert "1.weight" in dict(model.named_parameters())
+
+
+def test_find():
+    model = tied()
+    model.twice = model.other
+    model.view = nn.Linear(4, 10, bias=False)
+    model.view.weight = nn.Parameter(model.other.weight.data.t())
+    model.dec = ws.nn.TiedLinear(model.lm.mid)
+    assert ws.find_tied_weights(model) == [
+        TieGroup("same_parameter", "lm.emb.weight", "lm.head.weight"),
+        TieGroup("reference", "lm.mid.weight", "dec.weight", "t"),
+        TieGroup("same_module", "other.weight", "twice.weight"),
+        TieGroup("view", "other.weight", "view.weight"),
+        TieGroup("same_module", "other.bias", "twice.bias"),
+    ]
+
+
+def test_equal_values_only_on_request():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.LayerNorm(3), nn.LayerNorm(3))
+    model[1].load_state_dict(model[0].state_dict())
+    assert ws.find_tied_weights(model) == []
+    assert ws.find_tied_weights(model, equal_values=True) == [
+        TieGroup("equal_values", "0.weight", "1.weight"),
+        TieGroup("equal_values", "0.bias", "1.bias"),
+    ]
+
+
+def test_check():
+    model = language_model()
+    model.lm.head.weight = model.lm.emb.weight
+    report = ws.check_tied_weights(model)
+    assert report.ok
+    assert [note.code for note in report.warnings] == ["UNDECLARED_TIE"]
+    model = tied()
+    model.lm.head.weight = nn.Parameter(model.lm.emb.weight.detach())
+    with pytest.raises(TieError, match=r"'lm.head.weight': must be tied to 'lm.emb.weight', got ZOMBIE_TIE"):
+        ws.check_tied_weights(model, strict=True)
+    assert ws.retie_weights(model).ok
+    optimizer = torch.optim.SGD([{"params": list(model.lm.parameters())}], 0.1)
+    optimizer.param_groups[0]["params"].append(model.lm.emb.weight)
+    report = ws.check_tied_weights(model, optimizer=optimizer)
+    assert [(note.code, note.names) for note in report.warnings] == [("DUP_IN_OPTIMIZER", ("lm.emb.weight",))]
+
+
+def untied_state(model):
+    state = copy.deepcopy(model.state_dict())
+    state["lm.head.weight"] = state["lm.head.weight"] + 1
+    return state
+
+
+@pytest.mark.parametrize(("on_conflict", "added"), [("source", 0.0), ("alias", 1.0), ("mean", 0.5)])
+def test_conflicts(on_conflict, added):
+    model = tied()
+    wanted = model.lm.emb.weight.detach() + added
+    load_state_dict(model, untied_state(model), on_conflict=on_conflict)
+    torch.testing.assert_close(model.lm.emb.weight.detach(), wanted)
+    assert ws.check_tied_weights(model).ok
+
+
+def test_a_conflict_is_an_error_and_changes_nothing():
+    model = tied()
+    before = copy.deepcopy(model.state_dict())
+    state = {name: value + 1 for name, value in untied_state(model).items()}
+    for load in (model.load_state_dict, lambda state: load_state_dict(model, state)):
+        with pytest.raises(
+            TieError, match=r"lm.head.weight and lm.emb.weight must agree, since they are tied"
+        ):
+            load(state)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(ArgumentError, match="on_conflict must be one of 'error', 'source', 'alias', 'mean'"):
+        load_state_dict(model, state, on_conflict="first")
+
+
+def test_a_reference_takes_an_old_checkpoint_that_has_its_weight():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+    old = copy.deepcopy(model.state_dict())
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")})
+    with pytest.raises(TieError, match="must agree"):
+        model.load_state_dict(old)
+    load_state_dict(model, old, on_conflict="alias")
+    assert torch.equal(model[1].weight, old["1.weight"])
+    del old["0.weight"]
+    model.load_state_dict(old)
+    assert torch.equal(model[0].weight, old["1.weight"].t())
+
+
+def test_files_are_those_of_safetensors(tmp_path):
+    model, path = tied(), tmp_path / "ours.safetensors"
+    ws.save_safetensors(model, path)
+    assert len({"lm.head.weight", "lm.emb.weight"} & load_file(path).keys()) == 1
+    other = tied()
+    load_model(other, path)
+    assert torch.equal(other.lm.emb.weight, model.lm.emb.weight)
+    untied = language_model()
+    ws.load_safetensors(untied, path)
+    assert torch.equal(untied.lm.head.weight, model.lm.emb.weight)
+    assert ws.load_safetensors(tied(), path).missing_keys == []
+    save_file(untied.state_dict(), tmp_path / "untied.safetensors")
+    again = ws.load_safetensors(other, tmp_path / "untied.safetensors")
+    assert again.unexpected_keys == []
+    reference = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+    ws.tie_weights(reference, {"1.weight": ws.Tie("0.weight", "t")})
+    save_file(reference.state_dict(), tmp_path / "plain.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04K\x01."])
+def test_files_that_are_none(tmp_path, content):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="must be a safetensors file that can be read"):
+        ws.load_safetensors(tied(), path)
+    with pytest.raises(DataError, match="must be a safetensors file that can be read"):
+        ws.load_safetensors(tied(), tmp_path / "absent")
+
+
+def test_fsdp_groups():
+    model = tied()
+    (group,) = ws.fsdp_groups(model)
+    assert group == [model.lm.emb, model.lm.head]
+    assert ws.fsdp_groups(language_model()) == []
+    chained = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+    ws.tie_weights(chained, {"1.weight": "0.weight", "1.bias": "2.bias"})
+    assert ws.fsdp_groups(chained) == [[chained[0], chained[1], chained[2]]]
+    decoder = nn.Sequential(nn.Linear(3, 2))
+    decoder.append(ws.nn.TiedLinear(decoder[0]))
+    assert ws.fsdp_groups(decoder) == [[decoder[0], decoder[1]]]
+
+
+def test_functional_call_on_a_shared_module_leaves_the_weights():
+    model = tied()
+    before = model.lm.emb.weight.detach().clone()
+    zeros = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    out = torch.func.functional_call(
+        model.lm, {k.removeprefix("lm."): v for k, v in zeros.items() if "lm" in k}, (torch.tensor([1]),)
+    )
+    assert bool((out == 0).all())
+    assert torch.equal(model.lm.emb.weight, before)
