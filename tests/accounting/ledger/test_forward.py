@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 import weightshare as ws
 
@@ -287,7 +288,7 @@ def test_control_flow_is_named():
         (nn.utils.parametrizations.weight_norm, 2),
         (nn.utils.weight_norm, 2),
         (nn.utils.parametrizations.spectral_norm, 0),
-        (lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.5), 0),
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), 0),
     ],
 )
 def test_unshared_under_norms_and_pruning(change, extra):

@@ -1,6 +1,7 @@
 """Every element has one owner: the ways in which models share parameters, each with its true count."""
 
 import gc
+import pickle
 import weakref
 from collections import OrderedDict
 
@@ -202,10 +203,11 @@ def test_equal_values_and_freed_memory_are_no_ties():
 def test_no_model_is_kept_alive():
     model = Tied()
     there = weakref.ref(model)
-    ws.summary(model)
+    answer = ws.summary(model)
     del model
     gc.collect()
     assert there() is None
+    assert pickle.loads(pickle.dumps(answer)) == answer
 
 
 def test_an_empty_parameter():

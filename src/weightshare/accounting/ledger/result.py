@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import reconcile, table
 from .groups import Group
+from .nests import shape_of
 from .rows import Row
 from .totals import Totals
 
@@ -32,6 +33,38 @@ class Note:
 
 
 @dataclass(frozen=True)
+class GroupRow:
+    """Elements with one owner, and all names that they have.
+
+    Args:
+        shape: Of the owner; None while it is lazy.
+        names: Each with "name", "kind", "own" (elements that no name before it has) and "transform".
+    """
+
+    owner: str
+    shape: tuple[int, ...] | None
+    numel: int
+    dtype: str
+    bytes: int
+    trainable: bool
+    names: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "shape": None if self.shape is None else list(self.shape),
+            "names": list(self.names),
+        }
+
+    @property
+    def ties(self) -> list[dict[str, Any]]:
+        """Every other name, with the owner as its source."""
+        return [
+            {"source": self.owner, "alias": n["name"], "kind": n["kind"], "transform": n["transform"]}
+            for n in self.names[1:]
+        ]
+
+
+@dataclass(frozen=True)
 class Summary:
     """The parameter ledger of a model; `str` is its table.
 
@@ -46,7 +79,7 @@ class Summary:
     input: str | None
     totals: Totals
     rows: tuple[Row, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[GroupRow, ...]
     warnings: tuple[Note, ...]
     conventions: tuple[reconcile.Convention, ...]
 
@@ -77,8 +110,8 @@ class Summary:
             "input": self.input,
             "totals": self.totals.to_dict(),
             "modules": [row.to_dict() for row in self.rows],
-            "groups": [_group(group) for group in self.groups],
-            "ties": [tie for group in self.groups for tie in _ties(group)],
+            "groups": [group.to_dict() for group in self.groups],
+            "ties": [tie for group in self.groups for tie in group.ties],
             "warnings": [note.to_dict() for note in self.warnings],
         }
 
@@ -101,23 +134,16 @@ class Summary:
         return self.to_markdown()
 
 
-def _group(group: Group) -> dict[str, Any]:
-    names = [{"name": n.name, "kind": n.kind, "own": n.own, "transform": n.transform} for n in group.names]
-    parameter = group.owner.parameter
+def group_row(group: Group) -> GroupRow:
+    """A group without its tensors, so that a kept summary keeps no model alive."""
+    parameter, owner = group.owner.parameter, group.owner
     assert parameter is not None
-    return {
-        "owner": group.owner.name,
-        "shape": None if group.owner.kind == "lazy" else list(parameter.shape),
-        "numel": group.numel,
-        "dtype": str(parameter.dtype).removeprefix("torch."),
-        "bytes": group.bytes,
-        "trainable": group.trainable,
-        "names": names,
-    }
-
-
-def _ties(group: Group) -> list[dict[str, Any]]:
-    return [
-        {"source": group.owner.name, "alias": name.name, "kind": name.kind, "transform": name.transform}
-        for name in group.names[1:]
-    ]
+    return GroupRow(
+        owner.name,
+        None if owner.kind == "lazy" else shape_of(parameter),
+        group.numel,
+        str(parameter.dtype).removeprefix("torch."),
+        group.bytes,
+        group.trainable,
+        tuple({"name": n.name, "kind": n.kind, "own": n.own, "transform": n.transform} for n in group.names),
+    )

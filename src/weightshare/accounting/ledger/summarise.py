@@ -18,7 +18,7 @@ from .groups import Group, groups_of
 from .modules import is_convolution
 from .nests import shape_of, tensors_in
 from .reconcile import conventions_of
-from .result import Note, Summary
+from .result import Note, Summary, group_row
 from .rows import all_names, is_dead, rows_of
 from .totals import totals_of
 
@@ -32,8 +32,9 @@ def summary(
     """Count the parameters of a model and say where each number comes from and with whom it is shared.
 
     Every element belongs to one row: a Parameter under two names, a view of another's memory or a module
-    registered twice is counted where it comes first, and named where it comes again. Nothing of the model
-    is changed: the forward pass runs in evaluation mode, which is put back, as are buffers and random state.
+    registered twice is counted where it comes first, and named where it comes again. The model is left as it
+    was: the forward pass runs in evaluation mode, on copies of inputs and buffers, and modes, gradients,
+    hooks and torch's random state are put back.
 
     Args:
         model: Any module, also on the meta device, lazy, compiled, or wrapped for several processes.
@@ -76,7 +77,7 @@ def summary(
         None if watched is None else _described((*example_inputs, *kwargs.values())),
         totals,
         rows_of(model, groups, watched),
-        groups,
+        tuple(map(group_row, groups)),
         tuple(_notes(model, groups, watched)),
         conventions_of(model, groups, totals),
     )
