@@ -60,6 +60,26 @@ def overwritten(model):
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
+def swapped(model):
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        return model.double()
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+def in_two_groups(model):
+    """One for each end, as for two learning rates."""
+    ends = [list(end.parameters()) for end in (model.enc, model.dec)]
+    torch.optim.SGD([{"params": parameters} for parameters in ends], 0.1)
+    return model
+
+
+def reset(model):
+    model.dec.reset_parameters()
+    return model
+
+
 def loaded(make, **arguments):
     def load(model):
         other = make(model)
@@ -152,6 +172,7 @@ OPERATIONS = {
     '`.to("meta")`': lambda model: model.to("meta"),
     "`.to_empty()` from meta": lambda model: model.to("meta").to_empty(device="cpu"),
     "conversion that overwrites parameters": overwritten,
+    "conversion that swaps parameters": swapped,
     "`load_state_dict`": loaded(copy.deepcopy),
     "`load_state_dict(assign=True)`": loaded(copy.deepcopy, assign=True),
     "`tying.load_state_dict` without the alias": without_alias,
@@ -161,7 +182,9 @@ OPERATIONS = {
     "`torch.compile`": compiled,
     "`functional_call`": called,
     "an optimiser's step": stepped,
-    "adding to the alias in place": added,
+    "an optimiser with a group for each end": in_two_groups,
+    "adding to the alias in place, as merging LoRA": added,
+    "`reset_parameters` of the alias": reset,
     "`requires_grad_(False)` of the alias's module": on("dec", lambda m: m.requires_grad_(False)),
     "`weight_norm` of the alias": on("dec", parametrizations.weight_norm),
     "`spectral_norm` of the alias": on("dec", parametrizations.spectral_norm),
