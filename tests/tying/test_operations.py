@@ -151,12 +151,20 @@ def on(end, change):
 
 
 def replaced(model):
-    model.dec = nn.Linear(*model.dec.weight.shape[::-1]) if model.dec.weight.dim() == 2 else copy_of(model)
+    if model.dec.weight.dim() > 2:
+        model.dec = ws.nn.ConvTranspose2d(3, 2, 3, sharing=ws.Tiled(2), input_size=4)
+        return model
+    model.dec = nn.Linear(*model.dec.weight.shape[::-1], bias=model.dec.bias is not None)
     return model
 
 
-def copy_of(model):
-    return ws.nn.TiedConvTranspose2d(model.enc)
+def source_replaced(model):
+    shapes = {nn.Embedding: (7, 4), nn.Linear: (6, 4)}
+    if type(model.enc) in shapes:
+        model.enc = type(model.enc)(*shapes[type(model.enc)])
+    else:
+        model.enc = ws.nn.Conv2d(2, 3, 3, sharing=ws.Tiled(2), input_size=6)
+    return model
 
 
 def quantised(model):
@@ -192,6 +200,7 @@ OPERATIONS = {
     "pruning the alias": on("dec", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
     "`quantize_dynamic`": quantised,
     "a new module in the alias's place": replaced,
+    "a new module in the source's place": source_replaced,
 }
 
 
@@ -209,7 +218,7 @@ def follows(model):
         parameter = next(p for name, p in model.enc.named_parameters() if "bias" not in name)
         parameter.copy_(torch.rand_like(parameter))
     value = model.enc.weight
-    expected = value.t() if alias.shape != value.shape else value
+    expected = value.t() if "Linear" in type(model.enc).__name__ else value
     return torch.equal(model.dec.weight, expected) and not torch.equal(model.dec.weight, before)
 
 
@@ -223,8 +232,9 @@ def outcome(make, operation, tmp_path):
         assert follows(model)
         return "refused"
     report = ws.check_tied_weights(result)
+    if report.ok and not report.intact:
+        return f"reported: {report.warnings[0].code}" if report.warnings else "gone"
     if report.ok:
-        assert report.intact
         return "intact" if follows(result) else "parted without a word"
     (broken,) = report.broken
     assert broken.text.endswith(ws.tying.check.CODES[broken.code])

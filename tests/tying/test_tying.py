@@ -280,3 +280,139 @@ def test_functional_call_on_a_shared_module_leaves_the_weights():
     )
     assert bool((out == 0).all())
     assert torch.equal(model.lm.emb.weight, before)
+
+
+def test_a_replaced_alias_is_mended_with_its_transform():
+    model = ws.tie_weights(
+        nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), {"1.weight": ws.Tie("0.weight", "t")}
+    )
+    model[1] = nn.Linear(3, 3)
+    assert ws.retie_weights(model).ok
+    assert torch.equal(model[1].weight, model[0].weight.t())
+    model[0] = nn.Linear(3, 3)
+    assert not ws.check_tied_weights(model).ok
+    assert ws.retie_weights(model).ok
+    assert torch.equal(model[1].weight, model[0].weight.t())
+
+
+def test_ends_that_no_longer_fit_stay_broken():
+    model = tied()
+    model.lm.emb = nn.Embedding(12, 4)
+    assert [note.code for note in ws.retie_weights(model).broken] == ["BROKEN_TIE"]
+    assert model.lm.head.weight.shape == (10, 4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (
+            {"0.weight": "1.weight"},
+            {"1.weight": "0.weight"},
+            "must not be the source of another tie, got the source",
+        ),
+        (
+            {"1.weight": "0.weight"},
+            {"0.weight": ws.Tie("2.weight", "t")},
+            "must not be the source of another tie",
+        ),
+        (
+            {"1.weight": ws.Tie("0.weight", "t")},
+            {"1.weight": "2.weight"},
+            "must not be tied already, got one tied",
+        ),
+    ],
+)
+def test_ties_made_in_two_calls(first, second, said):
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, first)
+    with pytest.raises(TieError, match=said):
+        ws.tie_weights(model, second)
+    assert ws.check_tied_weights(model).ok
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
+def test_a_module_under_two_names():
+    twice = nn.Linear(3, 3)
+    model = nn.Sequential(twice, nn.Linear(3, 3), twice)
+    ties = {"0.weight": ws.Tie("1.weight", "t"), "1.weight": ws.Tie("2.weight", "t")}
+    with pytest.raises(TieError, match=r"got a circle: 0.weight -> 1.weight -> 0.weight"):
+        ws.tie_weights(model, ties)
+    with pytest.raises(TieError, match=r"every alias must be given once, got '0.weight' and '2.weight'"):
+        ws.tie_weights(model, {"0.weight": "1.weight", "2.weight": "1.weight"})
+
+
+def test_layers_that_are_ties_are_not_tied_again():
+    encoder = nn.Linear(3, 2)
+    model = nn.Sequential(encoder, ws.nn.TiedLinear(encoder), nn.Linear(2, 3))
+    with pytest.raises(TieError, match=r"'1.weight': must not be tied already"):
+        ws.tie_weights(model, {"1.weight": "2.weight"})
+    assert "1.weight" not in dict(model.named_parameters())
+    ws.untie_weights(model, "1.weight")
+    assert "1.weight" in dict(model.named_parameters())
+
+
+def test_a_source_is_not_untied():
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": "0.weight", "2.weight": "1.weight"})
+    with pytest.raises(
+        TieError, match=r"must not be a source, got the source of '2.weight'; untie these first"
+    ):
+        ws.untie_weights(model, "1.weight")
+
+
+@pytest.mark.parametrize("on_conflict", ["source", "alias", "mean"])
+@pytest.mark.parametrize("transform", [None, "t"])
+@pytest.mark.parametrize("chain", [True, False])
+def test_chains_and_several_aliases_of_one_source(on_conflict, transform, chain):
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    old = {f"{n}.weight": torch.full((3, 3), float(3**n)) for n in range(3)}
+    last = ws.Tie("1.weight" if chain else "0.weight", transform)
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", transform), "2.weight": last})
+    load_state_dict(model, old, on_conflict=on_conflict)
+    wanted = {"source": 1.0, "alias": 3.0, "mean": 13 / 3}[on_conflict]
+    for layer in model:
+        torch.testing.assert_close(layer.weight.detach(), torch.full((3, 3), wanted))
+    load_state_dict(model, {"2.weight": torch.eye(3)})
+    assert torch.equal(model[0].weight, torch.eye(3))
+
+
+def test_numbers_that_are_none_load_back():
+    model = tied()
+    with torch.no_grad():
+        model.lm.emb.weight[0, 0] = torch.nan
+    model.load_state_dict(copy.deepcopy(model.state_dict()))
+    load_state_dict(model, copy.deepcopy(model.state_dict()))
+
+
+def test_a_nested_conflict_changes_nothing():
+    model = nn.Sequential(nn.Linear(4, 4), tied())
+    state = {name: value + 1 for name, value in model.state_dict().items()}
+    state["1.lm.head.weight"] = state["1.lm.head.weight"] + 1
+    before = model[0].weight.detach().clone()
+    with pytest.raises(TieError, match="must agree"):
+        load_state_dict(model, state)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_decoder_alone_is_named_and_not_saved(tmp_path):
+    encoder = nn.Linear(3, 2)
+    decoder = nn.Sequential(ws.nn.TiedLinear(encoder))
+    assert [note.code for note in ws.check_tied_weights(decoder).warnings] == ["LOST_SOURCE"]
+    with pytest.raises(
+        TieError, match=r"the model must have its weights itself, got 0.weight, read from outside"
+    ):
+        ws.save_safetensors(decoder, tmp_path / "decoder.safetensors")
+
+
+def test_tied_layers_take_the_checkpoint_of_an_untied_model():
+    encoder = nn.Linear(3, 2)
+    model = nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
+    old = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3)).state_dict()
+    load_state_dict(model, old, on_conflict="source")
+    assert torch.equal(model[1].weight, old["0.weight"].t())
+
+
+def test_recurrent_layers_take_no_transform():
+    model = nn.Sequential(nn.LSTM(4, 4), nn.Linear(16, 4, bias=False))
+    with pytest.raises(TieError, match=r"must be of a module that reads its weights at each call, got LSTM"):
+        ws.tie_weights(model, {"0.weight_ih_l0": ws.Tie("1.weight", "t")})

@@ -55,7 +55,8 @@ class _TiedConvTransposeNd(Module):
 
     def __init__(self, source: Any, output_padding: Any = None, bias: bool = True):
         name, ndim = type(self).__name__, self._ndim  # type: ignore[attr-defined]
-        if len(getattr(source, "kernel_size", ())) != ndim or getattr(source, "transposed", True):
+        size = getattr(source, "kernel_size", None)
+        if not isinstance(size, tuple) or len(size) != ndim or getattr(source, "transposed", True):
             wanted = f"source must be a {ndim}-dimensional convolution, torch's or ours"
             raise ArgumentError(name, wanted, type(source).__name__, "give the encoder's layer")
         if source.padding_mode != "zeros":

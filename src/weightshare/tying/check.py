@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from ..accounting.ledger import storage_of
+from ..accounting.ledger import REFERENCES, joined, storage_of
 from ..errors import TieError
 from .declared import establish, ties_of
-from .find import TieGroup, find_tied_weights
+from .find import find_tied_weights
 from .names import module_at
 from .reference import reference_of
 from .tie import Tie
@@ -62,16 +62,18 @@ class TieReport:
 #: What can be wrong with a tie, its likely cause and the repair.
 CODES = {
     "BROKEN_TIE": "they are separate now, as after to_empty(), a move between kinds of devices or a replaced "
-    "module; retie_weights takes the source's values",
+    "module; retie_weights takes the source's values, if its shape still fits",
     "ZOMBIE_TIE": "two Parameters on one memory, as after loading by assignment: an optimiser steps twice; "
     "retie_weights makes them one",
     "NORM_ON_TIED": "a parametrization such as weight_norm gave one end numbers of its own; remove it, then "
     "retie_weights",
-    "PRUNE_ON_TIED": "pruning masks one end only; prune.remove it, or prune the source, then retie_weights",
+    "PRUNE_ON_TIED": "pruning masks one end only; make it permanent by prune.remove, then retie_weights",
     "QUANT_UNTIED": "quantising replaced one end by integers of its own; quantise both or neither",
     "VIEW_TIE": "two Parameters on one memory: copying, casting or an optimiser with state parts them; use "
     "tie_weights with a transform",
     "UNDECLARED_TIE": "the same Parameter, by assignment; tie_weights keeps it through loading and to_empty",
+    "LOST_SOURCE": "it reads its weight from a module that is not part of this model, as in a copy of a "
+    "decoder alone, and no checkpoint has the weight; keep the encoder in the model",
     "DUP_IN_OPTIMIZER": "the optimiser has it more than once and steps it as often; give it "
     "model.parameters(), which has each once",
 }
@@ -103,14 +105,7 @@ def check_tied_weights(
         _warning(code, (alias, tie.source)) for (alias, tie), code in zip(declared, codes) if code is not None
     ]
     intact = [pair for pair, code in zip(declared, codes) if code is None]
-    found = find_tied_weights(model)
-    known = {alias for alias, _ in declared}
-    intact += [
-        (tie.alias, Tie(tie.source, tie.transform))  # layers that are made as references, such as TiedLinear
-        for tie in found
-        if tie.kind == "reference" and tie.alias not in known
-    ]
-    report = TieReport(tuple(intact), tuple(broken), tuple(_others(model, declared, found, optimizer)))
+    report = TieReport(tuple(intact), tuple(broken), tuple(_others(model, declared, optimizer)))
     if strict and broken:
         first = broken[0]
         raise TieError(
@@ -150,7 +145,7 @@ def _state(model: Module, alias: str, tie: Tie) -> str | None:
             return None
         return _changed(source, source_attribute) or "BROKEN_TIE"
     own, value = _parameter(module, attribute), _parameter(source, source_attribute)
-    if own is value and own is not None:
+    if own is value and own is not None and tie.transform is None:
         pruned = any(
             f"{name}_mask" in m._buffers for m, name in ((module, attribute), (source, source_attribute))
         )
@@ -185,11 +180,16 @@ def _changed(module: Module, name: str) -> str | None:
 
 
 def _others(
-    model: Module, declared: Sequence[tuple[str, Tie]], ties: Sequence[TieGroup], optimizer: Optimizer | None
+    model: Module, declared: Sequence[tuple[str, Tie]], optimizer: Optimizer | None
 ) -> Iterator[TieWarning]:
     """Ties that nobody declared, and parameters that an optimiser has twice."""
     known = {frozenset((alias, tie.source)) for alias, tie in declared}
-    for found in ties:
+    inside = {id(module) for module in model.modules()}
+    for prefix, module in model.named_modules():
+        for attribute, reference in vars(module).get(REFERENCES, {}).items():
+            if id(reference.module) not in inside:
+                yield _warning("LOST_SOURCE", (joined(prefix, attribute),))
+    for found in find_tied_weights(model):
         names = (found.source, found.alias)
         if found.kind == "view":
             yield _warning("VIEW_TIE", names)

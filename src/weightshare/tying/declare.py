@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 
 import torch
-from torch.nn import Module, Parameter
+from torch.nn import Module, Parameter, RNNBase
 
 from .._args import times
 from ..errors import TieError
-from .declared import declare, forget, ties_of
-from .names import below, common_path, owner_of
-from .reference import refer, reference_of, stop_referring
-from .tie import Tie, transformed
+from .declared import declare, establish, forget, shape_after, ties_of
+from .names import below, common_path, find_owner, owner_of
+from .reference import reference_of, stop_referring
+from .tie import Tie
+
+#: A parameter, whatever names it has: its module's identity and its name there.
+Place = tuple[int, str]
 
 
 def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
@@ -18,7 +21,7 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
     Of the same shape and without a transform the alias becomes the source's Parameter; with one it becomes a
     reference, which is read from the source at every use and has no Parameter and no entry in the state dict.
-    The ties are checked first: an error changes nothing.
+    The ties are checked first: an error changes nothing. Tie before an optimiser is made.
 
     Args:
         ties: The name of each alias, with the name of its source or a `Tie`.
@@ -28,7 +31,8 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
     Raises:
         ArgumentError: names of no parameters.
-        TieError: shapes or dtypes that do not fit, a tie to itself or in a circle, an alias tied already.
+        TieError: shapes or dtypes that do not fit, a tie to itself or in a circle, an alias tied already or
+            the source of another tie.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Linear(20, 8), torch.nn.Linear(8, 20))
@@ -38,20 +42,15 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
         ['0.weight', '0.bias', '1.bias']
     """
     wanted = {alias: tie if isinstance(tie, Tie) else Tie(tie) for alias, tie in ties.items()}
-    order = _sources_first(wanted)
+    order = _sources_first(model, wanted)
     for alias in order:
         _check(model, alias, wanted[alias])
     for alias in order:
-        tie = wanted[alias]
-        module, attribute = owner_of(model, alias, "tie_weights")
-        source, source_attribute = owner_of(model, tie.source, "tie_weights")
-        if tie.transform is None and reference_of(source, source_attribute) is None:
-            module._parameters[attribute] = source._parameters[source_attribute]
-        else:
-            refer(module, attribute, source, source_attribute, tie.transform)
-        path = common_path(alias, tie.source)
-        inside = Tie(below(path, tie.source), tie.transform)
-        declare(model.get_submodule(path), below(path, alias), inside)
+        path = common_path(alias, wanted[alias].source)
+        holder, tie = model.get_submodule(path), wanted[alias]
+        inside = below(path, alias), Tie(below(path, tie.source), tie.transform)
+        establish(holder, *inside)
+        declare(holder, *inside)
     return model
 
 
@@ -64,18 +63,18 @@ def untie_weights(model: Module, name: str) -> Module:
 
     Raises:
         ArgumentError: the name of no parameter.
-        TieError: a parameter that is not an alias of a declared tie.
+        TieError: a parameter that is no alias, or is the source of another tie.
     """
     module, attribute = owner_of(model, name, "untie_weights")
     known = dict(ties_of(model))
     if name not in known:
         aliases = ", ".join(map(repr, known)) or "none"
         raise TieError(
-            "untie_weights",
-            "name must be that of an alias",
-            repr(name),
-            f"the declared aliases are {aliases}",
+            "untie_weights", "name must be that of an alias", repr(name), f"the aliases are {aliases}"
         )
+    if dependants := [alias for alias, tie in known.items() if tie.source == name]:
+        got = f"the source of {', '.join(map(repr, dependants))}"
+        raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")
     value = getattr(module, attribute)
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if reference_of(module, attribute) is not None:
@@ -85,12 +84,17 @@ def untie_weights(model: Module, name: str) -> Module:
     return model
 
 
-def _sources_first(wanted: Mapping[str, Tie]) -> list[str]:
+def _sources_first(model: Module, wanted: Mapping[str, Tie]) -> list[str]:
     """The aliases in an order in which every source is settled before its alias."""
+    alias_at: dict[Place, str] = {}
+    for alias in wanted:
+        if (other := alias_at.setdefault(_place(model, alias), alias)) != alias:
+            got = f"{other!r} and {alias!r}, two names of one parameter"
+            raise TieError("tie_weights", "every alias must be given once", got, "leave one of them out")
     order: list[str] = []
     for first in wanted:
         chain, name = [], first
-        while name in wanted and name not in order:
+        while name is not None and name not in order:
             if name in chain:
                 way = " -> ".join([*chain[chain.index(name) :], name])
                 wrong = "a tie to itself" if chain[-1] == name else "a circle"
@@ -98,29 +102,34 @@ def _sources_first(wanted: Mapping[str, Tie]) -> list[str]:
                     "tie_weights", "every tie must lead to a weight", f"{wrong}: {way}", "drop one of them"
                 )
             chain.append(name)
-            name = wanted[name].source
+            name = alias_at.get(_place(model, wanted[name].source))
         order += reversed(chain)
     return order
+
+
+def _place(model: Module, name: str) -> Place:
+    module, attribute = owner_of(model, name, "tie_weights")
+    return id(module), attribute
 
 
 def _check(model: Module, alias: str, tie: Tie) -> None:
     module, attribute = owner_of(model, alias, "tie_weights")
     source, source_attribute = owner_of(model, tie.source, "tie_weights")
     where = f"tie_weights: {alias!r}"
-    known = dict(ties_of(model)).get(alias)
-    if known is not None:
-        raise TieError(where, "must not be tied already", f"one tied to {known.source!r}", "untie it first")
-    if module is source and attribute == source_attribute:
-        raise TieError(
-            where, "must be another parameter than its source", f"{tie.source!r}", "leave this tie out"
-        )
+    for other, known in ties_of(model):
+        if find_owner(model, other) == (module, attribute):
+            got, way_out = f"one tied to {known.source!r}", "untie it first"
+            raise TieError(where, "must not be tied already", got, way_out)
+        if find_owner(model, known.source) == (module, attribute):
+            got, way_out = f"the source of {other!r}", f"tie {tie.source!r} to it instead, or untie {other!r}"
+            raise TieError(where, "must not be the source of another tie", got, way_out)
+    if tie.transform is not None and isinstance(module, RNNBase):
+        got, way_out = type(module).__name__, "tie it without a transform"
+        raise TieError(where, "must be of a module that reads its weights at each call", got, way_out)
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in (own, value)):
         raise TieError(where, "both ends must have a shape", "a lazy parameter", "call the model once first")
-    try:
-        shape = transformed(tie.transform, value.detach().to("meta"), own.shape).shape
-    except (RuntimeError, IndexError):
-        shape = None
+    shape = shape_after(tie.transform, value, own)
     if shape != own.shape:
         given = "as it is" if tie.transform is None else f"by {tie.transform!r}"
         raise TieError(

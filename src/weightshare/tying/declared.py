@@ -1,28 +1,38 @@
-"""Declared ties: kept as data on the nearest module that holds both ends, so that they survive wrapping.
+"""Ties of a model: declared ones, kept as data on the nearest module that holds both ends, and built-in ones.
 
-Loading keeps them: a state dict with both ends must agree on them, and `assign=True` does not part them.
+A declared tie survives wrapping, copying and pickling. Loading keeps it: a state dict with both ends must
+agree on them, and `assign=True` does not part them. Layers made as references, as `TiedLinear`, have theirs.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import torch
+from torch import Tensor
 from torch.nn import Module
 
+from ..accounting.ledger import REFERENCES
 from ..errors import TieError
 from .names import both_ends
-from .reference import reference_of
-from .tie import Tie, transformed, undone
+from .reference import refer, reference_of, stop_referring
+from .tie import Tie, transformed
 
 #: The attribute under which a module keeps its ties, {alias: Tie}, by names as it has them.
 DECLARED = "_declared_ties"
 
 
 def ties_of(model: Module) -> Iterator[tuple[str, Tie]]:
-    """Every declared tie of a model, by the names that the model has them under."""
-    for prefix, module in model.named_modules():
+    """Every tie of a model, by the names that the model has them under."""
+    named = list(model.named_modules())
+    names, known = {id(module): name for name, module in named}, set()
+    for prefix, module in named:
         for alias, tie in vars(module).get(DECLARED, {}).items():
+            known.add(_under(prefix, alias))
             yield _under(prefix, alias), Tie(_under(prefix, tie.source), tie.transform)
+    for prefix, module in named:
+        for attribute, reference in vars(module).get(REFERENCES, {}).items():
+            alias, source = _under(prefix, attribute), names.get(id(reference.module))
+            if alias not in known and source is not None:
+                yield alias, Tie(_under(source, reference.name), reference.transform)
 
 
 def declare(holder: Module, alias: str, tie: Tie) -> None:
@@ -45,52 +55,81 @@ def forget(model: Module, name: str) -> None:
 
 
 def establish(holder: Module, alias: str, tie: Tie) -> None:
-    """Make the alias the source's own Parameter again, where both are there; a reference needs nothing."""
-    ends = both_ends(holder, alias, tie.source)
-    if ends is None or reference_of(*ends[0]) is not None:
-        return
-    (module, attribute), (source, source_attribute) = ends
-    module._parameters[attribute] = source._parameters[source_attribute]
-
-
-def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
-    for alias, tie in vars(module).get(DECLARED, {}).items():
-        agree(module, state, prefix, alias, tie)
-
-
-def agree(holder: Module, state: dict, prefix: str, alias: str, tie: Tie) -> None:
-    """Check that both ends of a tie agree in a state dict; an entry for a reference becomes its source's.
-
-    Where an end is no parameter any more (parametrized, pruned) nothing is done.
-
-    Raises:
-        TieError: both ends are there, and differ.
-    """
-    ours, theirs = prefix + alias, prefix + tie.source
+    """Make a tie hold where both ends are there and fit: one Parameter, or a reference to the source."""
     ends = both_ends(holder, alias, tie.source)
     if ends is None:
         return
     (module, attribute), (source, source_attribute) = ends
-    shape, source_shape = getattr(module, attribute).shape, getattr(source, source_attribute).shape
-    if ours in state and theirs in state:
-        expected = transformed(tie.transform, state[theirs], shape)
-        if expected.shape != state[ours].shape or not torch.equal(expected, state[ours]):
-            raise TieError(
-                "load_state_dict",
-                f"{ours} and {theirs} must agree, since they are tied",
-                "two that differ",
-                "choose by weightshare.tying.load_state_dict(model, state, on_conflict='source' or 'alias' "
-                "or 'mean'), or untie_weights first",
-            )
-    if reference_of(module, attribute) is not None and ours in state:  # of a model that was not tied
-        value = state.pop(ours)
-        state.setdefault(theirs, undone(tie.transform, value, source_shape))
+    own, value = getattr(module, attribute), getattr(source, source_attribute)
+    if shape_after(tie.transform, value, own) != own.shape:
+        return
+    if tie.transform is not None or reference_of(source, source_attribute) is not None:
+        refer(module, attribute, source, source_attribute, tie.transform)
+        return
+    if reference_of(module, attribute) is not None:
+        stop_referring(module, attribute)
+    module._parameters[attribute] = source._parameters[source_attribute]
+
+
+def shape_after(transform: str | None, source: Tensor, alias: Tensor) -> Any:
+    """The shape that an alias would read; None where the transform cannot be done."""
+    try:
+        return transformed(transform, source.detach().to("meta"), alias.shape).shape
+    except (RuntimeError, IndexError):
+        return None
+
+
+def agree(first: Tensor, second: Tensor) -> bool:
+    """Whether two ends of a tie have the same numbers; not numbers count as such, unknown ones as equal."""
+    if first is second:
+        return True
+    if first.shape != second.shape:
+        return False
+    return (
+        first.is_meta
+        or second.is_meta
+        or bool(((first == second) | ((first != first) & (second != second))).all())
+    )
+
+
+def disagreement(alias: str, source: str) -> TieError:
+    """The error of a state dict whose ends differ."""
+    return TieError(
+        "load_state_dict",
+        f"{alias} and {source} must agree, since they are tied",
+        "two that differ",
+        "choose by weightshare.tying.load_state_dict(model, state, on_conflict='source' or 'alias' or "
+        "'mean'), or untie_weights first",
+    )
+
+
+def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
+    """Refuse ends that differ; an entry for a reference, as of an untied model, becomes its source's.
+
+    Where an end is no parameter any more (parametrized, pruned) nothing is done.
+    """
+    for alias, tie in reversed(vars(module).get(DECLARED, {}).items()):  # a chain from its far end
+        ends = both_ends(module, alias, tie.source)
+        ours, theirs = prefix + alias, prefix + tie.source
+        if ends is None or ours not in state:
+            continue
+        (owner, attribute), (source, source_attribute) = ends
+        if shape_after(tie.transform, state[ours], getattr(source, source_attribute)) is None:
+            continue  # torch says what is wrong with its shape
+        value = transformed(tie.transform, state[ours], getattr(source, source_attribute).shape)
+        if theirs in state and not agree(value, state[theirs]):
+            raise disagreement(ours, theirs)
+        if reference_of(owner, attribute) is not None:
+            del state[ours]
+            state.setdefault(theirs, value)
 
 
 def _after_loading(module: Module, incompatible: Any) -> None:
     """Loading by assignment gives both ends a Parameter of their own."""
     for alias, tie in vars(module).get(DECLARED, {}).items():
-        establish(module, alias, tie)
+        ends = both_ends(module, alias, tie.source)
+        if ends is not None and reference_of(*ends[0]) is None:
+            establish(module, alias, tie)
 
 
 def _under(prefix: str, name: str) -> str:

@@ -1,23 +1,27 @@
 """State dicts and files of models with ties: each weight once, and old or untied ones resolved."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, MutableMapping
+from itertools import pairwise
 from os import PathLike
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from ..errors import ArgumentError, DataError, MissingExtraError
-from .declared import ties_of
-from .names import both_ends
-from .tie import transformed, undone
+from ..errors import ArgumentError, DataError, MissingExtraError, TieError
+from .check import check_tied_weights
+from .declared import agree, disagreement, ties_of
+from .names import both_ends, owner_of
+from .reference import reference_of
+from .tie import Tie, transformed
 
 CONFLICTS = ("error", "source", "alias", "mean")
 
 
 def load_state_dict(
     model: Module,
-    state: Mapping[str, Tensor],
+    state: MutableMapping[str, Tensor],
     *,
     on_conflict: str = "error",
     strict: bool = True,
@@ -41,27 +45,80 @@ def load_state_dict(
         raise ArgumentError(
             "load_state_dict", f"on_conflict must be one of {known}", repr(on_conflict), "use one"
         )
-    state = dict(state)
-    for alias, tie in ties_of(model):
-        ends = both_ends(model, alias, tie.source)
-        if ends is None or not {alias, tie.source} & state.keys():
-            continue
-        shape, source_shape = (getattr(module, name).shape for module, name in ends)
-        theirs = undone(tie.transform, state[alias], source_shape) if alias in state else state[tie.source]
-        source = state.get(tie.source, theirs)
-        if on_conflict == "error" and not torch.equal(source, theirs):
-            continue  # the model's own loading refuses it
-        chosen = {"alias": theirs, "mean": (source + theirs) / 2}.get(on_conflict, source)
-        state |= {tie.source: chosen, alias: transformed(tie.transform, chosen, shape)}
+    state = copy.copy(state)  # with the versions that torch keeps beside it
+    ties = {alias: tie for alias, tie in ties_of(model) if both_ends(model, alias, tie.source) is not None}
+    roots = {tie.source for tie in ties.values()} - ties.keys()
+    for root in sorted(roots):
+        _settle(model, state, root, ties, on_conflict)
+    for alias in ties:
+        if reference_of(*owner_of(model, alias, "load_state_dict")) is not None:
+            state.pop(alias, None)
     return model.load_state_dict(state, strict=strict, assign=assign)
+
+
+def _settle(
+    model: Module, state: MutableMapping[str, Tensor], root: str, ties: Mapping[str, Tie], on_conflict: str
+) -> None:
+    """Give a root, and all aliases that lead to it, the values that a state dict has for them."""
+    aliases = [alias for alias in ties if _chain(ties, alias)[-1] == root]
+    found = {name: _at_root(model, state[name], name, ties) for name in (root, *aliases) if name in state}
+    if not found:
+        return
+    chosen = next(iter(found.values()))
+    for name, value in found.items():
+        if agree(value, chosen):
+            continue
+        if on_conflict == "error":
+            raise disagreement(name, next(iter(found)))
+        if value.shape != chosen.shape:
+            continue  # torch says what is wrong with it
+        if on_conflict == "mean":
+            chosen = torch.stack([part / len(found) for part in found.values()]).sum(0)
+            break
+        if on_conflict == "alias":
+            chosen = value
+            break
+    state[root] = chosen
+    for alias in aliases:
+        value = chosen
+        for name in reversed(_chain(ties, alias)[:-1]):
+            module, attribute = owner_of(model, name, "load_state_dict")
+            value = transformed(ties[name].transform, value, getattr(module, attribute).shape)
+        state[alias] = value
+
+
+def _chain(ties: Mapping[str, Tie], alias: str) -> list[str]:
+    """From an alias to its root."""
+    chain = [alias]
+    while chain[-1] in ties:
+        chain.append(ties[chain[-1]].source)
+    return chain
+
+
+def _at_root(model: Module, value: Tensor, name: str, ties: Mapping[str, Tie]) -> Tensor:
+    """What the root has where a name has this value."""
+    for alias, source in pairwise(_chain(ties, name)):
+        module, attribute = owner_of(model, source, "load_state_dict")
+        try:
+            value = transformed(ties[alias].transform, value, getattr(module, attribute).shape)
+        except (RuntimeError, IndexError) as error:
+            got, way_out = str(list(value.shape)), "give the checkpoint of this model"
+            raise TieError("load_state_dict", f"{name} must have the model's shape", got, way_out) from error
+    return value
 
 
 def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
     """Write every weight once, with the names of its aliases, as `safetensors.torch.save_model` does.
 
     Raises:
+        TieError: a weight that is read from a module outside of this model, which the file would not have.
         MissingExtraError: safetensors is not installed.
     """
+    if lost := [note.names[0] for note in check_tied_weights(model).warnings if note.code == "LOST_SOURCE"]:
+        got = f"{', '.join(lost)}, read from outside"
+        raise TieError(
+            "save_safetensors", "the model must have its weights itself", got, "save the whole model"
+        )
     _safetensors(path).torch.save_model(model, str(path))
 
 
@@ -90,7 +147,7 @@ def load_safetensors(
             str(path), "must be a safetensors file that can be read", str(error), "check its name"
         ) from error
     wanted = set(model.state_dict())
-    state |= {alias: state[kept] for alias, kept in aliases.items() if alias in wanted}
+    state |= {a: state[kept] for a, kept in aliases.items() if a in wanted and a not in state}
     return load_state_dict(model, state, on_conflict=on_conflict, strict=strict)
 
 

@@ -8,7 +8,8 @@ from ..accounting.ledger import groups_of
 def fsdp_groups(model: Module) -> list[list[Module]]:
     """The modules that share a weight, a list for each set that must be sharded as one.
 
-    Call `fully_shard(group)` for each list, then for the blocks without shared weights, then for the model.
+    Call `fully_shard(group)` for each list, then for the blocks without shared weights, then for the model,
+    which is in no list itself.
 
     Example:
         >>> import torch
@@ -19,7 +20,7 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
     """
     sets: list[dict[int, Module]] = []
     for group in groups_of(model):
-        together = {id(name.module): name.module for name in group.names}
+        together = {id(name.module): name.module for name in group.names if name.module is not model}
         if len(together) < 2:
             continue
         apart = []

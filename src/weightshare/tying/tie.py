@@ -36,13 +36,8 @@ class Tie:
 
 
 def transformed(transform: str | None, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """What an alias of this shape reads from its source."""
+    """What an alias of this shape reads from its source; and back, since every transform undoes itself."""
     return tensor if transform is None else TRANSFORMS[transform](tensor, shape)
-
-
-def undone(transform: str | None, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """What a source of this shape has where its alias reads this: every transform is its own inverse."""
-    return transformed(transform, tensor, shape)
 
 
 def _transposed(tensor: Tensor, shape: Sequence[int]) -> Tensor:

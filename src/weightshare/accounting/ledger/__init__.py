@@ -3,6 +3,7 @@
 from .forward import raised_in
 from .groups import REFERENCES, Group, Name, Reference, groups_of
 from .memory import storage_of
+from .modules import joined
 from .reconcile import Reconciliation
 from .result import Note, Summary
 from .rows import Part, Row
@@ -21,6 +22,7 @@ __all__ = [
     "Summary",
     "Totals",
     "groups_of",
+    "joined",
     "raised_in",
     "storage_of",
     "summary",
