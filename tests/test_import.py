@@ -70,3 +70,11 @@ def test_rooms_import_only_from_rooms_before_them():
                 assert other in rank, f"{path}: {other} is in no row"
                 allowed = other == room or rank[other] <= rank[room]
                 assert allowed, f"{path.relative_to(ROOT)} imports {other}, which stands below {room}"
+
+
+def test_the_layers_load_without_the_ledger_and_without_jinja2():
+    code = (
+        "import sys, torch; from weightshare import nn; loaded = set(sys.modules); assert nn.TiedLinear; "
+        "sys.exit(bool({'weightshare.accounting', 'weightshare.tying'} & loaded))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

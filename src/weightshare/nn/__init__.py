@@ -1,9 +1,17 @@
-"""The layers: `torch.nn`'s convolutions with any degree of weight sharing."""
+"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, and decoders with tied weights.
+
+The latter load on first use (PEP 562): they bring the ledger, which the layers do without.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
-from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
+
+if TYPE_CHECKING:
+    from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
 
 __all__ = [
     "Conv1d",
@@ -20,3 +28,13 @@ __all__ = [
     "TiedConvTranspose3d",
     "TiedLinear",
 ]
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(".tied", __name__), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
