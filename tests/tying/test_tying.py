@@ -416,3 +416,12 @@ def test_recurrent_layers_take_no_transform():
     model = nn.Sequential(nn.LSTM(4, 4), nn.Linear(16, 4, bias=False))
     with pytest.raises(TieError, match=r"must be of a module that reads its weights at each call, got LSTM"):
         ws.tie_weights(model, {"0.weight_ih_l0": ws.Tie("1.weight", "t")})
+
+
+@pytest.mark.parametrize("assign", [True, False])
+def test_an_alias_alone_is_what_is_loaded(assign):
+    model = tied()
+    model.load_state_dict({"lm.head.weight": torch.ones(10, 4)}, strict=False, assign=assign)
+    assert bool((model.lm.emb.weight == 1).all())
+    assert model.lm.head.weight is model.lm.emb.weight
+    assert "_aliases_alone" not in vars(model.lm)

@@ -42,9 +42,9 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
         ['0.weight', '0.bias', '1.bias']
     """
     wanted = {alias: tie if isinstance(tie, Tie) else Tie(tie) for alias, tie in ties.items()}
-    order = _sources_first(model, wanted)
+    order, known = _sources_first(model, wanted), _Known(model)
     for alias in order:
-        _check(model, alias, wanted[alias])
+        _check(model, alias, wanted[alias], known)
     for alias in order:
         path = common_path(alias, wanted[alias].source)
         holder, tie = model.get_submodule(path), wanted[alias]
@@ -112,17 +112,29 @@ def _place(model: Module, name: str) -> Place:
     return id(module), attribute
 
 
-def _check(model: Module, alias: str, tie: Tie) -> None:
+class _Known:
+    """The ties that a model has: what every alias is tied to, and an alias of every source."""
+
+    def __init__(self, model: Module):
+        ties = [
+            (find_owner(model, alias), find_owner(model, tie.source), alias, tie)
+            for alias, tie in ties_of(model)
+        ]
+        self.source_of = {own: tie.source for own, _, _, tie in ties}
+        self.alias_of = {source: alias for _, source, alias, _ in ties}
+
+
+def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
     module, attribute = owner_of(model, alias, "tie_weights")
     source, source_attribute = owner_of(model, tie.source, "tie_weights")
     where = f"tie_weights: {alias!r}"
-    for other, known in ties_of(model):
-        if find_owner(model, other) == (module, attribute):
-            got, way_out = f"one tied to {known.source!r}", "untie it first"
-            raise TieError(where, "must not be tied already", got, way_out)
-        if find_owner(model, known.source) == (module, attribute):
-            got, way_out = f"the source of {other!r}", f"tie {tie.source!r} to it instead, or untie {other!r}"
-            raise TieError(where, "must not be the source of another tie", got, way_out)
+    if (module, attribute) in known.source_of:
+        got, way_out = f"one tied to {known.source_of[module, attribute]!r}", "untie it first"
+        raise TieError(where, "must not be tied already", got, way_out)
+    if (module, attribute) in known.alias_of:
+        other = known.alias_of[module, attribute]
+        got, way_out = f"the source of {other!r}", f"tie {tie.source!r} to it instead, or untie {other!r}"
+        raise TieError(where, "must not be the source of another tie", got, way_out)
     if tie.transform is not None and isinstance(module, RNNBase):
         got, way_out = type(module).__name__, "tie it without a transform"
         raise TieError(where, "must be of a module that reads its weights at each call", got, way_out)

@@ -18,6 +18,8 @@ from .tie import Tie, transformed
 
 #: The attribute under which a module keeps its ties, {alias: Tie}, by names as it has them.
 DECLARED = "_declared_ties"
+#: While it loads: the aliases that a state dict has without their source.
+_ALONE = "_aliases_alone"
 
 
 def ties_of(model: Module) -> Iterator[tuple[str, Tie]]:
@@ -108,12 +110,15 @@ def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
 
     Where an end is no parameter any more (parametrized, pruned) nothing is done.
     """
+    vars(module).pop(_ALONE, None)  # left by a loading that failed
     for alias, tie in reversed(vars(module).get(DECLARED, {}).items()):  # a chain from its far end
         ends = both_ends(module, alias, tie.source)
         ours, theirs = prefix + alias, prefix + tie.source
         if ends is None or ours not in state:
             continue
         (owner, attribute), (source, source_attribute) = ends
+        if theirs not in state and reference_of(owner, attribute) is None:
+            vars(module).setdefault(_ALONE, set()).add(alias)
         if shape_after(tie.transform, state[ours], getattr(source, source_attribute)) is None:
             continue  # torch says what is wrong with its shape
         value = transformed(tie.transform, state[ours], getattr(source, source_attribute).shape)
@@ -126,9 +131,15 @@ def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
 
 def _after_loading(module: Module, incompatible: Any) -> None:
     """Loading by assignment gives both ends a Parameter of their own."""
+    alone = vars(module).pop(_ALONE, set())
     for alias, tie in vars(module).get(DECLARED, {}).items():
         ends = both_ends(module, alias, tie.source)
-        if ends is not None and reference_of(*ends[0]) is None:
+        if ends is None or reference_of(*ends[0]) is not None:
+            continue
+        (owner, attribute), (source, source_attribute) = ends
+        if alias in alone:  # its value is the one that was loaded
+            source._parameters[source_attribute] = owner._parameters[attribute]
+        else:
             establish(module, alias, tie)
 
 

@@ -41,7 +41,10 @@ def both_ends(model: Module, alias: str, source: str) -> tuple[tuple[Module, str
 
 def module_at(model: Module, path: str) -> Module | None:
     """The module of a path; None where there is none."""
-    return dict(model.named_modules(remove_duplicate=False)).get(path)
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def all_names(model: Module) -> Iterator[str]:
