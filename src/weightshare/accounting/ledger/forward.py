@@ -62,9 +62,12 @@ def watch(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Watc
             inside.append(module)
             watched.calls[id(module)] += 1
 
-    def leave(module: Module, args: Any, kwargs: Any, output: Any) -> None:
-        if threading.get_ident() == thread:
-            inside.pop()
+    def leave(module: Module, args: Any, *more: Any) -> None:
+        if threading.get_ident() != thread:
+            return
+        inside.pop()
+        if len(more) == 2:  # torch leaves out the keywords where an error goes by
+            kwargs, output = more
             watched.inputs.setdefault(id(module), []).append(first_shape((args, kwargs)))
             watched.outputs[id(module)] = first_shape(output)
 
