@@ -1,6 +1,24 @@
-"""Hypothesis without deadlines: the machines that run the tests are shared."""
+"""What tests share: Hypothesis without deadlines, as the machines are shared, and the command line."""
 
+import sys
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Run `weightshare` in this process: (exit code, standard output, standard error)."""
+    from weightshare import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["weightshare", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run

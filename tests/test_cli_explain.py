@@ -3,26 +3,18 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from weightshare import cli, explain
+from weightshare import explain
 
 ALEXNET = "Conv2d(3, 96, 11, stride=4)"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["weightshare", "explain", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
+def run(command_line):
+    return partial(command_line, "explain")
 
 
 def test_it_prints_the_derivation(run):

@@ -2,26 +2,17 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 import torch
 
 import weightshare as ws
-from weightshare import cli
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["weightshare", "summary", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
+def run(command_line):
+    return partial(command_line, "summary")
 
 
 def test_vgg16_and_what_it_would_be_unshared(run):
@@ -78,20 +69,6 @@ def test_an_input_that_the_model_rejects(run):
     assert "61,706" in out
 
 
-@pytest.fixture
-def run_ties(monkeypatch, capsys):
-    """As `run`, for `weightshare ties`."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["weightshare", "ties", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
-
-
 def broken():
     """A model whose declared tie came apart."""
     model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 5, bias=False))
@@ -100,16 +77,16 @@ def broken():
     return model
 
 
-def test_ties(run_ties, monkeypatch):
-    code, out, _ = run_ties("dense_autoencoder")
+def test_ties(command_line, monkeypatch):
+    code, out, _ = command_line("ties", "dense_autoencoder")
     assert code == 0
     assert out.splitlines()[:2] == [
         "ties that hold: 1, broken: 0",
         "  intact  decoder.weight = encoder.weight (t)",
     ]
-    code, out, _ = run_ties("vgg16")
+    code, out, _ = command_line("ties", "vgg16")
     assert (code, out) == (0, "ties that hold: 0, broken: 0\n")
     monkeypatch.setitem(sys.modules, "made_here", sys.modules[__name__])
-    code, out, _ = run_ties("made_here:broken")
+    code, out, _ = command_line("ties", "made_here:broken")
     assert code == 1
     assert "BROKEN_TIE  1.weight and 0.weight: they are separate now" in out

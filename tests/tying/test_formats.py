@@ -2,17 +2,14 @@
 
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from test_operations import KINDS
+from kinds import cells
 
 import weightshare as ws
-
-PAGE = Path(__file__).parents[2] / "docs/tying.md"
 
 
 def large(kind):
@@ -67,19 +64,11 @@ FORMATS = {
 }
 
 
-def cells():
-    table = PAGE.read_text().partition("<!-- formats -->")[2].partition("<!-- end -->")[0].strip()
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert head[1:] == list(KINDS)
-    for name, *said in rows:
-        yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))
-
-
 def test_the_page_has_every_format():
-    assert {name for name, _, _ in cells()} == set(FORMATS)
+    assert {name for name, _, _ in cells("formats")} == set(FORMATS)
 
 
-@pytest.mark.parametrize(("name", "kind", "said"), list(cells()))
+@pytest.mark.parametrize(("name", "kind", "said"), list(cells("formats")))
 def test_each_cell(name, kind, said, tmp_path):
     torch.manual_seed(0)
     model, x = large(kind)

@@ -3,46 +3,16 @@
 import copy
 import io
 import pickle
-from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
+from kinds import KINDS, cells, input_of
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
 import weightshare as ws
-
-PAGE = Path(__file__).parents[2] / "docs/tying.md"
-
-
-def same():
-    model = nn.Sequential(OrderedDict(enc=nn.Embedding(7, 4), dec=nn.Linear(4, 7, bias=False)))
-    return ws.tie_weights(model, {"dec.weight": "enc.weight"})
-
-
-def transposed():
-    model = nn.Sequential(OrderedDict(enc=nn.Linear(6, 4), dec=nn.Linear(4, 6)))
-    return ws.tie_weights(model, {"dec.weight": ws.Tie("enc.weight", transform="t")})
-
-
-def convolution():
-    enc = ws.nn.Conv2d(2, 3, 3, sharing=ws.Tiled(2), input_size=6)
-    return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedConvTranspose2d(enc)))
-
-
-KINDS = {"same Parameter": same, "transposed reference": transposed, "`TiedConvTranspose2d`": convolution}
-INPUTS = {
-    nn.Embedding: torch.tensor([0, 6]),
-    nn.Linear: torch.ones(2, 6),
-    ws.nn.Conv2d: torch.ones(1, 2, 6, 6),
-}
-
-
-def input_of(model):
-    return INPUTS[type(model.enc)]
 
 
 def through_file(model, save=torch.save, load=torch.load):
@@ -52,20 +22,17 @@ def through_file(model, save=torch.save, load=torch.load):
     return load(file, weights_only=False)
 
 
-def overwritten(model):
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    try:
-        return model.double()
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(False)
+def converting(switch):
+    """To another dtype, by a way that torch has behind a switch."""
 
+    def convert(model):
+        switch(True)
+        try:
+            return model.double()
+        finally:
+            switch(False)
 
-def swapped(model):
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        return model.double()
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
+    return convert
 
 
 def in_two_groups(model):
@@ -179,8 +146,10 @@ OPERATIONS = {
     "`.double()`": lambda model: model.double(),
     '`.to("meta")`': lambda model: model.to("meta"),
     "`.to_empty()` from meta": lambda model: model.to("meta").to_empty(device="cpu"),
-    "conversion that overwrites parameters": overwritten,
-    "conversion that swaps parameters": swapped,
+    "conversion that overwrites parameters": converting(
+        torch.__future__.set_overwrite_module_params_on_conversion
+    ),
+    "conversion that swaps parameters": converting(torch.__future__.set_swap_module_params_on_conversion),
     "`load_state_dict`": loaded(copy.deepcopy),
     "`load_state_dict(assign=True)`": loaded(copy.deepcopy, assign=True),
     "`tying.load_state_dict` without the alias": without_alias,
@@ -244,20 +213,12 @@ def outcome(make, operation, tmp_path):
     return f"reported: {broken.code}"
 
 
-def cells():
-    table = PAGE.read_text().partition("<!-- operations -->")[2].partition("<!-- end -->")[0].strip()
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert head[1:] == list(KINDS)
-    for name, *said in rows:
-        yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))
-
-
 def test_the_page_has_every_operation():
-    assert {name for name, _, _ in cells()} == set(OPERATIONS)
+    assert {name for name, _, _ in cells("operations")} == set(OPERATIONS)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize(("name", "kind", "said"), list(cells()))
+@pytest.mark.parametrize(("name", "kind", "said"), list(cells("operations")))
 def test_each_cell(name, kind, said, tmp_path):
     torch.manual_seed(0)
     assert outcome(KINDS[kind], OPERATIONS[name], tmp_path) == said

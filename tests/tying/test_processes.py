@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from test_operations import KINDS, input_of
+from kinds import KINDS, input_of
 
 import weightshare as ws
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jinja2 import Environment, StrictUndefined
 
 from ..errors import ArgumentError
 from .sections import sections, title
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from .explanation import Explanation
 
 _FRAGMENT = """\
@@ -74,17 +75,23 @@ _DOCUMENT = """\
 </html>
 """
 
-_PAGES = Environment(autoescape=True, undefined=StrictUndefined)
+
+@cache
+def _pages() -> Environment:
+    """Loaded by the first page: counting alone does not need it."""
+    from jinja2 import Environment, StrictUndefined
+
+    return Environment(autoescape=True, undefined=StrictUndefined)
 
 
 def fragment(answer: Explanation) -> str:
     """The sections as one `<div>`, every text in it escaped."""
-    return _PAGES.from_string(_FRAGMENT).render(title=title(answer), sections=sections(answer))
+    return _pages().from_string(_FRAGMENT).render(title=title(answer), sections=sections(answer))
 
 
 def document(answer: Explanation) -> str:
     """A whole page that loads nothing."""
-    return _PAGES.from_string(_DOCUMENT).render(title=title(answer), fragment=fragment(answer))
+    return _pages().from_string(_DOCUMENT).render(title=title(answer), fragment=fragment(answer))
 
 
 def write(path: str | PathLike[str], content: str) -> None:

@@ -344,3 +344,16 @@ def test_other_threads_run_their_models_undisturbed():
         thread.join(30)
     assert not errors
     assert all(each == wanted for each in found)
+
+
+def test_a_model_that_summarises_a_part_of_itself():
+    class Curious(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = nn.Linear(8, 4)
+
+        def forward(self, x):
+            assert ws.summary(self.part, x).totals.macs == 32
+            return self.part(x)
+
+    assert ws.summary(Curious(), torch.zeros(1, 8)).totals.dead == 0

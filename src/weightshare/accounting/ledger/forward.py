@@ -25,7 +25,7 @@ from .memory import storage_of
 from .multiplications import may_sum_products, multiplications
 from .nests import first_shape, mapped, tensors_in
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a forward pass may summarise a part of its model
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Why a published count differs: conventions whose amounts add up to the difference exactly."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -24,12 +24,12 @@ class Convention:
     """One thing that a count may have more or, below zero, less.
 
     Args:
-        about: What it counts or leaves out; two conventions about the same thing cannot hold together.
+        about: Names of what it counts or leaves out; two about the same thing cannot hold together.
     """
 
     label: str
     amount: int
-    about: frozenset[Hashable]
+    about: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ def _apart(terms: Sequence[Convention]) -> bool:
 
 def conventions_of(model: Module, groups: Sequence[Group], totals: Totals) -> tuple[Convention, ...]:
     """The conventions that change this model's count, those met most often first."""
-    modules = list(model.modules())
+    modules = dict(model.named_modules())
     unrolled = totals.unique if totals.unrolled is None else totals.unrolled
-    buffers = {(id(m), name): b for m in modules for name, b in m._buffers.items() if b is not None}
+    buffers = dict(model.named_buffers())
     last = next((g.owner.module for g in reversed(groups) if isinstance(g.owner.module, Linear)), None)
     found = [
         _buffers("batch-norm statistics", buffers, {"running_mean", "running_var"}),
-        _missing("convolution biases", [m for m in modules if is_convolution(m)]),
-        _missing("linear biases", [m for m in modules if isinstance(m, Linear)]),
+        _missing("convolution biases", {name: m for name, m in modules.items() if is_convolution(m)}),
+        _missing("linear biases", {name: m for name, m in modules.items() if isinstance(m, Linear)}),
         Convention("tied weights counted again", totals.untied - totals.unique, frozenset(["ties"])),
         Convention("parameters of repeated calls", unrolled - totals.unique, frozenset(["ties"])),
         _without("frozen parameters", groups, lambda group: not group.trainable),
@@ -91,17 +91,19 @@ def _signed(n: int) -> str:
     return f"{'+' if n >= 0 else '-'} {abs(n):,}"
 
 
-def _buffers(label: str, buffers: Mapping[tuple[int, str], Tensor], names: set[str] | None) -> Convention:
+def _buffers(label: str, buffers: Mapping[str, Tensor], names: set[str] | None) -> Convention:
     """Buffers of some names, or all, counted as parameters."""
-    chosen = {key: buffer for key, buffer in buffers.items() if names is None or key[1] in names}
+    chosen = {
+        name: buffer for name, buffer in buffers.items() if names is None or name.rpartition(".")[2] in names
+    }
     return Convention(label, sum(b.numel() for b in chosen.values()), frozenset(chosen))
 
 
-def _missing(label: str, layers: Sequence[Any]) -> Convention:
+def _missing(label: str, layers: Mapping[str, Any]) -> Convention:
     """The biases that layers do not have, one for each output channel or feature."""
-    bare = [layer for layer in layers if getattr(layer, "bias", layer) is None]
-    outputs = [getattr(layer, "out_channels", None) or layer.out_features for layer in bare]
-    return Convention(label, sum(outputs), frozenset((id(layer), "bias") for layer in bare))
+    bare = {f"{name}.bias": m for name, m in layers.items() if getattr(m, "bias", m) is None}
+    outputs = [m.out_features if isinstance(m, Linear) else m.out_channels for m in bare.values()]
+    return Convention(label, sum(outputs), frozenset(bare))
 
 
 def _without(label: str, groups: Sequence[Group], chosen: Callable[[Group], bool]) -> Convention:

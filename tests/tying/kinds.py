@@ -1,0 +1,47 @@
+"""Tied models of each kind, and what docs/tying.md says of them."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import weightshare as ws
+
+PAGE = Path(__file__).parents[2] / "docs/tying.md"
+
+
+def same():
+    model = nn.Sequential(OrderedDict(enc=nn.Embedding(7, 4), dec=nn.Linear(4, 7, bias=False)))
+    return ws.tie_weights(model, {"dec.weight": "enc.weight"})
+
+
+def transposed():
+    model = nn.Sequential(OrderedDict(enc=nn.Linear(6, 4), dec=nn.Linear(4, 6)))
+    return ws.tie_weights(model, {"dec.weight": ws.Tie("enc.weight", transform="t")})
+
+
+def convolution():
+    enc = ws.nn.Conv2d(2, 3, 3, sharing=ws.Tiled(2), input_size=6)
+    return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedConvTranspose2d(enc)))
+
+
+KINDS = {"same Parameter": same, "transposed reference": transposed, "`TiedConvTranspose2d`": convolution}
+INPUTS = {
+    nn.Embedding: torch.tensor([0, 6]),
+    nn.Linear: torch.ones(2, 6),
+    ws.nn.Conv2d: torch.ones(1, 2, 6, 6),
+}
+
+
+def input_of(model):
+    return INPUTS[type(model.enc)]
+
+
+def cells(table):
+    """(row, kind, what it says) of a table of the page."""
+    text = PAGE.read_text().partition(f"<!-- {table} -->")[2].partition("<!-- end -->")[0].strip()
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert head[1:] == list(KINDS)
+    for name, *said in rows:
+        yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))
