@@ -1,6 +1,5 @@
 """The outer limit: a layer as the linear map of all inputs to all outputs."""
 
-import os
 from math import prod
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 
 from .._args import Size, integer
+from .._memory import free_bytes
 from ..errors import ArgumentError, ConversionError
 from .layers import as_ours, biases_at, kernels_at, like, size_for
 from .taps import inputs_under_taps
@@ -123,13 +123,4 @@ def _free_bytes(device: torch.device) -> int | None:
     """Memory that is free, where the system says so."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo") as file:  # what caches hold counts as free here, in sysconf it does not
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+    return free_bytes()
