@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         geometry,
         models,
         nn,
+        pattern,
         reference,
         sharing,
         study,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .convert import Restricted, from_flax, from_keras, relax, restrict, to_dense, to_torch
     from .errors import WeightshareError
     from .geometry import ReceptiveField, Window, receptive_fields
+    from .pattern import Pattern
     from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled, parse_sharing
     from .tying import (
         Tie,
@@ -57,6 +59,7 @@ _ROOM_OF = {
     "ReceptiveField": "geometry",
     "Window": "geometry",
     "receptive_fields": "geometry",
+    "Pattern": "pattern",
     "Full": "sharing",
     "Local": "sharing",
     "LowRank": "sharing",
@@ -84,6 +87,7 @@ _ROOMS = {
     "geometry",
     "models",
     "nn",
+    "pattern",
     "reference",
     "sharing",
     "study",
@@ -97,6 +101,7 @@ __all__ = [
     "Local",
     "LowRank",
     "Mapped",
+    "Pattern",
     "ReceptiveField",
     "Regional",
     "Restricted",
@@ -123,6 +128,7 @@ __all__ = [
     "models",
     "nn",
     "parse_sharing",
+    "pattern",
     "receptive_fields",
     "reference",
     "relax",

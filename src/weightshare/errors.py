@@ -50,6 +50,14 @@ class ConversionError(WeightshareError):
     """A layer or model that cannot be converted as asked."""
 
 
+class PatternError(WeightshareError):
+    """A pattern of connections that does not fit together, does not fit memory, or has not what is asked."""
+
+
+class SymmetryError(WeightshareError):
+    """A symmetry that cannot be measured on a model, or one that does not hold where it must."""
+
+
 class TieError(WeightshareError):
     """Weights that cannot be tied as asked, or a declared tie that does not hold."""
 

@@ -1,0 +1,191 @@
+"""`Pattern.of` and `Pattern.probe` against the oracle's matrices, and what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+import weightshare as ws
+from weightshare import Full, LowRank, Pattern, nn, reference
+from weightshare.errors import ArgumentError, PatternError
+from weightshare.testing.strategies import layers, transposed_layers
+
+
+def matrix_of(pattern, weights):
+    matrix = np.zeros((pattern.n_out, pattern.n_in))
+    np.add.at(matrix, (pattern.edges[:, 0], pattern.edges[:, 1]), weights[pattern.edges[:, 2]])
+    return matrix
+
+
+def check(layer):
+    pattern = Pattern.of(layer)
+    kernels = layer.kernels()
+    if isinstance(layer.sharing, LowRank):  # the part that all positions share
+        kernels = kernels[:1]
+        for name in layer._coefficient_names:
+            getattr(layer, name).data.zero_()
+    weights = kernels.detach().double().numpy().ravel()
+    assert pattern.n_weights == weights.size
+    wanted = reference.dense_matrix(layer, layer.input_size).detach().numpy()
+    np.testing.assert_allclose(matrix_of(pattern, weights), wanted, atol=1e-12)
+    if layer.bias is None:
+        assert pattern.bias is None
+    else:
+        biases = layer.bias.detach().flatten()[torch.tensor(pattern.bias)]
+        assert torch.equal(biases, layer.bias_map().flatten())
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers())
+def test_layers(layer):
+    check(layer)
+
+
+@settings(max_examples=40, deadline=None)
+@given(transposed_layers())
+def test_transposed_layers(layer):
+    check(layer)
+
+
+CONVOLUTIONS = [
+    (torch.nn.Conv1d(2, 4, 3, padding="same", dilation=2), (7,)),
+    (torch.nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=1, groups=2), (5, 6)),
+    (torch.nn.Conv3d(1, 2, 2, padding=1, padding_mode="replicate", bias=False), (3, 2, 4)),
+    (torch.nn.ConvTranspose1d(2, 3, 3, stride=2, padding=1, output_padding=1), (4,)),
+    (torch.nn.ConvTranspose2d(4, 2, 3, stride=2, groups=2), (3, 2)),
+    (torch.nn.Linear(4, 3), (4,)),
+]
+
+
+@pytest.mark.parametrize(("layer", "size"), CONVOLUTIONS, ids=lambda value: str(value)[:40])
+def test_layers_of_torch(layer, size):
+    linear = isinstance(layer, torch.nn.Linear)
+    layer = layer.double()
+    shape = size if linear else (layer.in_channels, *size)
+    pattern = Pattern.of(layer, None if linear else size)
+    zero = layer(torch.zeros(1, *shape, dtype=torch.float64))
+    unit = torch.eye(int(np.prod(shape)), dtype=torch.float64).view(-1, *shape)
+    wanted = (layer(unit) - zero).flatten(1).T.detach().numpy()
+    weights = layer.weight.detach().numpy().ravel()
+    np.testing.assert_allclose(matrix_of(pattern, weights), wanted, atol=1e-12)
+    assert pattern.out_shape == (tuple(zero.shape[1:]) if not linear else (1, 3))
+    if layer.bias is not None:
+        np.testing.assert_allclose(layer.bias.detach().numpy()[pattern.bias], zero.detach().flatten())
+    probed = Pattern.probe(layer, shape if not linear else 4)
+    if len(np.unique(pattern.edges[:, :2], axis=0)) == len(pattern.edges):  # else weights meet
+        assert probed == pattern
+
+
+def test_probe_finds_the_connections_of_a_convolution():
+    layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+    found = Pattern.probe(layer, (1, 6, 6))
+    assert (found.n_weights, len(found.edges)) == (9, 256)
+    assert found == Pattern.of(layer, 6)
+    layer.padding_mode, layer._reversed_padding_repeated_twice = "circular", [1, 1, 1, 1]
+    assert len(Pattern.probe(layer, (1, 6, 6)).edges) == 324
+
+
+def test_probe_reads_the_numbers_where_they_are_not_redrawn():
+    layer = torch.nn.Linear(3, 3, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    assert Pattern.probe(layer, 3, redraw=False).n_weights == 1
+    assert Pattern.probe(layer, 3).n_weights == 9
+    assert torch.equal(layer.weight, torch.ones(3, 3))
+    assert Pattern.probe(lambda x: x.cumsum(1), 3).n_weights == 1
+    assert "equal numbers" in Pattern.probe(torch.nn.AvgPool1d(2), (1, 4)).note
+
+
+def test_the_shared_kernel_of_low_rank():
+    layer = nn.Conv1d(1, 1, 3, sharing=LowRank(2), input_size=6)
+    pattern = Pattern.of(layer)
+    assert pattern == Pattern.of(nn.Conv1d(1, 1, 3, sharing=Full(), input_size=6))
+    assert (
+        pattern.note
+        == "the kernel that all positions share; the corrections of LowRank(2) differ by position"
+    )
+    assert "corrections of LowRank(2)" in str(pattern)
+    shift = [1, 2, 3, 4, 5, 0]
+    assert "LowRank" in str(pattern.is_equivariant(shift, [1, 2, 3, 0]))
+
+
+def test_a_dense_matrix_only_where_it_fits():
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1, bias=False), 4)
+    assert pattern.matrix().tolist() == [[1, 2, -1, -1], [0, 1, 2, -1], [-1, 0, 1, 2], [-1, -1, 0, 1]]
+    text = r"must fit 127 bytes of memory, got 4 x 4 numbers, which take 128 bytes; use \.edges"
+    with pytest.raises(PatternError, match=text):
+        pattern.matrix(max_bytes=127)
+    huge = Pattern.of(torch.nn.Conv1d(1, 1, 1), 10**6)
+    with pytest.raises(
+        PatternError, match="1,000,000 x 1,000,000 numbers, which take 8,000,000,000,000 bytes"
+    ):
+        huge.matrix()
+    twice = Pattern.of(torch.nn.Conv1d(1, 1, 5, padding=2, padding_mode="circular"), 3)
+    with pytest.raises(
+        PatternError, match="every connection must use one weight, got two on input 1 of output 0"
+    ):
+        twice.matrix()
+
+
+def test_connections_that_fit_no_memory():
+    with pytest.raises(
+        PatternError, match=r"its connections must fit [\d,]+ bytes of memory, got 1,000,000,000,000,"
+    ):
+        Pattern.of(torch.nn.Linear(10**6, 10**6, device="meta"))
+    with pytest.raises(PatternError, match="the Jacobian and its clusters must fit"):
+        Pattern.probe(lambda x: x, 10**6)
+    moves = [np.arange(10**6)]
+    with pytest.raises(PatternError, match=r"all 1,000,000 x 1,000,000 connections.*give support="):
+        Pattern.from_symmetry(moves, moves)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: Pattern.of(torch.nn.ReLU()), ArgumentError, "got ReLU; use Pattern.probe"),
+        (lambda: Pattern.of(torch.nn.Conv1d(1, 1, 3)), ArgumentError, "Conv1d: its pattern needs input_size"),
+        (
+            lambda: Pattern.of(ws.nn.LocallyConnected1d(1, 1, 3, input_size=6), 7),
+            ArgumentError,
+            r"input_size must be \(6,\), which the layer is built for, got \(7,\)",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 3), 5, padding_mode="circular"),
+            ArgumentError,
+            "a transposed layer has no padding_mode, got 'circular'",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))),
+            ArgumentError,
+            "its weight must be a parameter, got one that a parametrization computes",
+        ),
+        (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear, but for a constant"),
+        (
+            lambda: Pattern.probe(lambda x: x.sum(), 4),
+            PatternError,
+            r"f must give a tensor \[1, ...\], got \(\)",
+        ),
+        (lambda: Pattern([(0, 0)], 1, 1), PatternError, r"edges must be integers \[connections, 3\]"),
+        (lambda: Pattern([(0, 3, 0)], 2, 3), PatternError, r"inputs below 3 and ids.*got \(0, 3, 0\)"),
+        (lambda: Pattern([(0, 0, 4)], 2, 3, n_weights=4), PatternError, "at least 5, got 4"),
+        (
+            lambda: Pattern([(0, 0, 0)], 2, 3, bias=[0]),
+            PatternError,
+            "an id of at least 0 for each of 2 outputs",
+        ),
+        (lambda: Pattern([(0, 0, 0)], 0, 3), ArgumentError, "out_shape must be at least 1"),
+    ],
+)
+def test_what_is_refused(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def test_edges_in_any_order_and_read_only():
+    pattern = Pattern([(1, 0, 7), (0, 1, 7)], 2, 2)
+    assert pattern.edges.tolist() == [[0, 1, 7], [1, 0, 7]]
+    assert pattern == Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)
+    assert pattern != Pattern([(0, 1, 0), (1, 0, 1)], 2, 2)
+    assert pattern != "pattern"
+    assert len({pattern, Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)}) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        pattern.edges[0, 0] = 1

@@ -1,0 +1,99 @@
+"""Partial shifts against layers that run on shifted pictures of random integers."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import weightshare as ws
+from weightshare import Pattern
+from weightshare.errors import ArgumentError, PatternError
+from weightshare.pattern.shifts import border_of
+from weightshare.testing.strategies import layers
+
+
+def moved(x, shift):
+    """A picture after a shift, random numbers where it enters."""
+    result = torch.randint(1, 2**20, x.shape).double()
+    source = tuple(slice(max(0, -s), x.shape[k + 2] - max(0, s)) for k, s in enumerate(shift))
+    target = tuple(slice(max(0, s), x.shape[k + 2] - max(0, -s)) for k, s in enumerate(shift))
+    if all(abs(s) < n for s, n in zip(shift, x.shape[2:])):
+        result[(..., *target)] = x[(..., *source)]
+    return result
+
+
+@settings(max_examples=80, deadline=None)
+@given(layers(), st.data())
+def test_exact_outputs_are_those_that_agree_on_pictures(layer, data):
+    if isinstance(layer.sharing, ws.LowRank):
+        return
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randint(1, 2**10, parameter.shape))
+    stride = layer.window.stride
+    steps = [data.draw(st.integers(-2, 2)) for _ in stride]
+    shift = tuple(t * s for t, s in zip(steps, stride))
+    if any(abs(t) >= n for t, n in zip(steps, layer.output_size)):
+        with pytest.raises(PatternError, match="the shift must leave some of the"):
+            Pattern.of(layer).partial_shift(shift)
+        return
+    found = Pattern.of(layer).partial_shift(shift)
+    x = torch.randint(1, 2**20, (1, layer.in_channels, *layer.input_size)).double()
+    agrees = torch.ones(layer.output_size, dtype=torch.bool)
+    for _ in range(3):  # what enters may agree by chance with what left
+        before, after = layer(x), layer(moved(x, shift))
+        back = torch.roll(after, [-t for t in steps], tuple(range(2, after.dim())))
+        agrees &= (before == back).all(1)[0]
+    inside = np.zeros(layer.output_size, dtype=bool)
+    inside[np.ix_(*found.overlap)] = True
+    np.testing.assert_array_equal(found.exact, agrees.numpy() & inside)
+
+
+def test_the_ring_of_zero_padding():
+    found = Pattern.of(torch.nn.Conv2d(1, 1, 3, padding=1), 32).partial_shift((3, 5))
+    assert (found.compared, found.violations) == (783, 108)
+    assert found.border == ((1, 1), (1, 1))
+    assert found.interior == (27, 25)
+    head, tail = str(found).split("; the interior ")
+    assert head == "shift (3, 5): 675 of 783 positions exact"
+    assert tail == "of 27 x 25, borders of 1 and 1; 1 and 1 positions"
+
+
+def test_valid_layers_are_exact_wherever_they_overlap():
+    found = Pattern.of(torch.nn.Conv1d(1, 1, 3), 8).partial_shift(1)
+    assert (found.compared, found.violations, found.border) == (5, 0, ((0, 0),))
+    assert str(found) == "shift (1,): 5 of 5 positions exact"
+    padded = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), 8).partial_shift(1)
+    assert np.flatnonzero(padded.exact).tolist() == [1, 2, 3, 4, 5]
+
+
+def test_structure_has_no_interior():
+    layer = ws.nn.LocallyConnected2d(1, 1, 3, padding=1, input_size=8)
+    found = Pattern.of(layer).partial_shift((0, 1))
+    assert (found.border, found.interior) == (None, None)
+    assert str(found) == "shift (0, 1): 0 of 56 positions exact; no interior"
+    control = Pattern.of(layer, padding_mode="circular").partial_shift((0, 1))
+    assert control.border is None
+
+
+def test_strides():
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, stride=2), 9)
+    assert pattern.partial_shift(2).out_shift == (1,)
+    text = r"shift must be a multiple of the stride \(2\), got \(1,\), undefined for this stride"
+    with pytest.raises(PatternError, match=text):
+        pattern.partial_shift(1)
+    assert pattern.partial_shift(1, out_shift=0).violations == 4
+    up = Pattern.of(torch.nn.ConvTranspose1d(1, 1, 2, stride=2), 4)
+    assert up.partial_shift(1).out_shift == (2,)
+    with pytest.raises(ArgumentError, match="shift must have one integer for each of 1 spatial axes"):
+        pattern.partial_shift((1, 2))
+
+
+def test_the_border_of_a_mask():
+    mask = np.ones((5, 6), dtype=bool)
+    assert border_of(mask) == ((0, 0), (0, 0))
+    mask[0], mask[:, 4:] = False, False
+    assert border_of(mask) == ((1, 0), (0, 2))
+    assert border_of(np.zeros((2, 2), dtype=bool)) is None
