@@ -104,7 +104,12 @@ def kernels_by_position(layer: Any) -> Tensor:
 
 
 def output(layer: Any, input: Tensor) -> Tensor:
-    """What the layer should give for a batched input [N, in, *size] -> [N, out, *output_size]."""
+    """What the layer should give for a batched input [N, in, *size] -> [N, out, *output_size].
+
+    Of a `SharedLinear` [N, n_in] -> [N, n_out].
+    """
+    if hasattr(layer, "pattern"):
+        return _shared_linear_output(layer, input)
     if layer.transposed:
         return _transposed_output(layer, input)
     kernels = kernels_by_position(layer)
@@ -115,6 +120,16 @@ def output(layer: Any, input: Tensor) -> Tensor:
     result = torch.einsum("ngcpt,pgoct->ngop", patches, kernels.unflatten(1, (groups, -1)))
     result = result.reshape(batch, layer.out_channels, *layer.output_size)
     return result + bias_map(layer)
+
+
+def _shared_linear_output(layer: Any, input: Tensor) -> Tensor:
+    """The matrix, every connection's weight added at its place, times the input."""
+    pattern = layer.pattern
+    rows, columns, ids = (torch.tensor(column, device=input.device) for column in pattern.edges.T)
+    matrix = input.new_zeros(pattern.n_out, pattern.n_in)
+    matrix = matrix.index_put((rows, columns), layer.weight[ids], accumulate=True)
+    result = torch.einsum("ni,oi->no", input, matrix)
+    return result if layer.bias is None else result + layer.bias[torch.tensor(pattern.bias)].to(result)
 
 
 def _transposed_output(layer: Any, input: Tensor) -> Tensor:

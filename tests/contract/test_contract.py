@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, nn
+from weightshare import Full, Local, LowRank, Mapped, Pattern, Regional, SharedAlong, Tiled, nn
 from weightshare.errors import ArgumentError
 from weightshare.kernels.portable import is_wanted
+from weightshare.pattern import generators
 from weightshare.testing import check_layer
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -215,12 +216,14 @@ SIZED = nn.Conv2d(2, 2, 3, input_size=5)
 REFUSED = [
     (
         lambda: check_layer(torch.nn.Conv2d(2, 3, 3)),
-        "Conv2d: check_layer needs a convolution of weightshare.nn, got Conv2d(2, 3, kernel_size=(3, 3), "
+        "Conv2d: check_layer needs a convolution or SharedLinear of weightshare.nn, got "
+        "Conv2d(2, 3, kernel_size=(3, 3), "
         "stride=(1, 1)); build one, or use relax() on one of torch.nn.",
     ),
     (
         lambda: check_layer(None),
-        "NoneType: check_layer needs a convolution of weightshare.nn, got None, which is no module; "
+        "NoneType: check_layer needs a convolution or SharedLinear of weightshare.nn, got None, "
+        "which is no module; "
         "build one, or use relax() on one of torch.nn.",
     ),
     (lambda: check_layer(SIZED, batch=0), "Conv2d: batch must be at least 1, got 0; use 1 or more."),
@@ -248,3 +251,18 @@ def test_leaves_the_layer_as_it_is():
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in layer.parameters())
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+PATTERNS = {
+    "a set": Pattern.from_symmetry(generators.permutations(5), generators.permutations(5)),
+    "a line of many": Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), 120),  # connections alone
+    "two weights meet": Pattern.of(torch.nn.Conv1d(1, 1, 5, padding=2, padding_mode="circular"), 2),
+    "no bias": Pattern.of(torch.nn.Linear(3, 2, bias=False)),
+    "a weight of no connection": Pattern([(0, 1, 2)], 2, 3, n_weights=4),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=named)
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_linear_layers_of_a_pattern(pattern, dtype):
+    check_layer(nn.SharedLinear(pattern, dtype=dtype), compile=dtype == torch.float64)

@@ -1,6 +1,7 @@
-"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, and decoders with tied weights.
+"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, and those made from other things.
 
-The latter load on first use (PEP 562): they bring the ledger, which the layers do without.
+Decoders with tied weights and the linear layer of a pattern load on first use (PEP 562): they bring the
+ledger and scipy, which the convolutions do without.
 """
 
 import importlib
@@ -11,6 +12,7 @@ from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
 
 if TYPE_CHECKING:
+    from .shared_linear import SharedLinear
     from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "LocallyConnected1d",
     "LocallyConnected2d",
     "LocallyConnected3d",
+    "SharedLinear",
     "TiedConvTranspose1d",
     "TiedConvTranspose2d",
     "TiedConvTranspose3d",
@@ -33,7 +36,8 @@ __all__ = [
 def __getattr__(name: str):
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(".tied", __name__), name)
+    module = ".shared_linear" if name == "SharedLinear" else ".tied"
+    return getattr(importlib.import_module(module, __name__), name)
 
 
 def __dir__():

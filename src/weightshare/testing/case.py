@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import reference
+from ..nn import SharedLinear
 
 #: What rounding may change a result by, as a share of the sum of its terms' absolute values.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 1.6e-2, torch.float16: 2e-3}
@@ -28,8 +29,8 @@ class Case:
     def __init__(self, layer: Any, batch: int):
         self.layer = layer
         self.dtype: torch.dtype = layer.weight.dtype
-        self.input = self._random(batch, layer.in_channels, *layer.input_size).requires_grad_()
-        self.direction = self._random(batch, layer.out_channels, *layer.output_size)
+        self.input = self._random(batch, *in_shape(layer)).requires_grad_()
+        self.direction = self._random(batch, *out_shape(layer))
         self.exact = copy.deepcopy(layer).double()
         self.absolute = copy.deepcopy(self.exact)
         with torch.no_grad():
@@ -98,6 +99,20 @@ class Case:
 
     def _coarser(self, dtype: torch.dtype) -> torch.dtype:
         return max((dtype, self.dtype), key=TOLERANCES.__getitem__)
+
+
+def in_shape(layer: Any) -> tuple[int, ...]:
+    """Of one input, without the batch."""
+    if isinstance(layer, SharedLinear):
+        return (layer.in_features,)
+    return (layer.in_channels, *layer.input_size)
+
+
+def out_shape(layer: Any) -> tuple[int, ...]:
+    """Of one output, without the batch."""
+    if isinstance(layer, SharedLinear):
+        return (layer.out_features,)
+    return (layer.out_channels, *layer.output_size)
 
 
 def results(layer: Any, input: Tensor, output: Tensor, direction: Tensor) -> dict[str, Tensor]:

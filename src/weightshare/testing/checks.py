@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from .case import Case
+from .case import Case, out_shape
 
 
 def values_and_gradients(case: Case) -> None:
@@ -55,7 +55,7 @@ def batches(case: Case) -> None:
     layer, input = case.layer, case.input
     for image, wanted in zip(input, case.wanted["output"]):
         case.close("output of input without a batch axis", layer(image), wanted, case.sizes["output"])
-    shape, wanted = layer(input[:0]).shape, (0, layer.out_channels, *layer.output_size)
+    shape, wanted = layer(input[:0]).shape, (0, *out_shape(layer))
     assert shape == wanted, f"an empty batch gives {list(shape)}, wanted {list(wanted)}"
     with torch.enable_grad():
         layer(input[:0]).sum().backward()
@@ -103,4 +103,5 @@ def _same(what: str, got: Tensor, wanted: Tensor) -> None:
     assert torch.equal(got, wanted), f"{what} is not the same bit for bit"
 
 
-ALL = (values_and_gradients, second_derivatives, dense_matrix, batches, bank_and_assignment, copies)
+ANY = (values_and_gradients, second_derivatives, batches, copies)
+CONVOLUTION = (*ANY, dense_matrix, bank_and_assignment)

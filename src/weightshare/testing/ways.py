@@ -129,5 +129,6 @@ def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
-ALL = (channels_last, not_contiguous, by_image, autocast, deterministic, portable, meta)
+ANY = (not_contiguous, by_image, autocast, deterministic, meta)
+CONVOLUTION = (*ANY, channels_last, portable)
 COMPILED = (compiled, exported)

@@ -109,6 +109,13 @@ def _linear(layer: Any, name: str) -> Factors:
     return {"weight": (outputs, Factor("input features", layer.in_features)), "bias": (outputs,)}[name]
 
 
+def _shared_linear(layer: Any, name: str) -> Factors:
+    counts = {"weight": layer.pattern.n_weights, "bias": layer.pattern.n_biases}
+    return (
+        Factor(f"classes of {'connections' if name == 'weight' else 'outputs'} that share", counts[name]),
+    )
+
+
 def _bilinear(layer: Any, name: str) -> Factors:
     outputs = Factor("output features", layer.out_features)
     first = Factor("features of input 1", layer.in1_features)
@@ -178,6 +185,7 @@ def _prelu(layer: Any, name: str) -> Factors:
 _RULES: dict[str, Callable[[Any, str], Factors]] = {
     **dict.fromkeys((name for name, form in FORMS.items() if form.ndim and not form.keras), _convolution),
     "Linear": _linear,
+    "SharedLinear": _shared_linear,
     "Bilinear": _bilinear,
     "Embedding": _embedding,
     "EmbeddingBag": _embedding,
