@@ -10,14 +10,12 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from ..accounting.ledger import REFERENCES
+from ..accounting.ledger import DECLARED, REFERENCES
 from ..errors import TieError
 from .names import both_ends
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed
 
-#: The attribute under which a module keeps its ties, {alias: Tie}, by names as it has them.
-DECLARED = "_declared_ties"
 #: While it loads: the aliases that a state dict has without their source.
 _ALONE = "_aliases_alone"
 
