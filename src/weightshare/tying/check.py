@@ -16,7 +16,7 @@ from ..accounting.ledger import REFERENCES, joined, storage_of
 from ..errors import ArgumentError, TieError
 from .declared import chain, establish, ties_of
 from .find import TieGroup, find_tied_weights
-from .names import module_at, owner_of
+from .names import module_at
 from .reference import reference_of
 from .sharding import is_split
 from .tie import Tie
@@ -164,7 +164,7 @@ def check_tied_weights(
 def retie_weights(model: Module) -> TieReport:
     """Re-establish the declared ties that came apart, with the source's values.
 
-    Ends that a parametrization, pruning or quantising changed are left as they are, and reported.
+    Ends that a parametrization, pruning, quantising or offloading changed are left as they are, and reported.
 
     Returns:
         The report of the model as it is then.
@@ -284,7 +284,7 @@ def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> It
         names = (tie.source, tie.alias)
         if saving is None or tie.kind not in kinds:
             continue
-        linear = {isinstance(owner_of(model, name, "check_tied_weights")[0], Linear) for name in names}
+        linear = {isinstance(module_at(model, name.rpartition(".")[0]), Linear) for name in names}
         if saving != "onnx" or len(linear) > 1:
             yield _warning(SAVING[saving], names)
 

@@ -95,9 +95,10 @@ def _reduced(module: Module, protocol: Any) -> tuple:
     own, base, names = type(module), plain_class(module), tuple(sorted(vars(module)[REFERENCES]))
     make, arguments, *rest = base.__reduce_ex__(module, protocol)  # type: ignore[arg-type]
     make, *arguments = (base if part is own else part for part in (make, *arguments))
-    if not rest or rest[0] is None or isinstance(rest[0], dict):
-        rest[:1] = [{**(rest[0] or {} if rest else {}), REFERENCES: vars(module)[REFERENCES]}]
-    return _rebuilt, (make, tuple(arguments), names), *rest
+    state = rest[0] if rest and rest[0] is not None else {}
+    if isinstance(state, dict):
+        state = {**state, REFERENCES: vars(module)[REFERENCES]}
+    return _rebuilt, (make, tuple(arguments), names), state, *rest[1:]
 
 
 def _rebuilt(make: Any, arguments: tuple, names: tuple[str, ...]) -> Module:
