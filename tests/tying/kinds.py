@@ -21,12 +21,22 @@ def transposed():
     return ws.tie_weights(model, {"dec.weight": ws.Tie("enc.weight", transform="t")})
 
 
+def tied_linear():
+    enc = nn.Linear(6, 4)
+    return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedLinear(enc)))
+
+
 def convolution():
     enc = ws.nn.Conv2d(2, 3, 3, sharing=ws.Tiled(2), input_size=6)
     return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedConvTranspose2d(enc)))
 
 
-KINDS = {"same Parameter": same, "transposed reference": transposed, "`TiedConvTranspose2d`": convolution}
+KINDS = {
+    "same Parameter": same,
+    "transposed reference": transposed,
+    "`TiedLinear`": tied_linear,
+    "`TiedConvTranspose2d`": convolution,
+}
 INPUTS = {
     nn.Embedding: torch.tensor([0, 6]),
     nn.Linear: torch.ones(2, 6),
@@ -38,10 +48,16 @@ def input_of(model):
     return INPUTS[type(model.enc)]
 
 
+def table_of(name):
+    """The rows of a table of the page, its head first."""
+    text = PAGE.read_text().partition(f"<!-- {name} -->")[2].partition("<!-- end -->")[0].strip()
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return head, *rows
+
+
 def cells(table):
     """(row, kind, what it says) of a table of the page."""
-    text = PAGE.read_text().partition(f"<!-- {table} -->")[2].partition("<!-- end -->")[0].strip()
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    head, *rows = table_of(table)
     assert head[1:] == list(KINDS)
     for name, *said in rows:
         yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from kinds import cells
+from safetensors.torch import save_file
 
 import weightshare as ws
 
@@ -17,6 +18,9 @@ def large(kind):
     if kind == "same Parameter":
         model = torch.nn.Sequential(torch.nn.Embedding(1000, 64), torch.nn.Linear(64, 1000, bias=False))
         return ws.tie_weights(model, {"1.weight": "0.weight"}), torch.tensor([[1, 999]])
+    if kind == "`TiedLinear`":
+        enc = torch.nn.Linear(400, 160)
+        return torch.nn.Sequential(enc, ws.nn.TiedLinear(enc)), torch.randn(2, 400)
     if kind == "transposed reference":
         model = torch.nn.Sequential(torch.nn.Linear(400, 160), torch.nn.Linear(160, 400))
         return ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")}), torch.randn(2, 400)
@@ -33,10 +37,28 @@ def saved(model, x):
     torch.export.save(torch.export.export(model, (x,)), file)
     file.seek(0)
     loaded = torch.export.load(file).module()
-    if ws.check_tied_weights(loaded).warnings:
-        assert [note.code for note in ws.check_tied_weights(loaded).warnings] == ["VIEW_TIE"]
-        return "reported: VIEW_TIE"
-    return copies(loaded, model)
+    wanted, found = warned(model, "export"), [note.code for note in ws.check_tied_weights(loaded).warnings]
+    assert wanted == found
+    if found:
+        assert copies(loaded, model) != "one copy"
+        ws.tie_weights(loaded, {"1.weight": "0.weight"})
+        torch.testing.assert_close(loaded(x), model(x))
+    assert copies(loaded, model) == "one copy"
+    return f"reported: {found[0]}" if found else "one copy"
+
+
+def warned(model, saving):
+    return [note.code for note in ws.check_tied_weights(model, saving=saving).warnings]
+
+
+def safetensors(model, x, path):
+    found = warned(model, "safetensors")
+    try:
+        save_file(model.state_dict(), path)
+    except RuntimeError:
+        return f"refused: {found[0]}"
+    assert not found
+    return "one copy" if path.stat().st_size < 1.1 * ws.summary(model).totals.bytes else "two copies"
 
 
 def copies(module, model):
@@ -51,7 +73,9 @@ def onnx(dynamo):
         (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         np.testing.assert_allclose(got, model(x).detach().numpy(), rtol=1e-4, atol=1e-4)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
-        return "one copy" if size < 1.1 * ws.summary(model).totals.bytes else "two copies"
+        found = [] if dynamo else warned(model, "onnx")
+        assert bool(found) == (size > 1.1 * ws.summary(model).totals.bytes)
+        return f"two copies: {found[0]}" if found else "one copy"
 
     return write
 
@@ -61,6 +85,7 @@ FORMATS = {
     "`torch.export.save` and `load`": saved,
     "ONNX": onnx(True),
     "ONNX, `dynamo=False`": onnx(False),
+    "`safetensors.torch.save_file` of the state dict": safetensors,
 }
 
 

@@ -1,6 +1,9 @@
 """Declaring, finding, loading and taking back ties; errors by their texts, with the model unchanged."""
 
 import copy
+import gc
+import pickle
+import weakref
 from collections import OrderedDict
 
 import pytest
@@ -425,3 +428,126 @@ def test_an_alias_alone_is_what_is_loaded(assign):
     assert bool((model.lm.emb.weight == 1).all())
     assert model.lm.head.weight is model.lm.emb.weight
     assert "_aliases_alone" not in vars(model.lm)
+
+
+def reading():
+    return ws.tie_weights(
+        nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3)), {"1.weight": ws.Tie("0.weight", "t")}
+    )
+
+
+def assign(model, value):
+    model[1].weight = value
+
+
+def call_with(model, value):
+    torch.func.functional_call(model, {"1.weight": value}, (torch.zeros(1, 3),))
+
+
+@pytest.mark.parametrize("way", [assign, call_with])
+@pytest.mark.parametrize("value", [nn.Parameter(torch.zeros(3, 2)), torch.zeros(3, 2)], ids=["own", "plain"])
+def test_setting_a_reference(way, value):
+    model = reading()
+    before = model[0].weight.detach().clone()
+    said = (
+        r"Linear.weight: must not be set, since it is read from the weight of another module \(Linear\), "
+        f"got a {type(value).__name__}; set that one, or untie_weights first"
+    )
+    with pytest.raises(TieError, match=said):
+        way(model, value)
+    assert torch.equal(model[1].weight, before.t())
+    model[1].bias = nn.Parameter(torch.ones(3))
+    model[1].register_parameter("more", nn.Parameter(torch.ones(3)))
+    assert list(dict(model.named_parameters())) == ["0.weight", "0.bias", "1.bias", "1.more"]
+    ws.untie_weights(model, "1.weight")
+    model[1].weight = nn.Parameter(torch.zeros(3, 2))
+
+
+def test_a_long_chain_is_read_without_recursion():
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(501)))
+    ws.tie_weights(model, {f"{n + 1}.weight": ws.Tie(f"{n}.weight", "t") for n in range(500)})
+    assert torch.equal(model[500].weight, model[0].weight)
+    assert torch.equal(model[499].weight, model[0].weight.t())
+    assert ws.check_tied_weights(model).ok
+    assert torch.equal(copy.deepcopy(model)[500].weight, model[0].weight)
+
+
+def test_chains_are_found_whole():
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "flip")})
+    assert ws.find_tied_weights(model) == [
+        TieGroup("reference", "0.weight", "1.weight", "t"),
+        TieGroup("reference", "0.weight", "2.weight", "flip of t"),
+    ]
+    assert ws.fsdp_groups(model) == [list(model)]
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": "0.weight", "2.weight": "1.weight"})
+    assert ws.check_tied_weights(model).warnings == ()
+
+
+def test_a_source_owns_its_weight_wherever_it_is_registered():
+    """With two aliases before it, one of a module under two names."""
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    model.append(model[0])
+    ws.tie_weights(model, {"0.weight": "2.weight", "1.weight": "2.weight"})
+    answer = ws.summary(model)
+    assert [(row.name, row.own_unique) for row in answer.rows] == [("0", 0), ("1", 0), ("2", 9), ("3", 0)]
+    assert [group.kind for group in ws.find_tied_weights(model)] == ["same_parameter"] * 2 + ["same_module"]
+    assert {group.source for group in ws.find_tied_weights(model)} == {"2.weight"}
+    assert ws.check_tied_weights(model).warnings == ()
+
+
+class Made(nn.Linear):
+    """Copied and pickled by its arguments, as a class may choose."""
+
+    def __reduce__(self):
+        return Made, (self.in_features, self.out_features), {"kept": self.kept}
+
+
+class Without(nn.Linear):
+    """What it has for one run only is not copied."""
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "scratch"}
+
+
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_classes_that_say_how_they_are_copied(through):
+    model = nn.Sequential(nn.Linear(3, 2), Made(2, 3), Without(2, 3))
+    model[1].kept, model[2].scratch = 5, torch.zeros(1)
+    ws.tie_weights(model, {f"{n}.weight": ws.Tie("0.weight", "t") for n in (1, 2)})
+    other = through(model)
+    assert (other[1].kept, hasattr(other[2], "scratch")) == (5, False)
+    assert ws.check_tied_weights(other).ok
+    for layer in other[1:]:
+        assert layer.weight.data_ptr() == other[0].weight.data_ptr() != model[0].weight.data_ptr()
+        assert "weight" not in dict(layer.named_parameters())
+
+
+def test_classes_that_nothing_uses_are_let_go():
+    def local():
+        class Local(nn.Linear):
+            pass
+
+        model = nn.Sequential(nn.Linear(3, 2), Local(2, 3))
+        ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")})
+        assert type(copy.deepcopy(model)[1]) is type(model[1])
+        return weakref.ref(Local)
+
+    there = local()
+    gc.collect()  # the subclass
+    gc.collect()
+    assert there() is None
+
+
+@pytest.mark.parametrize("encoder", [nn.Linear(3, 2), nn.Conv2d(3, 2, 3)])
+def test_a_tied_decoder_initialises_its_bias_alone(encoder):
+    decoder = (ws.nn.TiedLinear if isinstance(encoder, nn.Linear) else ws.nn.TiedConvTranspose2d)(encoder)
+    weight, bias = encoder.weight.detach().clone(), decoder.bias.detach().clone()
+    decoder.reset_parameters()
+    assert torch.equal(encoder.weight, weight)
+    assert not torch.equal(decoder.bias, bias)
+    model = reading()
+    weight = model[0].weight.detach().clone()
+    model[1].reset_parameters()
+    assert not torch.equal(model[0].weight, weight)

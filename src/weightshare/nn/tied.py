@@ -46,8 +46,12 @@ class TiedLinear(Linear):
         super().__init__(*features, bias=bias, device="meta", dtype=weight.dtype)
         refer(self, "weight", source, "weight", "t" if transposed else None)
         self.to_empty(device=weight.device)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the bias anew; the weight is the source's."""
         if self.bias is not None:
-            init.reset_bias(self.bias, features[0])
+            init.reset_bias(self.bias, self.in_features)
 
 
 class _TiedConvTransposeNd(Module):
@@ -83,6 +87,10 @@ class _TiedConvTransposeNd(Module):
         for parameter in ("weight", *self._coefficient_names):  # type: ignore[attr-defined]
             refer(self, parameter, source, parameter, None)
         self.to_empty(device=source.weight.device)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the bias anew; the weight is the source's."""
         self._write_digest()  # type: ignore[attr-defined]
         if self.bias is not None:
             init.reset_bias(self.bias, prod(self._kernel_shape[1:]))  # type: ignore[attr-defined]

@@ -1,18 +1,24 @@
 """`check_tied_weights` and `retie_weights`: whether declared ties hold, what broke them, and mending them."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
-from torch.nn import Module
+from torch.fx import GraphModule
+from torch.nn import Linear, Module
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ..accounting.ledger import REFERENCES, joined, storage_of
-from ..errors import TieError
-from .declared import establish, ties_of
-from .find import find_tied_weights
+from ..errors import ArgumentError, TieError
+from .declared import chain, establish, ties_of
+from .find import TieGroup, find_tied_weights
 from .names import module_at
 from .reference import reference_of
+from .sharding import is_split
 from .tie import Tie
 
 
@@ -68,27 +74,56 @@ CODES = {
     "NORM_ON_TIED": "a parametrization such as weight_norm gave one end numbers of its own; remove it, then "
     "retie_weights",
     "PRUNE_ON_TIED": "pruning masks one end only; make it permanent by prune.remove, then retie_weights",
-    "QUANT_UNTIED": "quantising replaced one end by integers of its own; quantise both or neither",
+    "QUANT_UNTIED": "quantising replaced one end by integers of its own; untie_weights first, or "
+    "leave both ends as they are",
+    "SPLIT_FSDP_GROUP": "they are in different FSDP2 groups, and the weight is gathered for its own alone; "
+    "shard anew: for group in fsdp_groups(model): fully_shard(group)",
     "VIEW_TIE": "two Parameters on one memory: copying, casting or an optimiser with state parts them; use "
     "tie_weights with a transform",
     "UNDECLARED_TIE": "the same Parameter, by assignment; tie_weights keeps it through loading and to_empty",
     "LOST_SOURCE": "it reads its weight from a module that is not part of this model, as in a copy of a "
     "decoder alone, and no checkpoint has the weight; keep the encoder in the model",
+    "OFFLOADED": "accelerate has offloaded one end, and brings it back for its own module alone; keep both "
+    "on a device",
+    "LAZY": "it has no shape before the first call, so no tie of it holds; call the model once, then "
+    "tie_weights",
+    "DEAD_PARAM": "it requires a gradient and the last backward pass brought it none, while others have one: "
+    "nothing reads it, as the original of a parametrization that ignores it; remove it, or freeze it",
+    "EXPORT_LOAD_UNTIES": "torch.export.save and load make two Parameters on one memory of them, which an "
+    "optimiser steps both; use tie_weights on the loaded module",
+    "ONNX_LEGACY_DOUBLES": "torch.onnx.export(dynamo=False) writes it once more, transposed for the linear "
+    "layer; use dynamo=True",
+    "SAFETENSORS_REFUSES": "safetensors.torch.save_file takes no two names of one memory; use "
+    "save_safetensors",
     "DUP_IN_OPTIMIZER": "the optimiser has it more than once and steps it as often; give it "
     "model.parameters(), which has each once",
 }
 
+#: What a format of files does to two names of one weight.
+SAVING = {
+    "export": "EXPORT_LOAD_UNTIES",
+    "onnx": "ONNX_LEGACY_DOUBLES",
+    "safetensors": "SAFETENSORS_REFUSES",
+}
+
 
 def check_tied_weights(
-    model: Module, *, optimizer: Optimizer | None = None, strict: bool = False
+    model: Module,
+    *,
+    optimizer: Optimizer | None = None,
+    saving: Literal["export", "onnx", "safetensors"] | None = None,
+    strict: bool = False,
 ) -> TieReport:
     """Whether every declared tie holds; what broke it, and what other ties there are.
 
     Args:
         optimizer: Also whether it has any parameter twice.
+        saving: Also what a file would make of the ties: "export" (`torch.export.save`), "onnx"
+            (`torch.onnx.export` with `dynamo=False`) or "safetensors" (`save_file` of the state dict).
         strict: Raise if a tie is broken.
 
     Raises:
+        ArgumentError: another word for `saving`.
         TieError: with `strict`, naming the first broken tie, its likely cause and the repair.
 
     Example:
@@ -99,13 +134,22 @@ def check_tied_weights(
         ties that hold: 1, broken: 0
           intact  1.weight = 0.weight
     """
+    if saving is not None and saving not in SAVING:
+        wanted = f"saving must be None, {', '.join(map(repr, sorted(SAVING)))}"
+        raise ArgumentError("check_tied_weights", wanted, repr(saving), "use one")
     declared = list(ties_of(model))
     codes = [_state(model, alias, tie) for alias, tie in declared]
     broken = [
         _warning(code, (alias, tie.source)) for (alias, tie), code in zip(declared, codes) if code is not None
     ]
     intact = [pair for pair, code in zip(declared, codes) if code is None]
-    report = TieReport(tuple(intact), tuple(broken), tuple(_others(model, declared, optimizer)))
+    found = find_tied_weights(model)
+    warnings = [
+        *_of_ties(model, dict(declared), found),
+        *_of_parameters(model, optimizer),
+        *_in_file(model, found, saving),
+    ]
+    report = TieReport(tuple(intact), tuple(broken), tuple(warnings))
     if strict and broken:
         first = broken[0]
         raise TieError(
@@ -120,7 +164,7 @@ def check_tied_weights(
 def retie_weights(model: Module) -> TieReport:
     """Re-establish the declared ties that came apart, with the source's values.
 
-    Ends that a parametrization, pruning or quantising changed are left as they are, and reported.
+    Ends that a parametrization, pruning, quantising or offloading changed are left as they are, and reported.
 
     Returns:
         The report of the model as it is then.
@@ -142,7 +186,10 @@ def _state(model: Module, alias: str, tie: Tie) -> str | None:
     reference = reference_of(module, attribute)
     if reference is not None:
         if reference.module is source and reference.name == source_attribute:
-            return None
+            if _is_offloaded(source, source_attribute):
+                return "OFFLOADED"
+            unread = tie.transform is not None and _is_quantised(source, source_attribute)
+            return "QUANT_UNTIED" if unread else None
         return _changed(source, source_attribute) or "BROKEN_TIE"
     own, value = _parameter(module, attribute), _parameter(source, source_attribute)
     if own is value and own is not None and tie.transform is None:
@@ -174,32 +221,72 @@ def _changed(module: Module, name: str) -> str | None:
         return "NORM_ON_TIED"
     if f"{name}_orig" in module._parameters:
         return "PRUNE_ON_TIED" if f"{name}_mask" in module._buffers else "NORM_ON_TIED"
-    if type(module).__module__.startswith(("torch.ao.nn.", "torchao.")):
-        return "QUANT_UNTIED"
-    return None
+    if _is_offloaded(module, name):
+        return "OFFLOADED"
+    quantised = type(module).__module__.startswith("torch.ao.nn.") or _is_quantised(module, name)
+    return "QUANT_UNTIED" if quantised else None
 
 
-def _others(
-    model: Module, declared: Sequence[tuple[str, Tie]], optimizer: Optimizer | None
-) -> Iterator[TieWarning]:
-    """Ties that nobody declared, and parameters that an optimiser has twice."""
-    known = {frozenset((alias, tie.source)) for alias, tie in declared}
+def _is_offloaded(module: Module, name: str) -> bool:
+    """Whether a hook of accelerate's lends the module its parameter for each call."""
+    return hasattr(module, "_hf_hook") and getattr(module._parameters.get(name), "is_meta", False)
+
+
+def _is_quantised(module: Module, name: str) -> bool:
+    """Whether torchao has put a tensor of its own in the place of a parameter."""
+    return type(module._parameters.get(name)).__module__.startswith("torchao.")
+
+
+def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) -> Iterator[TieWarning]:
+    """Ties that are fragile, that nobody declared, or whose ends are too far apart."""
     inside = {id(module) for module in model.modules()}
     for prefix, module in model.named_modules():
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
             if id(reference.module) not in inside:
                 yield _warning("LOST_SOURCE", (joined(prefix, attribute),))
-    for found in find_tied_weights(model):
-        names = (found.source, found.alias)
-        if found.kind == "view":
-            yield _warning("VIEW_TIE", names)
-        elif found.kind == "same_parameter" and frozenset(names) not in known:
+    for alias, tie in ties.items():
+        if is_split(model, alias, tie.source):
+            yield _warning("SPLIT_FSDP_GROUP", (alias, tie.source))
+    for tie in found:
+        names = (tie.source, tie.alias)
+        if len({chain(ties, _declarable(name))[-1] for name in names}) == 1:
+            continue  # a declared one
+        if tie.kind == "view":
+            yield _warning("EXPORT_LOAD_UNTIES" if isinstance(model, GraphModule) else "VIEW_TIE", names)
+        elif tie.kind == "same_parameter":
             yield _warning("UNDECLARED_TIE", names)
-    if optimizer is not None:
-        stepped = [id(p) for group in optimizer.param_groups for p in group["params"]]
-        for name, parameter in model.named_parameters():
-            if stepped.count(id(parameter)) > 1:
-                yield _warning("DUP_IN_OPTIMIZER", (name,))
+
+
+def _declarable(name: str) -> str:
+    """The name that a parameter had before it was parametrized or pruned."""
+    return re.sub(r"parametrizations\.([^.]+)\.original\d*$", r"\1", name).removesuffix("_orig")
+
+
+def _of_parameters(model: Module, optimizer: Optimizer | None) -> Iterator[TieWarning]:
+    """Those without a shape or a gradient, and those that an optimiser has twice."""
+    parameters = dict(model.named_parameters())
+    trained = any(p.grad is not None for p in parameters.values())
+    groups = [] if optimizer is None else optimizer.param_groups
+    stepped = Counter(id(p) for group in groups for p in group["params"])
+    for name, parameter in parameters.items():
+        if is_lazy(parameter):
+            yield _warning("LAZY", (name,))
+        if trained and parameter.requires_grad and parameter.grad is None:
+            yield _warning("DEAD_PARAM", (name,))
+        if stepped[id(parameter)] > 1:
+            yield _warning("DUP_IN_OPTIMIZER", (name,))
+
+
+def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> Iterator[TieWarning]:
+    """What a format makes of two names of one weight."""
+    kinds = {"same_parameter", "same_module", *(["view"] if saving == "safetensors" else [])}
+    for tie in found:
+        names = (tie.source, tie.alias)
+        if saving is None or tie.kind not in kinds:
+            continue
+        linear = {isinstance(module_at(model, name.rpartition(".")[0]), Linear) for name in names}
+        if saving != "onnx" or len(linear) > 1:
+            yield _warning(SAVING[saving], names)
 
 
 def _warning(code: str, names: tuple[str, ...]) -> TieWarning:

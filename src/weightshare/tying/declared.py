@@ -4,20 +4,19 @@ A declared tie survives wrapping, copying and pickling. Loading keeps it: a stat
 agree on them, and `assign=True` does not part them. Layers made as references, as `TiedLinear`, have theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.parameter import is_lazy
 
-from ..accounting.ledger import REFERENCES
+from ..accounting.ledger import DECLARED, REFERENCES
 from ..errors import TieError
 from .names import both_ends
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed
 
-#: The attribute under which a module keeps its ties, {alias: Tie}, by names as it has them.
-DECLARED = "_declared_ties"
 #: While it loads: the aliases that a state dict has without their source.
 _ALONE = "_aliases_alone"
 
@@ -35,6 +34,14 @@ def ties_of(model: Module) -> Iterator[tuple[str, Tie]]:
             alias, source = _under(prefix, attribute), names.get(id(reference.module))
             if alias not in known and source is not None:
                 yield alias, Tie(_under(source, reference.name), reference.transform)
+
+
+def chain(ties: Mapping[str, Tie], name: str) -> list[str]:
+    """From a name to the parameter that it leads to, itself where it is no alias."""
+    names = [name]
+    while names[-1] in ties:
+        names.append(ties[names[-1]].source)
+    return names
 
 
 def declare(holder: Module, alias: str, tie: Tie) -> None:
@@ -63,7 +70,7 @@ def establish(holder: Module, alias: str, tie: Tie) -> None:
         return
     (module, attribute), (source, source_attribute) = ends
     own, value = getattr(module, attribute), getattr(source, source_attribute)
-    if shape_after(tie.transform, value, own) != own.shape:
+    if is_lazy(own) or is_lazy(value) or shape_after(tie.transform, value, own) != own.shape:
         return
     if tie.transform is not None or reference_of(source, source_attribute) is not None:
         refer(module, attribute, source, source_attribute, tie.transform)

@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from ..errors import ArgumentError, DataError, MissingExtraError, TieError
 from .check import check_tied_weights
-from .declared import agree, disagreement, ties_of
+from .declared import agree, chain, disagreement, ties_of
 from .names import both_ends, owner_of
 from .reference import reference_of
 from .tie import Tie, transformed
@@ -60,7 +60,7 @@ def _settle(
     model: Module, state: MutableMapping[str, Tensor], root: str, ties: Mapping[str, Tie], on_conflict: str
 ) -> None:
     """Give a root, and all aliases that lead to it, the values that a state dict has for them."""
-    aliases = [alias for alias in ties if _chain(ties, alias)[-1] == root]
+    aliases = [alias for alias in ties if chain(ties, alias)[-1] == root]
     found = {name: _at_root(model, state[name], name, ties) for name in (root, *aliases) if name in state}
     if not found:
         return
@@ -81,23 +81,15 @@ def _settle(
     state[root] = chosen
     for alias in aliases:
         value = chosen
-        for name in reversed(_chain(ties, alias)[:-1]):
+        for name in reversed(chain(ties, alias)[:-1]):
             module, attribute = owner_of(model, name, "load_state_dict")
             value = transformed(ties[name].transform, value, getattr(module, attribute).shape)
         state[alias] = value
 
 
-def _chain(ties: Mapping[str, Tie], alias: str) -> list[str]:
-    """From an alias to its root."""
-    chain = [alias]
-    while chain[-1] in ties:
-        chain.append(ties[chain[-1]].source)
-    return chain
-
-
 def _at_root(model: Module, value: Tensor, name: str, ties: Mapping[str, Tie]) -> Tensor:
     """What the root has where a name has this value."""
-    for alias, source in pairwise(_chain(ties, name)):
+    for alias, source in pairwise(chain(ties, name)):
         module, attribute = owner_of(model, source, "load_state_dict")
         try:
             value = transformed(ties[alias].transform, value, getattr(module, attribute).shape)

@@ -1,8 +1,12 @@
 """`fsdp_groups`: which modules `fully_shard` must take together."""
 
+from typing import Any
+
 from torch.nn import Module
 
 from ..accounting.ledger import groups_of
+from .names import module_at
+from .reference import reference_of
 
 
 def fsdp_groups(model: Module) -> list[list[Module]]:
@@ -31,3 +35,19 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
                 apart.append(other)
         sets = [*apart, together]
     return [list(found.values()) for found in sets]
+
+
+def is_split(model: Module, alias: str, source: str) -> bool:
+    """Whether an alias runs outside of the FSDP2 group that gathers its source."""
+    around, having = _groups_around(model, alias), _groups_around(model, source)
+    module = module_at(model, alias.rpartition(".")[0])
+    if module is not None and reference_of(module, alias.rpartition(".")[2]) is not None:
+        return bool(having) and having[-1] not in around
+    return around[-1:] != having[-1:]
+
+
+def _groups_around(model: Module, name: str) -> list[Any]:
+    """The FSDP2 groups whose weights are whole while the module of a parameter runs, the innermost last."""
+    path = name.split(".")[:-1]
+    modules: Any = [module_at(model, ".".join(path[:end])) for end in range(len(path) + 1)]
+    return [module._get_fsdp_state() for module in modules if hasattr(module, "_get_fsdp_state")]

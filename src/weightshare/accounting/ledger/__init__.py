@@ -1,7 +1,7 @@
 """The ledger of a live model: which parameters it has, where their numbers come from, who shares them."""
 
 from .forward import raised_in
-from .groups import REFERENCES, Group, Name, Reference, groups_of
+from .groups import DECLARED, REFERENCES, Group, Name, Reference, chain_of, groups_of
 from .memory import storage_of
 from .modules import joined
 from .reconcile import Reconciliation
@@ -11,6 +11,7 @@ from .summarise import summary
 from .totals import Totals
 
 __all__ = [
+    "DECLARED",
     "REFERENCES",
     "Group",
     "Name",
@@ -21,6 +22,7 @@ __all__ = [
     "Row",
     "Summary",
     "Totals",
+    "chain_of",
     "groups_of",
     "joined",
     "raised_in",

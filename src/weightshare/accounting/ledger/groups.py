@@ -1,6 +1,6 @@
 """The parameters of a model in groups: every element has one owner, and any number of names besides."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,6 +13,8 @@ from .modules import joined, modules_of, parameters_of
 
 #: The attribute under which a module keeps, by name, the parameters it reads from another (see `Reference`).
 REFERENCES = "_tied_references"
+#: The attribute under which a module keeps the ties declared in it, by their aliases as it has them.
+DECLARED = "_declared_ties"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Group:
-    """Elements with one owner, the first of its names."""
+    """Elements with one owner, the first of its names that is no alias by a declared tie."""
 
     names: tuple[Name, ...]
 
@@ -96,27 +98,51 @@ def groups_of(model: Module) -> tuple[Group, ...]:
     group_of: dict[Hashable, list[Name]] = {}
     held: dict[Hashable, list[tuple[Ranges, list[Name]]]] = {}
     modules = list(modules_of(model))
-    seen: set[int] = set()
-    for module_name, module in modules:
-        for attribute, parameter, key in parameters_of(module):
-            lazy, again = is_lazy(parameter), id(module) in seen
-            numel, full = 0 if lazy else parameter.numel(), joined(module_name, attribute)
-            name = partial(Name, full, module_name, module, parameter, numel)
-            if key in group_of:
-                group_of[key].append(name("repeated" if again else "alias", 0))
-                continue
-            kind = "lazy" if lazy else "quantised" if is_quantised(parameter) else "owned"
-            group_of[key] = _place(parameter, kind, name, found, held)
-        seen.add(id(module))
+    seen: set[tuple[int, str]] = set()
+    for module_name, module, attribute, parameter, key in _sources_first(modules):
+        lazy, again = is_lazy(parameter), (id(module), attribute) in seen
+        seen.add((id(module), attribute))
+        numel, full = 0 if lazy else parameter.numel(), joined(module_name, attribute)
+        name = partial(Name, full, module_name, module, parameter, numel)
+        if key in group_of:
+            group_of[key].append(name("repeated" if again else "alias", 0))
+            continue
+        kind = "lazy" if lazy else "quantised" if is_quantised(parameter) else "owned"
+        group_of[key] = _place(parameter, kind, name, found, held)
     for module_name, module in modules:
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
-            group = group_of.get(id(_source_of(reference)))
+            way = chain_of(reference)
+            group = group_of.get(id(_source_of(way[-1])))
             if group is not None:
                 full, numel = joined(module_name, attribute), group[0].numel
-                group.append(
-                    Name(full, module_name, module, None, numel, "reference", 0, reference.transform)
-                )
+                done = " of ".join(step.transform for step in way if step.transform is not None) or None
+                group.append(Name(full, module_name, module, None, numel, "reference", 0, done))
     return tuple(Group(tuple(names)) for names in found)
+
+
+def chain_of(reference: Reference) -> list[Reference]:
+    """A reference, and those that it reads through; the last reads a parameter."""
+    chain = [reference]
+    while (further := vars(chain[-1].module).get(REFERENCES, {}).get(chain[-1].name)) is not None:
+        chain.append(further)
+    return chain
+
+
+def _sources_first(
+    modules: Sequence[tuple[str, Module]],
+) -> Iterator[tuple[str, Module, str, Tensor, Hashable]]:
+    """Every parameter of every module, first those that are no aliases by a declared tie."""
+    named, aliases = dict(modules), set()
+    for prefix, holder in modules:
+        for alias in vars(holder).get(DECLARED, {}):
+            path, _, attribute = joined(prefix, alias).rpartition(".")
+            aliases.add((id(named.get(path)), attribute))
+    found = [
+        (module_name, module, *parameter)
+        for module_name, module in modules
+        for parameter in parameters_of(module)
+    ]
+    yield from sorted(found, key=lambda item: (id(item[1]), item[2]) in aliases)
 
 
 def _source_of(reference: Reference) -> Tensor | None:

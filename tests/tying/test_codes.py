@@ -1,0 +1,185 @@
+"""Every code that `check_tied_weights` reports, made to appear, with its text; the page lists them all."""
+
+import io
+from collections import OrderedDict
+
+import pytest
+import torch
+from kinds import KINDS, same, table_of, transposed
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
+
+import weightshare as ws
+from weightshare.errors import ArgumentError
+from weightshare.tying.check import CODES
+
+TWO = ("dec.weight", "enc.weight")
+BOTH = ("enc.weight", "dec.weight")
+
+
+class Ignoring(nn.Module):
+    """The popular parametrization whose original nothing reads."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.read = [source]
+
+    def forward(self, original):
+        return self.read[0].weight.t()
+
+
+def autoencoder():
+    return nn.Sequential(OrderedDict(enc=nn.Linear(6, 4, bias=False), dec=nn.Linear(4, 6, bias=False)))
+
+
+def changed(make, change):
+    model = make()
+    change(model)
+    return model
+
+
+def own(model):
+    model.dec.weight = nn.Parameter(model.dec.weight.detach().clone())
+
+
+def zombie(model):
+    model.dec.weight = nn.Parameter(model.enc.weight.detach())
+
+
+def offloaded(model):
+    model.enc.to("meta")
+    model.enc._hf_hook = None
+
+
+def view(model):
+    model.dec.weight = nn.Parameter(model.enc.weight.data.t())
+
+
+def undeclared(model):
+    model.dec.weight = model.enc.weight
+
+
+def lazy(model):
+    model.dec = nn.LazyLinear(7, bias=False)
+
+
+def dead(model):
+    parametrize.register_parametrization(model.dec, "weight", Ignoring(model.enc))
+    model(torch.ones(1, 6)).sum().backward()
+
+
+def loaded():
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(same(), (torch.tensor([0, 6]),)), file)
+    file.seek(0)
+    return torch.export.load(file).module()
+
+
+def twice(model):
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, 0.1)
+    optimizer.param_groups[0]["params"].append(parameters[0])
+    return {"optimizer": optimizer}
+
+
+#: The model, what else the check is given, and the names that it gives back.
+CASES = {
+    "BROKEN_TIE": (lambda: changed(same, own), {}, TWO),
+    "ZOMBIE_TIE": (lambda: changed(same, zombie), {}, TWO),
+    "NORM_ON_TIED": (lambda: changed(same, lambda m: parametrizations.weight_norm(m.dec)), {}, TWO),
+    "PRUNE_ON_TIED": (
+        lambda: changed(same, lambda m: prune.l1_unstructured(m.dec, "weight", 0.5)),
+        {},
+        TWO,
+    ),
+    "QUANT_UNTIED": (
+        lambda: torch.ao.quantization.quantize_dynamic(same(), {nn.Linear}, torch.qint8),
+        {},
+        TWO,
+    ),
+    "OFFLOADED": (lambda: changed(transposed, offloaded), {}, TWO),
+    "VIEW_TIE": (lambda: changed(autoencoder, view), {}, BOTH),
+    "UNDECLARED_TIE": (
+        lambda: changed(
+            lambda: nn.Sequential(OrderedDict(enc=nn.Linear(4, 4), dec=nn.Linear(4, 4))), undeclared
+        ),
+        {},
+        BOTH,
+    ),
+    "LOST_SOURCE": (lambda: transposed()[1:], {}, ("dec.weight",)),
+    "LAZY": (lambda: changed(same, lazy), {}, ("dec.weight",)),
+    "DEAD_PARAM": (
+        lambda: changed(autoencoder, dead),
+        {},
+        ("dec.parametrizations.weight.original",),
+    ),
+    "EXPORT_LOAD_UNTIES": (loaded, {}, BOTH),
+    "ONNX_LEGACY_DOUBLES": (same, {"saving": "onnx"}, BOTH),
+    "SAFETENSORS_REFUSES": (same, {"saving": "safetensors"}, BOTH),
+    "DUP_IN_OPTIMIZER": (same, twice, ("enc.weight",)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("code", CASES)
+def test_each_code(code):
+    make, arguments, names = CASES[code]
+    model = make()
+    report = ws.check_tied_weights(model, **(arguments(model) if callable(arguments) else arguments))
+    found = {note.code: note for note in (*report.broken, *report.warnings)}
+    assert found[code].names == names
+    assert found[code].text == f"{' and '.join(names)}: {CODES[code]}"
+    assert found[code].text in str(report)
+    assert found.keys() <= {code, "BROKEN_TIE"}
+
+
+def test_every_code_has_a_case():
+    in_processes = {"SPLIT_FSDP_GROUP"}
+    assert CODES.keys() - in_processes == CASES.keys()
+
+
+def test_the_page_lists_every_code():
+    _, *rows = table_of("codes")
+    assert {code: f"{what}; {way_out}" for code, what, way_out in rows} == CODES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("saving", ["export", "onnx", "safetensors"])
+def test_references_are_saved_once(kind, saving):
+    report = ws.check_tied_weights(KINDS[kind](), saving=saving)
+    assert bool(report.warnings) == (kind == "same Parameter")
+    assert report.ok
+
+
+def test_a_module_under_two_names_is_one_to_the_old_exporter():
+    layer = nn.Linear(3, 3, bias=False)
+    model = nn.Sequential(layer, layer)
+    codes = {
+        saving: [note.code for note in ws.check_tied_weights(model, saving=saving).warnings]
+        for saving in ("export", "onnx", "safetensors")
+    }
+    assert codes == {"export": ["EXPORT_LOAD_UNTIES"], "onnx": [], "safetensors": ["SAFETENSORS_REFUSES"]}
+
+
+def test_formats_that_are_not_known():
+    with pytest.raises(
+        ArgumentError, match=r"saving must be None, 'export', 'onnx', 'safetensors', got 'gguf'; use one"
+    ):
+        ws.check_tied_weights(same(), saving="gguf")
+
+
+def test_nothing_is_dead_before_a_backward_pass_or_where_it_is_frozen():
+    model = autoencoder()
+    assert ws.check_tied_weights(model).warnings == ()
+    model.dec.requires_grad_(False)
+    model(torch.ones(1, 6)).sum().backward()
+    assert ws.check_tied_weights(model).warnings == ()
+
+
+def test_a_lazy_end_stays_as_it_is():
+    model = same()
+    lazy(model)
+    report = ws.retie_weights(model)
+    assert [note.code for note in report.broken] == ["BROKEN_TIE"]
+    model(torch.tensor([0]))
+    assert ws.retie_weights(model).ok
