@@ -1,11 +1,12 @@
-"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, and decoders with tied weights.
+"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, blur pooling, and tied decoders.
 
-The latter load on first use (PEP 562): they bring the ledger, which the layers do without.
+The decoders load on first use (PEP 562): they bring the ledger, which the layers do without.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
+from .blur_pool import BlurPool1d, BlurPool2d, BlurPool3d
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
 
 __all__ = [
+    "BlurPool1d",
+    "BlurPool2d",
+    "BlurPool3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
