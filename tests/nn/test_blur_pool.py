@@ -125,7 +125,7 @@ def test_compiles_in_one_graph():
         (
             lambda: ws.nn.BlurPool2d()(torch.zeros(8, 8)),
             ShapeError,
-            r"BlurPool2d: input must be \[N, C, \*size\] or \[C, \*size\] with 2 spatial axes, got shape \(8, 8\)",
+            r"input must be \[N, C, \*size\] or \[C, \*size\] with 2 spatial axes, got shape \(8, 8\)",
         ),
         (
             lambda: ws.nn.BlurPool2d()(torch.zeros(1, 8, 2, 8)),

@@ -103,9 +103,9 @@ class BlurPool1d(_BlurPoolNd):
 class BlurPool2d(_BlurPoolNd):
     """A binomial low-pass, then a stride: down-sampling that shifts of the input disturb less.
 
-    Every channel is filtered on its own by the outer product of binomial coefficients over their sum, [1, 1] / 2,
-    [1, 2, 1] / 4, [1, 3, 3, 1] / 8 and so on. The order matters: what made high frequencies comes before the
-    blur. In place of a layer with stride 2 write
+    Every channel is filtered on its own by the outer product of binomial coefficients over their sum,
+    [1, 1] / 2, [1, 2, 1] / 4, [1, 3, 3, 1] / 8 and so on. The order matters: what makes high frequencies is
+    before the blur. In place of a layer with stride 2 write
 
         convolution, stride 2, then ReLU        ->  convolution, stride 1, ReLU, BlurPool2d()
         MaxPool2d(2)                            ->  MaxPool2d(2, stride=1), BlurPool2d()
@@ -117,12 +117,14 @@ class BlurPool2d(_BlurPoolNd):
     Args:
         filter_size: Taps on every axis, at least 1. Even ones keep a map of even size centred under stride 2.
         stride: Inputs from one output position to the next.
-        padding_mode: "reflect", "replicate", "circular" or "zeros". On every axis (filter_size - 1) // 2 inputs
-            are added before the first and filter_size // 2 behind the last (4 taps: 1 and 2). "circular" is
-            exactly equivariant to circular shifts by multiples of the stride, if the stride divides the size.
+        padding_mode: "reflect", "replicate", "circular" or "zeros". On every axis (filter_size - 1) // 2
+            inputs are added before the first and filter_size // 2 behind the last (4 taps: 1 and 2).
+            "circular" is exactly equivariant to circular shifts by multiples of the stride, if the stride
+            divides the size.
 
     Shape:
-        input [N, C, H, W] or [C, H, W], output with ceil(H / stride) and ceil(W / stride): half of an even size.
+        input [N, C, H, W] or [C, H, W], output with ceil(H / stride) and ceil(W / stride), so half of an even
+        size.
 
     Raises:
         ArgumentError: an argument out of its range, or an input that is not floating point.
