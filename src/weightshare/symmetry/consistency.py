@@ -97,8 +97,8 @@ def consistency(
     two measure more than translation. A model that gives all pictures one class, as untrained ones do, is
     fully consistent: compare with `chance`.
 
-    Shifts are drawn for every picture, where the sources draw one for every batch; the mean is the same. Every
-    crop that fits may be drawn. The shift by 0, which always agrees, is no part of "small_rolls" here.
+    Shifts are drawn for every picture, where the sources draw one for every batch; the mean is the same.
+    Every crop that fits may be drawn. The shift by 0, which always agrees, is no part of "small_rolls" here.
 
     Args:
         model: [N, C, *size] -> logits [N, classes]. A module runs in evaluation mode and is left as it was.
