@@ -18,7 +18,8 @@ from measure import machine
 from weightshare.nn import BlurPool2d
 from weightshare.study.data import Images, load_images
 from weightshare.study.summary import interval
-from weightshare.symmetry.consistency import consistency, taken
+from weightshare.symmetry.consistency import consistency
+from weightshare.symmetry.protocols import taken
 
 POOLS = {
     "max": lambda: nn.MaxPool2d(2),

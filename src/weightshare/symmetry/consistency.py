@@ -5,33 +5,21 @@ here, and a result carries it, together with what a high figure may hide: the ag
 give, the accuracy, and how far the logits move.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
 from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
-from .._args import Size, integer, per_axis, times
+from .._args import Size, integer
 from ..errors import ArgumentError, ShapeError
+from .protocols import SOURCES, Plan, planned
 from .running import evaluating
 
 CONFIDENCE = 0.95
 WHERE = "consistency"
-
-SOURCES = {
-    "circular_roll": "Chaman and Dokmanic, CVPR 2021",
-    "random_crops": "Zhang, ICML 2019",
-    "small_rolls": "Gruver et al., ICLR 2023",
-}
-
-#: What each protocol takes, with the value that its source has; None: to be given.
-ARGUMENTS: dict[str, dict[str, int | None]] = {
-    "circular_roll": {"max_shift": 3, "passes": 1},
-    "random_crops": {"crop": None, "passes": 5},
-    "small_rolls": {"max_shift": 7},
-}
 
 
 @dataclass(frozen=True)
@@ -130,14 +118,13 @@ def consistency(
     "Truly shift-invariant convolutional neural networks", CVPR 2021; Gruver et al., "The Lie derivative for
     measuring learned equivariance", ICLR 2023.
     """
-    given = {"crop": crop, "max_shift": max_shift, "passes": passes}
+    given: dict[str, Size | None] = {"crop": crop, "max_shift": max_shift, "passes": passes}
     check_images(WHERE, images)
     if labels is not None:
         _check_labels(images, labels)
-    arguments = _arguments(protocol, given, images.shape[2:])
     batch_size = integer(WHERE, "batch_size", batch_size, least=1)
     generator = torch.Generator().manual_seed(integer(WHERE, "seed", seed, least=0))
-    plan = _PLANS[protocol](images, generator, **arguments)
+    plan = planned(WHERE, protocol, given, images, generator)
     with evaluating(model):
         _check_repeatable(model, plan.view(images, 0, slice(0, batch_size)))
         counts = _Counts(len(plan.pairs))
@@ -146,82 +133,6 @@ def consistency(
             logits = [_logits(model, plan.view(images, k, part)) for k in range(len(plan.starts))]
             counts.add(plan, logits, None if labels is None else labels[part])
     return counts.result(protocol, len(images))
-
-
-@dataclass
-class _Plan:
-    """Which shifts are compared.
-
-    Args:
-        starts: Of every view the first pixel of every picture [N, axes]; past the border it goes on at the
-            other side.
-        size: Of a view.
-        pairs: Which views are compared.
-        judged: On which views the accuracy is measured.
-    """
-
-    starts: list[Tensor]
-    size: tuple[int, ...]
-    pairs: list[tuple[int, int]]
-    judged: list[int]
-
-    def view(self, images: Tensor, view: int, part: slice) -> Tensor:
-        """One view of some pictures."""
-        return taken(images[part], self.starts[view][part], self.size)
-
-
-def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
-    """[N, C, *any] -> [N, C, *size]: of picture n what begins at `starts[n]`, going round at the borders.
-
-    >>> taken(torch.arange(5).expand(2, 1, 5), torch.tensor([[0], [3]]), (4,)).tolist()
-    [[[0, 1, 2, 3]], [[3, 4, 0, 1]]]
-    """
-    axes = len(size)
-    rows = torch.arange(len(images), device=images.device).view(-1, *(1,) * axes)
-    index = []
-    for axis, n in enumerate(size):
-        along = starts[:, axis, None] + torch.arange(n)
-        shape = [len(images), *(n if a == axis else 1 for a in range(axes))]
-        index.append((along % images.shape[2 + axis]).view(shape).to(images.device))
-    return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1)
-
-
-def _crops(images: Tensor, generator: torch.Generator, crop: tuple[int, ...], passes: int) -> _Plan:
-    room = [n - side + 1 for n, side in zip(images.shape[2:], crop)]
-    starts = [_drawn(len(images), [0] * len(room), room, generator) for _ in range(2 * passes)]
-    return _Plan(starts, crop, [(2 * k, 2 * k + 1) for k in range(passes)], list(range(2 * passes)))
-
-
-def _rolls(images: Tensor, generator: torch.Generator, max_shift: int, passes: int) -> _Plan:
-    size = tuple(images.shape[2:])
-    low, high = [-max_shift] * len(size), [max_shift + 1] * len(size)
-    unshifted = torch.zeros(len(images), len(size), dtype=torch.int64)
-    starts = [_drawn(len(images), low, high, generator) for _ in range(2 * passes)]
-    return _Plan([unshifted, *starts], size, [(2 * k + 1, 2 * k + 2) for k in range(passes)], [0])
-
-
-def _small_rolls(images: Tensor, generator: torch.Generator, max_shift: int) -> _Plan:
-    size = tuple(images.shape[2:])
-    unshifted = torch.zeros(len(images), len(size), dtype=torch.int64)
-    starts = [unshifted]
-    for axis in range(len(size)):
-        for shift in range(1, max_shift + 1):
-            starts.append(unshifted.clone())
-            starts[-1][:, axis] = -shift
-    return _Plan(starts, size, [(0, k) for k in range(1, len(starts))], [0])
-
-
-_PLANS: dict[str, Callable[..., _Plan]] = {
-    "circular_roll": _rolls,
-    "random_crops": _crops,
-    "small_rolls": _small_rolls,
-}
-
-
-def _drawn(count: int, low: Sequence[int], high: Sequence[int], generator: torch.Generator) -> Tensor:
-    """[count, axes], each axis from `low` to `high`, the latter left out."""
-    columns = [torch.randint(a, b, (count,), generator=generator) for a, b in zip(low, high)]
-    return torch.stack(columns, 1)
 
 
 class _Counts:
@@ -233,7 +144,7 @@ class _Counts:
         self.moved = self.length = 0.0
         self.classes: Tensor | None = None
 
-    def add(self, plan: _Plan, logits: list[Tensor], labels: Tensor | None) -> None:
+    def add(self, plan: Plan, logits: list[Tensor], labels: Tensor | None) -> None:
         said = [z.argmax(1) for z in logits]
         for one, other in plan.pairs:
             self.agreed += int((said[one] == said[other]).sum())
@@ -280,45 +191,6 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     half = z * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     scale = 1 + z * z / count
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
-def _arguments(protocol: str, given: dict[str, Size | None], size: Sequence[int]) -> dict[str, object]:
-    """What the protocol takes: given, else as published."""
-    if protocol not in ARGUMENTS:
-        raise ArgumentError(
-            WHERE, f"protocol must be one of {', '.join(sorted(ARGUMENTS))}", repr(protocol), "choose one"
-        )
-    where, takes = f"{WHERE}, protocol {protocol!r}", ARGUMENTS[protocol]
-    for name, value in given.items():
-        if value is not None and name not in takes:
-            raise ArgumentError(
-                where, f"takes only {' and '.join(sorted(takes))}", f"{name}={value}", f"leave {name} out"
-            )
-    values = {name: default if given[name] is None else given[name] for name, default in takes.items()}
-    for name in values.keys() - {"crop"}:
-        values[name] = integer(where, name, values[name], least=1)
-    if values.get("max_shift", 0) >= min(size):  # type: ignore[operator]
-        raise ArgumentError(
-            where, f"max_shift must be below the {min(size)} pixels of a side", f"{values['max_shift']}",
-            "use a smaller one",
-        )  # fmt: skip
-    if "crop" in values:
-        values["crop"] = _crop(where, values["crop"], size)
-    return values  # type: ignore[return-value]
-
-
-def _crop(where: str, crop: Size | None, size: Sequence[int]) -> tuple[int, ...]:
-    if crop is None:
-        raise ArgumentError(where, "crop must be given", "none", "give the side of the crops in pixels")
-    sides = per_axis(where, "crop", crop, len(size), least=1)
-    if any(side > n for side, n in zip(sides, size)) or prod(sides) == prod(size):
-        raise ArgumentError(
-            where,
-            f"crop must be smaller than the pictures of {times(size)}",
-            times(sides),
-            "use a smaller crop or larger pictures",
-        )
-    return sides
 
 
 def check_images(where: str, images: object) -> None:
