@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table golden clean
+.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table consistency-table golden clean
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
@@ -38,6 +38,9 @@ bench-parts: .venv/.test  ## where the time of a layer that shares nothing goes
 
 speed-table: .venv/.test  ## the results of the last bench into docs/speed.md
 	.venv/bin/python docs/speed.py benchmarks/results/layers.json
+
+consistency-table: .venv/.test  ## the results of the last benchmark of blur pooling into docs/consistency.md
+	.venv/bin/python docs/consistency.py benchmarks/results/blur_pooling.json
 
 golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py

@@ -17,7 +17,7 @@ def test_readme_python(capsys):
     assert "7,168" in printed
 
 
-@pytest.mark.parametrize("page", ["ledger", "moving", "tying"])
+@pytest.mark.parametrize("page", ["consistency", "ledger", "moving", "tying"])
 def test_a_pages_python(page, capsys, tmp_path, monkeypatch):
     """The page's examples, one after another; what a line prints stands behind it."""
     monkeypatch.chdir(tmp_path)

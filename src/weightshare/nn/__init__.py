@@ -1,12 +1,13 @@
-"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, and those made from other things.
+"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, blur pooling, and more.
 
 Decoders with tied weights and the linear layer of a pattern load on first use (PEP 562): they bring the
-ledger and scipy, which the convolutions do without.
+ledger and scipy, which the others do without.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
+from .blur_pool import BlurPool1d, BlurPool2d, BlurPool3d
 from .conv import Conv1d, Conv2d, Conv3d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
 
 __all__ = [
+    "BlurPool1d",
+    "BlurPool2d",
+    "BlurPool3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",

@@ -1,0 +1,218 @@
+"""Consistency by the three published protocols: models whose figures can be worked out by hand."""
+
+import dataclasses
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from weightshare.errors import ArgumentError, ShapeError
+from weightshare.symmetry.consistency import Consistency, consistency, wilson
+from weightshare.symmetry.protocols import taken
+
+PROTOCOLS = {"circular_roll": {}, "random_crops": {"crop": 9}, "small_rolls": {"max_shift": 5}}
+
+
+def one_pixel(x):
+    """Class 1 where the first pixel is bright."""
+    first = x[:, 0].flatten(1)[:, :1]
+    return torch.cat([torch.full_like(first, 0.5), first], 1)
+
+
+def bright_corner(count: int, side: int) -> torch.Tensor:
+    images = torch.zeros(count, 1, side, side)
+    images[:, :, 0, 0] = 1
+    return images
+
+
+def circular_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 8, 3, padding=1, padding_mode="circular"), nn.ReLU()]
+    layers += [nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).double().eval()
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+@pytest.mark.parametrize("value", [0.0, 2.0])
+def test_a_constant_model(protocol, value):
+    images = torch.randn(6, 2, 11, 12)
+    result = consistency(
+        lambda x: torch.full((len(x), 3), value),
+        images, torch.tensor([0, 0, 0, 1, 1, 2]), protocol=protocol, **PROTOCOLS[protocol],
+    )  # fmt: skip
+    assert (result.consistency, result.chance, result.logit_error, result.accuracy) == (1, 1, 0, 0.5)
+    assert result.interval[0] < 1 == result.interval[1]
+    assert result.images == 6
+    assert result.pairs == 6 * {"circular_roll": 1, "random_crops": 5, "small_rolls": 10}[protocol]
+
+
+def test_small_rolls_by_hand():
+    """The bright corner leaves with every shift; a picture all bright stays."""
+    images = torch.cat([bright_corner(1, 3), torch.ones(1, 1, 3, 3)])
+    result = consistency(one_pixel, images, torch.tensor([1, 0]), protocol="small_rolls", max_shift=2)
+    assert result.consistency == 0.5
+    assert result.accuracy == 0.5
+    assert result.pairs == 8
+    assert result.chance == (12 / 16) ** 2 + (4 / 16) ** 2
+    # logits (1/2, 1) and (1/2, 0) on four pairs, (1/2, 1) twice on the other four
+    assert result.logit_error == pytest.approx(((4 * 1) / (4 * (1.25 + 0.25) / 2 + 4 * 1.25)) ** 0.5)
+
+
+def test_circular_rolls_by_chance():
+    """The corner stays where both shifts are zero or neither is: each is one of nine."""
+    result = consistency(
+        one_pixel, bright_corner(2000, 5), torch.ones(2000), protocol="circular_roll", max_shift=1, passes=4
+    )
+    assert result.consistency == pytest.approx((1 / 9) ** 2 + (8 / 9) ** 2, abs=0.01)
+    assert result.chance == pytest.approx(result.consistency, abs=0.01)
+    assert result.accuracy == 1  # of the pictures not rolled
+
+
+def test_random_crops_by_chance():
+    """One of four crops has the corner."""
+    result = consistency(
+        one_pixel, bright_corner(2000, 5), torch.ones(2000), protocol="random_crops", crop=4, passes=4
+    )
+    assert result.consistency == pytest.approx((1 / 4) ** 2 + (3 / 4) ** 2, abs=0.01)
+    assert result.accuracy == pytest.approx(1 / 4, abs=0.01)  # of the crops
+
+
+def test_every_crop_is_one_of_the_picture():
+    seen = []
+    image = torch.arange(20.0).view(1, 1, 4, 5)
+
+    def watching(x):
+        seen.extend(x[:, 0])
+        return x.flatten(1)
+
+    consistency(watching, image.expand(30, 1, 4, 5), protocol="random_crops", crop=(2, 4), batch_size=7)
+    possible = {
+        tuple(image[0, 0, y : y + 2, x : x + 4].flatten().tolist()) for y in range(3) for x in range(2)
+    }
+    assert {tuple(crop.flatten().tolist()) for crop in seen} == possible
+
+
+def test_taken_rolls_as_torch_does():
+    images = torch.randn(3, 2, 4, 5)
+    shifts = torch.tensor([[1, -2], [0, 0], [-3, 4]])
+    wanted = torch.stack([image.roll(tuple(s.tolist()), (1, 2)) for image, s in zip(images, shifts)])
+    assert torch.equal(taken(images, -shifts, (4, 5)), wanted)
+
+
+@pytest.mark.parametrize("protocol", ["circular_roll", "small_rolls"])
+def test_a_circular_network_is_consistent(protocol):
+    images = torch.randn(20, 2, 12, 12, dtype=torch.float64)
+    result = consistency(circular_network(), images, protocol=protocol)
+    assert result.consistency == 1
+    assert result.logit_error < 1e-12
+
+
+def test_signals():
+    images = torch.randn(20, 2, 30, dtype=torch.float64)
+    mean = lambda x: x.mean(2)  # noqa: E731
+    assert consistency(mean, images, protocol="circular_roll").logit_error < 1e-12
+    assert consistency(mean, images, protocol="random_crops", crop=20).logit_error > 1e-3
+    assert consistency(mean, images, protocol="small_rolls").pairs == 20 * 7
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_the_seed_says_it_all(protocol):
+    images = torch.randn(40, 2, 11, 12, dtype=torch.float64)
+    model = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(2)).double().eval()
+    state = torch.get_rng_state()
+
+    def measured(seed, batch_size=250):
+        result = consistency(
+            lambda x: model(x)[:, :, 0],
+            images,
+            protocol=protocol,
+            seed=seed,
+            batch_size=batch_size,
+            **PROTOCOLS[protocol],
+        )
+        return dataclasses.astuple(dataclasses.replace(result, logit_error=round(result.logit_error, 10)))
+
+    assert measured(3) == measured(3) == measured(3, batch_size=7)
+    assert protocol == "small_rolls" or measured(3) != measured(4)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_in_training_mode_is_left_so():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.warns(UserWarning, match="Sequential is in training mode") as caught:
+        consistency(model, torch.randn(8, 1, 4, 4), protocol="circular_roll")
+    assert caught[0].filename == __file__
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("agreed", "count"), [(0, 7), (3, 7), (7, 7), (450, 500)])
+def test_wilson_interval(agreed, count):
+    wanted = stats.binomtest(agreed, count).proportion_ci(0.95, method="wilson")
+    assert wilson(agreed / count, count) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_text():
+    result = Consistency("random_crops", "Zhang, ICML 2019", 0.9, (0.85, 0.94), 0.1, 0.72, 0.123, 100, 500)
+    assert str(result).splitlines() == [
+        "protocol     random_crops (Zhang, ICML 2019)",
+        "consistency  90.00 %, 95 % interval 85.00 to 94.00",
+        "by chance    10.00 %",
+        "accuracy     72.00 %",
+        "logit error  0.123",
+        "pairs        500 of 100 images",
+    ]
+
+
+def noisy(x):
+    return x.flatten(1) + torch.rand(len(x), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (
+            {"protocol": "zhang"},
+            ArgumentError,
+            "protocol must be one of circular_roll, random_crops, small_rolls, got 'zhang'; choose one",
+        ),
+        ({"images": torch.zeros(3, 3)}, ShapeError, r"images must be \[N, C, H, W\] .*got shape \(3, 3\)"),
+        ({"images": torch.zeros(0, 1, 4, 4)}, ShapeError, r"not empty, got shape \(0, 1, 4, 4\)"),
+        ({"images": [1]}, ArgumentError, "images must be a torch.Tensor, got list"),
+        ({"labels": torch.zeros(2)}, ShapeError, r"labels must be \[5\], one an image, got shape \(2,\)"),
+        ({"labels": [0] * 5}, ArgumentError, "labels must be a torch.Tensor, got list"),
+        ({"crop": 2}, ArgumentError, "'circular_roll': takes only max_shift and passes, got crop=2; leave"),
+        ({"protocol": "random_crops"}, ArgumentError, "'random_crops': crop must be given, got none"),
+        (
+            {"protocol": "random_crops", "crop": 5},
+            ArgumentError,
+            "crop must be smaller than the pictures of 4 x 4, got 5 x 5",
+        ),
+        ({"protocol": "random_crops", "crop": 4}, ArgumentError, "must be smaller .* of 4 x 4, got 4 x 4"),
+        ({"protocol": "small_rolls"}, ArgumentError, "max_shift must be below the 4 pixels of a side, got 7"),
+        ({"protocol": "small_rolls", "passes": 2}, ArgumentError, "takes only max_shift, got passes=2"),
+        ({"max_shift": 0}, ArgumentError, "max_shift must be at least 1, got 0"),
+        ({"batch_size": 0}, ArgumentError, "batch_size must be at least 1, got 0"),
+        ({"seed": 0.5}, ArgumentError, "seed must be an integer, got 0.5"),
+        ({"model": lambda x: x}, ShapeError, r"must give logits \[5, classes\], got shape \(5, 1, 4, 4\)"),
+        ({"model": lambda x: x.flatten(1)[:2]}, ShapeError, r"logits \[5, classes\], got shape \(2, 16\)"),
+        ({"model": lambda x: (x,)}, ArgumentError, "the model must return a tensor, got tuple"),
+        ({"model": lambda x: x.flatten(1) / 0}, ArgumentError, "logits must be finite, got nan"),
+        (
+            {"model": noisy},
+            ArgumentError,
+            r"same logits for the same pictures, got logits that differ by .*; turn off dropout",
+        ),
+    ],
+)  # fmt: skip
+def test_errors(change, error, text):
+    arguments = {
+        "model": lambda x: x.flatten(1),
+        "images": torch.zeros(5, 1, 4, 4),
+        "protocol": "circular_roll",
+    }
+    arguments |= change
+    with pytest.raises(error, match=text):
+        consistency(arguments.pop("model"), arguments.pop("images"), **arguments)
