@@ -6,12 +6,12 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from kinds import KINDS, cells, input_of
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import weightshare as ws
+from two_processes import on_two_processes
 
 STEPS = 3
 
@@ -82,14 +82,10 @@ def outcome(plain, wrap, rank):
     return "as one process"
 
 
-def process(rank, file):
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    try:
-        for name, kind, said in cells("processes"):
-            torch.manual_seed(0)
-            assert outcome(KINDS[kind](), WRAPPED[name], rank) == said, (name, kind)
-    finally:
-        dist.destroy_process_group()
+def process(rank):
+    for name, kind, said in cells("processes"):
+        torch.manual_seed(0)
+        assert outcome(KINDS[kind](), WRAPPED[name], rank) == said, (name, kind)
 
 
 def test_the_page_has_every_way():
@@ -99,4 +95,4 @@ def test_the_page_has_every_way():
 @pytest.mark.long
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch without gloo")
 def test_two_processes(tmp_path):
-    mp.spawn(process, args=(str(tmp_path / "store"),), nprocs=2)
+    on_two_processes(process, tmp_path)

@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 
 import weightshare as ws
+from two_processes import on_two_processes
 
 
 class Tied(nn.Module):
@@ -28,29 +30,22 @@ def told(model, ids):
     return answer.totals.to_dict(), rows, [note.code for note in answer.warnings]
 
 
-def process(rank, file):
-    from torch.distributed.fsdp import fully_shard
-    from torch.nn.parallel import DistributedDataParallel
-
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    try:
-        ids = torch.tensor([[0, 6]])
-        plain = told(Tied(), ids)
-        assert plain[0]["unique"] == 28
-        assert told(DistributedDataParallel(Tied()), ids) == plain
-        sharded = Tied()
-        fully_shard(sharded)
-        found = told(sharded, ids)
-        assert found[1] == plain[1]
-        same = ("unique", "untied", "unrolled", "trainable", "bytes", "macs")
-        assert [found[0][name] for name in same] == [plain[0][name] for name in same]
-        static = ws.summary(sharded)
-        assert (static.totals.unique, static.totals.untied) == (28, 56)
-    finally:
-        dist.destroy_process_group()
+def process(rank):
+    ids = torch.tensor([[0, 6]])
+    plain = told(Tied(), ids)
+    assert plain[0]["unique"] == 28
+    assert told(DistributedDataParallel(Tied()), ids) == plain
+    sharded = Tied()
+    fully_shard(sharded)
+    found = told(sharded, ids)
+    assert found[1] == plain[1]
+    same = ("unique", "untied", "unrolled", "trainable", "bytes", "macs")
+    assert [found[0][name] for name in same] == [plain[0][name] for name in same]
+    static = ws.summary(sharded)
+    assert (static.totals.unique, static.totals.untied) == (28, 56)
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch without gloo")
 def test_two_processes(tmp_path):
-    mp.spawn(process, args=(str(tmp_path / "store"),), nprocs=2)
+    on_two_processes(process, tmp_path)
