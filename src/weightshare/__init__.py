@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         reference,
         sharing,
         study,
+        symmetry,
         testing,
         tying,
     )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .geometry import ReceptiveField, Window, receptive_fields
     from .pattern import Pattern
     from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled, parse_sharing
+    from .symmetry import assert_equivariant, equivariance_error, trace_equivariance
     from .tying import (
         Tie,
         check_tied_weights,
@@ -69,6 +71,9 @@ _ROOM_OF = {
     "Sharing": "sharing",
     "Tiled": "sharing",
     "parse_sharing": "sharing",
+    "assert_equivariant": "symmetry",
+    "equivariance_error": "symmetry",
+    "trace_equivariance": "symmetry",
     "Tie": "tying",
     "check_tied_weights": "tying",
     "find_tied_weights": "tying",
@@ -91,6 +96,7 @@ _ROOMS = {
     "reference",
     "sharing",
     "study",
+    "symmetry",
     "testing",
     "tying",
 }
@@ -114,8 +120,10 @@ __all__ = [
     "Window",
     "__version__",
     "accounting",
+    "assert_equivariant",
     "check_tied_weights",
     "convert",
+    "equivariance_error",
     "errors",
     "explain",
     "find_tied_weights",
@@ -138,10 +146,12 @@ __all__ = [
     "sharing",
     "study",
     "summary",
+    "symmetry",
     "testing",
     "tie_weights",
     "to_dense",
     "to_torch",
+    "trace_equivariance",
     "tying",
     "untie_weights",
 ]

@@ -55,7 +55,11 @@ class PatternError(WeightshareError):
 
 
 class SymmetryError(WeightshareError):
-    """A symmetry that cannot be measured on a model, or one that does not hold where it must."""
+    """A symmetry that cannot be measured on a model."""
+
+
+class EquivarianceError(SymmetryError, AssertionError):
+    """A symmetry that was asserted and does not hold (also an `AssertionError`)."""
 
 
 class TieError(WeightshareError):

@@ -1,0 +1,130 @@
+"""Where the positions of the input stand in a tensor inside a model, so that a shift can act on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .transforms import UndefinedError
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One of the axes that a dimension holds, row-major.
+
+    Args:
+        size: Elements.
+        axis: Which spatial axis of the input; None for channels and the like, which no shift moves.
+        stride: Input pixels from one element to the next.
+    """
+
+    size: int
+    axis: int | None = None
+    stride: Fraction = Fraction(1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether a shift moves it."""
+        return self.axis is not None and self.size > 1
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A dimension: its factors, and how many elements stand before them that no shift moves."""
+
+    factors: tuple[Factor, ...]
+    prefix: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether a shift moves it."""
+        return any(f.moves for f in self.factors)
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return self.prefix + prod(f.size for f in self.factors)
+
+
+Layout = tuple[Dim, ...]
+
+
+def plain(size: int) -> Dim:
+    """A dimension that no shift moves."""
+    return Dim((Factor(size),))
+
+
+def of_input(shape: Sequence[int]) -> Layout:
+    """[N, C, *spatial]."""
+    spatial = [Dim((Factor(n, axis),)) for axis, n in enumerate(shape[2:])]
+    return (plain(shape[0]), plain(shape[1]), *spatial)
+
+
+def strides(layout: Layout) -> dict[int, Fraction]:
+    """Pixels from one position to the next, for every axis that stands in the tensor."""
+    return {f.axis: f.stride for dim in layout for f in dim.factors if f.moves and f.axis is not None}
+
+
+def moved(layout: Layout, tensor: Tensor, shift: Sequence[Any]) -> Tensor:
+    """The tensor after a circular shift of the input.
+
+    Raises:
+        UndefinedError: a shift by a part of a position.
+    """
+    steps, dims = [], []
+    for d, dim in enumerate(layout):
+        by = [_steps(f, shift) for f in dim.factors]
+        if not any(by):
+            continue
+        if len(by) == 1 and not dim.prefix:
+            steps.append(by[0])
+            dims.append(d)
+            continue
+        head, tail = tensor.narrow(d, 0, dim.prefix), tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
+        tail = tail.unflatten(d, [f.size for f in dim.factors])
+        tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
+        tensor = torch.cat([head, tail], d) if dim.prefix else tail
+    return torch.roll(tensor, steps, dims) if dims else tensor
+
+
+def unit(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]:
+    """The smallest shift in a direction, in pixels, by which positions of all the tensors move as a whole."""
+    result = []
+    for axis, sign in enumerate(direction):
+        found = [s for layout in layouts if (s := strides(layout).get(axis)) is not None]
+        if not found or not sign:
+            result.append(0)
+            continue
+        top = lcm(*(s.numerator for s in found))
+        result.append(sign * max(1, top))
+    return tuple(result)
+
+
+def positions(layout: Layout, tensor: Tensor) -> Tensor:
+    """A boolean tensor, true where any element at a position is: [*positions], axes in order of the input."""
+    for d in range(len(layout) - 1, -1, -1):
+        dim = layout[d]
+        if dim.prefix:
+            tensor = tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
+        tensor = tensor.unflatten(d, [f.size for f in dim.factors])
+    factors = [f for dim in layout for f in dim.factors]
+    still = tuple(d for d, f in enumerate(factors) if not f.moves)
+    tensor = tensor.amax(still) if still else tensor
+    axes = [f.axis for f in factors if f.moves and f.axis is not None]
+    if len(set(axes)) < len(axes):  # pairs of positions, as in attention
+        return tensor.amax() if tensor.dim() else tensor
+    return tensor.permute(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def _steps(factor: Factor, shift: Sequence[Any]) -> int:
+    if not factor.moves or factor.axis is None:
+        return 0
+    steps = Fraction(shift[factor.axis]) / factor.stride
+    if steps.denominator != 1:
+        by = shift[factor.axis]
+        raise UndefinedError(f"undefined for this stride: a shift by {by} is {steps} of a position")
+    return int(steps)

@@ -1,0 +1,256 @@
+"""Proofs: of a linear layer as a black box, by random integers, and of what breaks the shifts of a layer."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._args import Size, integer
+from ..errors import SymmetryError
+from ..pattern import PartialShift, Pattern, PatternProof
+from ..pattern.shifts import border_of
+from .error import name_of, out_transform, tensor_of
+from .running import evaluating
+from .transforms import as_transform
+
+_WEIGHTS, _INPUTS = 2**10, 2**20  # as large as numbers are drawn
+_EXACT = 2**53  # up to which every integer is a float64
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether a linear layer commutes with a transform; true in a condition where it does.
+
+    Args:
+        holds: At every position that can be compared.
+        error_probability: At most so likely it holds by chance although the layer is not equivariant. Where
+            it does not hold there is no doubt.
+        exact: [*spatial] whether a position (every channel) is exact; false outside of `overlap`.
+        overlap: Which positions can be compared.
+    """
+
+    holds: bool
+    error_probability: float
+    exact: np.ndarray
+    overlap: tuple[slice, ...]
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    @property
+    def compared(self) -> int:
+        """Positions that can be compared."""
+        return self.exact[self.overlap].size
+
+    @property
+    def violations(self) -> int:
+        """Positions of these that are not exact."""
+        return self.compared - int(self.exact.sum())
+
+    @property
+    def border(self) -> tuple[tuple[int, int], ...] | None:
+        """Widths (low, high) to cut from every axis of the overlap so that all that is left is exact; None
+        where nothing is left."""
+        return border_of(self.exact[self.overlap])
+
+    def __str__(self) -> str:
+        if self.holds:
+            return f"equivariant, but for a probability of at most {self.error_probability:.1g}"
+        differ = f"{self.violations:,} of {self.compared:,} positions differ"
+        return f"not equivariant: {differ}, border {self.border}"
+
+
+def prove(
+    f: Callable[..., Any],
+    in_shape: Size,
+    transform: Any,
+    out: Any = "same",
+    *,
+    trials: int = 3,
+    seed: int = 0,
+) -> Proof:
+    """Prove that a linear layer, or several, commutes with a transform for all weights and inputs.
+
+    Weights (of a module: in a copy) and inputs are random integers in float64, whose sums are exact, so that
+    the two sides are equal or not. A layer that is not equivariant passes one trial with a probability of at
+    most 1/1024 + 1/2**20 (a function, whose weights are its own, 1/2**20).
+
+    Args:
+        f: Linear but for a constant: convolutions, linear layers, sums, data movement.
+        in_shape: (channels, *spatial) of one input.
+        transform, out: As of `equivariance_error`; a shift with mode "crop" compares what stays on the map.
+        trials: Independent draws.
+
+    Raises:
+        SymmetryError: a function that is not linear, or whose sums cannot be exact.
+
+    Example:
+        >>> from weightshare.symmetry import translate
+        >>> conv = torch.nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")
+        >>> print(prove(conv, (2, 8, 8), translate((3, 5))))
+        equivariant, but for a probability of at most 9e-10
+        >>> print(prove(torch.nn.Conv2d(1, 1, 3, padding=1), (1, 32, 32), translate((3, 5), "crop")))
+        not equivariant: 108 of 783 positions differ, border ((1, 1), (1, 1))
+
+    Source: Freivalds, "Probabilistic machines can use less running time", IFIP 1977; Schwartz, JACM 1980.
+    """
+    where = "prove"
+    moving = as_transform(where, transform)
+    shape = tuple(in_shape) if not isinstance(in_shape, int) else (in_shape,)
+    generator = torch.Generator().manual_seed(integer(where, "seed", seed, least=0))
+    exact, overlap = None, ()
+    for _ in range(integer(where, "trials", trials, least=1)):
+        drawn = _of_integers(f, generator)
+        x, other = torch.randint(1, _INPUTS, (2, 1, *shape), generator=generator).double()
+        with evaluating(drawn):
+            _check_exact(f, drawn, x + other)
+            _flip_signs([x, other, *_parameters(drawn)], generator)
+            output = tensor_of(drawn, drawn(x))
+            _check_linear(f, drawn, x, other, output)
+            acting = out_transform(where, moving, out, x, output)
+            agrees = (tensor_of(drawn, drawn(moving(x))) == acting(output))[0]
+        agrees = agrees.all(0) if agrees.dim() > 1 else agrees
+        exact = agrees if exact is None else exact & agrees
+        overlap = acting.overlap(agrees.shape)
+    assert exact is not None  # there is at least one trial
+    inside = torch.zeros_like(exact)
+    inside[overlap] = True
+    chance = 1 / _INPUTS + (1 / _WEIGHTS if isinstance(f, nn.Module) else 0)
+    found = (exact & inside).numpy()
+    return Proof(bool(exact[overlap].all()), chance**trials, found, overlap)
+
+
+@dataclass(frozen=True)
+class ShiftProof:
+    """What a shift does at a layer, whatever its weights, and why.
+
+    Args:
+        partial: Where the shift is exact when what enters is unknown.
+        control: Whether the same layer with circular padding keeps the circular shift; None where the sizes
+            allow no circular shift.
+        cause: "none", "border" or "structure".
+    """
+
+    partial: PartialShift
+    control: PatternProof | None
+    cause: str
+
+    def __str__(self) -> str:
+        reasons = {
+            "none": "exact wherever the input overlaps",
+            "border": "broken by the border alone: with circular padding it holds",
+            "structure": "broken by weights that differ by position",
+        }
+        return f"{reasons[self.cause]}; {self.partial}"
+
+
+def prove_shift(layer: Any, shift: Size, input_size: Size | None = None) -> ShiftProof:
+    """Tell what breaks a shift at a layer: its border, or weights that are not shared.
+
+    The control is the same layer with circular padding, where there is no border: what is still broken then
+    is structure. A layer without padding is its own control.
+
+    Args:
+        layer: What `Pattern.of` takes.
+        shift: Of the input, a multiple of the stride.
+        input_size: Needed where the layer does not know it.
+
+    Raises:
+        PatternError: a shift that is no multiple of the stride.
+
+    Example:
+        >>> import weightshare as ws
+        >>> print(prove_shift(torch.nn.Conv1d(1, 1, 3, padding=1), 1, input_size=8))
+        broken by the border alone: with circular padding it holds; shift (1,): 5 of 7 positions exact; ...
+        >>> prove_shift(ws.nn.LocallyConnected1d(1, 1, 3, padding=1, input_size=8), 1).cause
+        'structure'
+    """
+    pattern = Pattern.of(layer, input_size)
+    partial = pattern.partial_shift(shift)
+    padded = any(any(pair) for pair in _padding(layer))
+    control = _control(layer, input_size, partial) if padded else None
+    if not partial.violations:
+        cause = "none"
+    elif padded:
+        cause = (
+            "border" if (partial.border is not None if control is None else control.holds) else "structure"
+        )
+    else:
+        cause = "structure"
+    return ShiftProof(partial, control, cause)
+
+
+def _control(layer: Any, input_size: Size | None, partial: PartialShift) -> PatternProof | None:
+    """The proof of the circular shift for circular padding."""
+    if getattr(layer, "transposed", False) or getattr(layer, "output_padding", (0,))[0]:
+        return None
+    circular = Pattern.of(layer, input_size, padding_mode="circular")
+    sizes = zip(circular.in_shape[1:], circular.out_shape[1:], circular.stride)
+    if any(n_in != n_out * stride for n_in, n_out, stride in sizes):
+        return None
+    pairs = []
+    for shape, steps in ((circular.in_shape, partial.shift), (circular.out_shape, partial.out_shift)):
+        numbers = np.arange(prod(shape)).reshape(shape)
+        pairs.append(np.roll(numbers, [-s for s in steps], tuple(range(1, len(shape)))).ravel())
+    return circular.is_equivariant(*pairs)
+
+
+def _padding(layer: Any) -> Any:
+    window = getattr(layer, "window", None)
+    if window is not None:
+        return window.padding
+    padding = getattr(layer, "padding", 0)
+    if isinstance(padding, str):
+        return [(int(padding == "same" and max(layer.kernel_size) > 1),)]
+    return [(p,) for p in padding] if isinstance(padding, tuple) else [(padding,)]
+
+
+def _of_integers(f: Callable[..., Any], generator: torch.Generator) -> Callable[..., Any]:
+    """A copy of a module in float64 with random integers from 1 on as parameters; a function as it is."""
+    if not isinstance(f, nn.Module):
+        return f
+    module = copy.deepcopy(f).to("cpu", torch.float64).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randint(1, _WEIGHTS, parameter.shape, generator=generator))
+    return module
+
+
+def _parameters(drawn: Callable[..., Any]) -> list[Tensor]:
+    return list(drawn.parameters()) if isinstance(drawn, nn.Module) else []
+
+
+def _flip_signs(numbers: list[Tensor], generator: torch.Generator) -> None:
+    """Make half of the numbers negative, so that what is linear for positive ones alone is found out."""
+    for tensor in numbers:
+        tensor.mul_(torch.randint(0, 2, tensor.shape, generator=generator).double() * 2 - 1)
+
+
+def _check_exact(f: Any, drawn: Any, x: Tensor) -> None:
+    """All numbers are positive here, so the output bounds every partial sum, whatever signs follow."""
+    output = tensor_of(f, drawn(x))
+    largest = output.abs().max().item()
+    if not largest < _EXACT or not torch.equal(output, output.round()):
+        got = f"numbers up to {largest:.2g}" if not largest < _EXACT else "numbers with a fraction"
+        raise SymmetryError(
+            f"prove({name_of(f)})",
+            "outputs of integers must be integers below 2**53, which float64 has exactly",
+            got,
+            "prove its layers one by one, or measure with equivariance_error",
+        )
+
+
+def _check_linear(f: Any, drawn: Any, x: Tensor, other: Tensor, output: Tensor) -> None:
+    both, second, constant = (tensor_of(f, drawn(part)) for part in (x + other, other, torch.zeros_like(x)))
+    if not torch.equal(both - constant, (output - constant) + (second - constant)):
+        raise SymmetryError(
+            f"prove({name_of(f)})",
+            "it must be linear, but for a constant",
+            "f(x + y) that is not f(x) + f(y) - f(0)",
+            "prove its linear layers one by one, or measure with equivariance_error",
+        )

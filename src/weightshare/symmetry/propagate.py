@@ -1,0 +1,290 @@
+"""How an operation hands on where the positions of the input stand: from its inputs' layouts to its outputs'.
+
+A layout that cannot be told is None.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .layout import Dim, Factor, Layout, plain
+from .tape import Ref, Step
+from .transforms import stride_of
+
+Layouts = Mapping[int, Layout | None]
+Values = Mapping[int, Tensor]
+
+
+def propagated(step: Step, layouts: Layouts, values: Values) -> list[Layout | None]:
+    """The layouts of the outputs of a step."""
+    known = [(values[ref].shape, layout) for ref in step.inputs if (layout := layouts[ref]) is not None]
+    outputs = [values[ref].shape for ref in step.outputs]
+    if not known:
+        return [None] * len(outputs)
+    rule = _RULES.get(step.op)
+    found = []
+    for shape in outputs:
+        try:
+            layout = rule(step, shape, layouts, values) if rule else _by_shape(step, shape, known)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            layout = None  # called in a way that the rule does not know
+        found.append(_checked(layout, shape))
+    return found
+
+
+def _checked(layout: Layout | None, shape: Sequence[int]) -> Layout | None:
+    fits = layout is not None and tuple(dim.size for dim in layout) == tuple(shape)
+    return layout if fits else None
+
+
+def _by_shape(step: Step, shape: torch.Size, known: Sequence[tuple[torch.Size, Layout]]) -> Layout | None:
+    """What works on elements or on windows tells by its sizes."""
+    moving = [(s, layout) for s, layout in known if any(dim.moves for dim in layout)] or list(known)
+    for s, layout in moving:
+        if s == shape:
+            return layout
+    if all(len(s) <= len(shape) and _broadcasts(s, shape) for s, _ in moving):
+        return _broadcast(shape, moving)
+    return _window(step, shape, *moving[0])
+
+
+def _broadcasts(small: Sequence[int], large: Sequence[int]) -> bool:
+    return all(a in (1, b) for a, b in zip(reversed(small), reversed(large)))
+
+
+def _broadcast(shape: torch.Size, known: Sequence[tuple[torch.Size, Layout]]) -> Layout:
+    dims = [plain(n) for n in shape]
+    for s, layout in known:
+        offset = len(shape) - len(s)
+        for d, dim in enumerate(layout):
+            if dim.moves and s[d] == shape[offset + d]:
+                dims[offset + d] = dim
+    return tuple(dims)
+
+
+def _window(step: Step, shape: torch.Size, before: torch.Size, layout: Layout) -> Layout | None:
+    """Convolutions, pooling and resizing: the last dimensions are positions, one axis each."""
+    first = next((d for d, dim in enumerate(layout) if dim.moves), len(layout))
+    spatial = layout[first:]
+    if len(shape) != len(before) or any(
+        len(dim.factors) != 1 or dim.prefix or dim.factors[0].axis is None for dim in spatial
+    ):
+        return None
+    given = _given_stride(step, len(spatial))
+    dims = [plain(n) for n in shape[:first]]
+    for number, (n, dim) in enumerate(zip(shape[first:], spatial)):
+        (factor,) = dim.factors
+        stride = given[number] if given else stride_of(factor.size, n)
+        dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride),)))
+    return tuple(dims)
+
+
+def _given_stride(step: Step, ndim: int) -> list[Fraction] | None:
+    """The stride that a convolution or a pool says."""
+    if step.module is not None:
+        value = getattr(step.module, "stride", None)
+    elif step.op.startswith("conv"):
+        value = step.argument(3, "stride", 1)
+    elif (
+        step.op.endswith(tuple(f"{kind}_pool{d}d" for kind in ("max", "avg", "lp") for d in (1, 2, 3)))
+        and "adaptive" not in step.op
+    ):
+        value = step.argument(2, "stride") or step.argument(1, "kernel_size")
+    else:
+        return None
+    if value is None:
+        return None
+    values = list(value) if isinstance(value, Sequence) else [value] * ndim
+    values = values * ndim if len(values) == 1 else values
+    transposed = "ranspose" in step.op
+    return [1 / Fraction(v) if transposed else Fraction(v) for v in values] if len(values) == ndim else None
+
+
+def _first(step: Step, layouts: Layouts, place: int = 0) -> Layout | None:
+    """The layout of the first input, or of the argument at a place."""
+    if place < len(step.args) and isinstance(step.args[place], Ref):
+        return layouts[step.args[place].number]
+    return layouts[step.inputs[0]] if place == 0 else None
+
+
+def _reshaped(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """The factors of all dimensions in a row, put together anew."""
+    layout = _first(step, layouts)
+    if layout is None or any(dim.prefix for dim in layout):
+        return layout if layout is not None and tuple(d.size for d in layout) == tuple(shape) else None
+    queue = [f for dim in layout for f in dim.factors if f.size != 1]
+    dims = []
+    for n in shape:
+        factors: list[Factor] = []
+        while prod(f.size for f in factors) < n and queue:
+            room, factor = n // prod(f.size for f in factors), queue.pop(0)
+            if factor.size > room:
+                if factor.axis is not None or factor.size % room:
+                    return None  # a spatial axis in parts, as in windows of positions
+                queue.insert(0, Factor(factor.size // room))
+                factor = Factor(room)
+            factors.append(factor)
+        dims.append(Dim(tuple(factors) or (Factor(1),)))
+    return tuple(dims)
+
+
+def _permuted(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Which dimension goes where is told by the strides of an empty tensor."""
+    layout, before = _first(step, layouts), values[step.inputs[0]].shape
+    if layout is None:
+        return None
+    (after,) = step.run({step.inputs[0]: torch.empty([n + 1 for n in before], device="meta")})
+    empty = torch.empty([n + 1 for n in before], device="meta")
+    by_stride = {s: d for d, s in enumerate(empty.stride())}
+    return tuple(layout[by_stride[s]] for s in after.stride())
+
+
+def _reduced(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Sums and maxima over dimensions."""
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    given = step.argument(1, "dim")
+    if given is None or isinstance(given, bool):
+        return tuple(plain(n) for n in shape) if prod(shape) == 1 else None
+    gone = {d % len(layout) for d in (given if isinstance(given, Sequence) else [given])}
+    if len(shape) == len(layout):
+        return tuple(plain(1) if d in gone else dim for d, dim in enumerate(layout))
+    return tuple(dim for d, dim in enumerate(layout) if d not in gone)
+
+
+def _linear(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    layout = _first(step, layouts)
+    return None if layout is None else (*layout[:-1], plain(shape[-1]))
+
+
+def _matrix_product(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Rows of the first, columns of the second."""
+    left, right = _first(step, layouts, 0), _first(step, layouts, 1)
+    if (isinstance(step.args[0], Ref) and left is None) or (isinstance(step.args[1], Ref) and right is None):
+        return None
+    dims = [plain(n) for n in shape]
+    if left is not None and len(left) == len(shape):
+        dims[: len(left) - 1] = left[:-1]
+    if right is not None and right[-1].moves:
+        dims[-1] = right[-1]
+    return tuple(dims)
+
+
+def _attention(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """The positions of the query."""
+    layout = _first(step, layouts)
+    if layout is None or len(layout) != len(shape):
+        return None
+    return tuple(dim if dim.moves and dim.size == n else plain(n) for dim, n in zip(layout, shape))
+
+
+def _indexed(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Whole numbers and slices without a step."""
+    layout, index = _first(step, layouts), step.args[1]
+    index = index if isinstance(index, tuple) else (index,)
+    if layout is None or any(not (i is None or i is Ellipsis or isinstance(i, int | slice)) for i in index):
+        return None
+    if Ellipsis in index:
+        place = index.index(Ellipsis)
+        rest = len(layout) - sum(i is not None for i in index) + 1
+        index = (*index[:place], *[slice(None)] * rest, *index[place + 1 :])
+    queue = list(layout)
+    dims: list[Dim] = []
+    for i in index:
+        if i is None:
+            dims.append(plain(1))
+            continue
+        dim = queue.pop(0)
+        if isinstance(i, slice):
+            part = _sliced(dim, i)
+            if part is None:
+                return None
+            dims.append(part)
+    return (*dims, *queue)
+
+
+def _sliced(dim: Dim, part: slice) -> Dim | None:
+    start, stop, step = part.indices(dim.size)
+    if (start, stop, step) == (0, dim.size, 1) or not dim.moves:
+        return (
+            dim
+            if not dim.moves and len(range(start, stop, step)) == dim.size
+            else _cut(dim, start, stop, step)
+        )
+    return _cut(dim, start, stop, step)
+
+
+def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
+    count = len(range(start, stop, step))
+    if not dim.moves or stop <= dim.prefix:
+        return plain(count)
+    if start <= dim.prefix and stop == dim.size and step == 1:
+        return Dim(dim.factors, dim.prefix - start)
+    if len(dim.factors) > 1 or dim.prefix:
+        return None
+    factor = dim.factors[0]
+    return Dim((replace(factor, size=count, stride=factor.stride * step),))
+
+
+def _joined(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Tensors one after the other: channels, or tokens with some before them that stay."""
+    parts, d = step.args[0], step.argument(1, "dim", 0) % len(shape)
+    found, prefix = None, 0
+    for part in parts:
+        layout = layouts[part.number] if isinstance(part, Ref) else None
+        size = (values[part.number] if isinstance(part, Ref) else part).shape[d]
+        if isinstance(part, Ref) and layout is None:
+            return None
+        if found is not None and (found[d].moves or (layout is not None and layout[d].moves)):
+            return None  # two maps behind each other
+        if layout is not None and any(dim.moves for dim in layout):
+            found = layout if found is None else found
+        elif found is None:
+            prefix += size
+    if found is None:
+        return tuple(plain(n) for n in shape)
+    if not found[d].moves:
+        return tuple(plain(shape[d]) if k == d else dim for k, dim in enumerate(found))
+    return tuple(Dim(dim.factors, dim.prefix + prefix) if k == d else dim for k, dim in enumerate(found))
+
+
+def _split(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    d = step.argument(2, "dim", 0) % len(layout)
+    return (
+        None if layout[d].moves else tuple(plain(shape[d]) if k == d else dim for k, dim in enumerate(layout))
+    )
+
+
+def _unbound(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    d = step.argument(1, "dim", 0) % len(layout)
+    return tuple(dim for k, dim in enumerate(layout) if k != d)
+
+
+Rule = Callable[[Step, torch.Size, Layouts, Values], Layout | None]
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("flatten", "reshape", "view", "unflatten", "squeeze", "unsqueeze"), _reshaped),
+    **dict.fromkeys(("ravel", "view_as", "reshape_as", "Flatten", "Unflatten"), _reshaped),
+    **dict.fromkeys(("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"), _permuted),
+    **dict.fromkeys(("T", "mT", "t", "H", "mH", "adjoint"), _permuted),
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "logsumexp", "std", "var", "norm"), _reduced),
+    **dict.fromkeys(("linear", "Linear", "TiedLinear", "SharedLinear"), _linear),
+    **dict.fromkeys(("matmul", "bmm", "rmatmul"), _matrix_product),
+    **dict.fromkeys(
+        ("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"), _attention
+    ),
+    **dict.fromkeys(("cat", "concat", "concatenate"), _joined),
+    **dict.fromkeys(("chunk", "split", "tensor_split"), _split),
+    "unbind": _unbound,
+    "getitem": _indexed,
+}

@@ -1,0 +1,273 @@
+"""One forward pass on a tape: every operation with its inputs, to be computed again on other numbers.
+
+Operations are what `torch` functions and methods compute, in modules and between them; a module of torch or
+of `weightshare.nn` without children is one operation. What neither shows (a custom autograd function, numpy)
+falls back to the module around it, and is named. The model is left as it was.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_iter, tree_map_only
+
+_LEAVES = ("torch.nn.", "torch.ao.nn.", "weightshare.nn.")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The place of a tensor that depends on the input."""
+
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operation.
+
+    Args:
+        name: Of the module in the model, or of the module around it and the function.
+        op: Type of the module, or name of the function.
+        call: Computes it, from arguments in which every `Ref` is a tensor.
+        inputs, outputs: The refs among the arguments and results.
+        module: The module; None for a function.
+        in_place: Whether it writes into its first argument, which is then its result.
+        seen: False for a module that hides operations from the tape.
+    """
+
+    name: str
+    op: str
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    module: nn.Module | None = None
+    in_place: bool = False
+    seen: bool = True
+
+    def run(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+        """The results for other tensors."""
+
+        def given(ref: Ref) -> Tensor:
+            tensor = tensors[ref.number]
+            return tensor.clone() if self.in_place else tensor
+
+        args, kwargs = tree_map_only(Ref, given, (self.args, self.kwargs))
+        result = self.call(*args, **kwargs)
+        return _tensors(args[0] if self.in_place else result)
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument of a function, by place or name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+
+@dataclass
+class Tape:
+    """What a forward pass computed.
+
+    Args:
+        steps: In order.
+        values: Tensors by ref.
+        input, output: Refs.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    values: dict[int, Tensor] = field(default_factory=dict)
+    input: int = 0
+    output: int = 0
+
+    def replay(
+        self,
+        x: Tensor,
+        instead: Mapping[str, Callable[[Step, Mapping[int, Tensor]], list[Tensor]]] | None = None,
+    ) -> Tensor:
+        """The output for another input.
+
+        Args:
+            instead: By the name of a step what computes its results.
+        """
+        instead = instead or {}
+        tensors = {self.input: x}
+        last = {ref: number for number, step in enumerate(self.steps) for ref in step.inputs}
+        last[self.output] = len(self.steps)
+        for number, step in enumerate(self.steps):
+            results = instead[step.name](step, tensors) if step.name in instead else step.run(tensors)
+            tensors.update(zip(step.outputs, results))
+            for ref in step.inputs:
+                if last[ref] == number:
+                    tensors.pop(ref, None)
+        return tensors[self.output]
+
+
+def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
+    """(the tape of model(x), the output)."""
+    recorder = _Recorder(model, x)
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(recorder.enter).remove)
+        stack.callback(
+            register_module_forward_hook(recorder.leave, with_kwargs=True, always_call=True).remove
+        )
+        stack.enter_context(recorder)
+        output = model(x)
+    if isinstance(output, Tensor):
+        if recorder.ref(output) is None:  # nothing was seen: the model is one operation
+            recorder.tape.steps.clear()
+            recorder.add("", type(model).__name__, model, (x,), {}, output, seen=False)
+        recorder.tape.output = recorder.refs[id(output)]
+    return recorder.tape, output
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes the tape while the model runs."""
+
+    def __init__(self, model: Callable[..., Any], x: Tensor):
+        super().__init__()
+        self.tape = Tape()
+        self.names = (
+            {id(m): name for name, m in model.named_modules()} if isinstance(model, nn.Module) else {}
+        )
+        self.inside: list[nn.Module] = []
+        self.within_leaf: nn.Module | None = None
+        self.thread = threading.get_ident()
+        self.refs: dict[int, int] = {}
+        self.alive: list[Tensor] = []  # so that no other tensor gets the id of one of them
+        self.used: dict[str, int] = {}
+        self._track(x)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.within_leaf is not None or threading.get_ident() != self.thread:
+            return func(*args, **kwargs)
+        op = _op_name(func)
+        writes = _writes(func, args, kwargs)
+        if writes:
+            self._keep(args[0])
+        args_before, kwargs_before = args, kwargs
+        result = func(*args, **kwargs)
+        name = ".".join(part for part in (self._path(), op) if part)
+        self.add(name, op, func, args_before, kwargs_before, args[0] if writes else result, in_place=writes)
+        return result
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        if threading.get_ident() != self.thread:
+            return
+        self.inside.append(module)
+        if self.within_leaf is None and _is_leaf(module):
+            self.within_leaf = module
+            if getattr(module, "inplace", False):
+                for tensor in _tensors(args):
+                    self._keep(tensor)
+
+    def leave(self, module: nn.Module, args: Any, *more: Any) -> None:
+        if threading.get_ident() != self.thread:
+            return
+        self.inside.pop()
+        leaf = self.within_leaf is module
+        if leaf:
+            self.within_leaf = None
+        if (
+            len(more) < 2 or self.within_leaf is not None
+        ):  # torch leaves out the keywords where an error goes by
+            return
+        kwargs, output = more
+        name = self.names.get(id(module), type(module).__name__)
+        hidden = not leaf and bool(_tensors(output)) and all(self.ref(t) is None for t in _tensors(output))
+        if leaf or hidden:
+            in_place = getattr(module, "inplace", False) is True
+            self.add(name, type(module).__name__, module, args, kwargs, output, in_place=in_place, seen=leaf)
+
+    def add(
+        self,
+        name: str,
+        op: str,
+        call: Any,
+        args: Any,
+        kwargs: Any,
+        result: Any,
+        *,
+        in_place: bool = False,
+        seen: bool = True,
+    ) -> None:
+        """Write an operation that depends on the input and gives something new."""
+        outputs = _tensors(result)
+        inputs = [t for t in _tensors((args, kwargs)) if self.ref(t) is not None]
+        new = in_place or any(self.ref(t) is None for t in outputs)
+        if not inputs or not outputs or not new:
+            return
+        given, named = tree_map_only(Tensor, self._as_ref, (tuple(args), dict(kwargs)))
+        refs = tuple(self.refs[id(t)] for t in inputs)
+        made = tuple(self._track(t) for t in outputs)
+        count = self.used[name] = self.used.get(name, 0) + 1
+        name = name if count == 1 else f"{name} ({count})"
+        module = call if isinstance(call, nn.Module) else None
+        self.tape.steps.append(Step(name, op, call, given, named, refs, made, module, in_place, seen))
+
+    def ref(self, tensor: Tensor) -> int | None:
+        """The number of a tensor that depends on the input."""
+        return self.refs.get(id(tensor))
+
+    def _track(self, tensor: Tensor) -> int:
+        number = len(self.alive)
+        self.alive.append(tensor)
+        self.refs[id(tensor)] = number
+        self.tape.values[number] = tensor
+        return number
+
+    def _keep(self, tensor: Any) -> None:
+        """Keep the numbers of a tensor that is about to be written into."""
+        number = self.ref(tensor)
+        if number is not None:
+            self.tape.values[number] = tensor.clone()
+
+    def _as_ref(self, tensor: Tensor) -> Any:
+        number = self.ref(tensor)
+        return tensor if number is None else Ref(number)
+
+    def _path(self) -> str:
+        return self.names.get(id(self.inside[-1]), "") if self.inside else ""
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    of_torch = type(module).__module__.startswith(_LEAVES)
+    return of_torch and (isinstance(module, nn.MultiheadAttention) or not any(module.children()))
+
+
+def _op_name(func: Any) -> str:
+    """The name that people know a function by.
+
+    >>> _op_name(Tensor.__getitem__), _op_name(Tensor.mT.__get__), _op_name(Tensor.relu)
+    ('getitem', 'mT', 'relu')
+    """
+    name = getattr(func, "__name__", type(func).__name__)
+    if name == "__get__":
+        name = (resolve_name(func) or "get.get").split(".")[-2]
+    return (
+        name.removesuffix(".default").strip("_") if name.startswith("__") else name.removesuffix(".default")
+    )
+
+
+def _writes(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a function writes into its first argument."""
+    name = getattr(func, "__name__", "")
+    if not args or not isinstance(args[0], Tensor):
+        return False
+    named = name.endswith("_") and not name.endswith("__")
+    return (
+        named
+        or name == "__setitem__"
+        or (name.startswith("__i") and name[3:-2] in _IN_PLACE)
+        or kwargs.get("inplace") is True
+    )
+
+
+_IN_PLACE = {"add", "sub", "mul", "truediv", "pow", "floordiv", "and", "or", "xor"}
+
+
+def _tensors(nest: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_iter(nest) if isinstance(leaf, Tensor)]
