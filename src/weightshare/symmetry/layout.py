@@ -20,11 +20,18 @@ class Factor:
         size: Elements.
         axis: Which spatial axis of the input; None for channels and the like, which no shift moves.
         stride: Input pixels from one element to the next.
+        halo: Elements before and behind that repeat the other end, as circular padding adds them.
     """
 
     size: int
     axis: int | None = None
     stride: Fraction = Fraction(1)
+    halo: tuple[int, int] = (0, 0)
+
+    @property
+    def length(self) -> int:
+        """Elements with the halo."""
+        return self.size + sum(self.halo)
 
     @property
     def moves(self) -> bool:
@@ -40,6 +47,11 @@ class Dim:
     prefix: int = 0
 
     @property
+    def first(self) -> Factor:
+        """The only factor of most."""
+        return self.factors[0]
+
+    @property
     def moves(self) -> bool:
         """Whether a shift moves it."""
         return any(f.moves for f in self.factors)
@@ -47,7 +59,7 @@ class Dim:
     @property
     def size(self) -> int:
         """Elements."""
-        return self.prefix + prod(f.size for f in self.factors)
+        return self.prefix + prod(f.length for f in self.factors)
 
 
 Layout = tuple[Dim, ...]
@@ -80,14 +92,18 @@ def moved(layout: Layout, tensor: Tensor, shift: Sequence[Any]) -> Tensor:
         by = [_steps(f, shift) for f in dim.factors]
         if not any(by):
             continue
-        if len(by) == 1 and not dim.prefix:
+        low, high = dim.first.halo
+        if low or high:
+            index = torch.arange(-low, dim.first.size + high, device=tensor.device) - by[0]
+            tensor = tensor.index_select(d, index % dim.first.size + low)
+        elif len(by) == 1 and not dim.prefix:
             steps.append(by[0])
             dims.append(d)
-            continue
-        head, tail = tensor.narrow(d, 0, dim.prefix), tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
-        tail = tail.unflatten(d, [f.size for f in dim.factors])
-        tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
-        tensor = torch.cat([head, tail], d) if dim.prefix else tail
+        else:
+            head, tail = tensor.narrow(d, 0, dim.prefix), tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
+            tail = tail.unflatten(d, [f.size for f in dim.factors])
+            tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
+            tensor = torch.cat([head, tail], d) if dim.prefix else tail
     return torch.roll(tensor, steps, dims) if dims else tensor
 
 
@@ -108,8 +124,8 @@ def positions(layout: Layout, tensor: Tensor) -> Tensor:
     """A boolean tensor, true where any element at a position is: [*positions], axes in order of the input."""
     for d in range(len(layout) - 1, -1, -1):
         dim = layout[d]
-        if dim.prefix:
-            tensor = tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
+        low, high = dim.first.halo
+        tensor = tensor.narrow(d, dim.prefix + low, dim.size - dim.prefix - low - high)
         tensor = tensor.unflatten(d, [f.size for f in dim.factors])
     factors = [f for dim in layout for f in dim.factors]
     still = tuple(d for d, f in enumerate(factors) if not f.moves)

@@ -71,7 +71,7 @@ def _window(step: Step, shape: torch.Size, before: torch.Size, layout: Layout) -
     first = next((d for d, dim in enumerate(layout) if dim.moves), len(layout))
     spatial = layout[first:]
     if len(shape) != len(before) or any(
-        len(dim.factors) != 1 or dim.prefix or dim.factors[0].axis is None for dim in spatial
+        len(dim.factors) != 1 or dim.prefix or dim.first.axis is None for dim in spatial
     ):
         return None
     given = _given_stride(step, len(spatial))
@@ -79,7 +79,23 @@ def _window(step: Step, shape: torch.Size, before: torch.Size, layout: Layout) -
     for number, (n, dim) in enumerate(zip(shape[first:], spatial)):
         (factor,) = dim.factors
         stride = given[number] if given else stride_of(factor.size, n)
-        dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride),)))
+        dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride, halo=(0, 0)),)))
+    return tuple(dims)
+
+
+def _padded(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Circular padding adds a halo; any other is a window that sees what is not there."""
+    layout, before = _first(step, layouts), values[step.inputs[0]].shape
+    if layout is None:
+        return None
+    pairs = getattr(step.module, "padding", None) or step.argument(1, "pad", ())
+    circular = step.op.startswith("Circular") or step.argument(2, "mode", "constant") == "circular"
+    if not circular or any(len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) for dim in layout):
+        return _window(step, shape, before, layout)
+    dims = list(layout)
+    for number in range(len(pairs) // 2):
+        d = len(dims) - 1 - number
+        dims[d] = Dim((replace(dims[d].first, halo=(pairs[2 * number], pairs[2 * number + 1])),))
     return tuple(dims)
 
 
@@ -114,7 +130,7 @@ def _first(step: Step, layouts: Layouts, place: int = 0) -> Layout | None:
 def _reshaped(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
     """The factors of all dimensions in a row, put together anew."""
     layout = _first(step, layouts)
-    if layout is None or any(dim.prefix for dim in layout):
+    if layout is None or any(dim.prefix or any(map(any, (f.halo for f in dim.factors))) for dim in layout):
         return layout if layout is not None and tuple(d.size for d in layout) == tuple(shape) else None
     queue = [f for dim in layout for f in dim.factors if f.size != 1]
     dims = []
@@ -227,8 +243,7 @@ def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
         return Dim(dim.factors, dim.prefix - start)
     if len(dim.factors) > 1 or dim.prefix:
         return None
-    factor = dim.factors[0]
-    return Dim((replace(factor, size=count, stride=factor.stride * step),))
+    return Dim((replace(dim.first, size=count, stride=dim.first.stride * step),))
 
 
 def _joined(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
@@ -285,6 +300,7 @@ _RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(("cat", "concat", "concatenate"), _joined),
     **dict.fromkeys(("chunk", "split", "tensor_split"), _split),
+    **dict.fromkeys(("pad", "CircularPad1d", "CircularPad2d", "CircularPad3d"), _padded),
     "unbind": _unbound,
     "getitem": _indexed,
 }

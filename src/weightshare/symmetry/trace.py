@@ -180,12 +180,10 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Source: errors by layer after Lenc and Vedaldi, "Understanding image representations by measuring their
     equivariance and equivalence", IJCV 2019, section 3; first layers to lose it after Zhang, ICML 2019.
     """
-    where = "trace_equivariance"
-    if not isinstance(x, Tensor) or x.dim() < 3:
-        got = str(list(x.shape)) if isinstance(x, Tensor) else type(x).__name__
-        raise ArgumentError(
-            where, "x must be a tensor [N, C, *spatial]", got, "give a batch of images or signals"
-        )
+    if not isinstance(x, Tensor) or x.dim() < 3 or not x.is_floating_point():
+        got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        wanted = "x must be a tensor of floating point numbers [N, C, *spatial]"
+        raise ArgumentError("trace_equivariance", wanted, got, "give a batch of images or signals")
     steps = _checked_shift(shift, x.dim() - 2)
     with evaluating(model):
         tape, output = recorded(model, x)

@@ -1,0 +1,336 @@
+"""The trace on nets whose answer is known: the leads' cases, and one net for every cause."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import weightshare as ws
+from weightshare.errors import ArgumentError, SymmetryError
+from weightshare.symmetry import equivariance_error, trace_equivariance, translate
+
+
+def picture(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+X = picture(2, 3, 16, 16)
+
+
+def net(padding_mode, down):
+    """Three convolutions, two down-samplings, global average, linear."""
+    torch.manual_seed(0)
+
+    def conv(inputs, outputs, stride=1):
+        return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode=padding_mode)
+
+    def smaller():
+        kinds = {"none": nn.Identity, "pool": lambda: nn.MaxPool2d(2), "stride": lambda: conv(8, 8, 2)}
+        blur = {"blur": lambda: ws.nn.BlurPool2d(padding_mode="circular")}
+        return (kinds | blur)[down]()
+
+    layers = [conv(3, 8), nn.ReLU(), smaller(), conv(8, 8), nn.ReLU(), smaller(), conv(8, 8), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).double().eval()
+
+
+@pytest.mark.parametrize("down", ["pool", "stride", "blur"])
+def test_circular_nets_with_two_poolings_are_exact_for_shifts_in_4z(down):
+    model = net("circular", down)
+    lost = {1: "2", 2: "5", 3: "2", 4: None, 8: None}
+    for shift, name in lost.items():
+        trace = trace_equivariance(model, X, shift)
+        assert trace.first_loss == name
+        assert trace.exact_for == (4, 4)
+        assert [row.exact_for for row in trace.rows[:6]] == [(1, 1), (1, 1), (2, 2), (2, 2), (2, 2), (4, 4)]
+        wanted = equivariance_error(model, X, translate((shift, shift)), out="invariant").relative
+        assert trace.error == pytest.approx(wanted, abs=1e-15)
+        assert (trace.error < 1e-12) == (name is None)
+        assert trace.at(4) < 1e-12
+    cause = {"pool": "pooling", "stride": "stride", "blur": "pooling"}[down]
+    assert [row.name for row in trace.rows if row.causes] == ["2", "5"]
+    assert all(row.cause in ("", cause) for row in trace.rows)
+
+
+def test_without_down_sampling_a_circular_net_is_exact():
+    trace = trace_equivariance(net("circular", "none"), X)
+    assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (1, 1), True)
+    assert trace.verdict == "the shift (1, 1) is kept; the model is exact for all shifts"
+
+
+@pytest.mark.parametrize("down", ["none", "pool", "stride"])
+def test_zero_padding_is_lost_at_the_first_convolution(down):
+    trace = trace_equivariance(net("zeros", down), X)
+    first = trace.rows[0]
+    assert trace.first_loss == "0"
+    assert (first.cause, first.border, first.exact_for) == ("padding", 1, None)
+    assert 0.01 < first.local == first.accumulated < 1
+    assert "padding" in trace.verdict
+    assert trace.exact_for is None
+
+
+def test_the_border_grows_by_a_kernels_half():
+    rows = {row.name: row for row in trace_equivariance(net("zeros", "none"), picture(1, 3, 32, 32)).rows}
+    assert [rows[name].border for name in ("0", "1", "3", "4", "6", "7")] == [1, 1, 2, 2, 3, 3]
+    wide = nn.Sequential(nn.Conv2d(3, 2, 7, padding=3), nn.Conv2d(2, 2, 3, padding=2, dilation=2)).double()
+    trace = trace_equivariance(wide.eval(), picture(1, 3, 32, 32), 2)
+    assert [row.border for row in trace.rows] == [3, 5]
+
+
+def test_valid_layers_lose_only_at_the_wrap():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 5)).double().eval()
+    trace = trace_equivariance(model, X)
+    assert [(row.cause, row.border) for row in trace.rows] == [("valid border", 0), ("valid border", 0)]
+
+
+class Functions(nn.Module):
+    """The same with functions, and what stands between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular")
+        self.weight = nn.Parameter(torch.randn(8, 8, 3, 3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x), inplace=True)
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), self.weight)
+        x = (x + y).relu_()
+        x = F.max_pool2d(x, 2)
+        x += 1
+        return self.head(x.mean((2, 3)))
+
+
+def test_functions_are_seen():
+    model = Functions().double().eval()
+    before = copy.deepcopy(model.state_dict())
+    trace = trace_equivariance(model, X)
+    assert trace.first_loss == "max_pool2d"
+    assert trace.exact_for == (2, 2)
+    names = [row.name for row in trace.rows]
+    assert names == ["stem", "relu", "pad", "conv2d", "add", "relu_", "max_pool2d", "add_", "mean", "head"]
+    assert trace.at(2) < 1e-12
+    wanted = equivariance_error(model, X, translate((1, 1)), out="invariant").relative
+    assert trace.error == pytest.approx(wanted)
+    assert not trace.untraced
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not model._forward_hooks
+
+
+def test_circular_padding_apart_from_the_layer():
+    """Exact together, although the padded map by itself is on no circle."""
+    pads = [nn.CircularPad2d(2), nn.CircularPad2d((1, 2, 0, 3))]
+    for pad, kernel in zip(pads, (5, 4)):
+        model = nn.Sequential(pad, nn.ReLU(), nn.Conv2d(3, 2, kernel), nn.MaxPool2d(2)).double().eval()
+        trace = trace_equivariance(model, X, 2)
+        assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (2, 2), True)
+    zeros = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 2, 3)).double().eval()
+    trace = trace_equivariance(zeros, X)
+    assert (trace.first_loss, trace.rows[0].cause, trace.rows[-1].border) == ("0", "padding", 1)
+
+
+def test_a_flatten_head_ends_it():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(1024, 5)
+    )
+    trace = trace_equivariance(model.double().eval(), X)
+    assert (trace.first_loss, trace.rows[-1].cause) == ("2", "flatten")
+    assert trace.rows[1].local == 0
+    assert trace.rows[1].accumulated < 1e-12
+
+
+class Tokens(nn.Module):
+    """Patches, a class token, positions, attention."""
+
+    def __init__(self, positions=True):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.positions = nn.Parameter(torch.randn(1, 17, 16)) if positions else None
+        self.block = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        if self.positions is not None:
+            x = x + self.positions
+        return self.head(self.block(x)[:, 0])
+
+
+def test_position_embeddings():
+    trace = trace_equivariance(Tokens().double().eval(), X, 4)
+    assert trace.first_loss == "add"
+    row = next(row for row in trace.rows if row.name == "add")
+    assert (row.cause, row.exact_for) == ("position embedding", None)
+    assert trace_equivariance(Tokens().double().eval(), X, 1).first_loss == "patch"
+    found = trace.interventions()
+    effect = next(e for e in found.effects if e.cause == "position embedding")
+    assert effect.without < 1e-12 < found.error
+    free = trace_equivariance(Tokens(positions=False).double().eval(), X, 4)
+    assert (free.first_loss, free.exact_for, free.error < 1e-12) == (None, (4, 4), True)
+
+
+class SelfAttention(nn.Module):
+    """Written out, over the positions of a map."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(3, 12)
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        tokens = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
+        q, k, v = self.qkv(tokens).chunk(3, dim=-1)
+        weights = (q @ k.transpose(-2, -1) / 2).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(n, 4, h, w)
+
+
+def test_attention_keeps_shifts_and_the_map_comes_back():
+    trace = trace_equivariance(SelfAttention().double().eval(), picture(2, 3, 6, 5), (1, 2))
+    assert trace.first_loss is None
+    assert trace.rows[-1].shape == (2, 4, 6, 5)
+    assert all(row.local is not None for row in trace.rows)
+    assert trace.error < 1e-12
+
+
+SHARED = [(ws.Tiled(2), (2, 2)), (ws.Tiled(4), (4, 4)), (ws.Regional(2), None), (ws.Local(), None)]
+
+
+@pytest.mark.parametrize(("sharing", "exact_for"), SHARED, ids=str)
+def test_layers_that_share_in_part(sharing, exact_for):
+    arguments = {"padding": 1, "padding_mode": "circular", "sharing": sharing, "input_size": 16}
+    model = nn.Sequential(nn.ReLU(), ws.nn.Conv2d(3, 4, 3, **arguments)).double().eval()
+    trace = trace_equivariance(model, X)
+    assert (trace.first_loss, trace.rows[-1].cause) == ("1", "unshared weights")
+    assert trace.exact_for == exact_for
+
+
+def test_sharing_along_one_axis():
+    along = ws.nn.Conv2d(
+        3, 4, 3, padding=1, padding_mode="circular", sharing=ws.SharedAlong(1), input_size=16
+    )
+    assert trace_equivariance(along.double().eval(), X, (0, 3)).exact_for == (0, 1)
+    assert trace_equivariance(along, X, (1, 0)).exact_for is None
+
+
+def test_signals_volumes_strides_by_axis_and_upsampling():
+    line = (
+        nn.Sequential(nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), nn.AvgPool1d(2)).double().eval()
+    )
+    assert trace_equivariance(line, picture(1, 2, 12)).exact_for == (2,)
+    box = nn.Conv3d(1, 2, 3, stride=(1, 2, 1), padding=1, padding_mode="circular").double().eval()
+    trace = trace_equivariance(box, picture(1, 1, 4, 4, 4), (1, 2, 3))
+    assert (trace.exact_for, trace.first_loss) == ((1, 2, 1), None)
+    assert "Z x 2Z x Z" in trace.verdict
+    up = nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.Identity()).double().eval()
+    trace = trace_equivariance(up, X, 2)
+    assert (trace.exact_for, trace.error < 1e-12) == ((2, 2), True)
+
+
+class Hidden(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.detach().numpy() * 2)
+
+
+class Through(nn.Module):
+    def forward(self, x):
+        return Hidden.apply(x)
+
+
+def test_what_is_not_seen_is_named():
+    model = nn.Sequential(nn.ReLU(), Through(), nn.MaxPool2d(2)).eval()
+    trace = trace_equivariance(model, X)
+    assert trace.untraced == ("1",)
+    assert [row.name for row in trace.rows] == ["0", "1.detach", "1", "2"]
+    assert [row.seen for row in trace.rows] == [True, True, False, True]
+    assert "not seen inside: 1" in str(trace)
+    whole = trace_equivariance(Through().eval(), X)
+    assert whole.untraced == ("Through",)
+
+
+class Windows(nn.Module):
+    """Positions in groups, which no layout says."""
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        return x.amax((1, 2, 3)).view(n, -1).mean(1)
+
+
+def test_positions_that_cannot_be_followed():
+    trace = trace_equivariance(Windows().eval(), X)
+    assert trace.rows[0].local is None
+    assert trace.rows[0].cause == "mixes positions"
+    assert trace.first_loss == "view"
+    assert trace.error > 1e-6
+
+
+def test_a_model_in_training_mode():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).double().train()
+    mean = model[1].running_mean.clone()
+    with pytest.warns(UserWarning, match="Sequential is in training mode"):
+        trace_equivariance(model, X)
+    assert all(module.training for module in model.modules())
+    assert torch.equal(model[1].running_mean, mean)
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return F.dropout(x.relu(), 0.5, training=True)
+
+
+def test_what_is_refused():
+    with pytest.raises(SymmetryError, match=r"must be deterministic.*first at '1\.dropout'"):
+        trace_equivariance(nn.Sequential(nn.ReLU(), Noisy()).eval(), X)
+    with pytest.raises(
+        ArgumentError, match=r"numbers \[N, C, \*spatial\], got torch.float64 of shape \[2, 3\]"
+    ):
+        trace_equivariance(nn.ReLU().eval(), X[..., 0, 0])
+    with pytest.raises(ArgumentError, match=r"got torch\.int64 of shape"):
+        trace_equivariance(nn.ReLU().eval(), torch.zeros(1, 1, 4, dtype=torch.int64))
+    with pytest.raises(ArgumentError, match="shift must move something, got 0"):
+        trace_equivariance(nn.ReLU().eval(), X, 0)
+    with pytest.raises(ArgumentError, match="shift must have one integer for each of 2 spatial axes"):
+        trace_equivariance(nn.ReLU().eval(), X, (1, 1, 1))
+    with pytest.raises(ArgumentError, match="the output must be one tensor, got tuple"):
+        trace_equivariance(lambda x: (x, x), X)
+    with pytest.raises(SymmetryError, match="the outputs must be finite"):
+        trace_equivariance(torch.log, X)
+    with pytest.raises(RuntimeError, match="expected input"):  # the model's own
+        trace_equivariance(nn.Conv2d(4, 1, 3).double().eval(), X)
+
+
+def test_as_a_table_and_as_data():
+    trace = trace_equivariance(net("circular", "pool"), X)
+    lines = str(trace).splitlines()
+    assert lines[0].startswith("the shift (1, 1) is lost at '2' (pooling): relative error 0.0")
+    assert lines[0].endswith("the model is exact for shifts in 4Z")
+    assert lines[2].split() == [
+        "operation",
+        "type",
+        "output",
+        "local",
+        "so",
+        "far",
+        "exact",
+        "for",
+        "border",
+        "cause",
+    ]
+    assert lines[3].split()[:2] == ["2", "MaxPool2d"]
+    assert lines[-1] == "and 8 operations that change nothing"
+    data = trace.to_dict()
+    assert data["first_loss"] == "2"
+    assert len(data["rows"]) == 11
+    assert data["rows"][2]["exact_for"] == (2, 2)
+
+
+def test_trace_of_the_zoo():
+    trace = trace_equivariance(ws.models.resnet18(classes=10).eval(), torch.randn(1, 3, 64, 64))
+    assert not trace.untraced
+    assert all(row.local is not None for row in trace.rows)
+    assert "padding" in trace.rows[0].cause
+    assert "stride" in trace.rows[0].cause
