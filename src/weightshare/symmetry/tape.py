@@ -258,15 +258,10 @@ def _writes(func: Any, args: Any, kwargs: Any) -> bool:
     if not args or not isinstance(args[0], Tensor):
         return False
     named = name.endswith("_") and not name.endswith("__")
-    return (
-        named
-        or name == "__setitem__"
-        or (name.startswith("__i") and name[3:-2] in _IN_PLACE)
-        or kwargs.get("inplace") is True
-    )
+    return named or name in _IN_PLACE or kwargs.get("inplace") is True
 
 
-_IN_PLACE = {"add", "sub", "mul", "truediv", "pow", "floordiv", "and", "or", "xor"}
+_IN_PLACE = ("__iand__", "__ior__", "__ixor__", "__setitem__")
 
 
 def _tensors(nest: Any) -> list[Tensor]:
