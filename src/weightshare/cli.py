@@ -121,6 +121,31 @@ def ties(
 
 
 @app.command()
+def equivariance(
+    model: Annotated[
+        str, typer.Argument(help="vgg16, package.module:factory, timm:NAME or torchvision:NAME.")
+    ],
+    input: Annotated[str | None, typer.Option(help="Shape of one example: 3x224x224.")] = None,
+    weights: Annotated[str | None, typer.Option(help="A checkpoint to load first, as of summary.")] = None,
+    shift: Annotated[
+        list[str] | None, typer.Option(help="In pixels, 1 or 0x3; the first is traced, the others measured.")
+    ] = None,
+    interventions: Annotated[
+        bool, typer.Option(help="Change each cause and measure the output again.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the random input, and of random weights.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say which operation of a model loses a shift of its input, for which shifts it is exact, and why."""
+    from .models.find import shape_of
+    from .symmetry.command import answer
+
+    _import_from_here()
+    text = answer(model, weights, input or shape_of(model), shift or ["1"], interventions, seed, as_json)
+    print("\n".join(map(visible, text.split("\n"))))
+
+
+@app.command()
 def study(
     data: Annotated[str, typer.Argument(help="digits, faces, npz:FILE or folder:DIR.")],
     sharing: Annotated[

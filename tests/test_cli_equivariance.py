@@ -1,0 +1,81 @@
+"""`weightshare equivariance`: thin over `trace_equivariance`, every error one line with exit code 2."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+import weightshare as ws
+
+
+@pytest.fixture
+def run(command_line):
+    return partial(command_line, "equivariance")
+
+
+def test_a_model_of_the_zoo(run):
+    code, out, err = run("lenet5", "--shift", "1", "--shift", "4", "--shift", "0x2")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("the shift (1, 1) is lost at '0'")
+    assert "flatten" in out
+    assert "relative error of the output for other shifts: 4: 0." in out
+    assert "  down-sampling (2 operations): alone" in out
+
+
+def test_as_json(run):
+    arguments = ["lenet5", "--shift", "2", "--json", "--seed", "3"]
+    code, out, _ = run(*arguments)
+    found = json.loads(out)
+    assert code == 0
+    assert (found["shift"], found["first_loss"]) == ([2, 2], "0")
+    assert {e["cause"] for e in found["interventions"]["effects"]} >= {"down-sampling"}
+    torch.manual_seed(3)
+    model = ws.models.lenet5().double().eval()
+    trace = ws.trace_equivariance(model, torch.randn(1, 1, 28, 28, dtype=torch.float64), 2)
+    assert found["error"] == pytest.approx(trace.error)
+    assert run(*arguments)[1] == out
+
+
+def test_weights_and_no_interventions(run, tmp_path):
+    path = tmp_path / "lenet.pt"
+    torch.save(ws.models.lenet5().state_dict(), path)
+    code, out, _ = run("lenet5", "--weights", str(path), "--no-interventions")
+    assert code == 0
+    assert "all removed" not in out
+
+
+def factory():
+    return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2))
+
+
+def test_a_shift_that_the_output_cannot_show(run, monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text("from test_cli_equivariance import factory")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("mine:factory", "--input", "1x8x8")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("interventions: the shift must be whole at the output")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["vgg61"], "did you mean 'vgg16'"),
+        (["torch.nn:ReLU"], "equivariance: needs the shape of one example, got none; give --input"),
+        (["lenet5", "--shift", "one"], "a shift must be pixels, or pixels for each axis, got 'one'"),
+        (["lenet5", "--shift", "0"], "shift must move something"),
+        (["lenet5", "--shift", "1x1x1"], "one integer for each of 2 spatial axes"),
+        (
+            ["torch.nn:ReLU", "--input", "3"],
+            "floating point numbers [N, C, *spatial], got torch.float64 of shape",
+        ),
+    ],
+)
+def test_errors_are_one_line(run, arguments, text):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("weightshare: ")
+    assert len(err.splitlines()) == 1
+    assert text in err
