@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table consistency-table golden clean
+.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table consistency-table symmetry-tables golden clean
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
@@ -41,6 +41,9 @@ speed-table: .venv/.test  ## the results of the last bench into docs/speed.md
 
 consistency-table: .venv/.test  ## the results of the last benchmark of blur pooling into docs/consistency.md
 	.venv/bin/python docs/consistency.py benchmarks/results/blur_pooling.json
+
+symmetry-tables: .venv/.test  ## the tables of docs/symmetry.md, computed anew
+	.venv/bin/python docs/symmetry.py
 
 golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py

@@ -17,7 +17,7 @@ def test_readme_python(capsys):
     assert "7,168" in printed
 
 
-@pytest.mark.parametrize("page", ["consistency", "ledger", "moving", "tying"])
+@pytest.mark.parametrize("page", ["consistency", "ledger", "moving", "symmetry", "tying"])
 def test_a_pages_python(page, capsys, tmp_path, monkeypatch):
     """The page's examples, one after another; what a line prints stands behind it."""
     monkeypatch.chdir(tmp_path)
@@ -28,6 +28,13 @@ def test_a_pages_python(page, capsys, tmp_path, monkeypatch):
     assert len(printed) == len(said)
     assert all(comment.startswith(line) for comment, line in zip(said, printed))
     assert (tmp_path / "layer.onnx").exists() == (page == "moving")
+
+
+def test_the_tables_of_symmetry_are_what_the_code_computes(tmp_path):
+    page = tmp_path / "symmetry.md"
+    page.write_text((ROOT / "docs/symmetry.md").read_text())
+    runpy.run_path(str(ROOT / "docs/symmetry.py"))["main"](str(page))
+    assert page.read_text() == (ROOT / "docs/symmetry.md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

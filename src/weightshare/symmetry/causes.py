@@ -50,7 +50,8 @@ def _broken(step: Step, values: Mapping[int, Tensor], layouts: Layouts, border: 
         return "flatten"
     if has_constant(step, values):
         return "position embedding"
-    if border is not None:
+    windows = any(kind in step.op.lower() for kind in ("conv", "pool"))  # small maps may be all border
+    if border is not None or windows:
         return "padding" if pads(step) else "valid border"
     return "mixes positions"
 
