@@ -9,7 +9,7 @@ from ..accounting.sizes import read_size
 from ..errors import SpecError, SymmetryError
 from ..models.find import find_model
 from ..models.weights import load_weights
-from .trace import number, trace_equivariance
+from .trace.trace import number, trace_equivariance
 
 
 def answer(

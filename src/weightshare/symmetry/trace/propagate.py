@@ -11,9 +11,9 @@ from math import prod
 import torch
 from torch import Tensor
 
+from ..transforms import stride_of
 from .layout import Dim, Factor, Layout, plain
 from .tape import Ref, Step
-from .transforms import stride_of
 
 Layouts = Mapping[int, Layout | None]
 Values = Mapping[int, Tensor]

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._args import Size, is_sequence
-from ..errors import ArgumentError, SymmetryError
-from ..pattern.shifts import border_of, signed
-from ..sharing import Full, Local, LowRank
+from ..._args import Size, is_sequence
+from ...errors import ArgumentError, SymmetryError
+from ...pattern.shifts import border_of, signed
+from ...sharing import Full, Local, LowRank
+from ..error import FLOORS, check_finite, name_of, same, tensor_of
+from ..running import evaluating
+from ..transforms import UndefinedError
 from .causes import causes
-from .error import FLOORS, check_finite, name_of, same, tensor_of
 from .interventions import Interventions, intervened
 from .layout import Layout, moved, of_input, positions, strides, unit
 from .propagate import propagated
-from .running import evaluating
 from .tape import Step, Tape, recorded
-from .transforms import UndefinedError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from ..sharing import Full
+from ...sharing import Full
 from .layout import Layout, strides
 from .tape import Step
 

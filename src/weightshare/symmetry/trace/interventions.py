@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ..convert import restrict
-from ..errors import SymmetryError
-from ..nn import BlurPool1d, BlurPool2d, BlurPool3d
-from ..sharing import Full
+from ...convert import restrict
+from ...errors import SymmetryError
+from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
+from ...sharing import Full
 from .causes import pads
 from .tape import Step
 

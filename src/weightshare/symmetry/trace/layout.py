@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .transforms import UndefinedError
+from ..transforms import UndefinedError
 
 
 @dataclass(frozen=True)
