@@ -235,7 +235,7 @@ X = images(1, 3, 6, 8)
         (
             lambda: equivariance_error(torch.relu, X.numpy(), flip()),
             ArgumentError,
-            "x must be a tensor, got ndarray",
+            "x must be a tensor with numbers in it, got ndarray",
         ),
         (
             lambda: equivariance_error(lambda x: (x,), X, flip()),

@@ -75,16 +75,17 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
         undefined for this stride: a shift by 1 is 1/2 of an output position
     """
     where = "equivariance_error"
-    if not isinstance(x, Tensor):
-        raise ArgumentError(where, "x must be a tensor", type(x).__name__, "give a batch of inputs")
+    if not isinstance(x, Tensor) or not x.numel():
+        got = f"one of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(where, "x must be a tensor with numbers in it", got, "give a batch of inputs")
     moving = as_transform(where, transform)
     with evaluating(f):
-        output = tensor_of(f, f(x))
+        output = tensor_of(f, f(x.clone()))  # a function may write into its input
         check_finite(f, output)
         check_repeatable(f, x, output)
         moved = moving(x)
         try:
-            got = tensor_of(f, f(moved))
+            got = tensor_of(f, f(moved.clone()))
         except Exception as error:
             if moved.shape == x.shape:
                 raise
@@ -94,6 +95,7 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
                 "use a transform that keeps the shape, or a square input",
             ) from error
+    check_finite(f, got)
     try:
         acting = out_transform(where, moving, out, x, output)
     except UndefinedError as why:
@@ -139,6 +141,7 @@ def difference(where: str, got: Tensor, wanted: Tensor, output: Tensor, acting: 
         )
     axes = len(acting.shift) if isinstance(acting, Translate) else 0
     region = (..., *acting.overlap(wanted.shape[wanted.dim() - axes :]))
+    got, wanted = real(got), real(wanted)
     apart, length = (got - wanted)[region], torch.linalg.vector_norm(wanted[region].double()).item()
     if not apart.numel():
         raise ShapeError(
@@ -159,7 +162,7 @@ def difference(where: str, got: Tensor, wanted: Tensor, output: Tensor, acting: 
 
 def check_repeatable(f: Callable[..., Any], x: Tensor, first: Tensor) -> None:
     """Refuse a function that gives something else for the same input, naming the first module that does."""
-    second = tensor_of(f, f(x))
+    second = tensor_of(f, f(x.clone()))
     if same(first, second):
         return
     apart = (second - first).double().norm() / first.double().norm().clamp(min=1e-300)
@@ -177,8 +180,18 @@ def same(first: Tensor, second: Tensor) -> bool:
         return False
     if torch.equal(first, second):
         return True
-    apart = torch.linalg.vector_norm((first - second).double())
-    return bool(apart <= FLOORS.get(first.dtype, 0.0) * torch.linalg.vector_norm(first.double()))
+    first, second = real(first), real(second)
+    apart = torch.linalg.vector_norm(first - second, dtype=torch.float64)
+    return bool(apart <= FLOORS.get(first.dtype, 0.0) * torch.linalg.vector_norm(first, dtype=torch.float64))
+
+
+def real(tensor: Tensor) -> Tensor:
+    """Numbers that can be subtracted and squared: integers and truth values in float64, halves in float32."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor)
+    if tensor.dtype in (torch.float32, torch.float64):
+        return tensor
+    return tensor.float() if tensor.is_floating_point() else tensor.double()
 
 
 def tensor_of(f: Callable[..., Any], output: Any) -> Tensor:
@@ -216,7 +229,7 @@ def _random_module(f: Callable[..., Any], x: Tensor) -> str:
             for name, m in leaves
         ]
         try:
-            f(x)
+            f(x.clone())
         finally:
             for hook in hooks:
                 hook.remove()

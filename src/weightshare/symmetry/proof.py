@@ -16,7 +16,7 @@ from ..pattern import PartialShift, Pattern, PatternProof
 from ..pattern.shifts import border_of
 from .error import name_of, out_transform, tensor_of
 from .running import evaluating
-from .transforms import as_transform
+from .transforms import Transform, UndefinedError, as_transform
 
 _WEIGHTS, _INPUTS = 2**10, 2**20  # as large as numbers are drawn
 _EXACT = 2**53  # up to which every integer is a float64
@@ -81,7 +81,8 @@ def prove(
     most 1/1024 + 1/2**20 (a function, whose weights are its own, 1/2**20).
 
     Args:
-        f: Linear but for a constant: convolutions, linear layers, sums, data movement.
+        f: Linear but for a constant: convolutions, linear layers, sums, data movement. Whether it is linear
+            is tried on numbers up to 2**20 of both signs; its buffers stay as they are.
         in_shape: (channels, *spatial) of one input.
         transform, out: As of `equivariance_error`; a shift with mode "crop" compares what stays on the map.
         trials: Independent draws.
@@ -112,12 +113,20 @@ def prove(
             _flip_signs([x, other, *_parameters(drawn)], generator)
             output = tensor_of(drawn, drawn(x))
             _check_linear(f, drawn, x, other, output)
-            acting = out_transform(where, moving, out, x, output)
-            agrees = (tensor_of(drawn, drawn(moving(x))) == acting(output))[0]
+            acting = _acting(where, moving, out, x, output)
+            moved = moving(x)
+            if not torch.equal(moved, moved.round()):
+                wanted = "the transform must give integers for integers"
+                raise SymmetryError(where, wanted, "fractions", "measure it with equivariance_error")
+            agrees = (tensor_of(drawn, drawn(moved)) == acting(output))[0]
         agrees = agrees.all(0) if agrees.dim() > 1 else agrees
         exact = agrees if exact is None else exact & agrees
         overlap = acting.overlap(agrees.shape)
     assert exact is not None  # there is at least one trial
+    if not exact[overlap].numel():
+        raise SymmetryError(
+            where, "the shift must leave some of the output", str(list(exact.shape)), "shift by less"
+        )
     inside = torch.zeros_like(exact)
     inside[overlap] = True
     chance = 1 / _INPUTS + (1 / _WEIGHTS if isinstance(f, nn.Module) else 0)
@@ -208,6 +217,15 @@ def _padding(layer: Any) -> Any:
     if isinstance(padding, str):
         return [(int(padding == "same" and max(layer.kernel_size) > 1),)]
     return [(p,) for p in padding] if isinstance(padding, tuple) else [(padding,)]
+
+
+def _acting(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
+    try:
+        return out_transform(where, moving, out, x, output)
+    except UndefinedError as why:
+        raise SymmetryError(
+            where, "the shift must be whole at the output", str(why), "use a multiple"
+        ) from None
 
 
 def _of_integers(f: Callable[..., Any], generator: torch.Generator) -> Callable[..., Any]:

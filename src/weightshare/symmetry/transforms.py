@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 import torch
@@ -166,7 +167,7 @@ def translate(shift: Any, mode: str = "circular") -> Transform:
     values = tuple(shift) if is_sequence(shift) else (shift,)
     if mode != "fractional":
         values = tuple(_whole(v) for v in values)
-    elif not all(isinstance(v, int | float | Fraction) and abs(v) < float("inf") for v in values):
+    elif not all(isinstance(v, Real) and abs(float(v)) < float("inf") for v in values):
         raise ArgumentError(
             "translate", "shift must be numbers", repr(shift), "give one for every spatial axis"
         )
@@ -239,6 +240,10 @@ def _whole(value: object) -> int:
 def _resampled(x: Tensor, shift: float, axis: int) -> Tensor:
     """A periodic band-limited signal moved by any distance along one axis."""
     n = x.shape[axis]
+    if not x.is_floating_point():
+        wanted = 'mode="fractional" needs floating point numbers'
+        raise ArgumentError("translate", wanted, str(x.dtype), "convert them with .double()")
+    shift = shift % n
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     spectrum = torch.fft.rfft(wide, dim=axis)
     turns = torch.arange(spectrum.shape[axis], device=x.device, dtype=wide.dtype) * (

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
@@ -15,7 +16,10 @@ from ...convert import restrict
 from ...errors import SymmetryError
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
-from .causes import pads
+from ..error import FLOORS
+from ..running import evaluating
+from .causes import constants, pads
+from .layout import Layout
 from .tape import Step
 
 _BLUR = {1: BlurPool1d, 2: BlurPool2d, 3: BlurPool3d}
@@ -59,6 +63,7 @@ class Interventions:
         rest: The error when all of them are removed.
         interaction: What is left of `error` when `rest` and what every cause adds to it alone are taken off:
             negative where two causes hide each other.
+        unchanged: (operation, cause) that the trace names and no change reaches; they stay in all figures.
     """
 
     shift: tuple[int, ...]
@@ -66,6 +71,7 @@ class Interventions:
     effects: tuple[Effect, ...]
     rest: float
     interaction: float
+    unchanged: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"relative error of the output for the shift {self.shift}: {self.error:.2g}"]
@@ -74,86 +80,135 @@ class Interventions:
             figures = f"alone {e.alone:.2g}, without it {e.without:.2g}"
             lines.append(f"  {e.cause} ({count}): {figures}; changed to {CHANGES[e.cause]}")
         lines.append(f"  all removed: {self.rest:.2g}; interaction {self.interaction:+.2g}")
+        if self.unchanged:
+            lines.append("  not changed: " + ", ".join(f"{name} ({cause})" for name, cause in self.unchanged))
         return "\n".join(lines)
 
 
 def intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
     """What `EquivarianceTrace.interventions` says."""
-    found = _found(run.tape.steps, rows)
-
-    def error(removed: Iterable[str]) -> float:
-        chosen = set(removed)
-        if not chosen:
-            value = run.error(shift)
-        else:
-            instead = {}
-            for step in run.tape.steps:
-                mine = {cause for cause in chosen if step.name in found[cause]}
-                if mine:
-                    instead[step.name] = partial(_changed, mine)
-            value = run.error(shift, instead)
-        if value is None:
-            raise SymmetryError(
-                "interventions",
-                "the shift must be whole at the output",
-                f"{shift}, undefined for this stride",
-                "use a multiple of the stride",
-            )
-        return value
-
-    names, errors = tuple(found), {}
-    for size in {0, 1, len(found) - 1, len(found)} - {-1}:
-        for removed in combinations(names, size):
-            errors[frozenset(removed)] = error(removed)
+    as_it_is, replayed = run.measured(shift), run.replayed(shift, {})
+    if as_it_is is None:
+        wanted, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
+        raise SymmetryError("interventions", wanted, got, "use a multiple of the stride")
+    if abs(as_it_is - replayed) > 1e-3 * as_it_is + 1e-6:
+        wanted = "the operations must give the model's output when they are computed again"
+        got = f"an error of {replayed:.2g} instead of {as_it_is:.2g}"
+        raise SymmetryError(
+            "interventions", wanted, got, "change the model by hand, and use equivariance_error"
+        )
+    changes = _changes(run)
+    names = tuple(cause for cause in CHANGES if any(cause in of for of in changes.values()))
+    errors = {frozenset(): as_it_is}
+    for size in {1, len(names) - 1, len(names)} - {-1, 0}:
+        for removed in map(frozenset, combinations(names, size)):
+            kept = {name: {c: of[c] for c in removed if c in of} for name, of in changes.items()}
+            instead = {name: partial(_changed, of) for name, of in kept.items() if of}
+            errors[removed] = run.replayed(shift, instead)
     whole, rest = errors[frozenset()], errors[frozenset(names)]
     effects = tuple(
-        Effect(c, tuple(found[c]), errors[frozenset(names) - {c}], errors[frozenset({c})]) for c in names
+        Effect(
+            cause,
+            tuple(name for name, of in changes.items() if cause in of),
+            errors[frozenset(names) - {cause}],
+            errors[frozenset({cause})],
+        )
+        for cause in names
     )
     interaction = whole - rest - sum(e.alone - rest for e in effects)
-    return Interventions(shift, whole, effects, rest, interaction)
+    unchanged = tuple(
+        (row.name, cause)
+        for row in rows
+        for cause in row.causes
+        if rest > FLOORS.get(run.x.dtype, 0.0) and _REMOVES.get(cause, cause) not in changes.get(row.name, {})
+    )
+    return Interventions(shift, whole, effects, rest, interaction, unchanged)
 
 
-def _found(steps: Sequence[Step], rows: Sequence[Any]) -> dict[str, list[str]]:
-    """For every cause that is there the operations that can be changed."""
-    found: dict[str, list[str]] = {cause: [] for cause in CHANGES}
-    for step, row in zip(steps, rows):
-        window = _Window.of(step)
-        if "unshared weights" in row.causes:
-            found["unshared weights"].append(step.name)
-        if window is not None and pads(step) and window.mode != "circular":
-            found["padding"].append(step.name)
-        if window is not None and window.changeable and max(window.stride) > 1:
-            found["down-sampling"].append(step.name)
-        if "position embedding" in row.causes:
-            found["position embedding"].append(step.name)
-    return {cause: names for cause, names in found.items() if names}
+_REMOVES = {"stride": "down-sampling", "pooling": "down-sampling"}
+
+#: From a step's inputs, and the causes to remove, to its outputs.
+Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
 
 
-def _changed(causes: set[str], step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+def _changes(run: Any) -> dict[str, dict[str, Change]]:
+    """For every step the causes that can be removed, each tried once: the shape must stay."""
+    found: dict[str, dict[str, Change]] = {}
+    tensors = {run.tape.input: run.x}
+    with evaluating(run.model):
+        for step in run.tape.steps:
+            results = step.run(tensors)
+            for cause, change in _candidates(step, run, tensors, results[0]).items():
+                try:
+                    fits = change(tensors, {cause})[0].shape == results[0].shape
+                except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
+                    fits = False
+                if fits:
+                    found.setdefault(step.name, {})[cause] = change
+            tensors.update(zip(step.outputs, results))
+    return found
+
+
+def _candidates(step: Step, run: Any, tensors: Mapping[int, Tensor], result: Tensor) -> dict[str, Change]:
+    """What may be changed at a step."""
+    values = {**tensors, step.outputs[0]: result}
+    if constants(step, values, run.layouts):
+        layout = run.layouts[step.outputs[0]]
+        return {"position embedding": lambda given, _: _evened(step, layout).run(given)}
+    if step.op == "pad" or step.op.startswith(_PADS):
+        return {"padding": lambda given, _: [_repadded(step, given)]} if _pads_otherwise(step) else {}
+    window = _Window.of(step)
+    if window is None or len(step.inputs) != 1:
+        return {}
+
+    def change(given: Mapping[int, Tensor], removed: Iterable[str]) -> list[Tensor]:
+        shared = "unshared weights" in removed
+        changed = _Window.of(step, shared=True) if shared else window
+        assert changed is not None
+        return [changed(given[step.inputs[0]], "padding" in removed, "down-sampling" in removed)]
+
+    causes = {
+        "padding": pads(step) and window.mode != "circular",
+        "down-sampling": window.changeable and max(window.stride) > 1,
+        "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
+    }
+    return {cause: change for cause, there in causes.items() if there}
+
+
+def _changed(causes: Mapping[str, Change], step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
     """What a step computes without some causes."""
-    if "position embedding" in causes:
-        return _evened(step).run(tensors)
-    window = _Window.of(step, shared="unshared weights" in causes)
-    assert window is not None  # only such steps are chosen
-    (x,) = (tensors[ref] for ref in step.inputs)
-    return [window(x, "padding" in causes, "down-sampling" in causes)]
+    change = next(iter(causes.values()))
+    return change(tensors, causes)
 
 
-def _evened(step: Step) -> Step:
-    """The same step with the mean over positions of what it adds."""
+def _evened(step: Step, layout: Layout) -> Step:
+    """The same step with the mean over positions of the constants in it."""
 
     def mean(tensor: Tensor) -> Tensor:
-        if tensor.dim() < 2:
-            return tensor
-        tokens = tensor.dim() == 3  # [N, tokens, features]; else [N, C, *spatial]
-        return (
-            tensor.mean(1, keepdim=True)
-            if tokens
-            else tensor.mean(tuple(range(2, tensor.dim())), keepdim=True)
-        )
+        for d, dim in enumerate(reversed(layout), start=1):
+            if d > tensor.dim() or tensor.shape[-d] == 1 or not dim.moves:
+                continue
+            head = tensor.narrow(-d, 0, dim.prefix)
+            tail = tensor.narrow(-d, dim.prefix, tensor.shape[-d] - dim.prefix)
+            tail = tail.to(torch.float64).mean(-d, keepdim=True).to(tensor.dtype).expand_as(tail)
+            tensor = torch.cat([head, tail], -d)
+        return tensor
 
     args, kwargs = tree_map_only(Tensor, mean, (step.args, step.kwargs))
     return Step(step.name, step.op, step.call, args, kwargs, step.inputs, step.outputs)
+
+
+_PADS = ("ZeroPad", "ReflectionPad", "ReplicationPad", "ConstantPad")
+
+
+def _pads_otherwise(step: Step) -> bool:
+    return step.op != "pad" or step.argument(2, "mode", "constant") != "circular"
+
+
+def _repadded(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
+    """Padded from the other end."""
+    pairs = getattr(step.module, "padding", None) or step.argument(1, "pad", ())
+    return F.pad(tensors[step.inputs[0]], tuple(pairs), mode="circular")
 
 
 @dataclass
@@ -210,30 +265,22 @@ class _Window:
         mode = "circular" if circular else self.mode
         if not self.changeable:
             return self.compute(x, mode)
-        axes = len(self.extent)
-        sizes = x.shape[-axes:]
-        blur = blur and max(self.stride) > 1
+        axes, sizes = len(self.extent), x.shape[-len(self.extent) :]
+        ends = zip(sizes, self.padding, self.extent, self.stride)
+        whole = all((n + lo + hi - e) // s + 1 == n / s for n, (lo, hi), e, s in ends)
+        circle = whole and (mode == "circular" or not any(map(any, self.padding)))
         padding = list(self.padding)
-        circle = mode == "circular" or not any(map(any, padding))
         if blur and circle:  # as many positions as a stride of 1 has on a circle
-            spare = [n % s == 0 for n, s in zip(sizes, self.stride)]
-            padding = [
-                (lo, max(hi, e - 1 - lo)) if fits and s > 1 else (lo, hi)
-                for (lo, hi), e, s, fits in zip(padding, self.extent, self.stride, spare)
-            ]
+            padding = [(lo, max(hi, e - 1 - lo)) for (lo, hi), e in zip(padding, self.extent)]
         x = _padded(x, padding, "circular" if circle else mode, self.fill)
         if not blur:
             return self.compute(x, self.stride)
-        x = self.compute(x, (1,) * axes)
-        padding_mode = "circular" if circle else "reflect"
         if len(set(self.stride)) > 1:
             raise SymmetryError(
-                "interventions",
-                "a stride must be the same on every axis",
-                str(self.stride),
-                "measure it with at()",
+                "interventions", "a stride must be the same on every axis", str(self.stride), ""
             )
-        return _BLUR[axes](stride=self.stride[0], padding_mode=padding_mode)(x)
+        blur_pool = _BLUR[axes](stride=self.stride[0], padding_mode="circular" if circle else "reflect")
+        return blur_pool(self.compute(x, (1,) * axes))
 
 
 def _padded(x: Tensor, padding: Sequence[tuple[int, int]], mode: str, fill: float) -> Tensor:
@@ -260,7 +307,7 @@ def _convolution(values: tuple[Any, ...], mode: str) -> _Window | None:
 
 
 def _pool(step: Step) -> _Window | None:
-    """Maxima and means over windows; none with ceil_mode, indices or a divisor."""
+    """Maxima and means over windows; none with ceil_mode, indices, a divisor, or without the padding."""
     module, axes = step.module, int(step.op.lower().rstrip("d")[-1])
 
     def value(name: str, place: int, default: Any) -> Any:
@@ -271,11 +318,13 @@ def _pool(step: Step) -> _Window | None:
     stride = kernel if stride in (None, (), []) else _each(stride, axes)
     largest = "max" in step.op.lower()
     dilation = _each(value("dilation", 4, 1), axes) if largest else (1,) * axes
-    unusual = any(
-        getattr(module, n, False) or step.kwargs.get(n)
-        for n in ("ceil_mode", "return_indices", "divisor_override")
-    )
-    if unusual:
+    padding = _each(value("padding", 3, 0), axes)
+    unusual = [
+        value("ceil_mode", 5 if largest else 4, False),
+        value("return_indices" if largest else "divisor_override", 6, None),
+        not largest and any(padding) and not value("count_include_pad", 5, True),
+    ]
+    if any(unusual):
         return None
     pool: Any = getattr(F, f"{'max' if largest else 'avg'}_pool{axes}d")
     options = {"dilation": dilation} if largest else {}
@@ -283,7 +332,7 @@ def _pool(step: Step) -> _Window | None:
     def compute(x: Tensor, stride: Sequence[int]) -> Tensor:
         return pool(x, kernel, tuple(stride), 0, **options)
 
-    pairs = tuple((p, p) for p in _each(value("padding", 3, 0), axes))
+    pairs = tuple((p, p) for p in padding)
     extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
     return _Window(compute, extent, stride, pairs, "zeros", float("-inf") if largest else 0.0)
 

@@ -21,12 +21,14 @@ class Factor:
         axis: Which spatial axis of the input; None for channels and the like, which no shift moves.
         stride: Input pixels from one element to the next.
         halo: Elements before and behind that repeat the other end, as circular padding adds them.
+        part_of: Of the positions inside windows the axis that was cut; they stay where they are.
     """
 
     size: int
     axis: int | None = None
     stride: Fraction = Fraction(1)
     halo: tuple[int, int] = (0, 0)
+    part_of: int | None = None
 
     @property
     def length(self) -> int:
@@ -115,7 +117,7 @@ def unit(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]
         if not found or not sign:
             result.append(0)
             continue
-        top = lcm(*(s.numerator for s in found))
+        top = lcm(*(s.numerator for s in found))  # of fractions in lowest terms
         result.append(sign * max(1, top))
     return tuple(result)
 

@@ -27,7 +27,10 @@ def propagated(step: Step, layouts: Layouts, values: Values) -> list[Layout | No
         return [None] * len(outputs)
     rule = _RULES.get(step.op)
     found = []
-    for shape in outputs:
+    for ref, shape in zip(step.outputs, outputs):
+        if "pool" in step.op.lower() and not values[ref].is_floating_point():
+            found.append(None)  # where maxima stand, as numbers
+            continue
         try:
             layout = rule(step, shape, layouts, values) if rule else _by_shape(step, shape, known)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
@@ -78,7 +81,9 @@ def _window(step: Step, shape: torch.Size, before: torch.Size, layout: Layout) -
     dims = [plain(n) for n in shape[:first]]
     for number, (n, dim) in enumerate(zip(shape[first:], spatial)):
         (factor,) = dim.factors
-        stride = given[number] if given else stride_of(factor.size, n)
+        resized = any(word in step.op.lower() for word in ("interpolate", "upsampl", "adaptive"))
+        ratio = Fraction(factor.size, n) if resized else stride_of(factor.size, n)
+        stride = given[number] if given else ratio
         dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride, halo=(0, 0)),)))
     return tuple(dims)
 
@@ -120,32 +125,67 @@ def _given_stride(step: Step, ndim: int) -> list[Fraction] | None:
     return [1 / Fraction(v) if transposed else Fraction(v) for v in values] if len(values) == ndim else None
 
 
-def _first(step: Step, layouts: Layouts, place: int = 0) -> Layout | None:
-    """The layout of the first input, or of the argument at a place."""
-    if place < len(step.args) and isinstance(step.args[place], Ref):
-        return layouts[step.args[place].number]
-    return layouts[step.inputs[0]] if place == 0 else None
+def _first(step: Step, layouts: Layouts) -> Layout | None:
+    """The layout of the first input."""
+    return layouts[step.inputs[0]]
 
 
 def _reshaped(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
-    """The factors of all dimensions in a row, put together anew."""
+    """Runs of dimensions that hold as many elements before and after, their factors put together anew."""
     layout = _first(step, layouts)
-    if layout is None or any(dim.prefix or any(map(any, (f.halo for f in dim.factors))) for dim in layout):
-        return layout if layout is not None and tuple(d.size for d in layout) == tuple(shape) else None
-    queue = [f for dim in layout for f in dim.factors if f.size != 1]
+    if layout is None:
+        return None
+    before, after, dims = list(layout), list(shape), []
+    while before or after:
+        old, new = before[:1], after[:1]
+        before, after = before[1:], after[1:]
+        while prod(dim.size for dim in old) != prod(new):
+            if prod(dim.size for dim in old) < prod(new):
+                old.append(before.pop(0))
+            else:
+                new.append(after.pop(0))
+        if len(old) == len(new) == 1:
+            dims += old
+        else:
+            parts = _regrouped(old, new)
+            if parts is None:
+                return None
+            dims += parts
+    return tuple(dims)
+
+
+def _regrouped(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
+    """The factors of some dimensions in others.
+
+    Of an axis in parts, as in windows of positions, the first part moves, in steps of the others together.
+    """
+    if any(dim.prefix or any(dim.first.halo) for dim in old if dim.moves):
+        return None
+    queue = [f for dim in old for f in dim.factors if f.length != 1]
     dims = []
-    for n in shape:
+    for n in new:
         factors: list[Factor] = []
         while prod(f.size for f in factors) < n and queue:
             room, factor = n // prod(f.size for f in factors), queue.pop(0)
             if factor.size > room:
-                if factor.axis is not None or factor.size % room:
-                    return None  # a spatial axis in parts, as in windows of positions
-                queue.insert(0, Factor(factor.size // room))
-                factor = Factor(room)
+                rest, uneven = divmod(factor.size, room)
+                if uneven:
+                    return None
+                axis = factor.part_of if factor.axis is None else factor.axis
+                queue.insert(0, Factor(rest, None, factor.stride, part_of=axis))
+                factor = replace(factor, size=room, stride=factor.stride * rest)
             factors.append(factor)
+            if len(factors) > 1 and _were_one(*factors[-2:]):
+                inner, outer = factors.pop(), factors.pop()
+                factors.append(replace(outer, size=outer.size * inner.size, stride=inner.stride))
         dims.append(Dim(tuple(factors) or (Factor(1),)))
-    return tuple(dims)
+    return dims
+
+
+def _were_one(outer: Factor, inner: Factor) -> bool:
+    """Whether two factors are windows of an axis and the positions inside."""
+    axis = outer.part_of if outer.axis is None else outer.axis
+    return axis is not None and axis == inner.part_of and outer.stride == inner.stride * inner.size
 
 
 def _permuted(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
@@ -179,15 +219,18 @@ def _linear(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> 
 
 
 def _matrix_product(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
-    """Rows of the first, columns of the second."""
-    left, right = _first(step, layouts, 0), _first(step, layouts, 1)
-    if (isinstance(step.args[0], Ref) and left is None) or (isinstance(step.args[1], Ref) and right is None):
+    """Rows of the first, columns of the second, and what stands before both."""
+    sides = [layouts[side.number] if isinstance(side, Ref) else None for side in step.args[:2]]
+    if any(isinstance(side, Ref) and layout is None for side, layout in zip(step.args, sides)):
         return None
     dims = [plain(n) for n in shape]
-    if left is not None and len(left) == len(shape):
-        dims[: len(left) - 1] = left[:-1]
-    if right is not None and right[-1].moves:
-        dims[-1] = right[-1]
+    for place, layout in enumerate(sides):
+        if layout is None or len(layout) != len(shape):
+            continue
+        for d, dim in enumerate(layout[:-2]):
+            if dim.moves:
+                dims[d] = dim
+        dims[place - 2] = layout[place - 2]
     return tuple(dims)
 
 
@@ -200,13 +243,14 @@ def _attention(step: Step, shape: torch.Size, layouts: Layouts, values: Values) 
 
 
 def _indexed(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
-    """Whole numbers and slices without a step."""
+    """Whole numbers and slices; lists of them for what no shift moves."""
     layout, index = _first(step, layouts), step.args[1]
     index = index if isinstance(index, tuple) else (index,)
-    if layout is None or any(not (i is None or i is Ellipsis or isinstance(i, int | slice)) for i in index):
+    chosen = [i for i in index if isinstance(i, list | Tensor)]
+    if layout is None or len(chosen) > 1:
         return None
-    if Ellipsis in index:
-        place = index.index(Ellipsis)
+    if any(i is Ellipsis for i in index):
+        place = next(k for k, i in enumerate(index) if i is Ellipsis)
         rest = len(layout) - sum(i is not None for i in index) + 1
         index = (*index[:place], *[slice(None)] * rest, *index[place + 1 :])
     queue = list(layout)
@@ -216,12 +260,27 @@ def _indexed(step: Step, shape: torch.Size, layouts: Layouts, values: Values) ->
             dims.append(plain(1))
             continue
         dim = queue.pop(0)
-        if isinstance(i, slice):
-            part = _sliced(dim, i)
-            if part is None:
-                return None
-            dims.append(part)
+        if isinstance(i, int):
+            continue
+        part = _sliced(dim, i) if isinstance(i, slice) else None if dim.moves else plain(len(i))
+        if part is None:
+            return None
+        dims.append(part)
     return (*dims, *queue)
+
+
+def _selected(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """One of a dimension."""
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    gone = step.argument(1, "dim", 0) % len(layout)
+    return tuple(dim for d, dim in enumerate(layout) if d != gone)
+
+
+def _unknown(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Positions are named by letters, sorted or numbered: where they are then stands in no shape."""
+    return None
 
 
 def _sliced(dim: Dim, part: slice) -> Dim | None:
@@ -301,6 +360,12 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), _joined),
     **dict.fromkeys(("chunk", "split", "tensor_split"), _split),
     **dict.fromkeys(("pad", "CircularPad1d", "CircularPad2d", "CircularPad3d"), _padded),
+    **dict.fromkeys(("einsum", "tensordot", "sort", "argsort", "topk", "fold", "unfold", "gather"), _unknown),
+    **dict.fromkeys(
+        ("Fold", "Unfold", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "pixel_shuffle"), _unknown
+    ),
+    **dict.fromkeys(("PixelShuffle", "PixelUnshuffle", "pixel_unshuffle", "RNN", "LSTM", "GRU"), _unknown),
     "unbind": _unbound,
+    "select": _selected,
     "getitem": _indexed,
 }

@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, equal, nn
+from torch.nn.modules import module as _hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_iter, tree_map_only
+from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 
 _LEAVES = ("torch.nn.", "torch.ao.nn.", "weightshare.nn.")
 
@@ -59,6 +60,8 @@ class Step:
             return tensor.clone() if self.in_place else tensor
 
         args, kwargs = tree_map_only(Ref, given, (self.args, self.kwargs))
+        if self.in_place and isinstance(self.args[0], Tensor):  # a constant that is written into
+            args = (self.args[0].clone(), *args[1:])
         result = self.call(*args, **kwargs)
         return _tensors(args[0] if self.in_place else result)
 
@@ -73,14 +76,26 @@ class Tape:
 
     Args:
         steps: In order.
-        values: Tensors by ref.
+        values: Tensors by ref, as they were when they were made.
         input, output: Refs.
+        aliased: Steps that read numbers which another step wrote through another view of them. The tape
+            does not know that, so a replay is not the model.
     """
 
     steps: list[Step] = field(default_factory=list)
     values: dict[int, Tensor] = field(default_factory=dict)
     input: int = 0
     output: int = 0
+    aliased: list[str] = field(default_factory=list)
+
+    def prune(self) -> None:
+        """Leave out what does not reach the output."""
+        needed, steps = {self.output}, []
+        for step in reversed(self.steps):
+            if needed.intersection(step.outputs):
+                needed.update(step.inputs)
+                steps.append(step)
+        self.steps = steps[::-1]
 
     def replay(
         self,
@@ -107,12 +122,12 @@ class Tape:
 
 def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
     """(the tape of model(x), the output)."""
+    x = x.clone()  # a model may write into it
     recorder = _Recorder(model, x)
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(recorder.enter).remove)
-        stack.callback(
-            register_module_forward_hook(recorder.leave, with_kwargs=True, always_call=True).remove
-        )
+        after = register_module_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
+        stack.callback(_removed, after)
         stack.enter_context(recorder)
         output = model(x)
     if isinstance(output, Tensor):
@@ -120,7 +135,28 @@ def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
             recorder.tape.steps.clear()
             recorder.add("", type(model).__name__, model, (x,), {}, output, seen=False)
         recorder.tape.output = recorder.refs[id(output)]
+        recorder.tape.prune()
+        output = output.clone()
     return recorder.tape, output
+
+
+def same_constants(step: Step, other: Step) -> bool:
+    """Whether two runs gave an operation the same numbers beside those that depend on the input."""
+    mine, theirs = tree_leaves((step.args, step.kwargs)), tree_leaves((other.args, other.kwargs))
+    return len(mine) == len(theirs) and all(map(_alike, mine, theirs))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one is other or equal(one, other)
+    return one == other if isinstance(one, bool | int | float | str | Ref) else type(one) is type(other)
+
+
+def _removed(hook: Any) -> None:
+    """Remove a global hook whole: torch leaves the marks of its options behind."""
+    hook.remove()
+    for marks in (_hooks._global_forward_hooks_with_kwargs, _hooks._global_forward_hooks_always_called):
+        marks.pop(hook.id, None)
 
 
 class _Recorder(TorchFunctionMode):
@@ -128,16 +164,17 @@ class _Recorder(TorchFunctionMode):
 
     def __init__(self, model: Callable[..., Any], x: Tensor):
         super().__init__()
-        self.tape = Tape()
-        self.names = (
-            {id(m): name for name, m in model.named_modules()} if isinstance(model, nn.Module) else {}
-        )
+        self.model, self.tape = model, Tape()
+        self.names: dict[int, str] = {}
+        if isinstance(model, nn.Module):
+            self._name(model)
         self.inside: list[nn.Module] = []
         self.within_leaf: nn.Module | None = None
         self.thread = threading.get_ident()
         self.refs: dict[int, int] = {}
         self.alive: list[Tensor] = []  # so that no other tensor gets the id of one of them
         self.used: dict[str, int] = {}
+        self.stale: set[int] = set()
         self._track(x)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -146,17 +183,25 @@ class _Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         op = _op_name(func)
         writes = _writes(func, args, kwargs)
+        before = args
         if writes:
             self._keep(args[0])
-        args_before, kwargs_before = args, kwargs
+            if self.ref(args[0]) is None:
+                before = (args[0].clone(), *args[1:])
         result = func(*args, **kwargs)
+        out = kwargs.get("out")  # may be written into again
+        kwargs = {name: value for name, value in kwargs.items() if name != "out"}
         name = ".".join(part for part in (self._path(), op) if part)
-        self.add(name, op, func, args_before, kwargs_before, args[0] if writes else result, in_place=writes)
+        self.add(name, op, func, before, kwargs, args[0] if writes else result, in_place=writes)
+        for tensor in _tensors(out):
+            self._keep(tensor)
         return result
 
     def enter(self, module: nn.Module, args: Any) -> None:
         if threading.get_ident() != self.thread:
             return
+        if id(module) not in self.names:
+            self._name(module)
         self.inside.append(module)
         if self.within_leaf is None and _is_leaf(module):
             self.within_leaf = module
@@ -171,9 +216,8 @@ class _Recorder(TorchFunctionMode):
         leaf = self.within_leaf is module
         if leaf:
             self.within_leaf = None
-        if (
-            len(more) < 2 or self.within_leaf is not None
-        ):  # torch leaves out the keywords where an error goes by
+        failed = len(more) < 2  # torch leaves out the keywords where an error goes by
+        if failed or self.within_leaf is not None:
             return
         kwargs, output = more
         name = self.names.get(id(module), type(module).__name__)
@@ -202,6 +246,8 @@ class _Recorder(TorchFunctionMode):
             return
         given, named = tree_map_only(Tensor, self._as_ref, (tuple(args), dict(kwargs)))
         refs = tuple(self.refs[id(t)] for t in inputs)
+        if any(id(t) in self.stale for t in inputs):
+            self.tape.aliased.append(name)
         made = tuple(self._track(t) for t in outputs)
         count = self.used[name] = self.used.get(name, 0) + 1
         name = name if count == 1 else f"{name} ({count})"
@@ -220,10 +266,22 @@ class _Recorder(TorchFunctionMode):
         return number
 
     def _keep(self, tensor: Any) -> None:
-        """Keep the numbers of a tensor that is about to be written into."""
-        number = self.ref(tensor)
-        if number is not None:
-            self.tape.values[number] = tensor.clone()
+        """Keep the numbers of a tensor that is about to be written into, and of all its other views."""
+        storage = _storage(tensor)
+        for other in self.alive:
+            number = self.refs[id(other)]
+            if _storage(other) == storage and self.tape.values[number] is other:
+                self.tape.values[number] = other.clone()
+                if other is not tensor:
+                    self.stale.add(id(other))
+
+    def _name(self, root: nn.Module) -> None:
+        """Name the modules of a model, as the model does; of one that a function calls it has its type."""
+        head = f"{type(root).__name__}." if self.names else ""
+        for name, module in root.named_modules():
+            self.names.setdefault(id(module), f"{head}{name}".rstrip("."))
+        if root is not self.model:
+            self.names[id(root)] = type(root).__name__
 
     def _as_ref(self, tensor: Tensor) -> Any:
         number = self.ref(tensor)
@@ -233,7 +291,13 @@ class _Recorder(TorchFunctionMode):
         return self.names.get(id(self.inside[-1]), "") if self.inside else ""
 
 
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
 def _is_leaf(module: nn.Module) -> bool:
+    if module._forward_hooks or module._forward_pre_hooks:  # what they do is seen from inside
+        return False
     of_torch = type(module).__module__.startswith(_LEAVES)
     return of_torch and (isinstance(module, nn.MultiheadAttention) or not any(module.children()))
 

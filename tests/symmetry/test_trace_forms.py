@@ -1,0 +1,194 @@
+"""Whatever a model is made of, the trace agrees with the model itself, run on shifted inputs."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_trace import picture
+from torch import nn
+
+import weightshare as ws
+from weightshare.symmetry import equivariance_error, translate
+
+X = picture(1, 3, 16, 16)
+
+
+def conv(inputs=3, outputs=4, kernel=3, **options):
+    torch.manual_seed(inputs + outputs + kernel)
+    return nn.Conv2d(
+        inputs, outputs, kernel, padding=kernel // 2, padding_mode="circular", **options
+    ).double()
+
+
+class Keeping(nn.Module):
+    """Reads its output once more, and keeps the answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv(3, 3)
+
+    def forward(self, x):
+        y = self.conv(x)
+        self.seen = y.mean()
+        return y
+
+
+class Hooked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = conv()
+        self.conv.register_forward_hook(lambda module, args, output: output * 2 + 1)
+
+    def forward(self, x):
+        return torch.sigmoid(self.conv(x))
+
+
+same, four, down = conv(3, 3), conv(), conv(stride=2)
+checkerboard = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).double()
+pieces = torch.zeros(1, 4, 16, 16).double()
+attention = nn.MultiheadAttention(4, 2, batch_first=True).double().eval()
+
+
+def through_a_view(x):
+    y = same(x)
+    y.view(1, 3, 256).relu_()
+    return same(y)
+
+
+def a_half(x):
+    y = four(x)
+    first, _ = y.chunk(2, 1)
+    first.mul_(2)
+    return y
+
+
+def assembled(x):
+    y = four(x)
+    result = torch.zeros(y.shape, dtype=y.dtype)
+    result[:, :2] = y[:, :2]
+    result[:, 2:] = y[:, 2:].relu()
+    return result
+
+
+def unet(x):
+    y = down(x)
+    up = F.interpolate(y, scale_factor=2)
+    return torch.cat([up, four(x)], 1)
+
+
+def channels_last(x):
+    return F.layer_norm(four(x).permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)
+
+
+def squeezed(x):
+    y = four(x)
+    return y * y.mean((2, 3), keepdim=True).sigmoid()
+
+
+def tokens(x):
+    t = four(x).flatten(2).mT
+    return attention(t, t, t)[0].mT.unflatten(2, (16, 16))
+
+
+FORMS = {
+    "truth values": lambda x: four(x) * (four(x) > 0),
+    "choices": lambda x: torch.where(four(x) > 0, four(x), 0.0),
+    "an output that is read again": Keeping().eval(),
+    "writing through a view": through_a_view,
+    "writing into a part": a_half,
+    "putting together": assembled,
+    "out=": lambda x: torch.mul(four(x), 2, out=pieces),
+    "a hook": Hooked().eval(),
+    "a checkerboard": lambda x: four(x) * checkerboard,
+    "chosen channels": lambda x: four(x)[:, [2, 1, 0]],
+    "one channel": lambda x: four(x).select(1, 0),
+    "a matrix from the left": lambda x: torch.ones(2, 4).double() @ four(x).flatten(2),
+    "what goes nowhere": lambda x: (F.conv2d(x, torch.ones(1, 3, 3, 3).double(), padding=1).mean(), four(x))[
+        1
+    ],
+    "means of means": lambda x: F.adaptive_avg_pool2d(F.avg_pool2d(four(x), 2), 1).flatten(1),
+    "sorting": lambda x: four(x).flatten(2).sort(-1).values.flatten(1),
+    "resizing": lambda x: F.interpolate(four(x), size=(24, 24)),
+    "a U": unet,
+    "channels last": channels_last,
+    "a gate": squeezed,
+    "attention": tokens,
+    "zero padding": lambda x: F.conv2d(x, torch.ones(1, 3, 3, 3).double(), padding=1),
+    "numbers past torch": lambda x: four(x) + torch.from_numpy(four(x).numpy().cumsum(-1)),
+    "a number past torch": lambda x: four(x) * float(x[0, 0, 0, 0]),
+    "stride and mean": lambda x: down(x).relu().mean((2, 3)),
+    "nothing": lambda x: x,
+    "everything written over": lambda x: x.relu_().sub_(0.5),
+}
+
+
+@torch.no_grad()
+def measured(model, shift):
+    """By the model alone: None where no map of the output's size moves so."""
+    y = model(X.clone())
+    if y.dim() < 3 or y.shape[-1] == 1:
+        out = "invariant"
+    elif y.dim() == 3 and y.shape[-1] == 256:
+        out = lambda t: t.unflatten(2, (16, 16)).roll((shift, shift), (2, 3)).flatten(2)  # noqa: E731
+    else:
+        out = "scaled"
+    if y.dim() == 3 and y.shape[-1] == 16:
+        out = lambda t: t.roll((shift, shift), (1, 2))  # noqa: E731
+    if y.shape[-1] == 24:
+        if shift % 2:
+            return None
+        out = translate((shift * 3 // 2,) * 2)
+    return equivariance_error(model, X, translate((shift, shift)), out=out).relative
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shift", [1, 2])
+@pytest.mark.parametrize("model", FORMS.values(), ids=FORMS)
+def test_the_trace_agrees_with_the_model(model, shift):
+    trace = ws.trace_equivariance(model, X, shift)
+    wanted = measured(model, shift)
+    assert (trace.error is None) == (wanted is None)
+    if wanted is not None:
+        assert trace.error == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+        assert (trace.first_loss is None) == (wanted < 1e-12)
+        assert trace.at(shift) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+    if trace.exact_for is not None:
+        assert trace.at(trace.exact_for) < 1e-12
+        assert trace.at((trace.exact_for[0], 0)) < 1e-12
+
+
+def test_numbers_past_torch_are_named():
+    assert ws.trace_equivariance(FORMS["numbers past torch"], X).untraced == ("add",)
+    assert ws.trace_equivariance(FORMS["a number past torch"], X).untraced == ("mul",)
+    assert not ws.trace_equivariance(FORMS["a U"], X).untraced
+
+
+def test_a_checkerboard_keeps_shifts_by_two():
+    trace = ws.trace_equivariance(FORMS["a checkerboard"], X)
+    assert (trace.exact_for, trace.first_loss) == ((2, 2), None)  # the diagonal shift happens to be kept
+    one = ws.trace_equivariance(FORMS["a checkerboard"], X, (1, 0))
+    assert (one.exact_for, one.first_loss) == ((2, 0), "mul")
+    assert "position embedding" in one.verdict
+
+
+def test_half_precision():
+    model = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU()).half().eval()
+    trace = ws.trace_equivariance(model, (torch.randn(1, 3, 64, 64) * 1000).half())
+    assert trace.first_loss == "0"
+
+
+def test_the_users_input_and_torchs_hooks_are_left():
+    x = X.clone()
+    ws.trace_equivariance(nn.Sequential(nn.ReLU(inplace=True), same).eval(), x)
+    equivariance_error(lambda t: t.relu_(), x, translate((1, 1)))
+    assert torch.equal(x, X)
+    assert not torch.nn.modules.module._global_forward_hooks_with_kwargs
+
+
+def test_modules_that_a_function_calls_have_their_names():
+    model = nn.Sequential(conv(), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))).eval()
+    assert ws.trace_equivariance(lambda x: model(x), X).first_loss == "1.1"
+
+
+def test_sizes_that_are_no_multiple_of_the_stride():
+    trace = ws.trace_equivariance(nn.Sequential(down).eval(), picture(1, 3, 15, 15), 2)
+    assert trace.rows[0].causes == ("uneven size", "stride")
