@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, load_model, save_file
 from torch import nn
+from torch.nn.utils import parametrize
 
 import weightshare as ws
 from weightshare.errors import ArgumentError, DataError, TieError
@@ -551,3 +552,63 @@ def test_a_tied_decoder_initialises_its_bias_alone(encoder):
     weight = model[0].weight.detach().clone()
     model[1].reset_parameters()
     assert not torch.equal(model[0].weight, weight)
+
+
+def with_bias_parametrized():
+    model = reading()
+    parametrize.register_parametrization(model[1], "bias", nn.Identity())
+    return model
+
+
+def test_parametrizations_stay_when_a_reference_is_mended():
+    model = with_bias_parametrized()
+    model[0] = nn.Linear(3, 2)
+    assert ws.retie_weights(model).ok
+    assert parametrize.is_parametrized(model[1], "bias")
+    assert torch.equal(model[1].weight, model[0].weight.t())
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: ws.untie_weights(model, "1.weight"),
+        lambda model: ws.tie_weights(model, {"2.bias": "3.bias", "1.more": ws.Tie("0.more", "reshape")}),
+        lambda model: ws.tie_weights(model, {"1.more": "0.more", "0.more": ws.Tie("2.more", "reshape")}),
+    ],
+)
+def test_what_a_parametrized_module_reads_stays(change):
+    model = with_bias_parametrized()
+    model.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
+    for layer in model:
+        layer.register_parameter("more", nn.Parameter(torch.ones(1)))
+    kinds, before = [type(layer) for layer in model], dict(model.named_parameters())
+    said = (
+        r"ParametrizedLinear.(weight|more): what a module reads changes only while its class is the one that "
+        "its ties gave it, got ParametrizedLinear, made of that by a parametrization or fully_shard; remove "
+        "the parametrizations first, or change the ties before fully_shard"
+    )
+    with pytest.raises(TieError, match=said):
+        change(model)
+    assert [type(layer) for layer in model] == kinds
+    assert before.keys() == dict(model.named_parameters()).keys()
+    assert all(value is before[name] for name, value in model.named_parameters())
+    assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["1.weight"]
+    model[1].register_parameter("another", nn.Parameter(torch.ones(1)))
+    parametrize.remove_parametrizations(model[1], "bias")
+    change(model)
+    assert ws.check_tied_weights(model).ok
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
+def test_a_shallow_copy_is_untied_alone():
+    model = reading()
+    other = copy.copy(model)
+    other._modules = dict(other._modules)
+    other._modules["1"] = copy.copy(model[1])
+    ws.untie_weights(other, "1.weight")
+    assert (ws.check_tied_weights(other).intact, ws.check_tied_weights(other).ok) == ((), True)
+    assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["1.weight"]
+    assert list(dict(model.named_parameters())) == ["0.weight", "0.bias", "1.bias"]
+    assert "1.weight" in dict(other.named_parameters())
+    assert torch.equal(model[1].weight, model[0].weight.t())

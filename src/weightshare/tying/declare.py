@@ -9,7 +9,7 @@ from .._args import times
 from ..errors import TieError
 from .declared import declare, establish, forget, shape_after, ties_of
 from .names import below, common_path, find_owner, owner_of
-from .reference import reference_of, stop_referring
+from .reference import changeable_class, reference_of, stop_referring
 from .tie import Tie
 
 #: A parameter, whatever names it has: its module's identity and its name there.
@@ -79,7 +79,7 @@ def untie_weights(model: Module, name: str) -> Module:
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if reference_of(module, attribute) is not None:
         stop_referring(module, attribute)
-    module._parameters[attribute] = own
+    module._parameters = {**module._parameters, attribute: own}
     forget(model, name)
     return model
 
@@ -113,7 +113,10 @@ def _place(model: Module, name: str) -> Place:
 
 
 class _Known:
-    """The ties that a model has: what every alias is tied to, and an alias of every source."""
+    """The ties that a model has: what every alias is tied to, and an alias of every source.
+
+    And the references that are to be made, as far as they are checked.
+    """
 
     def __init__(self, model: Module):
         ties = [
@@ -122,6 +125,7 @@ class _Known:
         ]
         self.source_of = {own: tie.source for own, _, _, tie in ties}
         self.alias_of = {source: alias for _, source, alias, _ in ties}
+        self.becoming: set[tuple[Module, str]] = set()
 
 
 def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
@@ -138,6 +142,13 @@ def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
     if tie.transform is not None and isinstance(module, RNNBase):
         got, way_out = type(module).__name__, "tie it without a transform"
         raise TieError(where, "must be of a module that reads its weights at each call", got, way_out)
+    through = (
+        reference_of(source, source_attribute) is not None or (source, source_attribute) in known.becoming
+    )
+    if tie.transform is not None or through:
+        known.becoming.add((module, attribute))
+        if reference_of(module, attribute) is None:
+            changeable_class(module, attribute)
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in (own, value)):
         raise TieError(where, "both ends must have a shape", "a lazy parameter", "call the model once first")

@@ -48,19 +48,18 @@ def declare(holder: Module, alias: str, tie: Tie) -> None:
     """Keep a tie on the module that holds both ends."""
     held = vars(holder).get(DECLARED)
     if held is None:
-        held = {}
-        setattr(holder, DECLARED, held)
         holder.register_load_state_dict_pre_hook(_before_loading)
         holder.register_load_state_dict_post_hook(_after_loading)
-    held[alias] = tie
+    setattr(holder, DECLARED, {**(held or {}), alias: tie})  # not in place: a shallow copy has the same dict
 
 
 def forget(model: Module, name: str) -> None:
     """Drop the tie that an alias was declared by."""
     for prefix, module in model.named_modules():
-        for alias in list(vars(module).get(DECLARED, {})):
-            if _under(prefix, alias) == name:
-                del vars(module)[DECLARED][alias]
+        held = vars(module).get(DECLARED, {})
+        kept = {alias: tie for alias, tie in held.items() if _under(prefix, alias) != name}
+        if len(kept) < len(held):
+            setattr(module, DECLARED, kept)
 
 
 def establish(holder: Module, alias: str, tie: Tie) -> None:

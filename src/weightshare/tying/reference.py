@@ -22,18 +22,22 @@ _classes: WeakValueDictionary[tuple[type, tuple[str, ...]], type] = WeakValueDic
 
 def refer(module: Any, name: str, source: Module, source_name: str, transform: str | None) -> None:
     """Have `module.name` read `source.source_name`; a Parameter of that name is given up."""
+    held = vars(module).get(REFERENCES, {})
+    base = None if name in held else changeable_class(module, name)
     shape = tuple(getattr(module, name).shape)
-    module._parameters.pop(name, None)
-    held = vars(module).setdefault(REFERENCES, {})
-    held[name] = Reference(source, source_name, transform, shape)
-    module.__class__ = _reading(plain_class(module), tuple(sorted(held)))
+    # not in place: a shallow copy has the same dicts
+    module._parameters = {other: own for other, own in module._parameters.items() if other != name}
+    held = {**held, name: Reference(source, source_name, transform, shape)}
+    setattr(module, REFERENCES, held)
+    if base is not None:
+        module.__class__ = _reading(base, tuple(sorted(held)))
 
 
 def stop_referring(module: Any, name: str) -> None:
     """Take the property away; the caller gives the module a Parameter of its own."""
-    held = vars(module)[REFERENCES]
-    del held[name]
-    base = plain_class(module)
+    base = changeable_class(module, name)
+    held = {other: reference for other, reference in vars(module)[REFERENCES].items() if other != name}
+    setattr(module, REFERENCES, held)
     module.__class__ = _reading(base, tuple(sorted(held))) if held else base
 
 
@@ -42,8 +46,25 @@ def reference_of(module: Module, name: str) -> Reference | None:
     return vars(module).get(REFERENCES, {}).get(name)
 
 
-def plain_class(module: Module) -> type:
-    """The class of a module without its references."""
+def changeable_class(module: Module, name: str) -> type:
+    """The class of a module without its references, where nothing has made a class of the one with them.
+
+    Raises:
+        TieError: a parametrization or `fully_shard` has, and would be lost with it.
+    """
+    own = type(module)
+    if "_plain_class" not in vars(own) and hasattr(own, "_plain_class"):
+        raise TieError(
+            f"{own.__name__}.{name}",
+            "what a module reads changes only while its class is the one that its ties gave it",
+            f"{own.__name__}, made of that by a parametrization or fully_shard",
+            "remove the parametrizations first, or change the ties before fully_shard",
+        )
+    return _plain_class(module)
+
+
+def _plain_class(module: Module) -> type:
+    """The class that the one with references was made of."""
     return getattr(type(module), "_plain_class", type(module))
 
 
@@ -87,12 +108,12 @@ def _register(module: Any, name: str, param: Any) -> None:
     """Torch assigns a Parameter by this."""
     if name in vars(module)[REFERENCES]:
         _refuse(module, param, name)
-    plain_class(module).register_parameter(module, name, param)  # type: ignore[attr-defined]
+    _plain_class(module).register_parameter(module, name, param)  # type: ignore[attr-defined]
 
 
 def _reduced(module: Module, protocol: Any) -> tuple:
     """Copied and pickled as the class it was made from, which can be imported, has itself copied."""
-    own, base, names = type(module), plain_class(module), tuple(sorted(vars(module)[REFERENCES]))
+    own, base, names = type(module), _plain_class(module), tuple(sorted(vars(module)[REFERENCES]))
     make, arguments, *rest = base.__reduce_ex__(module, protocol)  # type: ignore[arg-type]
     make, *arguments = (base if part is own else part for part in (make, *arguments))
     state = rest[0] if rest and rest[0] is not None else {}
