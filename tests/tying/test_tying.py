@@ -401,7 +401,7 @@ def test_a_nested_conflict_changes_nothing():
 def test_a_decoder_alone_is_named_and_not_saved(tmp_path):
     encoder = nn.Linear(3, 2)
     decoder = nn.Sequential(ws.nn.TiedLinear(encoder))
-    assert [note.code for note in ws.check_tied_weights(decoder).warnings] == ["LOST_SOURCE"]
+    assert [note.code for note in ws.check_tied_weights(decoder).broken] == ["LOST_SOURCE"]
     with pytest.raises(
         TieError, match=r"the model must have its weights itself, got 0.weight, read from outside"
     ):
@@ -612,3 +612,38 @@ def test_a_shallow_copy_is_untied_alone():
     assert list(dict(model.named_parameters())) == ["0.weight", "0.bias", "1.bias"]
     assert "1.weight" in dict(other.named_parameters())
     assert torch.equal(model[1].weight, model[0].weight.t())
+
+
+@pytest.mark.parametrize(
+    ("make", "tie"),
+    [
+        (lambda: (nn.Linear(3, 2), ws.nn.TiedLinear), ws.Tie("0.weight", "t")),
+        (lambda: (nn.Embedding(3, 2), ws.nn.TiedLinear), ws.Tie("0.weight")),
+        (lambda: (nn.Conv2d(3, 2, 3), ws.nn.TiedConvTranspose2d), ws.Tie("0.weight")),
+    ],
+)
+def test_a_replaced_encoder_breaks_a_layer_that_is_a_tie(make, tie):
+    encoder, decoder = make()
+    model = nn.Sequential(encoder, decoder(encoder))
+    model[0] = make()[0]
+    report = ws.check_tied_weights(model)
+    assert ([note.code for note in report.broken], report.ok) == (["LOST_SOURCE"], False)
+    said = (
+        r"check_tied_weights: '1.weight': must be tied inside the model, got LOST_SOURCE, it reads .* since "
+        r"the encoder was replaced .*; tie it to the new encoder by tie_weights, "
+        "or keep the encoder in the model"
+    )
+    with pytest.raises(TieError, match=said):
+        ws.check_tied_weights(model, strict=True)
+    assert not ws.retie_weights(model).ok
+    ws.tie_weights(model, {"1.weight": tie})
+    assert ws.check_tied_weights(model, strict=True).ok
+    value = model[0].weight
+    assert torch.equal(model[1].weight, value.t() if tie.transform else value)
+
+
+def test_a_lost_source_is_reported_once():
+    model = reading()
+    model[0] = nn.Linear(3, 2)
+    report = ws.check_tied_weights(model)
+    assert [note.code for note in (*report.broken, *report.warnings)] == ["BROKEN_TIE"]

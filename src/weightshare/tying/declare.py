@@ -7,13 +7,10 @@ from torch.nn import Module, Parameter, RNNBase
 
 from .._args import times
 from ..errors import TieError
-from .declared import declare, establish, forget, shape_after, ties_of
+from .declared import Place, declare, establish, forget, shape_after, ties_of
 from .names import below, common_path, find_owner, owner_of
 from .reference import changeable_class, reference_of, stop_referring
 from .tie import Tie
-
-#: A parameter, whatever names it has: its module's identity and its name there.
-Place = tuple[int, str]
 
 
 def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:

@@ -17,6 +17,8 @@ from .names import both_ends
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed
 
+#: A parameter, whatever names it has: its module's identity and its name there.
+Place = tuple[int, str]
 #: While it loads: the aliases that a state dict has without their source.
 _ALONE = "_aliases_alone"
 
