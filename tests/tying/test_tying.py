@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, load_model, save_file
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 import weightshare as ws
 from weightshare.errors import ArgumentError, DataError, TieError
@@ -647,3 +647,81 @@ def test_a_lost_source_is_reported_once():
     model[0] = nn.Linear(3, 2)
     report = ws.check_tied_weights(model)
     assert [note.code for note in (*report.broken, *report.warnings)] == ["BROKEN_TIE"]
+
+
+@pytest.mark.parametrize("make", ["reading", "convolution"])
+def test_pruning_or_deleting_a_reference(make):
+    if make == "reading":
+        model, kind, source = reading(), "Linear", "Linear"
+    else:
+        encoder = ws.nn.Conv2d(2, 3, 3)
+        model, kind, source = nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder)), "Tied.*2d", "Conv2d"
+    before = vars(model[1])["_parameters"].copy(), list(model.state_dict())
+    for change, said in (
+        (
+            lambda: prune.l1_unstructured(model[1], "weight", 0.5),
+            rf"{kind}.weight: must not be pruned, since it is read from the weight of another module "
+            rf"\({source}\), got pruning; prune that one, or untie_weights first",
+        ),
+        (lambda: delattr(model[1], "weight"), "must not be deleted, .* got del; untie_weights first"),
+    ):
+        with pytest.raises(TieError, match=said):
+            change()
+        assert (model[1]._parameters, list(model.state_dict())) == before
+        assert not model[1]._forward_pre_hooks
+    assert ws.check_tied_weights(model).ok
+
+
+def test_a_source_without_its_weight_is_named():
+    model = reading()
+    model.append(nn.Linear(3, 2))
+    ws.tie_weights(model, {"2.weight": ws.Tie("1.weight", "t")})
+    del model[0].weight
+    said = (
+        r"Linear.weight: must have a source, since it is read from the weight of another module \(Linear\), "
+        "got none; give that module one, or put a new module in this one's place"
+    )
+    for layer in model[1:]:
+        with pytest.raises(TieError, match=said):
+            layer(torch.zeros(1, layer.in_features))
+
+
+def test_ties_of_a_module_around():
+    """A tie made inside of it is not refused, and the check of the whole reports what it broke."""
+    model = nn.ModuleDict({"a": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "b": nn.Linear(4, 4)})
+    ws.tie_weights(model, {"a.0.weight": "b.weight"})
+    said = "the aliases are none; a tie to a weight outside of this module is known further up"
+    with pytest.raises(TieError, match=said):
+        ws.untie_weights(model["a"], "0.weight")
+    ws.tie_weights(model["a"], {"0.weight": "1.weight"})
+    assert [(note.code, note.names) for note in ws.check_tied_weights(model).broken] == [
+        ("BROKEN_TIE", ("a.0.weight", "b.weight"))
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "weight_orig"),
+        (nn.utils.weight_norm, "weight_v"),
+        (nn.utils.spectral_norm, "weight_orig"),
+    ],
+)
+def test_references_to_a_source_that_was_pruned_or_normed_are_found(change, name):
+    model = reading()
+    change(model[0])
+    assert TieGroup("reference", f"0.{name}", "1.weight", "t") in ws.find_tied_weights(model)
+    assert ws.check_tied_weights(model).ok
+
+
+def test_what_is_assigned_to_the_data_of_a_reference_is_lost():
+    """As the page says of those with a transform: what was read is made anew at the next reading."""
+    model = reading()
+    before = model[0].weight.detach().clone()
+    model[1].weight.data = torch.zeros(3, 2)
+    assert torch.equal(model[1].weight, before.t())
+    encoder = nn.Conv2d(2, 3, 3)
+    model = nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder))
+    model[1].weight.data = torch.zeros(3, 2, 3, 3)
+    assert not encoder.weight.any()

@@ -18,7 +18,9 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
     Of the same shape and without a transform the alias becomes the source's Parameter; with one it becomes a
     reference, which is read from the source at every use and has no Parameter and no entry in the state dict.
-    The ties are checked first: an error changes nothing. Tie before an optimiser is made.
+    The ties are checked first: an error changes nothing. Tie before an optimiser is made. Ties declared on a
+    module around `model` are not seen from here; `check_tied_weights` of that module reports those that a new
+    tie breaks.
 
     Args:
         ties: The name of each alias, with the name of its source or a `Tie`.
@@ -66,9 +68,8 @@ def untie_weights(model: Module, name: str) -> Module:
     known = dict(ties_of(model))
     if name not in known:
         aliases = ", ".join(map(repr, known)) or "none"
-        raise TieError(
-            "untie_weights", "name must be that of an alias", repr(name), f"the aliases are {aliases}"
-        )
+        way_out = f"the aliases are {aliases}; a tie to a weight outside of this module is known further up"
+        raise TieError("untie_weights", "name must be that of an alias", repr(name), way_out)
     if dependants := [alias for alias, tie in known.items() if tie.source == name]:
         got = f"the source of {', '.join(map(repr, dependants))}"
         raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")

@@ -72,7 +72,10 @@ def _reading(base: type, names: tuple[str, ...]) -> type:
     """A subclass whose attributes of these names are read from elsewhere."""
     if (made := _classes.get((base, names))) is not None:
         return made
-    members: dict[str, Any] = {name: property(_Reader(name), partial(_refuse, name=name)) for name in names}
+    members: dict[str, Any] = {
+        name: property(_Reader(name), partial(_refuse, name=name), partial(_keep, name=name))
+        for name in names
+    }
     members |= {"_plain_class": base, "__module__": base.__module__, "__qualname__": base.__qualname__}
     members |= {"__reduce_ex__": _reduced, "register_parameter": _register, "__doc__": base.__doc__}
     return _classes.setdefault((base, names), type(base.__name__, (base,), members))
@@ -86,7 +89,11 @@ class _Reader:
 
     def __call__(self, module: Module) -> Tensor:
         way = chain_of(vars(module)[REFERENCES][self.name])
-        value = getattr(way[-1].module, way[-1].name)
+        try:
+            value = getattr(way[-1].module, way[-1].name)
+        except AttributeError as error:  # of which Module would make that the alias is missing
+            way_out = "give that module one, or put a new module in this one's place"
+            raise _error(module, self.name, way[-1], "must have a source", "none", way_out) from error
         for reference in reversed(way):
             value = transformed(reference.transform, value, reference.shape)
         return value
@@ -94,20 +101,31 @@ class _Reader:
 
 def _refuse(module: Module, value: Any, name: str) -> None:
     """The setter of one attribute, by assignment or in `torch.func.functional_call`."""
+    reference, got = vars(module)[REFERENCES][name], f"a {type(value).__name__}"
+    raise _error(module, name, reference, "must not be set", got, "set that one, or untie_weights first")
+
+
+def _keep(module: Module, name: str) -> None:
+    """The deleter of one attribute."""
     reference = vars(module)[REFERENCES][name]
+    raise _error(module, name, reference, "must not be deleted", "del", "untie_weights first")
+
+
+def _error(module: Module, name: str, reference: Reference, wanted: str, got: str, way_out: str) -> TieError:
     source = type(reference.module).__name__
-    raise TieError(
-        f"{type(module).__name__}.{name}",
-        f"must not be set, since it is read from the {reference.name} of another module ({source})",
-        f"a {type(value).__name__}",
-        "set that one, or untie_weights first",
-    )
+    wanted += f", since it is read from the {reference.name} of another module ({source})"
+    return TieError(f"{type(module).__name__}.{name}", wanted, got, way_out)
 
 
 def _register(module: Any, name: str, param: Any) -> None:
-    """Torch assigns a Parameter by this."""
-    if name in vars(module)[REFERENCES]:
+    """Torch assigns a Parameter by this; pruning begins by it, under another name."""
+    held = vars(module)[REFERENCES]
+    if name in held:
         _refuse(module, param, name)
+    pruned = name.removesuffix("_orig")
+    if pruned != name and pruned in held:
+        way_out = "prune that one, or untie_weights first"
+        raise _error(module, pruned, held[pruned], "must not be pruned", "pruning", way_out)
     _plain_class(module).register_parameter(module, name, param)  # type: ignore[attr-defined]
 
 

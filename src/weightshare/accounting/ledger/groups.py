@@ -160,6 +160,9 @@ def _source_of(reference: Reference) -> Tensor | None:
     if own is None and reference.name in getattr(reference.module, "parametrizations", {}):
         parts = reference.module.parametrizations[reference.name]._parameters.values()  # type: ignore[index]
         own = max(parts, key=Tensor.numel, default=None)
+    if own is None:  # pruned, or normed as it was done before there were parametrizations
+        names = (f"{reference.name}_orig", f"{reference.name}_v")
+        own = next((p for n in names if (p := reference.module._parameters.get(n)) is not None), None)
     return own
 
 
