@@ -6,6 +6,7 @@ from collections import OrderedDict
 import pytest
 import torch
 from kinds import KINDS, same, table_of, transposed
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
@@ -160,6 +161,58 @@ def test_a_module_under_two_names_is_one_to_the_old_exporter():
         for saving in ("export", "onnx", "safetensors")
     }
     assert codes == {"export": ["EXPORT_LOAD_UNTIES"], "onnx": [], "safetensors": ["SAFETENSORS_REFUSES"]}
+
+
+def with_buffers(change):
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+    change(*model)
+    return model
+
+
+def same_buffer(first, second):
+    second.running_mean = first.running_mean
+
+
+def overlapping(first, second):
+    memory = torch.zeros(5)
+    first.running_mean, second.running_mean = memory[:3], memory[2:]
+
+
+def side_by_side(first, second):
+    memory = torch.zeros(6)
+    first.running_mean, second.running_mean = memory[:3], memory[3:]
+
+
+def of_a_parameter(first, second):
+    second.running_mean = first.weight.data
+
+
+def not_saved(first, second):
+    memory = torch.zeros(3)
+    first.register_buffer("scratch", memory, persistent=False)
+    second.register_buffer("scratch", memory, persistent=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (same_buffer, ("0.running_mean", "1.running_mean")),
+        (overlapping, ("0.running_mean", "1.running_mean")),
+        (of_a_parameter, ("0.weight", "1.running_mean")),
+        (side_by_side, None),
+        (not_saved, None),
+    ],
+)
+def test_buffers_that_safetensors_refuses(change, names, tmp_path):
+    model = with_buffers(change)
+    report = ws.check_tied_weights(model, saving="safetensors")
+    wanted = [] if names is None else [("SAFETENSORS_REFUSES", names)]
+    assert [(note.code, note.names) for note in report.warnings] == wanted
+    if names is None:
+        save_file(model.state_dict(), tmp_path / "model.safetensors")
+        return
+    with pytest.raises(RuntimeError, match="Some tensors share memory"):
+        save_file(model.state_dict(), tmp_path / "model.safetensors")
 
 
 def test_formats_that_are_not_known():

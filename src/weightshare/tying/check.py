@@ -1,7 +1,7 @@
 """`check_tied_weights` and `retie_weights`: whether declared ties hold, what broke them, and mending them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from torch.nn import Linear, Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ..accounting.ledger import REFERENCES, declared_name, joined, storage_of
+from ..accounting.ledger import REFERENCES, declared_name, joined, overlap, storage_of
 from ..errors import ArgumentError, TieError
 from .declared import Place, agree, establish, ties_of
 from .find import TieGroup, find_tied_weights
@@ -324,6 +324,22 @@ def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> It
         linear = {isinstance(module_at(model, name.rpartition(".")[0]), Linear) for name in names}
         if saving != "onnx" or len(linear) > 1:
             yield _warning(SAVING[saving], names)
+    if saving == "safetensors":
+        yield from _shared_buffers(model)
+
+
+def _shared_buffers(model: Module) -> Iterator[TieWarning]:
+    """Entries of the state dict that share elements, one of them a buffer."""
+    buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    met: dict[Hashable, list[tuple[str, Tensor]]] = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or (place := storage_of(value)) is None:
+            continue
+        for other, held in met.setdefault(place, []):
+            if {name, other} & buffers and overlap(value, held):
+                yield _warning("SAFETENSORS_REFUSES", (other, name))
+                break
+        met[place].append((name, value))
 
 
 def _warning(code: str, names: tuple[str, ...]) -> TieWarning:

@@ -2,7 +2,7 @@
 
 from .forward import raised_in
 from .groups import DECLARED, REFERENCES, Group, Name, Reference, chain_of, groups_of
-from .memory import storage_of
+from .memory import overlap, storage_of
 from .modules import declared_name, joined
 from .reconcile import Reconciliation
 from .result import Note, Summary
@@ -26,6 +26,7 @@ __all__ = [
     "declared_name",
     "groups_of",
     "joined",
+    "overlap",
     "raised_in",
     "storage_of",
     "summary",
