@@ -310,8 +310,9 @@ def _others_have_one(model: Module, name: str) -> bool:
     """Whether a name is the original of a parametrization, in a module with gradients elsewhere."""
     path, _, attribute = declared_name(name).rpartition(".")
     module = module_at(model, path)
-    original = module is not None and attribute in getattr(module, "parametrizations", ())
-    return original and any(p.grad is not None for p in module.parameters())
+    if module is None or attribute not in getattr(module, "parametrizations", ()):
+        return False
+    return any(p.grad is not None for p in module.parameters())
 
 
 def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> Iterator[TieWarning]:
