@@ -309,6 +309,10 @@ def test_a_declared_tie_is_known_under_each_name_of_its_module():
     model["y"] = model["x"]
     ws.tie_weights(model, {"y.weight": "z.weight"})
     assert ws.check_tied_weights(model).warnings == ()
+    for layer in model.values():
+        layer.register_parameter("w_orig", nn.Parameter(torch.ones(2)))
+    ws.tie_weights(model, {"x.w_orig": "z.w_orig"})  # a name as pruning gives
+    assert ws.check_tied_weights(model).warnings == ()
     model = nn.ModuleDict({"x": model["x"], "w": nn.Linear(4, 4), "y": model["x"]})
     model["w"].weight = model["y"].weight
     assert [note.code for note in ws.check_tied_weights(model).warnings] == ["UNDECLARED_TIE"]

@@ -104,9 +104,7 @@ def untying(rank):
     fully_shard([model.enc, model.dec])
     fully_shard(model)
     kind = type(model.dec)
-    with pytest.raises(
-        TieError, match=r"got FSDPLinear, made of that .*, or change the ties before fully_shard"
-    ):
+    with pytest.raises(TieError, match="got a class made since; change the ties before fully_shard"):
         ws.untie_weights(model, "dec.weight")
     assert type(model.dec) is kind
     assert ws.check_tied_weights(model).ok

@@ -569,6 +569,26 @@ def test_parametrizations_stay_when_a_reference_is_mended():
     assert model(torch.zeros(1, 3)).shape == (1, 3)
 
 
+def test_parametrizations_stay_when_ties_change():
+    """And are removed as usual, in any order."""
+    model = with_bias_parametrized()
+    first = copy.deepcopy(model)
+    ws.untie_weights(model, "1.weight")
+    assert "1.weight" in dict(model.named_parameters())
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")})
+    other = copy.deepcopy(model)
+    for changed in (model, other, first):
+        assert parametrize.is_parametrized(changed[1], "bias")
+        assert torch.equal(changed[1].weight, changed[0].weight.t())
+        assert ws.check_tied_weights(changed).intact
+        assert changed(torch.zeros(1, 3)).shape == (1, 3)
+    parametrize.remove_parametrizations(model[1], "bias")
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.bias"]
+    ws.untie_weights(model, "1.weight")
+    assert type(model[1]) is nn.Linear
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -577,16 +597,17 @@ def test_parametrizations_stay_when_a_reference_is_mended():
         lambda model: ws.tie_weights(model, {"1.more": "0.more", "0.more": ws.Tie("2.more", "reshape")}),
     ],
 )
-def test_what_a_parametrized_module_reads_stays(change):
-    model = with_bias_parametrized()
+def test_what_a_module_reads_stays_where_its_class_was_changed(change):
+    """As `fully_shard` changes it."""
+    model = reading()
     model.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
     for layer in model:
         layer.register_parameter("more", nn.Parameter(torch.ones(1)))
+    model[1].__class__ = type("FSDPLinear", (type(model[1]),), {})
     kinds, before = [type(layer) for layer in model], dict(model.named_parameters())
     said = (
-        r"ParametrizedLinear.(weight|more): what a module reads changes only while its class is the one that "
-        "its ties gave it, got ParametrizedLinear, made of that by a parametrization or fully_shard; remove "
-        "the parametrizations first, or change the ties before fully_shard"
+        "FSDPLinear: what a module reads must be settled before its class is changed, got a class made since; "
+        "change the ties before fully_shard"
     )
     with pytest.raises(TieError, match=said):
         change(model)
@@ -594,11 +615,6 @@ def test_what_a_parametrized_module_reads_stays(change):
     assert before.keys() == dict(model.named_parameters()).keys()
     assert all(value is before[name] for name, value in model.named_parameters())
     assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["1.weight"]
-    model[1].register_parameter("another", nn.Parameter(torch.ones(1)))
-    parametrize.remove_parametrizations(model[1], "bias")
-    change(model)
-    assert ws.check_tied_weights(model).ok
-    assert model(torch.zeros(1, 3)).shape == (1, 3)
 
 
 def test_a_shallow_copy_is_untied_alone():

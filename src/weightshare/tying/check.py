@@ -271,7 +271,8 @@ def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) 
     sources = {_place(model, alias): tie.source for alias, tie in ties.items()}
     for tie in found:
         names = (tie.source, tie.alias)
-        if len({_root(model, declared_name(name), sources) for name in names}) == 1:
+        first, second = ({_root(model, n, sources) for n in (name, declared_name(name))} for name in names)
+        if first & second:
             continue  # a declared one
         if tie.kind == "view":
             yield _warning("EXPORT_LOAD_UNTIES" if isinstance(model, GraphModule) else "VIEW_TIE", names)

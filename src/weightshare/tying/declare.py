@@ -9,7 +9,7 @@ from .._args import times
 from ..errors import TieError
 from .declared import Place, declare, establish, forget, shape_after, ties_of
 from .names import below, common_path, find_owner, owner_of
-from .reference import changeable_class, reference_of, stop_referring
+from .reference import class_reading, reference_of, stop_referring
 from .tie import Tie
 
 
@@ -146,7 +146,7 @@ def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
     if tie.transform is not None or through:
         known.becoming.add((module, attribute))
         if reference_of(module, attribute) is None:
-            changeable_class(module, attribute)
+            class_reading(type(module), (attribute,))
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in (own, value)):
         raise TieError(where, "both ends must have a shape", "a lazy parameter", "call the model once first")

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.utils import parametrize
 
 from ..accounting.ledger import REFERENCES, Reference, chain_of
 from ..errors import TieError
@@ -23,22 +24,20 @@ _classes: WeakValueDictionary[tuple[type, tuple[str, ...]], type] = WeakValueDic
 def refer(module: Any, name: str, source: Module, source_name: str, transform: str | None) -> None:
     """Have `module.name` read `source.source_name`; a Parameter of that name is given up."""
     held = vars(module).get(REFERENCES, {})
-    base = None if name in held else changeable_class(module, name)
+    own = type(module) if name in held else class_reading(type(module), tuple(sorted({*held, name})))
     shape = tuple(getattr(module, name).shape)
     # not in place: a shallow copy has the same dicts
-    module._parameters = {other: own for other, own in module._parameters.items() if other != name}
+    module._parameters = {other: p for other, p in module._parameters.items() if other != name}
     held = {**held, name: Reference(source, source_name, transform, shape)}
     setattr(module, REFERENCES, held)
-    if base is not None:
-        module.__class__ = _reading(base, tuple(sorted(held)))
+    module.__class__ = own
 
 
 def stop_referring(module: Any, name: str) -> None:
     """Take the property away; the caller gives the module a Parameter of its own."""
-    base = changeable_class(module, name)
     held = {other: reference for other, reference in vars(module)[REFERENCES].items() if other != name}
+    module.__class__ = class_reading(type(module), tuple(sorted(held)))
     setattr(module, REFERENCES, held)
-    module.__class__ = _reading(base, tuple(sorted(held))) if held else base
 
 
 def reference_of(module: Module, name: str) -> Reference | None:
@@ -46,21 +45,28 @@ def reference_of(module: Module, name: str) -> Reference | None:
     return vars(module).get(REFERENCES, {}).get(name)
 
 
-def changeable_class(module: Module, name: str) -> type:
-    """The class of a module without its references, where nothing has made a class of the one with them.
+def class_reading(own: type, names: tuple[str, ...]) -> type:
+    """A class as another, whose attributes of these names, and no others, are read from elsewhere.
+
+    What a parametrization has made of a module's class is made of the new one instead.
 
     Raises:
-        TieError: a parametrization or `fully_shard` has, and would be lost with it.
+        TieError: something else, as `fully_shard`, has made a class of one with references.
     """
-    own = type(module)
+    if own.__module__ == parametrize.__name__:
+        members = {
+            name: value for name, value in vars(own).items() if name not in ("__dict__", "__weakref__")
+        }
+        return type(own.__name__, (class_reading(own.__bases__[0], names),), members)
     if "_plain_class" not in vars(own) and hasattr(own, "_plain_class"):
         raise TieError(
-            f"{own.__name__}.{name}",
-            "what a module reads changes only while its class is the one that its ties gave it",
-            f"{own.__name__}, made of that by a parametrization or fully_shard",
-            "remove the parametrizations first, or change the ties before fully_shard",
+            own.__name__,
+            "what a module reads must be settled before its class is changed",
+            "a class made since",
+            "change the ties before fully_shard",
         )
-    return _plain_class(module)
+    base = vars(own).get("_plain_class", own)
+    return _reading(base, names) if names else base
 
 
 def _plain_class(module: Module) -> type:
