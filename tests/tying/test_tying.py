@@ -606,8 +606,8 @@ def test_what_a_module_reads_stays_where_its_class_was_changed(change):
     model[1].__class__ = type("FSDPLinear", (type(model[1]),), {})
     kinds, before = [type(layer) for layer in model], dict(model.named_parameters())
     said = (
-        "FSDPLinear: what a module reads must be settled before its class is changed, got a class made since; "
-        "change the ties before fully_shard"
+        "FSDPLinear: what a module reads must be settled before its class is changed, got a class made "
+        "since; change the ties before fully_shard"
     )
     with pytest.raises(TieError, match=said):
         change(model)
