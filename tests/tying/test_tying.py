@@ -741,3 +741,15 @@ def test_what_is_assigned_to_the_data_of_a_reference_is_lost():
     model = nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder))
     model[1].weight.data = torch.zeros(3, 2, 3, 3)
     assert not encoder.weight.any()
+
+
+def test_another_instance_of_the_class_is_a_plain_layer():
+    """As PEFT makes one for its factors of a convolution."""
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "flip")})
+    other = type(model[1])(2, 4, 3)
+    for layer in (other, copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
+        assert layer.weight is dict(layer.named_parameters())["weight"]
+        assert layer(torch.zeros(1, 2, 3, 3)).shape == (1, 4, 1, 1)
+        layer.weight = nn.Parameter(torch.zeros(4, 2, 3, 3))
+        assert not layer.weight.any()

@@ -94,7 +94,10 @@ class _Reader:
         self.name = name
 
     def __call__(self, module: Module) -> Tensor:
-        way = chain_of(vars(module)[REFERENCES][self.name])
+        reference = reference_of(module, self.name)
+        if reference is None:  # an instance that another library has made of the class
+            return Module.__getattr__(module, self.name)  # type: ignore[return-value]
+        way = chain_of(reference)
         try:
             value = getattr(way[-1].module, way[-1].name)
         except AttributeError as error:  # of which Module would make that the alias is missing
@@ -125,7 +128,7 @@ def _error(module: Module, name: str, reference: Reference, wanted: str, got: st
 
 def _register(module: Any, name: str, param: Any) -> None:
     """Torch assigns a Parameter by this; pruning begins by it, under another name."""
-    held = vars(module)[REFERENCES]
+    held = vars(module).get(REFERENCES, {})
     if name in held:
         _refuse(module, param, name)
     pruned = name.removesuffix("_orig")
@@ -137,18 +140,18 @@ def _register(module: Any, name: str, param: Any) -> None:
 
 def _reduced(module: Module, protocol: Any) -> tuple:
     """Copied and pickled as the class it was made from, which can be imported, has itself copied."""
-    own, base, names = type(module), _plain_class(module), tuple(sorted(vars(module)[REFERENCES]))
+    own, base, held = type(module), _plain_class(module), vars(module).get(REFERENCES, {})
     make, arguments, *rest = base.__reduce_ex__(module, protocol)  # type: ignore[arg-type]
     make, *arguments = (base if part is own else part for part in (make, *arguments))
     state = rest[0] if rest and rest[0] is not None else {}
     if isinstance(state, dict):
-        state = {**state, REFERENCES: vars(module)[REFERENCES]}
-    return _rebuilt, (make, tuple(arguments), names), state, *rest[1:]
+        state = {**state, REFERENCES: held}
+    return _rebuilt, (make, tuple(arguments), tuple(sorted(held))), state, *rest[1:]
 
 
 def _rebuilt(make: Any, arguments: tuple, names: tuple[str, ...]) -> Module:
     module = make(*arguments)
     for name in names:  # of a class that is made anew by its arguments
         vars(module).get("_parameters", {}).pop(name, None)
-    module.__class__ = _reading(type(module), names)
+    module.__class__ = class_reading(type(module), names)
     return module
