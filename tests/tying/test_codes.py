@@ -318,6 +318,26 @@ def test_a_declared_tie_is_known_under_each_name_of_its_module():
     assert [note.code for note in ws.check_tied_weights(model).warnings] == ["UNDECLARED_TIE"]
 
 
+def test_a_reference_of_a_module_under_two_names_is_told_once():
+    model = nn.ModuleDict({"x": nn.Linear(4, 4), "z": nn.Linear(4, 4)})
+    model["y"] = model["x"]
+    ws.tie_weights(model, {"y.weight": ws.Tie("z.weight", "t")})
+    assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["y.weight"]
+    model["z"] = nn.Linear(4, 4)
+    report = ws.check_tied_weights(model)
+    assert [note.names for note in (*report.broken, *report.warnings)] == [("y.weight", "z.weight")]
+
+
+def test_ties_whose_modules_are_gone():
+    model = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"2.weight": "1.weight", "1.weight": "0.weight"})
+    del model[1]
+    model.append(model[0])
+    assert ws.check_tied_weights(model).warnings == ()  # the three are one
+    del model[1:]
+    assert len(ws.check_tied_weights(model).broken) == 2
+
+
 def test_a_lazy_end_stays_as_it_is():
     model = same()
     lazy(model)

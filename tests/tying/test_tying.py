@@ -299,6 +299,17 @@ def test_a_replaced_alias_is_mended_with_its_transform():
     assert torch.equal(model[1].weight, model[0].weight.t())
 
 
+@pytest.mark.parametrize("last", ["1.weight", "2.weight"])
+def test_ties_that_moved_modules_close_to_a_circle_stay_broken(last):
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "t")})
+    model[int(last[0])] = model[0]
+    report = ws.retie_weights(model)
+    assert last in {note.names[0] for note in report.broken}
+    assert "0.weight" in dict(model.named_parameters())
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
 def test_ends_that_no_longer_fit_stay_broken():
     model = tied()
     model.lm.emb = nn.Embedding(12, 4)

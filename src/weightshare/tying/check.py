@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from ..accounting.ledger import REFERENCES, declared_name, joined, overlap, storage_of
 from ..errors import ArgumentError, TieError
-from .declared import Place, agree, establish, ties_of
+from .declared import agree, establish, ties_of
 from .find import TieGroup, find_tied_weights
-from .names import module_at
+from .names import Place, module_at, place_of
 from .reference import reference_of
 from .sharding import is_split
 from .tie import Tie
@@ -256,11 +256,11 @@ def _is_quantised(module: Module, name: str) -> bool:
 def _lost(model: Module, ties: Mapping[str, Tie]) -> Iterator[TieWarning]:
     """References from outside of the model, other than by a declared tie."""
     inside = {id(module) for module in model.modules()}
+    declared = {place_of(model, alias) for alias in ties}
     for prefix, module in model.named_modules():
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
-            alias = joined(prefix, attribute)
-            if id(reference.module) not in inside and alias not in ties:
-                yield _warning("LOST_SOURCE", (alias,))
+            if id(reference.module) not in inside and (id(module), attribute) not in declared:
+                yield _warning("LOST_SOURCE", (joined(prefix, attribute),))
 
 
 def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) -> Iterator[TieWarning]:
@@ -268,10 +268,10 @@ def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) 
     for alias, tie in ties.items():
         if is_split(model, alias, tie.source):
             yield _warning("SPLIT_FSDP_GROUP", (alias, tie.source))
-    sources = {_place(model, alias): tie.source for alias, tie in ties.items()}
+    sources = {place_of(model, alias): tie.source for alias, tie in ties.items()}
     for tie in found:
         names = (tie.source, tie.alias)
-        first, second = ({_root(model, n, sources) for n in (name, declared_name(name))} for name in names)
+        first, second = (_way(model, name, sources) for name in names)
         if first & second:
             continue  # a declared one
         if tie.kind == "view":
@@ -280,17 +280,14 @@ def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) 
             yield _warning("UNDECLARED_TIE", names)
 
 
-def _root(model: Module, name: str, sources: Mapping[Place, str]) -> Place:
-    """Where the ties lead to from a name, itself where it is no alias."""
-    place = _place(model, name)
-    while place in sources:
-        place = _place(model, sources[place])
-    return place
-
-
-def _place(model: Module, name: str) -> Place:
-    path, _, attribute = name.rpartition(".")
-    return id(module_at(model, path)), attribute
+def _way(model: Module, name: str, sources: Mapping[Place, str]) -> set[Place]:
+    """Where the ties lead to from a name, itself included; modules put in other places may close a circle."""
+    way: set[Place] = set()
+    for place in (place_of(model, name), place_of(model, declared_name(name))):
+        while place not in way:
+            way.add(place)
+            place = place_of(model, sources[place]) if place in sources else place
+    return way
 
 
 def _of_parameters(model: Module, optimizer: Optimizer | None) -> Iterator[TieWarning]:

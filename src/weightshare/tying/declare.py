@@ -7,8 +7,8 @@ from torch.nn import Module, Parameter, RNNBase
 
 from .._args import times
 from ..errors import TieError
-from .declared import Place, declare, establish, forget, shape_after, ties_of
-from .names import below, common_path, find_owner, owner_of
+from .declared import declare, establish, forget, shape_after, ties_of
+from .names import Place, below, common_path, find_owner, owner_of
 from .reference import class_reading, reference_of, stop_referring
 from .tie import Tie
 

@@ -11,14 +11,12 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..accounting.ledger import DECLARED, REFERENCES
+from ..accounting.ledger import DECLARED, REFERENCES, Reference, chain_of
 from ..errors import TieError
-from .names import both_ends
+from .names import both_ends, place_of
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed
 
-#: A parameter, whatever names it has: its module's identity and its name there.
-Place = tuple[int, str]
 #: While it loads: the aliases that a state dict has without their source.
 _ALONE = "_aliases_alone"
 
@@ -29,12 +27,12 @@ def ties_of(model: Module) -> Iterator[tuple[str, Tie]]:
     names, known = {id(module): name for name, module in named}, set()
     for prefix, module in named:
         for alias, tie in vars(module).get(DECLARED, {}).items():
-            known.add(_under(prefix, alias))
+            known.add(place_of(module, alias))
             yield _under(prefix, alias), Tie(_under(prefix, tie.source), tie.transform)
     for prefix, module in named:
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
             alias, source = _under(prefix, attribute), names.get(id(reference.module))
-            if alias not in known and source is not None:
+            if (id(module), attribute) not in known and source is not None:
                 yield alias, Tie(_under(source, reference.name), reference.transform)
 
 
@@ -73,7 +71,10 @@ def establish(holder: Module, alias: str, tie: Tie) -> None:
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if is_lazy(own) or is_lazy(value) or shape_after(tie.transform, value, own) != own.shape:
         return
-    if tie.transform is not None or reference_of(source, source_attribute) is not None:
+    way = chain_of(Reference(source, source_attribute))
+    if any(step.module is module and step.name == attribute for step in way):
+        return  # modules put in other places have closed a circle
+    if tie.transform is not None or len(way) > 1:
         refer(module, attribute, source, source_attribute, tie.transform)
         return
     if reference_of(module, attribute) is not None:
