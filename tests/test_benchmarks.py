@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from torch import nn
+
+import weightshare as ws
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,3 +96,37 @@ def test_slow_sides_have_fewer_rounds(benchmarks):
     timers = {name: Timer("torch", ms, lambda calls: 1.0) for name, ms in (("fast", 5.0), ("slow", 400.0))}
     measured = interleaved(timers, Budget(10, 2.0, 0, 0.0), Calm(lambda: 1.0))
     assert {name: side["rounds"] for name, side in measured["sides"].items()} == {"fast": 10, "slow": 5}
+
+
+def test_models_of_other_libraries_are_counted(benchmarks, monkeypatch, capsys):
+    import published
+
+    monkeypatch.setitem(sys.modules, "timm", None)
+    models = SimpleNamespace(
+        list_models=lambda: ["tied", "broken", "other"], get_model=lambda name, weights: MODELS[name]()
+    )
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    assert published.main("e") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "timm: not installed",
+        "torchvision:tied: 1.weight = 0.weight (same parameter)",
+        "torchvision:broken: 'torchvision:broken': must be built by calling it without arguments, got "
+        "ValueError: no size; name a function that builds the model.",
+        "2 models built, 0 counted differently",
+    ]
+    monkeypatch.setattr(published, "differences", lambda model: {"unique": 1, "Parameters": 2})
+    assert published.main("other") == 1
+    assert "torchvision:other: {'unique': 1, 'Parameters': 2}" in capsys.readouterr().out
+
+
+def _tied():
+    return ws.tie_weights(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 7)), {"1.weight": "0.weight"})
+
+
+def _broken():
+    raise ValueError("no size")
+
+
+#: What the library in the test has.
+MODELS = {"tied": _tied, "broken": _broken, "other": lambda: nn.Linear(3, 4)}

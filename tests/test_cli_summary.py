@@ -77,6 +77,12 @@ def broken():
     return model
 
 
+def replaced():
+    """A tied layer whose encoder was replaced."""
+    encoder = torch.nn.Linear(3, 5)
+    return torch.nn.Sequential(torch.nn.Linear(3, 5), ws.nn.TiedLinear(encoder))
+
+
 def test_ties(command_line, monkeypatch):
     code, out, _ = command_line("ties", "dense_autoencoder")
     assert code == 0
@@ -90,3 +96,6 @@ def test_ties(command_line, monkeypatch):
     code, out, _ = command_line("ties", "made_here:broken")
     assert code == 1
     assert "BROKEN_TIE  1.weight and 0.weight: they are separate now" in out
+    code, out, _ = command_line("ties", "made_here:replaced")
+    assert code == 1
+    assert "LOST_SOURCE  1.weight: it reads its weight from a module that is not part of this model" in out

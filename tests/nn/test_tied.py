@@ -103,3 +103,36 @@ def test_the_gradient_of_both_uses():
 def test_errors(make, error, said):
     with pytest.raises(error, match=said):
         make()
+
+
+@pytest.mark.parametrize("sharing", [ws.Full(), ws.Tiled(2), ws.LowRank(2)], ids=str)
+def test_what_is_untied_is_drawn_anew(sharing):
+    """Also a weight whose memory was never written; what is still the encoder's stays."""
+    encoder = ws.nn.Conv2d(2, 3, 3, sharing=sharing, input_size=6)
+    model = torch_nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder))
+    ws.untie_weights(model, "1.weight")
+    before = {name: p.detach().clone() for name, p in encoder.named_parameters()}
+    own = model[1].weight
+    with torch.no_grad():
+        own.fill_(torch.nan)
+    model[1].reset_parameters()
+    assert own.isfinite().all()
+    assert own.std() > 0
+    assert all(torch.equal(p, before[name]) for name, p in encoder.named_parameters())
+    for name in encoder._coefficient_names:
+        ws.untie_weights(model, f"1.{name}")
+        with torch.no_grad():
+            getattr(model[1], name).fill_(torch.nan)
+    model[1].reset_parameters()
+    assert all(p.isfinite().all() for p in model[1].parameters())
+    assert all(torch.equal(p, before[name]) for name, p in encoder.named_parameters())
+
+
+def test_an_untied_linear_layer_is_drawn_anew():
+    encoder = torch_nn.Linear(5, 3)
+    model = torch_nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
+    ws.untie_weights(model, "1.weight")
+    with torch.no_grad():
+        model[1].weight.fill_(torch.nan)
+    model[1].reset_parameters()
+    assert model[1].weight.isfinite().all()

@@ -21,6 +21,11 @@ def transposed():
     return ws.tie_weights(model, {"dec.weight": ws.Tie("enc.weight", transform="t")})
 
 
+def flipped():
+    layers = OrderedDict(enc=nn.Conv2d(2, 2, 3, padding=1), dec=nn.Conv2d(2, 2, 3, padding=1))
+    return ws.tie_weights(nn.Sequential(layers), {"dec.weight": ws.Tie("enc.weight", transform="flip")})
+
+
 def tied_linear():
     enc = nn.Linear(6, 4)
     return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedLinear(enc)))
@@ -34,12 +39,14 @@ def convolution():
 KINDS = {
     "same Parameter": same,
     "transposed reference": transposed,
+    "flipped reference": flipped,
     "`TiedLinear`": tied_linear,
     "`TiedConvTranspose2d`": convolution,
 }
 INPUTS = {
     nn.Embedding: torch.tensor([0, 6]),
     nn.Linear: torch.ones(2, 6),
+    nn.Conv2d: torch.ones(1, 2, 6, 6),
     ws.nn.Conv2d: torch.ones(1, 2, 6, 6),
 }
 

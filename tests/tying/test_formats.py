@@ -24,6 +24,9 @@ def large(kind):
     if kind == "transposed reference":
         model = torch.nn.Sequential(torch.nn.Linear(400, 160), torch.nn.Linear(160, 400))
         return ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")}), torch.randn(2, 400)
+    if kind == "flipped reference":
+        model = torch.nn.Sequential(*(torch.nn.Conv2d(96, 96, 3, padding=1) for _ in range(2)))
+        return ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "flip")}), torch.randn(1, 96, 6, 6)
     enc = ws.nn.Conv2d(64, 96, 3)
     return torch.nn.Sequential(enc, ws.nn.TiedConvTranspose2d(enc)), torch.randn(1, 64, 6, 6)
 

@@ -6,12 +6,13 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
-from kinds import KINDS, cells, input_of
+from kinds import INPUTS, KINDS, cells, input_of
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import weightshare as ws
 from two_processes import on_two_processes
+from weightshare.errors import TieError
 
 STEPS = 3
 
@@ -57,18 +58,26 @@ def apart(model):
     return rooted(model)
 
 
+def kept(model):
+    fully_shard(model.enc, reshard_after_forward=False)
+    return rooted(model)
+
+
 WRAPPED = {
     "DDP": parallel,
     "FSDP2, the model alone": rooted,
     "FSDP2 with `fsdp_groups`": grouped,
     "FSDP2, the source in a group of its own": apart,
+    "FSDP2, the same with `reshard_after_forward=False`": kept,
 }
 
 
 def outcome(plain, wrap, rank):
     batches = [inputs_of(plain, number) for number in range(2)]
     wanted, model = trained(copy.deepcopy(plain), batches), wrap(copy.deepcopy(plain))
-    codes = [note.code for note in ws.check_tied_weights(model).warnings]
+    report = ws.check_tied_weights(model)
+    assert report.ok == bool(report.intact)
+    codes = [note.code for note in report.warnings]
     try:
         found = trained(model, batches[rank : rank + 1])
     except (ValueError, RuntimeError):
@@ -86,6 +95,20 @@ def process(rank):
     for name, kind, said in cells("processes"):
         torch.manual_seed(0)
         assert outcome(KINDS[kind](), WRAPPED[name], rank) == said, (name, kind)
+    untying(rank)
+
+
+def untying(rank):
+    """What FSDP2 has made of the alias's class stays."""
+    model = KINDS["transposed reference"]()
+    fully_shard([model.enc, model.dec])
+    fully_shard(model)
+    kind = type(model.dec)
+    with pytest.raises(TieError, match="got a class made since; change the ties before fully_shard"):
+        ws.untie_weights(model, "dec.weight")
+    assert type(model.dec) is kind
+    assert ws.check_tied_weights(model).ok
+    model(INPUTS[torch.nn.Linear])
 
 
 def test_the_page_has_every_way():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, load_model, save_file
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 import weightshare as ws
 from weightshare.errors import ArgumentError, DataError, TieError
@@ -298,6 +299,17 @@ def test_a_replaced_alias_is_mended_with_its_transform():
     assert torch.equal(model[1].weight, model[0].weight.t())
 
 
+@pytest.mark.parametrize("last", ["1.weight", "2.weight"])
+def test_ties_that_moved_modules_close_to_a_circle_stay_broken(last):
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "t")})
+    model[int(last[0])] = model[0]
+    report = ws.retie_weights(model)
+    assert last in {note.names[0] for note in report.broken}
+    assert "0.weight" in dict(model.named_parameters())
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
 def test_ends_that_no_longer_fit_stay_broken():
     model = tied()
     model.lm.emb = nn.Embedding(12, 4)
@@ -400,7 +412,7 @@ def test_a_nested_conflict_changes_nothing():
 def test_a_decoder_alone_is_named_and_not_saved(tmp_path):
     encoder = nn.Linear(3, 2)
     decoder = nn.Sequential(ws.nn.TiedLinear(encoder))
-    assert [note.code for note in ws.check_tied_weights(decoder).warnings] == ["LOST_SOURCE"]
+    assert [note.code for note in ws.check_tied_weights(decoder).broken] == ["LOST_SOURCE"]
     with pytest.raises(
         TieError, match=r"the model must have its weights itself, got 0.weight, read from outside"
     ):
@@ -551,3 +563,204 @@ def test_a_tied_decoder_initialises_its_bias_alone(encoder):
     weight = model[0].weight.detach().clone()
     model[1].reset_parameters()
     assert not torch.equal(model[0].weight, weight)
+
+
+def with_bias_parametrized():
+    model = reading()
+    parametrize.register_parametrization(model[1], "bias", nn.Identity())
+    return model
+
+
+def test_parametrizations_stay_when_a_reference_is_mended():
+    model = with_bias_parametrized()
+    model[0] = nn.Linear(3, 2)
+    assert ws.retie_weights(model).ok
+    assert parametrize.is_parametrized(model[1], "bias")
+    assert torch.equal(model[1].weight, model[0].weight.t())
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
+def test_parametrizations_stay_when_ties_change():
+    """And are removed as usual, in any order."""
+    model = with_bias_parametrized()
+    first = copy.deepcopy(model)
+    ws.untie_weights(model, "1.weight")
+    assert "1.weight" in dict(model.named_parameters())
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")})
+    other = copy.deepcopy(model)
+    for changed in (model, other, first):
+        assert parametrize.is_parametrized(changed[1], "bias")
+        assert torch.equal(changed[1].weight, changed[0].weight.t())
+        assert ws.check_tied_weights(changed).intact
+        assert changed(torch.zeros(1, 3)).shape == (1, 3)
+    parametrize.remove_parametrizations(model[1], "bias")
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.bias"]
+    ws.untie_weights(model, "1.weight")
+    assert type(model[1]) is nn.Linear
+    assert model(torch.zeros(1, 3)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: ws.untie_weights(model, "1.weight"),
+        lambda model: ws.tie_weights(model, {"2.bias": "3.bias", "1.more": ws.Tie("0.more", "reshape")}),
+        lambda model: ws.tie_weights(model, {"1.more": "0.more", "0.more": ws.Tie("2.more", "reshape")}),
+    ],
+)
+def test_what_a_module_reads_stays_where_its_class_was_changed(change):
+    """As `fully_shard` changes it."""
+    model = reading()
+    model.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
+    for layer in model:
+        layer.register_parameter("more", nn.Parameter(torch.ones(1)))
+    model[1].__class__ = type("FSDPLinear", (type(model[1]),), {})
+    kinds, before = [type(layer) for layer in model], dict(model.named_parameters())
+    said = (
+        "FSDPLinear: what a module reads must be settled before its class is changed, got a class made "
+        "since; change the ties before fully_shard"
+    )
+    with pytest.raises(TieError, match=said):
+        change(model)
+    assert [type(layer) for layer in model] == kinds
+    assert before.keys() == dict(model.named_parameters()).keys()
+    assert all(value is before[name] for name, value in model.named_parameters())
+    assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["1.weight"]
+
+
+def test_a_shallow_copy_is_untied_alone():
+    model = reading()
+    other = copy.copy(model)
+    other._modules = dict(other._modules)
+    other._modules["1"] = copy.copy(model[1])
+    ws.untie_weights(other, "1.weight")
+    assert (ws.check_tied_weights(other).intact, ws.check_tied_weights(other).ok) == ((), True)
+    assert [alias for alias, _ in ws.check_tied_weights(model).intact] == ["1.weight"]
+    assert list(dict(model.named_parameters())) == ["0.weight", "0.bias", "1.bias"]
+    assert "1.weight" in dict(other.named_parameters())
+    assert torch.equal(model[1].weight, model[0].weight.t())
+
+
+@pytest.mark.parametrize(
+    ("make", "tie"),
+    [
+        (lambda: (nn.Linear(3, 2), ws.nn.TiedLinear), ws.Tie("0.weight", "t")),
+        (lambda: (nn.Embedding(3, 2), ws.nn.TiedLinear), ws.Tie("0.weight")),
+        (lambda: (nn.Conv2d(3, 2, 3), ws.nn.TiedConvTranspose2d), ws.Tie("0.weight")),
+    ],
+)
+def test_a_replaced_encoder_breaks_a_layer_that_is_a_tie(make, tie):
+    encoder, decoder = make()
+    model = nn.Sequential(encoder, decoder(encoder))
+    model[0] = make()[0]
+    report = ws.check_tied_weights(model)
+    assert ([note.code for note in report.broken], report.ok) == (["LOST_SOURCE"], False)
+    said = (
+        r"check_tied_weights: '1.weight': must be tied inside the model, got LOST_SOURCE, it reads .* since "
+        r"the encoder was replaced .*; tie it to the new encoder by tie_weights, "
+        "or keep the encoder in the model"
+    )
+    with pytest.raises(TieError, match=said):
+        ws.check_tied_weights(model, strict=True)
+    assert not ws.retie_weights(model).ok
+    ws.tie_weights(model, {"1.weight": tie})
+    assert ws.check_tied_weights(model, strict=True).ok
+    value = model[0].weight
+    assert torch.equal(model[1].weight, value.t() if tie.transform else value)
+
+
+def test_a_lost_source_is_reported_once():
+    model = reading()
+    model[0] = nn.Linear(3, 2)
+    report = ws.check_tied_weights(model)
+    assert [note.code for note in (*report.broken, *report.warnings)] == ["BROKEN_TIE"]
+
+
+@pytest.mark.parametrize("make", ["reading", "convolution"])
+def test_pruning_or_deleting_a_reference(make):
+    if make == "reading":
+        model, kind, source = reading(), "Linear", "Linear"
+    else:
+        encoder = ws.nn.Conv2d(2, 3, 3)
+        model, kind, source = nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder)), "Tied.*2d", "Conv2d"
+    before = vars(model[1])["_parameters"].copy(), list(model.state_dict())
+    for change, said in (
+        (
+            lambda: prune.l1_unstructured(model[1], "weight", 0.5),
+            rf"{kind}.weight: must not be pruned, since it is read from the weight of another module "
+            rf"\({source}\), got pruning; prune that one, or untie_weights first",
+        ),
+        (lambda: delattr(model[1], "weight"), "must not be deleted, .* got del; untie_weights first"),
+    ):
+        with pytest.raises(TieError, match=said):
+            change()
+        assert (model[1]._parameters, list(model.state_dict())) == before
+        assert not model[1]._forward_pre_hooks
+    assert ws.check_tied_weights(model).ok
+
+
+def test_a_source_without_its_weight_is_named():
+    model = reading()
+    model.append(nn.Linear(3, 2))
+    ws.tie_weights(model, {"2.weight": ws.Tie("1.weight", "t")})
+    del model[0].weight
+    said = (
+        r"Linear.weight: must have a source, since it is read from the weight of another module \(Linear\), "
+        "got none; give that module one, or put a new module in this one's place"
+    )
+    for layer in model[1:]:
+        with pytest.raises(TieError, match=said):
+            layer(torch.zeros(1, layer.in_features))
+
+
+def test_ties_of_a_module_around():
+    """A tie made inside of it is not refused, and the check of the whole reports what it broke."""
+    model = nn.ModuleDict({"a": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "b": nn.Linear(4, 4)})
+    ws.tie_weights(model, {"a.0.weight": "b.weight"})
+    said = "the aliases are none; a tie to a weight outside of this module is known further up"
+    with pytest.raises(TieError, match=said):
+        ws.untie_weights(model["a"], "0.weight")
+    ws.tie_weights(model["a"], {"0.weight": "1.weight"})
+    assert [(note.code, note.names) for note in ws.check_tied_weights(model).broken] == [
+        ("BROKEN_TIE", ("a.0.weight", "b.weight"))
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "weight_orig"),
+        (nn.utils.weight_norm, "weight_v"),
+        (nn.utils.spectral_norm, "weight_orig"),
+    ],
+)
+def test_references_to_a_source_that_was_pruned_or_normed_are_found(change, name):
+    model = reading()
+    change(model[0])
+    assert TieGroup("reference", f"0.{name}", "1.weight", "t") in ws.find_tied_weights(model)
+    assert ws.check_tied_weights(model).ok
+
+
+def test_what_is_assigned_to_the_data_of_a_reference_is_lost():
+    """As the page says of those with a transform: what was read is made anew at the next reading."""
+    model = reading()
+    before = model[0].weight.detach().clone()
+    model[1].weight.data = torch.zeros(3, 2)
+    assert torch.equal(model[1].weight, before.t())
+    encoder = nn.Conv2d(2, 3, 3)
+    model = nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder))
+    model[1].weight.data = torch.zeros(3, 2, 3, 3)
+    assert not encoder.weight.any()
+
+
+def test_another_instance_of_the_class_is_a_plain_layer():
+    """As PEFT makes one for its factors of a convolution."""
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "flip")})
+    other = type(model[1])(2, 4, 3)
+    for layer in (other, copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
+        assert layer.weight is dict(layer.named_parameters())["weight"]
+        assert layer(torch.zeros(1, 2, 3, 3)).shape == (1, 4, 1, 1)
+        layer.weight = nn.Parameter(torch.zeros(4, 2, 3, 3))
+        assert not layer.weight.any()

@@ -6,7 +6,7 @@ from typing import Any
 from torch.nn import Embedding, Linear, Module
 
 from ..errors import ArgumentError, ShapeError
-from ..tying.reference import refer
+from ..tying.reference import refer, reference_of
 from . import init
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -49,8 +49,10 @@ class TiedLinear(Linear):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the bias anew; the weight is the source's."""
-        if self.bias is not None:
+        """Draw the bias anew; the weight is the source's, or drawn too once it is untied."""
+        if reference_of(self, "weight") is None:
+            super().reset_parameters()
+        elif self.bias is not None:
             init.reset_bias(self.bias, self.in_features)
 
 
@@ -90,10 +92,16 @@ class _TiedConvTransposeNd(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the bias anew; the weight is the source's."""
-        self._write_digest()  # type: ignore[attr-defined]
-        if self.bias is not None:
-            init.reset_bias(self.bias, prod(self._kernel_shape[1:]))  # type: ignore[attr-defined]
+        """Draw the bias anew; what is the source's is left as it is, and drawn too once it is untied."""
+        layer: Any = self
+        fan_in = prod(layer._kernel_shape[1:])
+        layer._write_digest()
+        if layer.bias is not None:
+            init.reset_bias(layer.bias, fan_in)
+        if reference_of(self, "weight") is None:
+            init.reset_weight(layer.weight, layer.sharing, fan_in)
+        if not any(reference_of(self, name) for name in layer._coefficient_names):
+            init.reset_coefficients(layer._coefficient_terms())
 
 
 class TiedConvTranspose1d(_TiedConvTransposeNd, ConvTranspose1d):

@@ -1,8 +1,7 @@
 """`check_tied_weights` and `retie_weights`: whether declared ties hold, what broke them, and mending them."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +11,11 @@ from torch.nn import Linear, Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ..accounting.ledger import REFERENCES, joined, storage_of
+from ..accounting.ledger import REFERENCES, declared_name, joined, overlap, storage_of
 from ..errors import ArgumentError, TieError
-from .declared import chain, establish, ties_of
+from .declared import agree, establish, ties_of
 from .find import TieGroup, find_tied_weights
-from .names import module_at
+from .names import Place, module_at, place_of
 from .reference import reference_of
 from .sharding import is_split
 from .tie import Tie
@@ -43,7 +42,7 @@ class TieReport:
 
     Args:
         intact: The aliases whose declared tie holds, with their ties.
-        broken: Declared ties that do not hold.
+        broken: Ties that do not hold: declared ones, and built-in ones without their source.
         warnings: Ties that hold and are fragile, or were never declared.
     """
 
@@ -53,7 +52,7 @@ class TieReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all declared ties hold."""
+        """Whether all ties hold, declared and built-in."""
         return not self.broken
 
     def __str__(self) -> str:
@@ -71,9 +70,10 @@ CODES = {
     "module; retie_weights takes the source's values, if its shape still fits",
     "ZOMBIE_TIE": "two Parameters on one memory, as after loading by assignment: an optimiser steps twice; "
     "retie_weights makes them one",
-    "NORM_ON_TIED": "a parametrization such as weight_norm gave one end numbers of its own; remove it, then "
-    "retie_weights",
-    "PRUNE_ON_TIED": "pruning masks one end only; make it permanent by prune.remove, then retie_weights",
+    "NORM_ON_TIED": "a parametrization such as weight_norm or spectral_norm gives one end other numbers; "
+    "remove it, then retie_weights",
+    "PRUNE_ON_TIED": "pruning masks one end alone, or each in another way; make it permanent by "
+    "prune.remove, then retie_weights",
     "QUANT_UNTIED": "quantising replaced one end by integers of its own; untie_weights first, or "
     "leave both ends as they are",
     "SPLIT_FSDP_GROUP": "they are in different FSDP2 groups, and the weight is gathered for its own alone; "
@@ -81,17 +81,18 @@ CODES = {
     "VIEW_TIE": "two Parameters on one memory: copying, casting or an optimiser with state parts them; use "
     "tie_weights with a transform",
     "UNDECLARED_TIE": "the same Parameter, by assignment; tie_weights keeps it through loading and to_empty",
-    "LOST_SOURCE": "it reads its weight from a module that is not part of this model, as in a copy of a "
-    "decoder alone, and no checkpoint has the weight; keep the encoder in the model",
+    "LOST_SOURCE": "it reads its weight from a module that is not part of this model, since the encoder was "
+    "replaced or this is a decoder alone, and no checkpoint has the weight; tie it to the new encoder by "
+    "tie_weights, or keep the encoder in the model",
     "OFFLOADED": "accelerate has offloaded one end, and brings it back for its own module alone; keep both "
     "on a device",
     "LAZY": "it has no shape before the first call, so no tie of it holds; call the model once, then "
     "tie_weights",
-    "DEAD_PARAM": "it requires a gradient and the last backward pass brought it none, while others have one: "
-    "nothing reads it, as the original of a parametrization that ignores it; remove it, or freeze it",
+    "DEAD_PARAM": "the original of a parametrization, without a gradient while its module has others: the "
+    "parametrization may ignore it; see by summary(model, x) whether nothing reads it",
     "EXPORT_LOAD_UNTIES": "torch.export.save and load make two Parameters on one memory of them, which an "
     "optimiser steps both; use tie_weights on the loaded module",
-    "ONNX_LEGACY_DOUBLES": "torch.onnx.export(dynamo=False) writes it once more, transposed for the linear "
+    "ONNX_LEGACY_DOUBLES": "torch.onnx.export(dynamo=False) may write it once more, transposed for a linear "
     "layer; use dynamo=True",
     "SAFETENSORS_REFUSES": "safetensors.torch.save_file takes no two names of one memory; use "
     "save_safetensors",
@@ -142,6 +143,7 @@ def check_tied_weights(
     broken = [
         _warning(code, (alias, tie.source)) for (alias, tie), code in zip(declared, codes) if code is not None
     ]
+    broken += _lost(model, dict(declared))
     intact = [pair for pair, code in zip(declared, codes) if code is None]
     found = find_tied_weights(model)
     warnings = [
@@ -152,9 +154,10 @@ def check_tied_weights(
     report = TieReport(tuple(intact), tuple(broken), tuple(warnings))
     if strict and broken:
         first = broken[0]
+        wanted = f"must be tied to {first.names[1]!r}" if first.names[1:] else "must be tied inside the model"
         raise TieError(
             f"check_tied_weights: {first.names[0]!r}",
-            f"must be tied to {first.names[1]!r}",
+            wanted,
             f"{first.code}, {CODES[first.code].partition(';')[0]}",
             CODES[first.code].partition("; ")[2],
         )
@@ -193,10 +196,7 @@ def _state(model: Module, alias: str, tie: Tie) -> str | None:
         return _changed(source, source_attribute) or "BROKEN_TIE"
     own, value = _parameter(module, attribute), _parameter(source, source_attribute)
     if own is value and own is not None and tie.transform is None:
-        pruned = any(
-            f"{name}_mask" in m._buffers for m, name in ((module, attribute), (source, source_attribute))
-        )
-        return "PRUNE_ON_TIED" if pruned else None
+        return _differs((module, attribute), (source, source_attribute))
     for end, name in ((module, attribute), (source, source_attribute)):
         if (code := _changed(end, name)) is not None:
             return code
@@ -204,6 +204,22 @@ def _state(model: Module, alias: str, tie: Tie) -> str | None:
         return "BROKEN_TIE"
     place = storage_of(own)
     return "ZOMBIE_TIE" if place is not None and place == storage_of(value) else "BROKEN_TIE"
+
+
+def _differs(*ends: tuple[Module, str]) -> str | None:
+    """The code of what makes other numbers of one Parameter at one of two ends."""
+    first, second = (module._buffers.get(f"{name}_mask") for module, name in ends)
+    if first is not None or second is not None:
+        return "PRUNE_ON_TIED" if first is None or second is None or not agree(first, second) else None
+    first, second = (_parametrizations(module, name) for module, name in ends)
+    return None if first == second else "NORM_ON_TIED"
+
+
+def _parametrizations(module: Module, name: str) -> tuple[object, ...]:
+    """The classes of what works on a parameter, and whether an old norm does."""
+    lists = getattr(module, "parametrizations", {})
+    old = f"{name}_orig" in module._parameters
+    return (old, *map(type, lists[name])) if name in lists else (old,)
 
 
 def _parameter(module: Module, name: str) -> Tensor | None:
@@ -237,19 +253,26 @@ def _is_quantised(module: Module, name: str) -> bool:
     return type(module._parameters.get(name)).__module__.startswith("torchao.")
 
 
-def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) -> Iterator[TieWarning]:
-    """Ties that are fragile, that nobody declared, or whose ends are too far apart."""
+def _lost(model: Module, ties: Mapping[str, Tie]) -> Iterator[TieWarning]:
+    """References from outside of the model, other than by a declared tie."""
     inside = {id(module) for module in model.modules()}
+    declared = {place_of(model, alias) for alias in ties}
     for prefix, module in model.named_modules():
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
-            if id(reference.module) not in inside:
+            if id(reference.module) not in inside and (id(module), attribute) not in declared:
                 yield _warning("LOST_SOURCE", (joined(prefix, attribute),))
+
+
+def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) -> Iterator[TieWarning]:
+    """Ties that are fragile, that nobody declared, or whose ends are too far apart."""
     for alias, tie in ties.items():
         if is_split(model, alias, tie.source):
             yield _warning("SPLIT_FSDP_GROUP", (alias, tie.source))
+    sources = {place_of(model, alias): tie.source for alias, tie in ties.items()}
     for tie in found:
         names = (tie.source, tie.alias)
-        if len({chain(ties, _declarable(name))[-1] for name in names}) == 1:
+        first, second = (_way(model, name, sources) for name in names)
+        if first & second:
             continue  # a declared one
         if tie.kind == "view":
             yield _warning("EXPORT_LOAD_UNTIES" if isinstance(model, GraphModule) else "VIEW_TIE", names)
@@ -257,24 +280,37 @@ def _of_ties(model: Module, ties: Mapping[str, Tie], found: Sequence[TieGroup]) 
             yield _warning("UNDECLARED_TIE", names)
 
 
-def _declarable(name: str) -> str:
-    """The name that a parameter had before it was parametrized or pruned."""
-    return re.sub(r"parametrizations\.([^.]+)\.original\d*$", r"\1", name).removesuffix("_orig")
+def _way(model: Module, name: str, sources: Mapping[Place, str]) -> set[Place]:
+    """Where the ties lead to from a name, itself included; modules put in other places may close a circle."""
+    way: set[Place] = set()
+    for place in (place_of(model, name), place_of(model, declared_name(name))):
+        while place not in way:
+            way.add(place)
+            place = place_of(model, sources[place]) if place in sources else place
+    return way
 
 
 def _of_parameters(model: Module, optimizer: Optimizer | None) -> Iterator[TieWarning]:
-    """Those without a shape or a gradient, and those that an optimiser has twice."""
+    """Those without a shape, originals that nothing may read, and those that an optimiser has twice."""
     parameters = dict(model.named_parameters())
-    trained = any(p.grad is not None for p in parameters.values())
     groups = [] if optimizer is None else optimizer.param_groups
     stepped = Counter(id(p) for group in groups for p in group["params"])
     for name, parameter in parameters.items():
         if is_lazy(parameter):
             yield _warning("LAZY", (name,))
-        if trained and parameter.requires_grad and parameter.grad is None:
+        if parameter.requires_grad and parameter.grad is None and _others_have_one(model, name):
             yield _warning("DEAD_PARAM", (name,))
         if stepped[id(parameter)] > 1:
             yield _warning("DUP_IN_OPTIMIZER", (name,))
+
+
+def _others_have_one(model: Module, name: str) -> bool:
+    """Whether a name is the original of a parametrization, in a module with gradients elsewhere."""
+    path, _, attribute = declared_name(name).rpartition(".")
+    module = module_at(model, path)
+    if module is None or attribute not in getattr(module, "parametrizations", ()):
+        return False
+    return any(p.grad is not None for p in module.parameters())
 
 
 def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> Iterator[TieWarning]:
@@ -287,6 +323,22 @@ def _in_file(model: Module, found: Sequence[TieGroup], saving: str | None) -> It
         linear = {isinstance(module_at(model, name.rpartition(".")[0]), Linear) for name in names}
         if saving != "onnx" or len(linear) > 1:
             yield _warning(SAVING[saving], names)
+    if saving == "safetensors":
+        yield from _shared_buffers(model)
+
+
+def _shared_buffers(model: Module) -> Iterator[TieWarning]:
+    """Entries of the state dict that share elements, one of them a buffer."""
+    buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    met: dict[Hashable, list[tuple[str, Tensor]]] = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or (place := storage_of(value)) is None:
+            continue
+        for other, held in met.setdefault(place, []):
+            if {name, other} & buffers and overlap(value, held):
+                yield _warning("SAFETENSORS_REFUSES", (other, name))
+                break
+        met[place].append((name, value))
 
 
 def _warning(code: str, names: tuple[str, ...]) -> TieWarning:

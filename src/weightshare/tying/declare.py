@@ -8,12 +8,9 @@ from torch.nn import Module, Parameter, RNNBase
 from .._args import times
 from ..errors import TieError
 from .declared import declare, establish, forget, shape_after, ties_of
-from .names import below, common_path, find_owner, owner_of
-from .reference import reference_of, stop_referring
+from .names import Place, below, common_path, find_owner, owner_of
+from .reference import class_reading, reference_of, stop_referring
 from .tie import Tie
-
-#: A parameter, whatever names it has: its module's identity and its name there.
-Place = tuple[int, str]
 
 
 def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
@@ -21,7 +18,9 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
     Of the same shape and without a transform the alias becomes the source's Parameter; with one it becomes a
     reference, which is read from the source at every use and has no Parameter and no entry in the state dict.
-    The ties are checked first: an error changes nothing. Tie before an optimiser is made.
+    The ties are checked first: an error changes nothing. Tie before an optimiser is made. Ties declared on a
+    module around `model` are not seen from here; `check_tied_weights` of that module reports those that a new
+    tie breaks.
 
     Args:
         ties: The name of each alias, with the name of its source or a `Tie`.
@@ -69,9 +68,8 @@ def untie_weights(model: Module, name: str) -> Module:
     known = dict(ties_of(model))
     if name not in known:
         aliases = ", ".join(map(repr, known)) or "none"
-        raise TieError(
-            "untie_weights", "name must be that of an alias", repr(name), f"the aliases are {aliases}"
-        )
+        way_out = f"the aliases are {aliases}; a tie to a weight outside of this module is known further up"
+        raise TieError("untie_weights", "name must be that of an alias", repr(name), way_out)
     if dependants := [alias for alias, tie in known.items() if tie.source == name]:
         got = f"the source of {', '.join(map(repr, dependants))}"
         raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")
@@ -79,7 +77,7 @@ def untie_weights(model: Module, name: str) -> Module:
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if reference_of(module, attribute) is not None:
         stop_referring(module, attribute)
-    module._parameters[attribute] = own
+    module._parameters = {**module._parameters, attribute: own}
     forget(model, name)
     return model
 
@@ -113,7 +111,10 @@ def _place(model: Module, name: str) -> Place:
 
 
 class _Known:
-    """The ties that a model has: what every alias is tied to, and an alias of every source."""
+    """The ties that a model has: what every alias is tied to, and an alias of every source.
+
+    And the references that are to be made, as far as they are checked.
+    """
 
     def __init__(self, model: Module):
         ties = [
@@ -122,6 +123,7 @@ class _Known:
         ]
         self.source_of = {own: tie.source for own, _, _, tie in ties}
         self.alias_of = {source: alias for _, source, alias, _ in ties}
+        self.becoming: set[tuple[Module, str]] = set()
 
 
 def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
@@ -138,6 +140,13 @@ def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
     if tie.transform is not None and isinstance(module, RNNBase):
         got, way_out = type(module).__name__, "tie it without a transform"
         raise TieError(where, "must be of a module that reads its weights at each call", got, way_out)
+    through = (
+        reference_of(source, source_attribute) is not None or (source, source_attribute) in known.becoming
+    )
+    if tie.transform is not None or through:
+        known.becoming.add((module, attribute))
+        if reference_of(module, attribute) is None:
+            class_reading(type(module), (attribute,))
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in (own, value)):
         raise TieError(where, "both ends must have a shape", "a lazy parameter", "call the model once first")

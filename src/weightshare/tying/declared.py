@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..accounting.ledger import DECLARED, REFERENCES
+from ..accounting.ledger import DECLARED, REFERENCES, Reference, chain_of
 from ..errors import TieError
-from .names import both_ends
+from .names import both_ends, place_of
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed
 
@@ -27,12 +27,12 @@ def ties_of(model: Module) -> Iterator[tuple[str, Tie]]:
     names, known = {id(module): name for name, module in named}, set()
     for prefix, module in named:
         for alias, tie in vars(module).get(DECLARED, {}).items():
-            known.add(_under(prefix, alias))
+            known.add(place_of(module, alias))
             yield _under(prefix, alias), Tie(_under(prefix, tie.source), tie.transform)
     for prefix, module in named:
         for attribute, reference in vars(module).get(REFERENCES, {}).items():
             alias, source = _under(prefix, attribute), names.get(id(reference.module))
-            if alias not in known and source is not None:
+            if (id(module), attribute) not in known and source is not None:
                 yield alias, Tie(_under(source, reference.name), reference.transform)
 
 
@@ -48,19 +48,18 @@ def declare(holder: Module, alias: str, tie: Tie) -> None:
     """Keep a tie on the module that holds both ends."""
     held = vars(holder).get(DECLARED)
     if held is None:
-        held = {}
-        setattr(holder, DECLARED, held)
         holder.register_load_state_dict_pre_hook(_before_loading)
         holder.register_load_state_dict_post_hook(_after_loading)
-    held[alias] = tie
+    setattr(holder, DECLARED, {**(held or {}), alias: tie})  # not in place: a shallow copy has the same dict
 
 
 def forget(model: Module, name: str) -> None:
     """Drop the tie that an alias was declared by."""
     for prefix, module in model.named_modules():
-        for alias in list(vars(module).get(DECLARED, {})):
-            if _under(prefix, alias) == name:
-                del vars(module)[DECLARED][alias]
+        held = vars(module).get(DECLARED, {})
+        kept = {alias: tie for alias, tie in held.items() if _under(prefix, alias) != name}
+        if len(kept) < len(held):
+            setattr(module, DECLARED, kept)
 
 
 def establish(holder: Module, alias: str, tie: Tie) -> None:
@@ -72,7 +71,10 @@ def establish(holder: Module, alias: str, tie: Tie) -> None:
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if is_lazy(own) or is_lazy(value) or shape_after(tie.transform, value, own) != own.shape:
         return
-    if tie.transform is not None or reference_of(source, source_attribute) is not None:
+    way = chain_of(Reference(source, source_attribute))
+    if any(step.module is module and step.name == attribute for step in way):
+        return  # modules put in other places have closed a circle
+    if tie.transform is not None or len(way) > 1:
         refer(module, attribute, source, source_attribute, tie.transform)
         return
     if reference_of(module, attribute) is not None:

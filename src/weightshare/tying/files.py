@@ -106,7 +106,7 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
         TieError: a weight that is read from a module outside of this model, which the file would not have.
         MissingExtraError: safetensors is not installed.
     """
-    if lost := [note.names[0] for note in check_tied_weights(model).warnings if note.code == "LOST_SOURCE"]:
+    if lost := [note.names[0] for note in check_tied_weights(model).broken if note.code == "LOST_SOURCE"]:
         got = f"{', '.join(lost)}, read from outside"
         raise TieError(
             "save_safetensors", "the model must have its weights itself", got, "save the whole model"

@@ -18,8 +18,8 @@ class TieGroup:
     Args:
         kind: "same_module", "same_parameter", "view", "reference", or "equal_values": no tie, but as large
             and with the same numbers.
-        source: The name that comes first.
-        alias: The name that shares its elements.
+        source: The name that has the elements: the first that is no alias by a declared tie.
+        alias: The name that shares them.
         transform: Of a reference.
     """
 
@@ -30,7 +30,7 @@ class TieGroup:
 
 
 def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGroup]:
-    """Every name that shares elements with an earlier one.
+    """Every name that shares elements with their owner.
 
     Args:
         equal_values: Also pairs of separate parameters with the same numbers, which may have been tied once.

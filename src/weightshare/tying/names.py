@@ -8,6 +8,9 @@ from torch.nn import Module
 from ..accounting.ledger import REFERENCES
 from ..errors import ArgumentError
 
+#: A parameter, whatever names it has: its module's identity and its name there.
+Place = tuple[int, str]
+
 
 def owner_of(model: Module, name: str, where: str) -> tuple[Module, str]:
     """The module that has, or reads, a parameter, and the parameter's name in it.
@@ -45,6 +48,13 @@ def module_at(model: Module, path: str) -> Module | None:
         return model.get_submodule(path)
     except AttributeError:
         return None
+
+
+def place_of(model: Module, name: str) -> Place:
+    """What all names of a parameter have in common, whether it is there or not."""
+    path, _, attribute = name.rpartition(".")
+    module = module_at(model, path)
+    return (0, name) if module is None else (id(module), attribute)
 
 
 def all_names(model: Module) -> Iterator[str]:

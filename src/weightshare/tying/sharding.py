@@ -38,12 +38,18 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
 
 
 def is_split(model: Module, alias: str, source: str) -> bool:
-    """Whether an alias runs outside of the FSDP2 group that gathers its source."""
+    """Whether an alias runs while the FSDP2 group of its source may have let go of it."""
     around, having = _groups_around(model, alias), _groups_around(model, source)
     module = module_at(model, alias.rpartition(".")[0])
     if module is not None and reference_of(module, alias.rpartition(".")[2]) is not None:
-        return bool(having) and having[-1] not in around
+        return bool(having) and having[-1] not in around and not _stays_whole(having[-1])
     return around[-1:] != having[-1:]
+
+
+def _stays_whole(group: Any) -> bool:
+    """Whether a group keeps its weights after its forward pass, by `reshard_after_forward=False`."""
+    parts = getattr(group, "_fsdp_param_groups", None) or [group._fsdp_param_group]
+    return all(getattr(part, "post_forward_mesh_info", part) is None for part in parts)
 
 
 def _groups_around(model: Module, name: str) -> list[Any]:

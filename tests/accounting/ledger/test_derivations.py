@@ -1,5 +1,8 @@
 """Every derivation evaluates to the number, over torch's layers and ours with drawn arguments."""
 
+from math import prod
+
+import peft
 import pytest
 import torch
 from hypothesis import given
@@ -24,10 +27,13 @@ def convolutions(draw):
 
 @st.composite
 def ours(draw):
+    ndim, transposed = draw(st.integers(1, 3)), draw(flag)
+    positions = (2, 3, 2)[:ndim]
+    labels = torch.arange(prod(positions)).remainder(2).reshape(positions).tolist()
     sharings = [ws.Full(), ws.Tiled(2), ws.Regional(2), ws.SharedAlong(0), ws.LowRank(2), ws.Local()]
-    sharing = draw(st.sampled_from([*sharings, ws.LowRank(1, "free"), ws.Mapped([[0, 1, 1], [1, 0, 1]])]))
-    kind = draw(st.sampled_from([ws.nn.Conv2d, ws.nn.ConvTranspose2d]))
-    size = (2, 3) if kind is ws.nn.ConvTranspose2d else (3, 4)
+    sharing = draw(st.sampled_from([*sharings, ws.LowRank(1, "free"), ws.Mapped(labels)]))
+    kind = getattr(ws.nn, f"Conv{'Transpose' * transposed}{ndim}d")
+    size = positions if transposed else tuple(n + 1 for n in positions)
     bias_sharing = draw(st.sampled_from([None, ws.Full()]))
     groups, bias = draw(st.integers(1, 2)), draw(flag)
     channels = [groups * draw(few) for _ in range(2)]
@@ -54,6 +60,12 @@ def attention(draw):
 
 
 @st.composite
+def norms(draw):
+    kinds = [f"{kind}{ndim}d" for kind in ("BatchNorm", "InstanceNorm") for ndim in (1, 2, 3)]
+    return getattr(nn, draw(st.sampled_from([*kinds, "SyncBatchNorm"])))(draw(few), affine=draw(flag))
+
+
+@st.composite
 def others(draw):
     a, b, c, yes = draw(few), draw(few), draw(few), draw(flag)
     makers = [
@@ -62,8 +74,6 @@ def others(draw):
         lambda: nn.Embedding(a, b),
         lambda: nn.EmbeddingBag(a, b),
         lambda: nn.PReLU(a),
-        lambda: nn.BatchNorm2d(a, affine=yes),
-        lambda: nn.InstanceNorm1d(a, affine=yes),
         lambda: nn.GroupNorm(a, a * b, affine=yes),
         lambda: nn.LayerNorm((a, b), elementwise_affine=yes),
         lambda: nn.RMSNorm((a, b), elementwise_affine=yes),
@@ -80,7 +90,7 @@ def others(draw):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@given(st.one_of(convolutions(), ours(), recurrent(), attention(), others()))
+@given(st.one_of(convolutions(), ours(), recurrent(), attention(), norms(), others()))
 def test_derivations_evaluate_to_the_numbers(layer):
     answer = ws.summary(nn.Sequential(layer))
     for row in answer.rows:
@@ -92,7 +102,7 @@ def test_derivations_evaluate_to_the_numbers(layer):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@given(st.one_of(convolutions(), ours(), recurrent(), attention()))
+@given(st.one_of(convolutions(), ours(), recurrent(), attention(), norms()))
 def test_these_layers_are_said_in_words(layer):
     for row in ws.summary(nn.Sequential(layer)).rows:
         assert all(part.words for part in row.parts)
@@ -151,3 +161,29 @@ def test_a_class_of_a_known_name_with_other_attributes_gets_its_shape():
 
     assert ws.summary(Linear()).rows[0].derivation == "3 * 4"
     assert ws.summary(Lying()).rows[0].derivation == "4 * 3 + 4"
+
+
+def test_low_rank_factors_beside_a_frozen_layer():
+    model = nn.Sequential(nn.Linear(20, 8), nn.ReLU())
+    answer = ws.summary(peft.get_peft_model(model, peft.LoraConfig(target_modules=["0"], r=3)))
+    rows = {row.name.partition(".0.")[2]: row for row in answer.rows}
+    assert {name: row.derivation for name, row in rows.items()} == {
+        "base_layer": "8 * 20 + 8",
+        "lora_A.default": "3 * 20",
+        "lora_B.default": "8 * 3",
+    }
+    assert (answer.totals.trainable, answer.totals.frozen) == (84, 168)
+
+
+def test_low_rank_factors_as_parameters():
+    class LowRank(nn.Linear):
+        def __init__(self, inputs, outputs, rank):
+            super().__init__(inputs, outputs)
+            self.requires_grad_(False)
+            self.A = nn.Parameter(torch.zeros(rank, inputs))
+            self.B = nn.Parameter(torch.zeros(outputs, rank))
+
+    answer = ws.summary(LowRank(20, 8, 3))
+    assert answer.rows[0].derivation == "8 * 20 + 8 + 3 * 20 + 8 * 3"
+    assert (answer.explain("A"), answer.explain("B")) == ("A: shape 3 * 20 = 60", "B: shape 8 * 3 = 24")
+    assert (answer.totals.trainable, answer.totals.frozen) == (84, 168)

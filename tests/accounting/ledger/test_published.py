@@ -41,6 +41,26 @@ MODELS = {
         [*SHARED, ("shared.weight", "lm_head.weight")],
     ),
     "BART-base": ("BartModel", BART, 139_420_416, SHARED),
+    "BART-base, generating": (
+        "BartForConditionalGeneration",
+        BART,
+        139_420_416,
+        [
+            ("model.shared.weight", f"{name}.weight")
+            for name in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
+        ],
+    ),
+    "ALBERT-base, masked": (
+        "AlbertForMaskedLM",
+        ALBERT,
+        11_221_680,
+        [
+            ("albert.embeddings.word_embeddings.weight", "predictions.decoder.weight"),
+            ("predictions.bias", "predictions.decoder.bias"),
+        ],
+    ),
+    "ViT-base": ("ViTForImageClassification", {"num_labels": 1000}, 86_567_656, []),
+    "ResNet-50": ("ResNetForImageClassification", {"num_labels": 1000}, 25_557_032, []),
     "ALBERT-base": ("AlbertModel", ALBERT, 11_683_584, []),
     "BERT-base": ("BertModel", {}, 109_482_240, []),
     "Llama-3.1-405B": ("LlamaForCausalLM", LLAMA_405B, 405_853_388_800, []),
@@ -99,6 +119,6 @@ def test_keras():
     assert found["ResNet50"] == [25_636_712] * 3
     assert len(set(found["MobileNetV2"])) == len(set(found["EfficientNetB0"])) == 1
     assert found["reconciled"] == (
-        "25,557,032 = 25,636,712 - 53,120 frozen parameters - 26,560 convolution biases"
+        "25,557,032 = 25,636,712 - 53,120 batch-norm statistics - 26,560 convolution biases"
     )
     assert found["row"] == ["Conv2D", 260, 10, 1, 24 * 24 * 250, 24 * 24 * 260]

@@ -97,8 +97,18 @@ def test_percentages_add_up(large):
     lines = [line for line in str(large).split("\n\n")[1].splitlines()[1:] if line[2] != " "]
     shares = [float(re.split(r"\s{2,}", line.strip())[3]) for line in lines]
     assert len(shares) == len(large.rows)
-    assert sum(shares) == pytest.approx(100, abs=0.05 * len(shares))
-    assert all(0 <= share <= 100 for share in shares)
+    assert sum(round(10 * share) for share in shares) == 1000
+    exact = [100 * row.own_unique / large.totals.unique for row in large.rows]
+    assert all(abs(share - wanted) < 0.1 for share, wanted in zip(shares, exact))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "lenet5"])
+def test_printed_percentages_are_100_exactly(name):
+    with torch.device("meta"):
+        answer = ws.summary(getattr(ws.models, name)())
+    cells = [line.split(" | ") for line in answer.to_markdown().splitlines()[4:]]
+    shares = [line[3] for line in cells[: len(answer.rows)]]
+    assert sum(int(share.replace(".", "")) for share in shares) == 1000
 
 
 def test_json_and_markdown():

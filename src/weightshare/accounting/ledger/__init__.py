@@ -2,8 +2,8 @@
 
 from .forward import raised_in
 from .groups import DECLARED, REFERENCES, Group, Name, Reference, chain_of, groups_of
-from .memory import storage_of
-from .modules import joined
+from .memory import overlap, storage_of
+from .modules import declared_name, joined
 from .reconcile import Reconciliation
 from .result import Note, Summary
 from .rows import Part, Row
@@ -23,8 +23,10 @@ __all__ = [
     "Summary",
     "Totals",
     "chain_of",
+    "declared_name",
     "groups_of",
     "joined",
+    "overlap",
     "raised_in",
     "storage_of",
     "summary",

@@ -9,7 +9,7 @@ from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
 from .memory import Ranges, is_quantised, length, nbytes, ranges_of, storage_of, union
-from .modules import joined, modules_of, parameters_of
+from .modules import declared_name, joined, modules_of, parameters_of
 
 #: The attribute under which a module keeps, by name, the parameters it reads from another (see `Reference`).
 REFERENCES = "_tied_references"
@@ -132,17 +132,26 @@ def _sources_first(
     modules: Sequence[tuple[str, Module]],
 ) -> Iterator[tuple[str, Module, str, Tensor, Hashable]]:
     """Every parameter of every module, first those that are no aliases by a declared tie."""
-    named, aliases = dict(modules), set()
-    for prefix, holder in modules:
-        for alias in vars(holder).get(DECLARED, {}):
-            path, _, attribute = joined(prefix, alias).rpartition(".")
-            aliases.add((id(named.get(path)), attribute))
+    named = dict(modules)
+
+    def place(name: str) -> tuple[int, str]:
+        path, _, attribute = name.rpartition(".")
+        return id(named.get(path)), attribute
+
+    aliases = {
+        place(joined(prefix, alias)) for prefix, holder in modules for alias in vars(holder).get(DECLARED, {})
+    }
+
+    def is_alias(item: tuple[str, Module, str, Tensor, Hashable]) -> bool:
+        name = joined(item[0], item[2])
+        return bool({place(name), place(declared_name(name))} & aliases)
+
     found = [
         (module_name, module, *parameter)
         for module_name, module in modules
         for parameter in parameters_of(module)
     ]
-    yield from sorted(found, key=lambda item: (id(item[1]), item[2]) in aliases)
+    yield from sorted(found, key=is_alias)
 
 
 def _source_of(reference: Reference) -> Tensor | None:
@@ -151,6 +160,9 @@ def _source_of(reference: Reference) -> Tensor | None:
     if own is None and reference.name in getattr(reference.module, "parametrizations", {}):
         parts = reference.module.parametrizations[reference.name]._parameters.values()  # type: ignore[index]
         own = max(parts, key=Tensor.numel, default=None)
+    if own is None:  # pruned, or normed as it was done before there were parametrizations
+        names = (f"{reference.name}_orig", f"{reference.name}_v")
+        own = next((p for n in names if (p := reference.module._parameters.get(n)) is not None), None)
     return own
 
 

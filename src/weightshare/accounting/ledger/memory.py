@@ -54,6 +54,15 @@ def union(ranges: Ranges, more: Ranges) -> Ranges:
     return np.stack([both[starts, 0], reach[ends]], axis=1)
 
 
+def overlap(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors share elements."""
+    place = storage_of(first)
+    if place is None or place != storage_of(second):
+        return False
+    ranges, more = ranges_of(first), ranges_of(second)
+    return length(union(ranges, more)) < length(ranges) + length(more)
+
+
 def length(ranges: Ranges) -> int:
     """How many bytes."""
     return int((ranges[:, 1] - ranges[:, 0]).sum())

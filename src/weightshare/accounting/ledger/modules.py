@@ -1,5 +1,6 @@
 """The modules of a model by name, and what each has itself; Keras's layers, which torch sees as one, too."""
 
+import re
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -57,6 +58,15 @@ def is_keras(module: Module) -> bool:
 def is_convolution(module: Module) -> bool:
     """Whether a module is of a class of convolutions, torch's, ours or Keras's."""
     return any(FORMS[c.__name__].ndim for c in type(module).__mro__ if c.__name__ in FORMS)
+
+
+def declared_name(name: str) -> str:
+    """The name that a parameter had before it was parametrized, normed or pruned.
+
+    >>> declared_name("0.parametrizations.weight.original1"), declared_name("0.weight_orig")
+    ('0.weight', '0.weight')
+    """
+    return re.sub(r"parametrizations\.([^.]+)\.original\d*$", r"\1", name).removesuffix("_orig")
 
 
 def joined(prefix: str, name: str) -> str:

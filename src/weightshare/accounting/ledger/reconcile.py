@@ -16,6 +16,8 @@ from .totals import Totals
 
 #: Conventions that may meet in one count: more of them explain nearly any number.
 MOST = 3
+#: Keras has them among its parameters.
+_KERAS_STATISTICS = ("moving_mean", "moving_variance")
 _NORMS = (_NormBase, GroupNorm, LayerNorm, RMSNorm)
 
 
@@ -74,6 +76,7 @@ def conventions_of(model: Module, groups: Sequence[Group], totals: Totals) -> tu
         _missing("linear biases", {name: m for name, m in modules.items() if isinstance(m, Linear)}),
         Convention("tied weights counted again", totals.untied - totals.unique, frozenset(["ties"])),
         Convention("parameters of repeated calls", unrolled - totals.unique, frozenset(["ties"])),
+        _without("batch-norm statistics", groups, lambda g: g.owner.attribute in _KERAS_STATISTICS),
         _without("frozen parameters", groups, lambda group: not group.trainable),
         _without("biases", groups, _is_bias),
         _without("convolution biases", groups, lambda g: _is_bias(g) and is_convolution(g.owner.module)),

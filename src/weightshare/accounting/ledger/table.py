@@ -77,18 +77,31 @@ def _in_words(part: Part) -> str:
 def _columns(summary: Summary, heading: str) -> tuple[tuple[str, ...], str, tuple[tuple[str, ...], ...]]:
     """Heads, alignment and cells; calls, outputs and multiplications where there was a forward pass."""
     watched = summary.totals.macs is not None
-    unique = max(1, summary.totals.unique)
+    shares = _percentages([row.own_unique for row in summary.rows])
     head = ["module", "type", heading, "%", *(["calls", "output", "mult-adds"] if watched else []), "from"]
     align = "llrr" + "rlr" * watched + "l"
     body = []
-    for row in summary.rows:
+    for row, share in zip(summary.rows, shares):
         seen = []
         if watched:
             shape = "" if row.output_shape is None else times(row.output_shape)
             seen = [str(row.calls), shape, f"{row.macs:,}" if row.macs else ""]
-        share = f"{100 * row.own_unique / unique:.1f}"
         body.append((_printable(row.name) or ROOT, row.type, f"{row.own_unique:,}", share, *seen, _from(row)))
     return tuple(head), align, tuple(body)
+
+
+def _percentages(counts: Sequence[int]) -> list[str]:
+    """Of their sum, to one decimal and 100.0 in all: those that are cut off most are rounded up.
+
+    >>> _percentages([1, 1, 1]), _percentages([0])
+    (['33.4', '33.3', '33.3'], ['0.0'])
+    """
+    whole = max(1, sum(counts))
+    tenths = [1000 * count // whole for count in counts]
+    left = (1000 if any(counts) else 0) - sum(tenths)
+    for place in sorted(range(len(counts)), key=lambda i: -(1000 * counts[i] % whole))[:left]:
+        tenths[place] += 1
+    return [f"{n // 10}.{n % 10}" for n in tenths]
 
 
 def _from(row: Row) -> str:
