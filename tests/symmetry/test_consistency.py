@@ -100,6 +100,12 @@ def test_taken_rolls_as_torch_does():
     assert torch.equal(taken(images, -shifts, (4, 5)), wanted)
 
 
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_views_are_contiguous(protocol):
+    images = torch.randn(3, 2, 11, 12)
+    consistency(lambda x: x.view(len(x), -1), images, protocol=protocol, **PROTOCOLS[protocol])
+
+
 @pytest.mark.parametrize("protocol", ["circular_roll", "small_rolls"])
 def test_a_circular_network_is_consistent(protocol):
     images = torch.randn(20, 2, 12, 12, dtype=torch.float64)

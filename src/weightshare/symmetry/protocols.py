@@ -70,7 +70,7 @@ def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
         along = starts[:, axis, None] + torch.arange(n)
         shape = [len(images), *(n if a == axis else 1 for a in range(axes))]
         index.append((along % images.shape[2 + axis]).view(shape).to(images.device))
-    return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1)
+    return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1).contiguous()
 
 
 def _crops(images: Tensor, generator: torch.Generator, crop: tuple[int, ...], passes: int) -> Plan:
