@@ -162,7 +162,7 @@ def test_connections_that_fit_no_memory():
         (
             lambda: Pattern.probe(lambda x: x.sum(), 4),
             PatternError,
-            r"f must give a tensor \[1, ...\], got \(\)",
+            r"f must give a tensor \[1, ...\] that is not empty, got \(\)",
         ),
         (lambda: Pattern([(0, 0)], 1, 1), PatternError, r"edges must be integers \[connections, 3\]"),
         (lambda: Pattern([(0, 3, 0)], 2, 3), PatternError, r"inputs below 3 and ids.*got \(0, 3, 0\)"),

@@ -131,17 +131,20 @@ class Pattern:
         """The pattern of any linear map, found by passing every unit vector through it in float64.
 
         Connections whose numbers are equal count as shared, which numbers can also be by chance: a module's
-        parameters are therefore drawn anew first, in a copy. A connection on which two weights meet counts
-        as one with a weight of its own.
+        parameters, frozen ones too, are therefore drawn anew first, in two copies, and must be equal in both.
+        Equal is within 1e-9 of their size, so of n weights two count as one with a probability below
+        n**2 * 1e-18. A number below 1e-9 of the largest of its output, and of its input, is no connection.
+        One on which two weights meet counts as one with a weight of its own.
 
         Args:
-            f: A module or function from [N, *in_shape] to [N, *out_shape]; biases allowed.
-            in_shape: (channels, *spatial) or the number of inputs.
+            f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; biases allowed.
+            in_shape: (channels, *spatial), or n for (1, n): f then gets [N, 1, n], and [N, n] for (n,).
             redraw: Draw the parameters of a module at random; False for its own numbers.
             seed: Of the numbers drawn.
 
         Raises:
-            PatternError: a map that is not linear, or a Jacobian that does not fit memory, with the figure.
+            PatternError: a map that is not linear at inputs of size 1e-3 to 1e6, that fails or gives no
+                float64, or a Jacobian that does not fit memory, with the figure.
 
         Example:
             >>> import torch
