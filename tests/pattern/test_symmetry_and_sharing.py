@@ -190,32 +190,24 @@ def test_periodic_sharing_keeps_a_subgroup_and_regional_sharing_none(parts, weig
 
 
 def brute_force(pattern):
-    """How many maps of the catalogue keep a pattern, all of them tried."""
+    """How many maps of the catalogue keep a pattern, all of them tried; those that move all alike are one."""
     (_, *size), (_, *out_size) = pattern.in_shape, pattern.out_shape
-    found, matrix = 0, {}
+    found, matrix = set(), {}
     for o, i, w in pattern.edges.tolist():
         matrix.setdefault((o, i), []).append(w)
     for axes in itertools.permutations(range(len(size))):
         if any(s[a] != s[k] for s in (size, out_size) for k, a in enumerate(axes)):
             continue
         for signs in itertools.product((1, -1), repeat=len(size)):
-            if axes != tuple(range(len(size))) or any(s < 0 for s in signs):
-                inert = all(
-                    a == k and (s > 0 or size[k] == out_size[k] == 1)
-                    for k, (a, s) in enumerate(zip(axes, signs))
-                )
-                if inert:
-                    continue
             for a in itertools.product(*map(range, size)):
                 for b in itertools.product(*map(range, out_size)):
                     g_in = _turned(pattern.in_shape, axes, signs, a)
                     g_out = _turned(pattern.out_shape, axes, signs, b)
                     fits = all(matrix.get((g_out[o], g_in[i])) == w for (o, i), w in matrix.items())
                     bias = pattern.bias
-                    found += fits and (
-                        bias is None or all(bias[g_out[o]] == bias[o] for o in range(len(bias)))
-                    )
-    return found
+                    if fits and (bias is None or all(bias[g_out[o]] == bias[o] for o in range(len(bias)))):
+                        found.add((*g_in.values(), *g_out.values()))
+    return len(found)
 
 
 def _turned(shape, axes, signs, steps):
@@ -245,10 +237,32 @@ GRIDS = [
     Pattern.of(ws.nn.Conv2d(1, 1, 1, sharing=ws.Mapped([[0, 1, 2], [2, 0, 1], [1, 2, 0]]), input_size=3)),
     Pattern.of(ws.nn.Conv2d(1, 1, 1, sharing=ws.SharedAlong(0), input_size=(2, 3), bias_sharing=ws.Full())),
     Pattern([(o, i, 0) for o in range(4) for i in range(4)], (1, 2, 2), (1, 2, 2)),
+    Pattern([(0, 0, 0)], (1, 1, 1), (1, 1, 1)),
+    Pattern([(0, 0, 0), (1, 1, 0)], 2, 2),
+    Pattern([(o, o, 0) for o in range(4)], (1, 2, 2), (1, 2, 2)),
+    Pattern([(o, i, 0) for o in range(4) for i in range(2)], (1, 4), (1, 2)),
+    Pattern([(o, i, 0) for o in range(3) for i in range(3)], (1, 1, 3, 1), (1, 1, 3, 1)),
+    Pattern([(o, i, 0) for o in range(4) for i in range(4)], (1, 1, 4), (1, 2, 2)),
+    Pattern([(0, 1, 0), (2, 3, 0)], (4,), (4,)),
     symmetric([(0, 0)]),
     symmetric([(0, 0), (0, 1)]),
     symmetric([(0, 0), (0, 1), (0, 4)]),
 ]
+
+
+@pytest.mark.parametrize(
+    ("size", "order"), [((1, 1, 8), 8), ((1, 1, 8, 1), 8), ((1, 2, 2), 8), ((1, 2), 2), ((1, 1, 1), 1)]
+)
+def test_maps_that_move_all_alike_are_one(size, order):
+    """Of a circular convolution; a grid of 2 x 2 has a transposition too."""
+    n = int(np.prod(size))
+    moves = generators.circular_shifts(size[1:])
+    pattern = Pattern.from_symmetry(moves, moves, in_shape=size, out_shape=size)
+    if size == (1, 2, 2):
+        pattern = Pattern([(o, o, 0) for o in range(n)], size, size)
+    found = pattern.symmetries()
+    assert found.order == brute_force(pattern) == order
+    assert Pattern([(0, 0, 0)], (4,), (4,)).symmetries().order == 1
 
 
 @pytest.mark.parametrize("pattern", GRIDS, ids=repr)
