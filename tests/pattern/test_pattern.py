@@ -1,5 +1,8 @@
 """`Pattern.of` and `Pattern.probe` against the oracle's matrices, and what they refuse."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +109,8 @@ def test_the_shared_kernel_of_low_rank():
     assert "corrections of LowRank(2)" in str(pattern)
     shift = [1, 2, 3, 4, 5, 0]
     assert "LowRank" in str(pattern.is_equivariant(shift, [1, 2, 3, 0]))
+    proof = pattern.is_equivariant(range(6), range(4))
+    assert (proof.holds, bool(proof)) == (True, False)
 
 
 def test_a_dense_matrix_only_where_it_fits():
@@ -187,5 +192,32 @@ def test_edges_in_any_order_and_read_only():
     assert pattern != Pattern([(0, 1, 0), (1, 0, 1)], 2, 2)
     assert pattern != "pattern"
     assert len({pattern, Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)}) == 1
-    with pytest.raises(ValueError, match="read-only"):
-        pattern.edges[0, 0] = 1
+    biased = Pattern(pattern.edges, 2, 2, bias=[0, 1])
+    for kept in (biased, copy.deepcopy(biased), copy.copy(biased), pickle.loads(pickle.dumps(biased))):
+        for table in (kept.edges, kept.bias):
+            with pytest.raises(ValueError, match="read-only"):
+                table[0] = 1
+        assert kept == biased
+
+
+def test_two_weights_on_one_connection_are_compared_whatever_their_ids():
+    taps = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 1, 1)]
+    pattern = Pattern(taps, 2, 2)
+    swapped = Pattern([(o, i, 1 - w) for o, i, w in taps], 2, 2)
+    assert pattern == swapped
+    assert pattern.refines(swapped)
+    only_together = Pattern([(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (1, 0, 2), (1, 0, 0)], 2, 2)
+    named = Pattern([(0, 0, 5), (0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 0, 0), (1, 0, 5)], 2, 2)
+    other = Pattern([(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (1, 0, 2), (1, 0, 3)], 2, 2)
+    assert only_together == named
+    assert only_together != other
+    assert other.refines(only_together)
+    assert not only_together.refines(other)
+    twice = Pattern([(0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 1)], 2, 2)
+    assert twice != Pattern([(0, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)], 2, 2)
+    layer = torch.nn.Conv1d(2, 3, 5, padding=2, padding_mode="circular")
+    pattern = Pattern.of(layer, 3)
+    ids = np.random.default_rng(0).permutation(pattern.n_weights)
+    edges = np.concatenate([pattern.edges[:, :2], ids[pattern.edges[:, 2:]]], 1)
+    assert Pattern(edges, (3, 3), (2, 3), bias=pattern.bias) == pattern
+    assert pattern.refines(Pattern(edges % [9, 9, 1], (3, 3), (2, 3)))

@@ -14,6 +14,7 @@ import weightshare as ws
 from weightshare import Pattern
 from weightshare.errors import ArgumentError, PatternError
 from weightshare.pattern import generators
+from weightshare.pattern.proof import missing
 from weightshare.testing.strategies import layers
 
 
@@ -154,12 +155,43 @@ def test_proofs_agree_with_matrices_of_integers(layer, data):
     biases = pattern.bias is None or (pattern.bias[np.asarray(pair[1])] == pattern.bias).all()
     proof = pattern.is_equivariant(*pair)
     assert proof.holds == bool((moved == matrix).all() and biases)
-    assert bool(proof) == proof.holds == (proof.witness is None)
+    assert proof.holds == (proof.witness is None)
+    assert bool(proof) == (proof.holds and not pattern.note)
     if proof.witness is not None and proof.witness.input is not None:
         w = proof.witness
         assert [w.output, w.input, w.weight] in pattern.edges.tolist()
         assert w.image == (pair[1][w.output], pair[0][w.input])
         assert matrix[w.image] != matrix[w.output, w.input]
+
+
+def test_the_witness_of_a_weight_that_is_used_fewer_times():
+    pattern = Pattern([(0, 0, 0), (0, 0, 0), (1, 1, 0)], 2, 2)
+    proof = pattern.is_equivariant([1, 0], [1, 0])
+    text = "output 0 uses weight 0 on input 0, its image output 1 uses weight 0 on input 1 fewer times"
+    assert str(proof.witness) == text
+
+
+def test_failures_are_found_in_any_block(monkeypatch):
+    monkeypatch.setattr("weightshare.pattern.proof._BLOCK", 5)
+    layer = torch.nn.Conv1d(2, 2, 3, padding=1, bias=False)
+    moves = generators.with_channels(generators.circular_shifts(9), 2)[0]
+    assert Pattern.of(layer, 9, padding_mode="circular").is_equivariant(moves, moves)
+    witness = Pattern.of(layer, 9).is_equivariant(moves, moves).witness
+    assert (witness.output, witness.input, witness.image, witness.image_weight) == (7, 8, (8, 0), None)
+    gap = Pattern([(o, i, 0) for o in range(9) for i in range(9) if (o, i) != (4, 4)], 9, 9)
+    shift = generators.circular_shifts(9)[0]
+    assert gap.is_equivariant(shift, shift).witness.image == (4, 4)
+
+
+def test_a_failure_is_looked_for_in_its_block_alone(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        "weightshare.pattern.proof.missing", lambda *a: looked.append(len(a[0])) or missing(*a)
+    )
+    pattern = Pattern.of(torch.nn.Conv2d(8, 16, 3, padding=1), 32)
+    moves = [generators.with_channels(generators.circular_shifts((32, 32)), c)[0] for c in (8, 16)]
+    assert not pattern.is_equivariant(*moves)
+    assert sum(looked) < len(pattern.edges) / 3
 
 
 def _rolled(shape, steps):

@@ -18,6 +18,7 @@ from .layers import connections_of
 from .orbits import orbits_of
 from .probe import probed
 from .proof import PatternProof, compared
+from .same import refined
 from .shifts import PartialShift, partly_shifted
 from .symmetries import Symmetries, kept
 
@@ -278,7 +279,8 @@ class Pattern:
             g_out: Permutation of the outputs.
 
         Returns:
-            `.holds`, and where it fails `.witness`, a connection whose image uses another weight or none.
+            `.holds`, and where it fails `.witness`, a connection whose image uses another weight or none. In
+            a condition it is true only where the pattern has no `note`: it says nothing of what is left out.
 
         Raises:
             ArgumentError: not permutations of the inputs and outputs.
@@ -340,23 +342,28 @@ class Pattern:
 
     def refines(self, other: "Pattern") -> bool:
         """Whether connections that share here share in `other` too, on the same connections."""
-        if self.edges.shape != other.edges.shape or not np.array_equal(self.edges[:, :2], other.edges[:, :2]):
-            return False
-        both = np.unique(np.stack([self.edges[:, 2], other.edges[:, 2]], 1), axis=0)
-        return len(both) == len(np.unique(self.edges[:, 2]))
+        return refined(self, other)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same connections share, whatever the ids; biases alike."""
+        """Whether the same connections share, whatever the ids; biases alike. `stride` and `note` do not
+        count: they say where a pattern is from, not what it is."""
         if not isinstance(other, Pattern):
             return NotImplemented
         if (self.in_shape, self.out_shape) != (other.in_shape, other.out_shape):
             return False
-        if not (self.refines(other) and other.refines(self)):
+        kinds, others = (len(np.unique(p.edges[:, 2])) for p in (self, other))
+        if kinds != others or not refined(self, other):
             return False
         if self.bias is None or other.bias is None:
             return self.bias is other.bias
         pairs = np.unique(np.stack([self.bias, other.bias], 1), axis=0)
         return len(pairs) == len(np.unique(self.bias)) == len(np.unique(other.bias))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for table in (self.edges, self.bias):
+            if table is not None:
+                table.flags.writeable = False  # which a copy does not take over
 
     def __hash__(self) -> int:
         return hash((self.in_shape, self.out_shape, len(self.edges)))
