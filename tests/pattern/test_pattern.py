@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 import weightshare as ws
 from weightshare import Full, LowRank, Pattern, nn, reference
-from weightshare.errors import ArgumentError, PatternError
+from weightshare.errors import ArgumentError, PatternError, ShapeError
 from weightshare.testing.strategies import layers, transposed_layers
 
 
@@ -136,6 +136,11 @@ def test_connections_that_fit_no_memory():
         PatternError, match=r"its connections must fit [\d,]+ bytes of memory, got 1,000,000,000,000,"
     ):
         Pattern.of(torch.nn.Linear(10**6, 10**6, device="meta"))
+    for layer, size in ((torch.nn.Conv2d(1, 1, 3), 10**6), (torch.nn.Conv1d(1, 1, 3), 10**12)):
+        with pytest.raises(
+            PatternError, match=r"its connections must fit [\d,]+ bytes of memory, got [\d,]+,"
+        ):
+            Pattern.of(layer, size)
     with pytest.raises(PatternError, match="the Jacobian and its clusters must fit"):
         Pattern.probe(lambda x: x, 10**6)
     moves = [np.arange(10**6)]
@@ -143,10 +148,32 @@ def test_connections_that_fit_no_memory():
         Pattern.from_symmetry(moves, moves)
 
 
+class Twice(torch.nn.Conv1d):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class Squared(torch.nn.Conv1d):
+    def _conv_forward(self, *arguments):
+        return super()._conv_forward(*arguments) ** 2
+
+
+def test_subclasses_and_attributes_that_change_nothing():
+    class Named(torch.nn.Conv1d):
+        pattern = "stripes"
+
+    assert Pattern.of(Named(1, 1, 3), 5) == Pattern.of(torch.nn.Conv1d(1, 1, 3), 5)
+    tied = nn.TiedLinear(torch.nn.Linear(3, 2))
+    assert Pattern.of(tied) == Pattern.of(torch.nn.Linear(2, 3))
+    layer = nn.SharedLinear(Pattern.of(torch.nn.Linear(3, 2)), bias=False)
+    assert Pattern.of(layer) == Pattern.of(torch.nn.Linear(3, 2, bias=False))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
         (lambda: Pattern.of(torch.nn.ReLU()), ArgumentError, "got ReLU; use Pattern.probe"),
+        (lambda: Pattern.of("conv"), ArgumentError, "got str; use Pattern.probe"),
         (lambda: Pattern.of(torch.nn.Conv1d(1, 1, 3)), ArgumentError, "Conv1d: its pattern needs input_size"),
         (
             lambda: Pattern.of(ws.nn.LocallyConnected1d(1, 1, 3, input_size=6), 7),
@@ -161,7 +188,34 @@ def test_connections_that_fit_no_memory():
         (
             lambda: Pattern.of(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))),
             ArgumentError,
-            "its weight must be a parameter, got one that a parametrization computes",
+            "its weight must be a parameter, got one that is computed, by a parametrization, a norm or",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.utils.prune.random_unstructured(torch.nn.Linear(2, 2), "weight", 1)),
+            ArgumentError,
+            "Linear: its weight must be a parameter, got one that is computed, .*pruning; use Pattern.probe",
+        ),
+        (
+            lambda: Pattern.of(Twice(1, 1, 3), 5),
+            ArgumentError,
+            "Twice: its forward must be torch's or ours, .* got one of its own; use Pattern.probe",
+        ),
+        (
+            lambda: Pattern.of(Squared(1, 1, 3), 5),
+            ArgumentError,
+            "Squared: its forward must be torch's or ours",
+        ),
+        (lambda: Pattern.of(torch.nn.LazyConv1d(2, 3), 5), ArgumentError, "known, got a lazy layer; run it"),
+        (lambda: Pattern.of(torch.nn.LazyLinear(2)), ArgumentError, "LazyLinear: its sizes must be known"),
+        (
+            lambda: Pattern.of(torch.nn.Linear(2, 2), "abc"),
+            ArgumentError,
+            "Linear: a linear layer has no input_size or padding_mode, got 'abc'; leave it out",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 2, padding=2), 2),
+            ShapeError,
+            r"ConvTranspose1d: the output must have at least one position an axis, got -1 from input_size=",
         ),
         (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear, but for a constant"),
         (

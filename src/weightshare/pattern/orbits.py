@@ -68,7 +68,7 @@ def _checked(support: Any, n_out: int, n_in: int) -> np.ndarray:
 
 
 def _check_memory(numbers: int, what: str) -> None:
-    needed, limit = 40 * numbers, free_bytes()
+    needed, limit = 55 * numbers, free_bytes()  # as measured, numbers and the graph of their images
     if limit is not None and needed > limit:
         raise PatternError(
             "Pattern.from_symmetry",

@@ -109,14 +109,16 @@ class Pattern:
 
         The ids count `layer.kernels().flatten()`, of a torch layer `layer.weight.flatten()`; those of biases
         count `layer.bias.flatten()`. Of `LowRank` it is the part that is one-hot, the kernel that all
-        positions share, which `note` says.
+        positions share, which `note` says; it equals the pattern of a plain convolution.
 
         Args:
             input_size: Spatial size of the input; needed where the layer does not know it.
             padding_mode: Another one than the layer's own: "circular" shows what its borders alone break.
 
         Raises:
-            ArgumentError: a layer of another kind, no `input_size` where one is needed.
+            ArgumentError: a layer of another kind, with a forward of its own, lazy, or with a weight that is
+                computed (parametrized, pruned); no `input_size` where one is needed.
+            ShapeError: an `input_size` that leaves no output.
             PatternError: more connections than fit memory, with the figure.
 
         Example:

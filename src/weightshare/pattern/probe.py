@@ -17,7 +17,7 @@ _SAME = 1e-9  # of two numbers: closer than this they are equal
 _ROUNDING = 1e-14  # of the largest number: what the arithmetic of f may leave of a zero, or of a difference
 _SCALES = (1e-3, 1.0, 1e3, 1e6)  # of the inputs on which a map must be linear
 _BLOCK = 2**24  # numbers that pass through f at once
-_BYTES = 160  # for a pair of output and input: two Jacobians, and their clusters while they are sorted
+_BYTES = 180  # for a pair of output and input: two Jacobians, and their clusters while they are sorted
 _NOTE = "found by probing: connections with equal numbers count as shared"
 
 
