@@ -91,6 +91,16 @@ def test_strides():
         pattern.partial_shift((1, 2))
 
 
+def test_shifts_are_whole():
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3), 9)
+    for wrong in (0.5, "1", True):
+        with pytest.raises(
+            ArgumentError, match=f"shift must be an integer, got {wrong!r}; give whole positions"
+        ):
+            pattern.partial_shift((wrong,))
+    assert pattern.partial_shift(-1).out_shift == (-1,)
+
+
 def test_the_border_of_a_mask():
     mask = np.ones((5, 6), dtype=bool)
     assert border_of(mask) == ((0, 0), (0, 0))

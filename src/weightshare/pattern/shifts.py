@@ -158,14 +158,15 @@ def border_of(exact: np.ndarray) -> tuple[tuple[int, int], ...] | None:
 
 
 def signed(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
-    """`value` as one int of any sign for each axis; a number is for a single axis alone.
-
-    An integer of at least -2147483648 (-2**31), which no grid reaches.
-    """
+    """`value` as one int of any sign for each axis; a number is for a single axis alone."""
     values = tuple(value) if is_sequence(value) else (value,)  # type: ignore[arg-type]
     if len(values) != ndim:
         got = f"{value!r}"
         raise ArgumentError(
             where, f"{name} must have one integer for each of {ndim} spatial axes", got, "give a tuple"
         )
+    for v in values:
+        if isinstance(v, bool) or not hasattr(v, "__index__"):
+            way_out = "give whole positions, negative ones for the other direction"
+            raise ArgumentError(where, f"{name} must be an integer", repr(v), way_out)
     return tuple(integer(where, name, v, least=-(2**31)) for v in values)
