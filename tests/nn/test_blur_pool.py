@@ -147,3 +147,8 @@ def test_compiles_in_one_graph():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_list_is_no_input():
+    with pytest.raises(ArgumentError, match=r"BlurPool2d: input must be a torch\.Tensor, got list; convert"):
+        ws.nn.BlurPool2d()([1.0])

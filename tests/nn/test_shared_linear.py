@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import weightshare as ws
 from weightshare import Pattern, nn
 from weightshare.errors import ArgumentError, ShapeError
+from weightshare.nn import sparse_product
 from weightshare.pattern import generators
+from weightshare.testing import check_layer
 
 
 def points(n):
@@ -86,3 +89,102 @@ def test_moves_and_meta():
     layer = nn.SharedLinear(points(4), device="meta").to_empty(device="cpu")
     assert repr(layer) == "SharedLinear(Pattern(4 inputs, 4 outputs: 16 connections with 2 weights, 1 bias))"
     assert "bias=False" in repr(nn.SharedLinear(points(4), bias=False))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("n", [120, 12_000])
+def test_gradients_of_weights_that_many_connections_use(n, dtype):
+    """By a full matrix (120), or connection by connection (12,000); float32 under autocast."""
+    size = (n, n) if n == 120 else (n // 4, n)
+    edges = (
+        [(o, i, 0) for o in range(n) for i in range(n)] if n == 120 else [(i // 4, i, 0) for i in range(n)]
+    )
+    pattern = Pattern(edges, *size, bias=[0] * size[0])
+    layer = nn.SharedLinear(pattern, dtype=dtype)
+    exact = copy.deepcopy(layer).double()
+    x = (torch.rand(3, n) / n).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+        (layer(x) / 8).sum().backward()
+    (exact(x.double()) / 8).sum().backward()
+    for name, parameter in layer.named_parameters():
+        wanted = exact.get_parameter(name).grad
+        torch.testing.assert_close(parameter.grad.double(), wanted, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("size", [8, 200])
+def test_layers_made_on_the_meta_device(size):
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), size)
+    known = nn.SharedLinear(pattern)
+    x = torch.randn(2, size)
+    for assign in (False, True):
+        layer = nn.SharedLinear(pattern, device="meta")
+        if not assign:
+            layer.to_empty(device="cpu")
+            for name, buffer in layer.named_buffers():
+                if name != "pattern_digest":
+                    assert torch.equal(buffer, known.get_buffer(name))
+        layer.load_state_dict(known.state_dict(), assign=assign)
+        assert torch.equal(layer(x), known(x))
+    layer = nn.SharedLinear(pattern, device="meta").to_empty(device="cpu")
+    assert layer.state_dict()["pattern_digest"].tolist() == known.pattern_digest.tolist()
+    again = copy.deepcopy(known).to_empty(device="cpu")
+    again.load_state_dict(known.state_dict())
+    assert torch.equal(again(x), known(x))
+    assert known.to("meta")(x.to("meta")).is_meta
+
+
+def test_the_sparse_way_in_blocks(monkeypatch):
+    """As by one, also its gradients; and no temporary of the size of batch times connections."""
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), 120)
+    layer, x = nn.SharedLinear(pattern, dtype=torch.float64), torch.randn(4, 120, dtype=torch.float64)
+
+    def results():
+        sources = [leaf := x.clone().requires_grad_(), *layer.parameters()]
+        output = layer(leaf)
+        return [output, *torch.autograd.grad(output.square().sum(), sources)]
+
+    wanted = results()
+    monkeypatch.setattr(sparse_product, "BLOCK_BYTES", 7 * 4 * 8)
+    for got, value in zip(results(), wanted, strict=True):
+        torch.testing.assert_close(got, value)
+    assert max(t.numel() for t in _seen(lambda: layer(x).sum().backward())) <= 4 * 120
+    check_layer(layer)
+    tangent = torch.randn_like(x)
+    _, moved = torch.func.jvp(layer, (x,), (tangent,))
+    torch.testing.assert_close(moved, layer(tangent) - layer(torch.zeros_like(x)))
+
+
+def _seen(act):
+    """Every tensor that an operation of torch gives."""
+    found = []
+
+    class Mode(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            found.extend(t for t in torch.utils._pytree.tree_leaves(result) if isinstance(t, torch.Tensor))
+            return result
+
+    with Mode():
+        act()
+    return found
+
+
+def test_inputs_that_fit_not():
+    for pattern in (points(4), Pattern([(0, 0, 0)], 40, 4)):
+        layer = nn.SharedLinear(pattern)
+        with pytest.raises(ArgumentError, match=r"SharedLinear: input must be a torch.Tensor, got list"):
+            layer([1.0, 2, 3, 4])
+        text = r"SharedLinear: input must have the dtype of the weights, torch.float32, got torch.float64"
+        with pytest.raises(ShapeError, match=text):
+            layer(torch.zeros(1, 4, dtype=torch.float64))
+
+
+def test_a_checkpoint_that_was_cast():
+    layer = nn.SharedLinear(points(4))
+    state = {name: value.half() for name, value in layer.state_dict().items()}
+    text = r"pattern_digest is unreadable, torch.float16 of shape \(2,\).*cast only what is_floating_point"
+    with pytest.raises(RuntimeError, match=text):
+        layer.load_state_dict(state)
+    other = nn.SharedLinear(Pattern([(0, 0, 1), (0, 1, 0)], 1, 2))
+    with pytest.raises(RuntimeError, match="or of it with its ids in another order"):
+        other.load_state_dict(nn.SharedLinear(Pattern([(0, 0, 0), (0, 1, 1)], 1, 2)).state_dict())

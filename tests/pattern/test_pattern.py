@@ -1,5 +1,8 @@
 """`Pattern.of` and `Pattern.probe` against the oracle's matrices, and what they refuse."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from hypothesis import given, settings
 
 import weightshare as ws
 from weightshare import Full, LowRank, Pattern, nn, reference
-from weightshare.errors import ArgumentError, PatternError
+from weightshare.errors import ArgumentError, PatternError, ShapeError
 from weightshare.testing.strategies import layers, transposed_layers
 
 
@@ -106,6 +109,8 @@ def test_the_shared_kernel_of_low_rank():
     assert "corrections of LowRank(2)" in str(pattern)
     shift = [1, 2, 3, 4, 5, 0]
     assert "LowRank" in str(pattern.is_equivariant(shift, [1, 2, 3, 0]))
+    proof = pattern.is_equivariant(range(6), range(4))
+    assert (proof.holds, bool(proof)) == (True, False)
 
 
 def test_a_dense_matrix_only_where_it_fits():
@@ -131,6 +136,11 @@ def test_connections_that_fit_no_memory():
         PatternError, match=r"its connections must fit [\d,]+ bytes of memory, got 1,000,000,000,000,"
     ):
         Pattern.of(torch.nn.Linear(10**6, 10**6, device="meta"))
+    for layer, size in ((torch.nn.Conv2d(1, 1, 3), 10**6), (torch.nn.Conv1d(1, 1, 3), 10**12)):
+        with pytest.raises(
+            PatternError, match=r"its connections must fit [\d,]+ bytes of memory, got [\d,]+,"
+        ):
+            Pattern.of(layer, size)
     with pytest.raises(PatternError, match="the Jacobian and its clusters must fit"):
         Pattern.probe(lambda x: x, 10**6)
     moves = [np.arange(10**6)]
@@ -138,10 +148,32 @@ def test_connections_that_fit_no_memory():
         Pattern.from_symmetry(moves, moves)
 
 
+class Twice(torch.nn.Conv1d):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class Squared(torch.nn.Conv1d):
+    def _conv_forward(self, *arguments):
+        return super()._conv_forward(*arguments) ** 2
+
+
+def test_subclasses_and_attributes_that_change_nothing():
+    class Named(torch.nn.Conv1d):
+        pattern = "stripes"
+
+    assert Pattern.of(Named(1, 1, 3), 5) == Pattern.of(torch.nn.Conv1d(1, 1, 3), 5)
+    tied = nn.TiedLinear(torch.nn.Linear(3, 2))
+    assert Pattern.of(tied) == Pattern.of(torch.nn.Linear(2, 3))
+    layer = nn.SharedLinear(Pattern.of(torch.nn.Linear(3, 2)), bias=False)
+    assert Pattern.of(layer) == Pattern.of(torch.nn.Linear(3, 2, bias=False))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
         (lambda: Pattern.of(torch.nn.ReLU()), ArgumentError, "got ReLU; use Pattern.probe"),
+        (lambda: Pattern.of("conv"), ArgumentError, "got str; use Pattern.probe"),
         (lambda: Pattern.of(torch.nn.Conv1d(1, 1, 3)), ArgumentError, "Conv1d: its pattern needs input_size"),
         (
             lambda: Pattern.of(ws.nn.LocallyConnected1d(1, 1, 3, input_size=6), 7),
@@ -156,13 +188,40 @@ def test_connections_that_fit_no_memory():
         (
             lambda: Pattern.of(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))),
             ArgumentError,
-            "its weight must be a parameter, got one that a parametrization computes",
+            "its weight must be a parameter, got one that is computed, by a parametrization, a norm or",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.utils.prune.random_unstructured(torch.nn.Linear(2, 2), "weight", 1)),
+            ArgumentError,
+            "Linear: its weight must be a parameter, got one that is computed, .*pruning; use Pattern.probe",
+        ),
+        (
+            lambda: Pattern.of(Twice(1, 1, 3), 5),
+            ArgumentError,
+            "Twice: its forward must be torch's or ours, .* got one of its own; use Pattern.probe",
+        ),
+        (
+            lambda: Pattern.of(Squared(1, 1, 3), 5),
+            ArgumentError,
+            "Squared: its forward must be torch's or ours",
+        ),
+        (lambda: Pattern.of(torch.nn.LazyConv1d(2, 3), 5), ArgumentError, "known, got a lazy layer; run it"),
+        (lambda: Pattern.of(torch.nn.LazyLinear(2)), ArgumentError, "LazyLinear: its sizes must be known"),
+        (
+            lambda: Pattern.of(torch.nn.Linear(2, 2), "abc"),
+            ArgumentError,
+            "Linear: a linear layer has no input_size or padding_mode, got 'abc'; leave it out",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 2, padding=2), 2),
+            ShapeError,
+            r"ConvTranspose1d: the output must have at least one position an axis, got -1 from input_size=",
         ),
         (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear, but for a constant"),
         (
             lambda: Pattern.probe(lambda x: x.sum(), 4),
             PatternError,
-            r"f must give a tensor \[1, ...\], got \(\)",
+            r"f must give a tensor \[1, ...\] that is not empty, got \(\)",
         ),
         (lambda: Pattern([(0, 0)], 1, 1), PatternError, r"edges must be integers \[connections, 3\]"),
         (lambda: Pattern([(0, 3, 0)], 2, 3), PatternError, r"inputs below 3 and ids.*got \(0, 3, 0\)"),
@@ -187,5 +246,32 @@ def test_edges_in_any_order_and_read_only():
     assert pattern != Pattern([(0, 1, 0), (1, 0, 1)], 2, 2)
     assert pattern != "pattern"
     assert len({pattern, Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)}) == 1
-    with pytest.raises(ValueError, match="read-only"):
-        pattern.edges[0, 0] = 1
+    biased = Pattern(pattern.edges, 2, 2, bias=[0, 1])
+    for kept in (biased, copy.deepcopy(biased), copy.copy(biased), pickle.loads(pickle.dumps(biased))):
+        for table in (kept.edges, kept.bias):
+            with pytest.raises(ValueError, match="read-only"):
+                table[0] = 1
+        assert kept == biased
+
+
+def test_two_weights_on_one_connection_are_compared_whatever_their_ids():
+    taps = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 1, 1)]
+    pattern = Pattern(taps, 2, 2)
+    swapped = Pattern([(o, i, 1 - w) for o, i, w in taps], 2, 2)
+    assert pattern == swapped
+    assert pattern.refines(swapped)
+    only_together = Pattern([(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (1, 0, 2), (1, 0, 0)], 2, 2)
+    named = Pattern([(0, 0, 5), (0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 0, 0), (1, 0, 5)], 2, 2)
+    other = Pattern([(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (1, 0, 2), (1, 0, 3)], 2, 2)
+    assert only_together == named
+    assert only_together != other
+    assert other.refines(only_together)
+    assert not only_together.refines(other)
+    twice = Pattern([(0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 1)], 2, 2)
+    assert twice != Pattern([(0, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)], 2, 2)
+    layer = torch.nn.Conv1d(2, 3, 5, padding=2, padding_mode="circular")
+    pattern = Pattern.of(layer, 3)
+    ids = np.random.default_rng(0).permutation(pattern.n_weights)
+    edges = np.concatenate([pattern.edges[:, :2], ids[pattern.edges[:, 2:]]], 1)
+    assert Pattern(edges, (3, 3), (2, 3), bias=pattern.bias) == pattern
+    assert pattern.refines(Pattern(edges % [9, 9, 1], (3, 3), (2, 3)))

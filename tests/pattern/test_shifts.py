@@ -91,9 +91,40 @@ def test_strides():
         pattern.partial_shift((1, 2))
 
 
+def test_shifts_are_whole():
+    pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3), 9)
+    for wrong in (0.5, "1", True):
+        with pytest.raises(
+            ArgumentError, match=f"shift must be an integer, got {wrong!r}; give whole positions"
+        ):
+            pattern.partial_shift((wrong,))
+    assert pattern.partial_shift(-1).out_shift == (-1,)
+
+
 def test_the_border_of_a_mask():
     mask = np.ones((5, 6), dtype=bool)
     assert border_of(mask) == ((0, 0), (0, 0))
     mask[0], mask[:, 4:] = False, False
     assert border_of(mask) == ((1, 0), (0, 2))
     assert border_of(np.zeros((2, 2), dtype=bool)) is None
+    mask = np.ones(30, dtype=bool)
+    mask[[1, 27]] = False  # what lies beyond counts as border
+    assert border_of(mask) == ((2, 3),)
+    wide = np.zeros((3, 3, 40), dtype=bool)
+    wide[1, :2, 5:39] = True
+    assert border_of(wide) == ((1, 1), (0, 1), (5, 1))
+    assert border_of(np.ones((0, 3), dtype=bool)) is None
+
+
+@pytest.mark.parametrize(
+    ("layer", "border"),
+    [
+        (torch.nn.Conv1d(1, 1, 3, padding=2, dilation=2), (2, 2)),
+        (torch.nn.Conv1d(1, 1, 3, padding=6, dilation=3), (6, 6)),
+        (torch.nn.ConvTranspose1d(1, 1, 4, stride=2), (2, 2)),
+    ],
+)
+def test_the_border_of_dilated_and_transposed_layers(layer, border):
+    found = Pattern.of(layer, 32).partial_shift(1)
+    assert found.border == (border,)
+    assert found.exact[found.overlap[0]][slice(border[0], -border[1])].all()

@@ -14,6 +14,7 @@ import weightshare as ws
 from weightshare import Pattern
 from weightshare.errors import ArgumentError, PatternError
 from weightshare.pattern import generators
+from weightshare.pattern.proof import missing
 from weightshare.testing.strategies import layers
 
 
@@ -154,12 +155,43 @@ def test_proofs_agree_with_matrices_of_integers(layer, data):
     biases = pattern.bias is None or (pattern.bias[np.asarray(pair[1])] == pattern.bias).all()
     proof = pattern.is_equivariant(*pair)
     assert proof.holds == bool((moved == matrix).all() and biases)
-    assert bool(proof) == proof.holds == (proof.witness is None)
+    assert proof.holds == (proof.witness is None)
+    assert bool(proof) == (proof.holds and not pattern.note)
     if proof.witness is not None and proof.witness.input is not None:
         w = proof.witness
         assert [w.output, w.input, w.weight] in pattern.edges.tolist()
         assert w.image == (pair[1][w.output], pair[0][w.input])
         assert matrix[w.image] != matrix[w.output, w.input]
+
+
+def test_the_witness_of_a_weight_that_is_used_fewer_times():
+    pattern = Pattern([(0, 0, 0), (0, 0, 0), (1, 1, 0)], 2, 2)
+    proof = pattern.is_equivariant([1, 0], [1, 0])
+    text = "output 0 uses weight 0 on input 0, its image output 1 uses weight 0 on input 1 fewer times"
+    assert str(proof.witness) == text
+
+
+def test_failures_are_found_in_any_block(monkeypatch):
+    monkeypatch.setattr("weightshare.pattern.proof._BLOCK", 5)
+    layer = torch.nn.Conv1d(2, 2, 3, padding=1, bias=False)
+    moves = generators.with_channels(generators.circular_shifts(9), 2)[0]
+    assert Pattern.of(layer, 9, padding_mode="circular").is_equivariant(moves, moves)
+    witness = Pattern.of(layer, 9).is_equivariant(moves, moves).witness
+    assert (witness.output, witness.input, witness.image, witness.image_weight) == (7, 8, (8, 0), None)
+    gap = Pattern([(o, i, 0) for o in range(9) for i in range(9) if (o, i) != (4, 4)], 9, 9)
+    shift = generators.circular_shifts(9)[0]
+    assert gap.is_equivariant(shift, shift).witness.image == (4, 4)
+
+
+def test_a_failure_is_looked_for_in_its_block_alone(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        "weightshare.pattern.proof.missing", lambda *a: looked.append(len(a[0])) or missing(*a)
+    )
+    pattern = Pattern.of(torch.nn.Conv2d(8, 16, 3, padding=1), 32)
+    moves = [generators.with_channels(generators.circular_shifts((32, 32)), c)[0] for c in (8, 16)]
+    assert not pattern.is_equivariant(*moves)
+    assert sum(looked) < len(pattern.edges) / 3
 
 
 def _rolled(shape, steps):
@@ -190,32 +222,24 @@ def test_periodic_sharing_keeps_a_subgroup_and_regional_sharing_none(parts, weig
 
 
 def brute_force(pattern):
-    """How many maps of the catalogue keep a pattern, all of them tried."""
+    """How many maps of the catalogue keep a pattern, all of them tried; those that move all alike are one."""
     (_, *size), (_, *out_size) = pattern.in_shape, pattern.out_shape
-    found, matrix = 0, {}
+    found, matrix = set(), {}
     for o, i, w in pattern.edges.tolist():
         matrix.setdefault((o, i), []).append(w)
     for axes in itertools.permutations(range(len(size))):
         if any(s[a] != s[k] for s in (size, out_size) for k, a in enumerate(axes)):
             continue
         for signs in itertools.product((1, -1), repeat=len(size)):
-            if axes != tuple(range(len(size))) or any(s < 0 for s in signs):
-                inert = all(
-                    a == k and (s > 0 or size[k] == out_size[k] == 1)
-                    for k, (a, s) in enumerate(zip(axes, signs))
-                )
-                if inert:
-                    continue
             for a in itertools.product(*map(range, size)):
                 for b in itertools.product(*map(range, out_size)):
                     g_in = _turned(pattern.in_shape, axes, signs, a)
                     g_out = _turned(pattern.out_shape, axes, signs, b)
                     fits = all(matrix.get((g_out[o], g_in[i])) == w for (o, i), w in matrix.items())
                     bias = pattern.bias
-                    found += fits and (
-                        bias is None or all(bias[g_out[o]] == bias[o] for o in range(len(bias)))
-                    )
-    return found
+                    if fits and (bias is None or all(bias[g_out[o]] == bias[o] for o in range(len(bias)))):
+                        found.add((*g_in.values(), *g_out.values()))
+    return len(found)
 
 
 def _turned(shape, axes, signs, steps):
@@ -245,10 +269,32 @@ GRIDS = [
     Pattern.of(ws.nn.Conv2d(1, 1, 1, sharing=ws.Mapped([[0, 1, 2], [2, 0, 1], [1, 2, 0]]), input_size=3)),
     Pattern.of(ws.nn.Conv2d(1, 1, 1, sharing=ws.SharedAlong(0), input_size=(2, 3), bias_sharing=ws.Full())),
     Pattern([(o, i, 0) for o in range(4) for i in range(4)], (1, 2, 2), (1, 2, 2)),
+    Pattern([(0, 0, 0)], (1, 1, 1), (1, 1, 1)),
+    Pattern([(0, 0, 0), (1, 1, 0)], 2, 2),
+    Pattern([(o, o, 0) for o in range(4)], (1, 2, 2), (1, 2, 2)),
+    Pattern([(o, i, 0) for o in range(4) for i in range(2)], (1, 4), (1, 2)),
+    Pattern([(o, i, 0) for o in range(3) for i in range(3)], (1, 1, 3, 1), (1, 1, 3, 1)),
+    Pattern([(o, i, 0) for o in range(4) for i in range(4)], (1, 1, 4), (1, 2, 2)),
+    Pattern([(0, 1, 0), (2, 3, 0)], (4,), (4,)),
     symmetric([(0, 0)]),
     symmetric([(0, 0), (0, 1)]),
     symmetric([(0, 0), (0, 1), (0, 4)]),
 ]
+
+
+@pytest.mark.parametrize(
+    ("size", "order"), [((1, 1, 8), 8), ((1, 1, 8, 1), 8), ((1, 2, 2), 8), ((1, 2), 2), ((1, 1, 1), 1)]
+)
+def test_maps_that_move_all_alike_are_one(size, order):
+    """Of a circular convolution; a grid of 2 x 2 has a transposition too."""
+    n = int(np.prod(size))
+    moves = generators.circular_shifts(size[1:])
+    pattern = Pattern.from_symmetry(moves, moves, in_shape=size, out_shape=size)
+    if size == (1, 2, 2):
+        pattern = Pattern([(o, o, 0) for o in range(n)], size, size)
+    found = pattern.symmetries()
+    assert found.order == brute_force(pattern) == order
+    assert Pattern([(0, 0, 0)], (4,), (4,)).symmetries().order == 1
 
 
 @pytest.mark.parametrize("pattern", GRIDS, ids=repr)
@@ -290,9 +336,9 @@ def test_what_is_refused():
     ):
         Pattern.from_symmetry([shift], [shift], support=[(0, 3)])
     pattern = Pattern.from_symmetry([shift], [shift])
-    with pytest.raises(ArgumentError, match=r"g_in\[0\] must move 3 elements, got 4"):
+    with pytest.raises(ArgumentError, match=r"g_in must move 3 elements, got 4"):
         pattern.is_equivariant([0, 1, 2, 3], shift)
-    with pytest.raises(ArgumentError, match=r"g_out\[0\] must be a permutation"):
+    with pytest.raises(ArgumentError, match=r"g_out must be a permutation"):
         pattern.is_equivariant(shift, [0.5, 1, 2])
     with pytest.raises(ArgumentError, match=r"both axes must be of one size, got \(2, 3\)"):
         generators.quarter_turns((2, 3))

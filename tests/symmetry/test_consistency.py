@@ -62,7 +62,12 @@ def test_small_rolls_by_hand():
 def test_circular_rolls_by_chance():
     """The corner stays where both shifts are zero or neither is: each is one of nine."""
     result = consistency(
-        one_pixel, bright_corner(2000, 5), torch.ones(2000), protocol="circular_roll", max_shift=1, passes=4
+        one_pixel,
+        bright_corner(2000, 5),
+        torch.ones(2000, dtype=torch.int64),
+        protocol="circular_roll",
+        max_shift=1,
+        passes=4,
     )
     assert result.consistency == pytest.approx((1 / 9) ** 2 + (8 / 9) ** 2, abs=0.01)
     assert result.chance == pytest.approx(result.consistency, abs=0.01)
@@ -72,7 +77,12 @@ def test_circular_rolls_by_chance():
 def test_random_crops_by_chance():
     """One of four crops has the corner."""
     result = consistency(
-        one_pixel, bright_corner(2000, 5), torch.ones(2000), protocol="random_crops", crop=4, passes=4
+        one_pixel,
+        bright_corner(2000, 5),
+        torch.ones(2000, dtype=torch.int64),
+        protocol="random_crops",
+        crop=4,
+        passes=4,
     )
     assert result.consistency == pytest.approx((1 / 4) ** 2 + (3 / 4) ** 2, abs=0.01)
     assert result.accuracy == pytest.approx(1 / 4, abs=0.01)  # of the crops
@@ -98,6 +108,12 @@ def test_taken_rolls_as_torch_does():
     shifts = torch.tensor([[1, -2], [0, 0], [-3, 4]])
     wanted = torch.stack([image.roll(tuple(s.tolist()), (1, 2)) for image, s in zip(images, shifts)])
     assert torch.equal(taken(images, -shifts, (4, 5)), wanted)
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_views_are_contiguous(protocol):
+    images = torch.randn(3, 2, 11, 12)
+    consistency(lambda x: x.view(len(x), -1), images, protocol=protocol, **PROTOCOLS[protocol])
 
 
 @pytest.mark.parametrize("protocol", ["circular_roll", "small_rolls"])
@@ -136,6 +152,16 @@ def test_the_seed_says_it_all(protocol):
     assert measured(3) == measured(3) == measured(3, batch_size=7)
     assert protocol == "small_rolls" or measured(3) != measured(4)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_any_seed_and_as_many_views_as_are_needed():
+    seen = []
+    images = torch.randn(4, 1, 8, 8)
+    model = lambda x: seen.append(len(x)) or x.flatten(1)  # noqa: E731
+    consistency(model, images, protocol="circular_roll", seed=2**70)
+    assert len(seen) == 2 + 2  # twice the same for randomness
+    consistency(model, images, torch.arange(4), protocol="circular_roll")
+    assert len(seen) == 4 + 2 + 3
 
 
 def test_a_model_in_training_mode_is_left_so():
@@ -196,15 +222,31 @@ def noisy(x):
         ({"max_shift": 0}, ArgumentError, "max_shift must be at least 1, got 0"),
         ({"batch_size": 0}, ArgumentError, "batch_size must be at least 1, got 0"),
         ({"seed": 0.5}, ArgumentError, "seed must be an integer, got 0.5"),
-        ({"model": lambda x: x}, ShapeError, r"must give logits \[5, classes\], got shape \(5, 1, 4, 4\)"),
-        ({"model": lambda x: x.flatten(1)[:2]}, ShapeError, r"logits \[5, classes\], got shape \(2, 16\)"),
+        ({"model": lambda x: x}, ShapeError, r"give logits \[5, classes\] .*, got shape \(5, 1, 4, 4\)"),
+        ({"model": lambda x: x.flatten(1)[:2]}, ShapeError, r"logits \[5, classes\] .*, got shape \(2, 16\)"),
         ({"model": lambda x: (x,)}, ArgumentError, "the model must return a tensor, got tuple"),
         ({"model": lambda x: x.flatten(1) / 0}, ArgumentError, "logits must be finite, got nan"),
         (
             {"model": noisy},
             ArgumentError,
-            r"same logits for the same pictures, got logits that differ by .*; turn off dropout",
+            r"same outputs for the same pictures, got outputs that differ by .*; turn off dropout",
         ),
+        (
+            {"model": lambda x: (x.flatten(1) + 1 + 0.1 * torch.rand(len(x), 16)).bfloat16()},
+            ArgumentError,
+            r"same outputs for the same pictures, got outputs that differ by 0.0",
+        ),
+        ({"protocol": []}, ArgumentError, r"random_crops, small_rolls, got \[\]; choose one"),
+        ({"labels": torch.zeros(5)}, ArgumentError, "labels must be integers, got torch.float32; convert"),
+        ({"labels": torch.tensor([0, 1, 16, 0, 0])}, ArgumentError, "from 0 to 15, the classes .*, got 16"),
+        ({"labels": torch.tensor([0, 1, -1, 0, 0])}, ArgumentError, "from 0 to 15, the classes .*, got -1"),
+        (
+            {"model": lambda x: x.flatten(1)[:, :1]},
+            ShapeError,
+            r"\[5, classes\] of at least 2 classes, got shape \(5, 1\); .* z of one class as \[0, z\]",
+        ),
+        ({"model": lambda x: x.flatten(1) * 1j}, ArgumentError, "logits must be real numbers"),
+        ({"model": lambda x: x.flatten(1).double() - 1e200}, ArgumentError, "below .* squared, got 1e"),
     ],
 )  # fmt: skip
 def test_errors(change, error, text):

@@ -9,6 +9,7 @@ from torch.nn import Module
 from .._args import Size, per_axis, times
 from ..errors import ArgumentError, ShapeError
 from ..geometry import PADDING_MODES
+from .checks import no_tensor
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -38,6 +39,8 @@ class _BlurPoolNd(Module):
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, *size] or [C, *size] -> the same with each n of size ceil(n / stride)."""
         ndim = self._ndim
+        if not isinstance(input, Tensor):
+            raise no_tensor(type(self).__name__, input)
         if input.dim() not in (ndim + 1, ndim + 2):
             raise ShapeError(
                 type(self).__name__,

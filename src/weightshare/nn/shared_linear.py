@@ -12,7 +12,10 @@ from torch.nn import Parameter
 from ..errors import ArgumentError, ShapeError
 from ..kernels import autocast_dtype
 from ..pattern import Pattern
+from . import checks
+from .sparse_product import sparse_product
 
+_TABLES = ("_weight_ids", "_inputs", "_outputs", "_bias_ids")
 _DENSE = 1 / 32  # share of all pairs that are connections from which on a full matrix is multiplied
 
 
@@ -39,8 +42,8 @@ class SharedLinear(torch.nn.Module):
         the number of connections into the outputs that use it, whatever the sharing.
 
     Raises:
-        ArgumentError: something else than a pattern, or one without connections.
-        ShapeError: an input of another size.
+        ArgumentError: something else than a pattern, one without connections, an input that is no tensor.
+        ShapeError: an input of another size or dtype.
 
     Example:
         >>> from weightshare.pattern import generators
@@ -109,6 +112,24 @@ class SharedLinear(torch.nn.Module):
         self.pattern_digest.copy_(torch.tensor(_digest(pattern)))  # type: ignore[operator]
 
     def forward(self, input: Tensor) -> Tensor:
+        self._check(input)
+        # half types are gathered from float32: there the gradient of a weight, a sum over its connections, is
+        # taken, which would stand still in the smaller type
+        weight = self.weight.to(_wide(self.weight.dtype))
+        if self._is_dense:
+            matrix = F.pad(weight, (0, 1)).index_select(0, self._weight_ids)  # type: ignore[arg-type]
+            matrix = matrix.to(self.weight.dtype).view(self.out_features, self.in_features)
+            output = F.linear(input, matrix)
+        else:
+            output = self._sparse(input, weight.index_select(0, self._weight_ids))  # type: ignore[arg-type]
+        if self.bias is not None:
+            bias = self.bias.to(_wide(self.bias.dtype)).index_select(0, self._bias_ids)  # type: ignore[arg-type]
+            output = output + bias.to(output.dtype)
+        return output
+
+    def _check(self, input: Tensor) -> None:
+        if not isinstance(input, Tensor):
+            raise checks.no_tensor("SharedLinear", input)
         if input.dim() < 1 or input.shape[-1] != self.in_features:
             raise ShapeError(
                 "SharedLinear",
@@ -116,24 +137,37 @@ class SharedLinear(torch.nn.Module):
                 str(list(input.shape)),
                 "flatten an image with flatten(1)",
             )
-        weight = self.weight
-        if self._is_dense:
-            matrix = F.pad(weight, (0, 1)).index_select(0, self._weight_ids)  # type: ignore[arg-type]
-            output = F.linear(input, matrix.view(self.out_features, self.in_features))
-        else:
-            output = self._sparse(input, weight)
-        if self.bias is not None:
-            output = output + self.bias.index_select(0, self._bias_ids).to(output.dtype)  # type: ignore[arg-type]
-        return output
+        if input.dtype != self.weight.dtype:
+            checks.check_mixed("SharedLinear", input, self.weight)
 
-    def _sparse(self, input: Tensor, weight: Tensor) -> Tensor:
+    def _sparse(self, input: Tensor, values: Tensor) -> Tensor:
         """The sum over connections alone."""
         dtype = autocast_dtype(input.device.type)
         if dtype is not None and input.dtype != torch.float64:
-            input, weight = input.to(dtype), weight.to(dtype)
-        terms = input.index_select(-1, self._inputs) * weight.index_select(0, self._weight_ids)  # type: ignore
-        zeros = terms.new_zeros(*input.shape[:-1], self.out_features)
-        return zeros.index_add(-1, self._outputs, terms)  # type: ignore[arg-type]
+            input, values = input.to(dtype), values.to(dtype)
+        rows, wide = input.reshape(-1, self.in_features), _wide(input.dtype)
+        inputs: Any = self._inputs
+        outputs: Any = self._outputs
+        output = sparse_product(rows.to(wide), values.to(wide), inputs, outputs, self.out_features)
+        return output.to(input.dtype).view(*input.shape[:-1], self.out_features)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move or cast; the tables move along but keep their numbers, whatever becomes of the parameters."""
+        tables = {name: self._buffers.pop(name) for name in _TABLES if name in self._buffers}
+        super()._apply(fn, recurse)
+        self._buffers.update(tables)
+        self._follow()
+        return self
+
+    def _follow(self) -> None:
+        """Bring the tables to the device of the weights; from the meta device they are made anew."""
+        device, ids = self.weight.device, self._weight_ids
+        if ids.is_meta and not self.weight.is_meta:  # type: ignore[union-attr]
+            self._connect(device)
+        elif ids.device != device:
+            for name in _TABLES:
+                if name in self._buffers:
+                    self._buffers[name] = self._buffers[name].to(device)  # type: ignore[union-attr]
 
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
@@ -141,18 +175,39 @@ class SharedLinear(torch.nn.Module):
         """Refuse the weights of another pattern."""
         stored = state_dict.get(f"{prefix}pattern_digest")
         if isinstance(stored, Tensor) and not stored.is_meta and stored.tolist() != _digest(self.pattern):
-            error_msgs.append(
-                f"{prefix}SharedLinear: the checkpoint's weights are those of another pattern than "
-                f"{self.pattern!r}; build the layer with the pattern of the checkpoint."
-            )
+            error_msgs.append(f"{prefix}SharedLinear: {self._mismatch(stored)}")
             return
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+        self._follow()
+
+    def _mismatch(self, stored: Tensor) -> str:
+        if stored.dtype != torch.int64 or stored.shape != (2,):
+            return (
+                f"the checkpoint's pattern_digest is unreadable, {stored.dtype} of shape "
+                f"{tuple(stored.shape)} and not int64 of shape (2,); cast only what is_floating_point() in a "
+                "state dict."
+            )
+        return (
+            f"the checkpoint's weights are those of another pattern than {self.pattern!r}, or of it with its "
+            "ids in another order; build the layer with the pattern of the checkpoint."
+        )
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        """The digest is that of the layer, whatever averaging or `to_empty` made of the buffer."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        digest = torch.tensor(_digest(self.pattern), device=self.weight.device)
+        destination[f"{prefix}pattern_digest"] = digest
 
     def extra_repr(self) -> str:
         bias = "" if self.bias is not None or self.pattern.bias is None else ", bias=False"
         return f"{self.pattern!r}{bias}"
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """In which sums are taken: float32 for half types."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _digest(pattern: Pattern) -> list[int]:

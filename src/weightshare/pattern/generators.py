@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from .._args import Size, integer, is_sequence, per_axis
+from .._memory import free_bytes
 from ..errors import ArgumentError
+from .arguments import permutations_of
 
 Permutation = np.ndarray
 
@@ -22,7 +24,7 @@ def identity(n: int) -> list[Permutation]:
     >>> identity(3)
     [array([0, 1, 2])]
     """
-    return [np.arange(integer("identity", "n", n, least=1))]
+    return [_range("identity", integer("identity", "n", n, least=1))]
 
 
 def circular_shifts(shape: Size, step: Size = 1) -> list[Permutation]:
@@ -37,7 +39,7 @@ def circular_shifts(shape: Size, step: Size = 1) -> list[Permutation]:
     """
     size = _shape("circular_shifts", shape)
     steps = per_axis("circular_shifts", "step", step, len(size), least=0)
-    numbers = _numbers(size)
+    numbers = _numbers("circular_shifts", size)
     return [_where(np.roll(numbers, s, axis)) for axis, s in enumerate(steps)]
 
 
@@ -48,7 +50,7 @@ def flips(shape: Size, axes: Size | None = None) -> list[Permutation]:
     [array([2, 1, 0])]
     """
     size = _shape("flips", shape)
-    numbers = _numbers(size)
+    numbers = _numbers("flips", size)
     return [_where(np.flip(numbers, axis)) for axis in _axes("flips", size, axes)]
 
 
@@ -59,12 +61,18 @@ def quarter_turns(shape: Size, axes: tuple[int, int] = (-2, -1)) -> list[Permuta
     [array([2, 0, 3, 1])]
     """
     size = _shape("quarter_turns", shape)
-    first, second = _axes("quarter_turns", size, axes)
+    plane = _axes("quarter_turns", size, axes)
+    if len(plane) != 2 or plane[0] == plane[1]:
+        raise ArgumentError(
+            "quarter_turns", "axes must be two of the grid's", str(axes), "give two, as (0, 1)"
+        )
+    first, second = plane
     if size[first] != size[second]:
         raise ArgumentError(
             "quarter_turns", "both axes must be of one size", str(size), "use flips, or a square grid"
         )
-    return [_where(np.rot90(_numbers(size), axes=(first, second)))]
+    numbers = _numbers("quarter_turns", size)
+    return [_where(np.rot90(numbers, axes=(first, second)))]
 
 
 def permutations(n: int) -> list[Permutation]:
@@ -73,10 +81,10 @@ def permutations(n: int) -> list[Permutation]:
     >>> permutations(3)
     [array([1, 0, 2]), array([1, 2, 0])]
     """
-    n = integer("permutations", "n", n, least=1)
-    swap = np.arange(n)
+    swap = _range("permutations", integer("permutations", "n", n, least=1))
+    cycle = np.roll(swap, -1)
     swap[:2] = swap[:2][::-1]
-    return [swap, np.roll(np.arange(n), -1)]
+    return [swap, cycle]
 
 
 def on_pairs(generators: Sequence[Sequence[int]]) -> list[Permutation]:
@@ -85,7 +93,8 @@ def on_pairs(generators: Sequence[Sequence[int]]) -> list[Permutation]:
     >>> on_pairs([[1, 0]])
     [array([3, 2, 1, 0])]
     """
-    given = checked("on_pairs", "generators", generators)
+    given = permutations_of("on_pairs", "generators", generators)
+    _check_fits("on_pairs", len(given[0]) ** 2)
     return [(g[:, None] * len(g) + g).ravel() for g in given]
 
 
@@ -95,8 +104,9 @@ def product(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> 
     >>> product([[1, 0]], [[0, 1, 2]])
     [array([3, 4, 5, 0, 1, 2]), array([0, 1, 2, 3, 4, 5])]
     """
-    left, right = checked("product", "first", first), checked("product", "second", second)
+    left, right = permutations_of("product", "first", first), permutations_of("product", "second", second)
     n, m = len(left[0]), len(right[0])
+    _check_fits("product", n * m)
     rows, columns = np.arange(n)[:, None], np.arange(m)
     return [(g[:, None] * m + columns).ravel() for g in left] + [(rows * m + h).ravel() for h in right]
 
@@ -107,59 +117,17 @@ def with_channels(generators: Sequence[Sequence[int]], channels: int) -> list[Pe
     >>> with_channels([[1, 0]], channels=2)
     [array([1, 0, 3, 2])]
     """
-    given = checked("with_channels", "generators", generators)
-    offsets = np.arange(integer("with_channels", "channels", channels, least=1))[:, None]
+    given = permutations_of("with_channels", "generators", generators)
+    count = integer("with_channels", "channels", channels, least=1)
+    _check_fits("with_channels", count * len(given[0]))
+    offsets = np.arange(count)[:, None]
     return [(offsets * len(g) + g).ravel() for g in given]
-
-
-def checked(
-    where: str, name: str, generators: Sequence[Sequence[int]], size: int | None = None
-) -> list[Permutation]:
-    """The generators as arrays, if they are permutations of equally many elements.
-
-    Args:
-        size: How many; None for as many as the first has.
-
-    Raises:
-        ArgumentError: none at all, not a permutation, or different lengths.
-    """
-    if not (is_sequence(generators) or isinstance(generators, np.ndarray)) or len(generators) == 0:
-        raise ArgumentError(
-            where,
-            f"{name} must be a list of at least one permutation",
-            repr(generators)[:60],
-            "give a list of sequences; generators.identity(n) moves nothing",
-        )
-    result = []
-    for number, given in enumerate(generators):
-        g = np.asarray(given)
-        place = f"{name}[{number}]"
-        if g.ndim != 1 or g.dtype.kind not in "iu" or not np.array_equal(np.sort(g), np.arange(g.size)):
-            raise ArgumentError(
-                where,
-                f"{place} must be a permutation: every number from 0 to n - 1 once",
-                _short(given),
-                "g[i] is where element i goes",
-            )
-        wanted = (len(result[0]) if result else len(g)) if size is None else size
-        if len(g) != wanted:
-            raise ArgumentError(
-                where,
-                f"{place} must move {wanted:,} elements",
-                f"{len(g):,}",
-                "generators of one list act on the same elements",
-            )
-        result.append(g.astype(np.int64))
-    return result
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _shape(where: str, shape: Size) -> tuple[int, ...]:
     values = tuple(shape) if is_sequence(shape) else (shape,)  # type: ignore[arg-type]
+    if not values:
+        raise ArgumentError(where, "shape must have at least one axis", "()", "give the size of the grid")
     return per_axis(where, "shape", values, len(values), least=1)
 
 
@@ -175,8 +143,24 @@ def _axes(where: str, size: tuple[int, ...], axes: Size | None) -> list[int]:
     return [axis % len(size) for axis in given]
 
 
-def _numbers(size: tuple[int, ...]) -> np.ndarray:
-    return np.arange(prod(size)).reshape(size)
+def _numbers(where: str, size: tuple[int, ...]) -> np.ndarray:
+    return _range(where, prod(size)).reshape(size)
+
+
+def _range(where: str, n: int) -> np.ndarray:
+    _check_fits(where, n)
+    return np.arange(n)
+
+
+def _check_fits(where: str, n: int) -> None:
+    needed, limit = 3 * 8 * n, free_bytes()
+    if limit is not None and needed > limit:
+        raise ArgumentError(
+            where,
+            f"a permutation must fit {limit:,} bytes of memory",
+            f"one of {n:,} elements, which takes {needed:,} bytes",
+            "use fewer elements",
+        )
 
 
 def _where(moved: np.ndarray) -> Permutation:

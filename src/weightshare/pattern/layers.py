@@ -1,19 +1,23 @@
 """The connections of a layer, from its geometry and its sharing alone."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch.nn as nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from .._args import Size, per_axis
+from .._args import Size, per_axis, times
 from .._memory import free_bytes
-from ..errors import ArgumentError, PatternError
+from ..errors import ArgumentError, PatternError, ShapeError
 from ..geometry import Window, check_padding_mode, padded_index
 from ..sharing import Full
 
+_BYTES = 96  # that a connection takes while edges are made and sorted
+_LONG = 2**24  # numbers of one axis, above which connections are estimated before they are looked at
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -21,26 +25,56 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def connections_of(layer: Any, input_size: Size | None, padding_mode: str | None) -> dict[str, Any]:
     """The arguments of the `Pattern` of a layer."""
     name = type(layer).__name__
-    own = getattr(layer, "pattern", None)
-    if own is not None:  # SharedLinear
-        return {field: getattr(own, field) for field in own.__dataclass_fields__}
-    if parametrize.is_parametrized(layer):
-        raise ArgumentError(
-            name,
-            "its weight must be a parameter",
-            "one that a parametrization computes",
-            "use Pattern.probe(layer, in_shape), which looks at the numbers",
-        )
-    if isinstance(layer, nn.Linear):
-        return _linear(layer)
-    if not isinstance(layer, _CONVS + _TRANSPOSED) and not hasattr(layer, "bias_sharing"):
+    makers = {_maker(type(layer), method) for method in ("forward", "_conv_forward")} - {None}
+    shared = getattr(layer, "pattern", None) if makers == {"weightshare"} else None  # SharedLinear
+    linear = shared is not None or isinstance(layer, nn.Linear)
+    if not linear and not isinstance(layer, _CONVS + _TRANSPOSED) and not hasattr(layer, "bias_sharing"):
         raise ArgumentError(
             "Pattern.of",
             "the layer must be a convolution or linear layer, torch's or of weightshare.nn",
             name,
             "use Pattern.probe(layer, in_shape) for any other linear map",
         )
+    if "forward" in vars(layer) or not makers <= {"torch", "weightshare"}:
+        raise ArgumentError(
+            name,
+            "its forward must be torch's or ours, whose connections are known",
+            "one of its own",
+            "use Pattern.probe(layer, in_shape), which looks at the numbers",
+        )
+    _check_parameters(layer, name)
+    given = input_size if padding_mode is None else padding_mode
+    if linear and given is not None:
+        raise ArgumentError(
+            name, "a linear layer has no input_size or padding_mode", repr(given), "leave it out"
+        )
+    if shared is not None:
+        arguments = {field: getattr(shared, field) for field in shared.__dataclass_fields__}
+        return arguments if layer.bias is not None else arguments | {"bias": None}
+    if linear:
+        return _linear(layer)
     return _convolution(layer, input_size, padding_mode)
+
+
+def _maker(kind: type, method: str) -> str | None:
+    """Whose method it is: that of torch or weightshare, as far as .nn goes."""
+    found = getattr(kind, method, None)
+    return None if found is None else getattr(found, "__module__", "").partition(".nn.")[0]
+
+
+def _check_parameters(layer: Any, name: str) -> None:
+    computed = "weight" in vars(layer) or vars(layer).get("bias") is not None
+    if computed or parametrize.is_parametrized(layer):
+        raise ArgumentError(
+            name,
+            "its weight must be a parameter",
+            "one that is computed, by a parametrization, a norm or pruning",
+            "use Pattern.probe(layer, in_shape), which looks at the numbers",
+        )
+    if any(map(is_lazy, layer.parameters())):
+        raise ArgumentError(
+            name, "its sizes must be known", "a lazy layer", "run it once, or build it with its sizes"
+        )
 
 
 def _linear(layer: Any) -> dict[str, Any]:
@@ -74,11 +108,15 @@ def _convolution(layer: Any, input_size: Size | None, padding_mode: str | None) 
     out_size = _transposed_size(layer, window, size) if transposed else window.output_size(size, name, mode)
     sharing, bias_sharing = getattr(layer, "sharing", Full()), getattr(layer, "bias_sharing", Full())
     positions, places = (size, out_size) if transposed else (out_size, size)
-    table = _table(window, positions, places, mode)
     owners, others = layer.out_channels, layer.in_channels
     if transposed:
         owners, others = others, owners
-    _check_memory(layer, int((table >= 0).sum()) * owners * (others // layer.groups))
+    per_tap = owners * (others // layer.groups)
+    if max(n * taps for n, taps in zip(positions, window.kernel_size)) > _LONG:
+        _check_memory(layer, prod(positions) * window.taps * per_tap)
+    axes = [_along(window, axis, *ends, mode) for axis, ends in enumerate(zip(positions, places))]
+    _check_memory(layer, prod(int((along >= 0).sum()) for along in axes) * per_tap)
+    table = _table(axes, places)
     labels = np.array(sharing.labels(positions))
     rows, columns, ids = _connections(table, labels, owners, others, layer.groups, prod(places))
     if transposed:
@@ -109,21 +147,33 @@ def _transposed_size(layer: Any, window: Window, size: tuple[int, ...]) -> tuple
         return known
     more = layer.output_padding
     ends = zip(size, window.stride, window.padding, window.extent, more)
-    return tuple((n - 1) * s - sum(pair) + extent + extra for n, s, pair, extent, extra in ends)
+    found = tuple((n - 1) * s - sum(pair) + extent + extra for n, s, pair, extent, extra in ends)
+    if min(found) < 1:
+        raise ShapeError(
+            type(layer).__name__,
+            "the output must have at least one position an axis",
+            f"{times(found)} from input_size={size}, padding={layer.padding}",
+            "use a larger input_size or less padding",
+        )
+    return found
 
 
-def _table(window: Window, positions: Any, places: Any, mode: str) -> np.ndarray:
+def _along(window: Window, axis: int, positions: int, places: int, mode: str) -> np.ndarray:
+    """The place under every tap of every position of one axis [P, taps]; -1 where there is none."""
+    start = np.arange(positions)[:, None] * window.stride[axis] - window.padding[axis][0]
+    at = start + np.arange(window.kernel_size[axis]) * window.dilation[axis]
+    first = int(at.min())
+    stands = [padded_index(i, places, mode) for i in range(first, int(at.max()) + 1)]
+    return np.array([-1 if i is None else i for i in stands])[at - first]
+
+
+def _table(axes: Sequence[np.ndarray], places: Sequence[int]) -> np.ndarray:
     """The place under every tap of every position [P, taps], row-major; -1 where there is none."""
     table = np.zeros((1, 1), dtype=np.int64)
-    for axis, (count, size) in enumerate(zip(positions, places)):
-        stride, dilation, before = window.stride[axis], window.dilation[axis], window.padding[axis][0]
-        start = np.arange(count)[:, None] * stride - before
-        at = start + np.arange(window.kernel_size[axis]) * dilation
-        index = [[padded_index(int(i), size, mode) for i in row] for row in at]
-        one = np.array([[-1 if i is None else i for i in row] for row in index])[None, :, None, :]
-        so_far = table[:, None, :, None]
+    for along, size in zip(axes, places):
+        one, so_far = along[None, :, None, :], table[:, None, :, None]
         both = np.where((so_far < 0) | (one < 0), -1, so_far * size + one)
-        table = both.reshape(len(table) * count, -1)
+        table = both.reshape(len(table) * len(along), -1)
     return table
 
 
@@ -149,7 +199,7 @@ def _connections(
 
 
 def _check_memory(layer: Any, connections: int) -> None:
-    needed, limit = 6 * 8 * connections, free_bytes()  # edges, and as much again while they are sorted
+    needed, limit = _BYTES * connections, free_bytes()
     if limit is not None and needed > limit:
         raise PatternError(
             f"Pattern.of({type(layer).__name__})",

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .._memory import free_bytes
 from ..errors import PatternError
+from .arguments import as_array
 
 
 def orbits_of(
@@ -55,7 +56,7 @@ def _grown(pairs: np.ndarray, inputs: Sequence[np.ndarray], outputs: Sequence[np
 
 def _checked(support: Any, n_out: int, n_in: int) -> np.ndarray:
     """The connections as numbers output * n_in + input."""
-    table = np.array(support)
+    table = as_array(support)
     fits = table.ndim == 2 and table.shape[1] == 2 and len(table) and table.dtype.kind in "iu"
     if not fits or (table < 0).any() or (table >= [n_out, n_in]).any():
         raise PatternError(
@@ -68,7 +69,7 @@ def _checked(support: Any, n_out: int, n_in: int) -> np.ndarray:
 
 
 def _check_memory(numbers: int, what: str) -> None:
-    needed, limit = 40 * numbers, free_bytes()
+    needed, limit = 55 * numbers, free_bytes()  # as measured, numbers and the graph of their images
     if limit is not None and needed > limit:
         raise PatternError(
             "Pattern.from_symmetry",

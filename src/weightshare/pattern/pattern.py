@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from .._args import Size, integer, is_sequence, times
+from .._args import Size, integer, times
 from .._memory import free_bytes
 from ..errors import ArgumentError, PatternError
 from ..sharing.base import LETTERS
-from .generators import checked
+from .arguments import bias_of, check_counts, edges_of, permutation_of, permutations_of, shape_of, stride_of
 from .layers import connections_of
 from .orbits import orbits_of
 from .probe import probed
 from .proof import PatternProof, compared
+from .same import refined
 from .shifts import PartialShift, partly_shifted
 from .symmetries import Symmetries, kept
 
-_DRAWN = 40  # inputs and outputs up to which the matrix is drawn
+_DRAWN = 40  # inputs and outputs up to which the matrix is drawn in print...
+_DRAWABLE = 10**6  # ...and pairs up to which on demand
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,8 +81,10 @@ class Pattern:
         stride: Sequence[Any] | None = None,
         note: str = "",
     ):
-        shapes = _shape("out_shape", out_shape), _shape("in_shape", in_shape)
-        table = _checked_edges(edges, *map(prod, shapes))
+        shapes = shape_of("out_shape", out_shape), shape_of("in_shape", in_shape)
+        n_out, n_in = map(prod, shapes)
+        check_counts(n_out=n_out, n_in=n_in)
+        table = edges_of(edges, n_out, n_in)
         least = int(table[:, 2].max(initial=-1)) + 1
         if n_weights is None:
             n_weights = least
@@ -88,15 +92,19 @@ class Pattern:
             raise PatternError(
                 "Pattern", f"n_weights must be above every id, at least {least}", str(n_weights), "use that"
             )
+        ids = None if bias is None else bias_of(bias, prod(shapes[0]))
+        check_counts(n_weights=n_weights, n_biases=0 if ids is None else int(ids.max()) + 1)
         if stride is None:
             stride = [Fraction(i, o) for i, o in zip(shapes[1][1:], shapes[0][1:])]
+        else:
+            stride = stride_of(stride, len(shapes[1]) - 1)
         values = {
             "edges": table,
             "out_shape": shapes[0],
             "in_shape": shapes[1],
             "n_weights": n_weights,
-            "bias": None if bias is None else _checked_bias(bias, prod(shapes[0])),
-            "stride": tuple(map(Fraction, stride)),
+            "bias": ids,
+            "stride": tuple(stride),
             "note": note,
         }
         for name, value in values.items():
@@ -108,14 +116,16 @@ class Pattern:
 
         The ids count `layer.kernels().flatten()`, of a torch layer `layer.weight.flatten()`; those of biases
         count `layer.bias.flatten()`. Of `LowRank` it is the part that is one-hot, the kernel that all
-        positions share, which `note` says.
+        positions share, which `note` says; it equals the pattern of a plain convolution.
 
         Args:
             input_size: Spatial size of the input; needed where the layer does not know it.
             padding_mode: Another one than the layer's own: "circular" shows what its borders alone break.
 
         Raises:
-            ArgumentError: a layer of another kind, no `input_size` where one is needed.
+            ArgumentError: a layer of another kind, with a forward of its own, lazy, or with a weight that is
+                computed (parametrized, pruned); no `input_size` where one is needed.
+            ShapeError: an `input_size` that leaves no output.
             PatternError: more connections than fit memory, with the figure.
 
         Example:
@@ -131,17 +141,20 @@ class Pattern:
         """The pattern of any linear map, found by passing every unit vector through it in float64.
 
         Connections whose numbers are equal count as shared, which numbers can also be by chance: a module's
-        parameters are therefore drawn anew first, in a copy. A connection on which two weights meet counts
-        as one with a weight of its own.
+        parameters, frozen ones too, are therefore drawn anew first, in two copies, and must be equal in both.
+        Equal is within 1e-9 of their size, so of n weights two count as one with a probability below
+        n**2 * 1e-18. A number below 1e-9 of the largest of its output, and of its input, is no connection.
+        One on which two weights meet counts as one with a weight of its own.
 
         Args:
-            f: A module or function from [N, *in_shape] to [N, *out_shape]; biases allowed.
-            in_shape: (channels, *spatial) or the number of inputs.
+            f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; biases allowed.
+            in_shape: (channels, *spatial), or n for (1, n): f then gets [N, 1, n], and [N, n] for (n,).
             redraw: Draw the parameters of a module at random; False for its own numbers.
             seed: Of the numbers drawn.
 
         Raises:
-            PatternError: a map that is not linear, or a Jacobian that does not fit memory, with the figure.
+            PatternError: a map that is not linear at inputs of size 1e-3 to 1e6, that fails or gives no
+                float64, or a Jacobian that does not fit memory, with the figure.
 
         Example:
             >>> import torch
@@ -149,7 +162,7 @@ class Pattern:
             >>> pattern.n_weights, len(pattern.edges)
             (9, 256)
         """
-        return cls(**probed(f, _shape("in_shape", in_shape), redraw, seed))
+        return cls(**probed(f, shape_of("in_shape", in_shape), redraw, seed))
 
     @classmethod
     def from_symmetry(
@@ -192,8 +205,8 @@ class Pattern:
         section 4.
         """
         where = "Pattern.from_symmetry"
-        inputs = checked(where, "in_generators", in_generators)
-        outputs = checked(where, "out_generators", out_generators)
+        inputs = permutations_of(where, "in_generators", in_generators)
+        outputs = permutations_of(where, "out_generators", out_generators)
         if len(inputs) != len(outputs):
             raise ArgumentError(
                 where,
@@ -202,8 +215,8 @@ class Pattern:
                 "generator k acts on both; generators.identity(n) moves nothing",
             )
         n_in, n_out = len(inputs[0]), len(outputs[0])
-        in_shape = _shape("in_shape", n_in if in_shape is None else in_shape, n_in)
-        out_shape = _shape("out_shape", n_out if out_shape is None else out_shape, n_out)
+        in_shape = shape_of("in_shape", n_in if in_shape is None else in_shape, n_in)
+        out_shape = shape_of("out_shape", n_out if out_shape is None else out_shape, n_out)
         edges, bias = orbits_of(inputs, outputs, support)
         return cls(edges, out_shape, in_shape, bias=bias)
 
@@ -275,7 +288,8 @@ class Pattern:
             g_out: Permutation of the outputs.
 
         Returns:
-            `.holds`, and where it fails `.witness`, a connection whose image uses another weight or none.
+            `.holds`, and where it fails `.witness`, a connection whose image uses another weight or none. In
+            a condition it is true only where the pattern has no `note`: it says nothing of what is left out.
 
         Raises:
             ArgumentError: not permutations of the inputs and outputs.
@@ -293,8 +307,8 @@ class Pattern:
         Source: Ravanbakhsh et al. 2017, section 3.
         """
         where = "Pattern.is_equivariant"
-        inputs = checked(where, "g_in", [g_in], self.n_in)[0]
-        outputs = checked(where, "g_out", [g_out], self.n_out)[0]
+        inputs = permutation_of(where, "g_in", g_in, self.n_in)
+        outputs = permutation_of(where, "g_out", g_out, self.n_out)
         return compared(self, inputs, outputs)
 
     def symmetries(self) -> Symmetries:
@@ -337,23 +351,28 @@ class Pattern:
 
     def refines(self, other: "Pattern") -> bool:
         """Whether connections that share here share in `other` too, on the same connections."""
-        if self.edges.shape != other.edges.shape or not np.array_equal(self.edges[:, :2], other.edges[:, :2]):
-            return False
-        both = np.unique(np.stack([self.edges[:, 2], other.edges[:, 2]], 1), axis=0)
-        return len(both) == len(np.unique(self.edges[:, 2]))
+        return refined(self, other)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same connections share, whatever the ids; biases alike."""
+        """Whether the same connections share, whatever the ids; biases alike. `stride` and `note` do not
+        count: they say where a pattern is from, not what it is."""
         if not isinstance(other, Pattern):
             return NotImplemented
         if (self.in_shape, self.out_shape) != (other.in_shape, other.out_shape):
             return False
-        if not (self.refines(other) and other.refines(self)):
+        kinds, others = (len(np.unique(p.edges[:, 2])) for p in (self, other))
+        if kinds != others or not refined(self, other):
             return False
         if self.bias is None or other.bias is None:
             return self.bias is other.bias
         pairs = np.unique(np.stack([self.bias, other.bias], 1), axis=0)
         return len(pairs) == len(np.unique(self.bias)) == len(np.unique(other.bias))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for table in (self.edges, self.bias):
+            if table is not None:
+                table.flags.writeable = False  # which a copy does not take over
 
     def __hash__(self) -> int:
         return hash((self.in_shape, self.out_shape, len(self.edges)))
@@ -366,7 +385,18 @@ class Pattern:
 
     def draw(self) -> str:
         """The matrix as text: a row an output, the same letter where the weight is the same, "+" where two
-        weights meet; beyond 52 weights letters repeat."""
+        weights meet; beyond 52 weights letters repeat. Up to a million pairs.
+
+        Raises:
+            PatternError: more than that.
+        """
+        if self.n_in * self.n_out > _DRAWABLE:
+            raise PatternError(
+                "Pattern.draw",
+                f"only up to {_DRAWABLE:,} pairs are drawn",
+                f"{self.n_out:,} x {self.n_in:,}",
+                "print the pattern, or draw the same sharing on a smaller input",
+            )
         rows = [["."] * self.n_in for _ in range(self.n_out)]
         for output, input_, weight in self.edges.tolist():
             taken = rows[output][input_] != "."
@@ -388,50 +418,3 @@ def _count(number: int, word: str) -> str:
 
 def _size(shape: tuple[int, ...]) -> str:
     return times(shape[1:] if shape[0] == 1 and len(shape) > 1 else shape)
-
-
-def _shape(name: str, shape: Size, elements: int | None = None) -> tuple[int, ...]:
-    """(channels, *spatial); of `elements` in all where that is given."""
-    values = tuple(shape) if is_sequence(shape) else (1, shape)  # type: ignore[arg-type]
-    result = tuple(integer("Pattern", name, n, least=1) for n in values)
-    if not result or (elements is not None and prod(result) != elements):
-        wanted = f"{name} must be (channels, *spatial)" + (f" of {elements:,} elements" if elements else "")
-        raise PatternError("Pattern", wanted, str(result), "give the shape of one example, without a batch")
-    return result
-
-
-def _checked_edges(edges: Any, n_out: int, n_in: int) -> np.ndarray:
-    table = np.array(edges)
-    if table.size == 0:
-        table = np.zeros((0, 3), dtype=np.int64)
-    if table.ndim != 2 or table.shape[1] != 3 or table.dtype.kind not in "iu":
-        got = f"{table.dtype} of shape {table.shape}"
-        raise PatternError(
-            "Pattern", "edges must be integers [connections, 3]", got, "rows are (output, input, weight id)"
-        )
-    table = table.astype(np.int64, copy=False)
-    wrong = ((table < 0) | (table >= [n_out, n_in, np.iinfo(np.int64).max])).any(1)
-    if wrong.any():
-        raise PatternError(
-            "Pattern",
-            f"edges must name outputs below {n_out:,}, inputs below {n_in:,} and ids of at least 0",
-            str(tuple(table[wrong][0].tolist())),
-            "rows are (output, input, weight id)",
-        )
-    key = table[:, 0] * n_in + table[:, 1]
-    if (np.diff(key) <= 0).any():  # one weight a connection and in order is the usual case
-        table = table[np.lexsort((table[:, 2], key))]
-    table.flags.writeable = False
-    return table
-
-
-def _checked_bias(bias: Any, n_out: int) -> np.ndarray:
-    ids = np.array(bias)
-    if ids.shape != (n_out,) or ids.dtype.kind not in "iu" or (ids < 0).any():
-        got = f"{ids.dtype} of shape {ids.shape}"
-        raise PatternError(
-            "Pattern", f"bias must be an id of at least 0 for each of {n_out:,} outputs", got, "or None"
-        )
-    ids = ids.astype(np.int64, copy=False)
-    ids.flags.writeable = False
-    return ids

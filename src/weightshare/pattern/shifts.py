@@ -6,13 +6,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_cdt
 
 from .._args import Size, integer, is_sequence, times
 from ..errors import ArgumentError, PatternError
 from .proof import missing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PartialShift:
     """Where a shift is exact.
 
@@ -132,15 +133,28 @@ def _moved(shape: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
 
 
 def border_of(exact: np.ndarray) -> tuple[tuple[int, int], ...] | None:
-    """Widths (low, high) to cut from every axis of a boolean array until all that is left is true."""
-    widths = [[0, 0] for _ in exact.shape]
-    while exact.size and not exact.all():
-        faces = [(exact.take(end, axis).mean(), axis, end) for axis in range(exact.ndim) for end in (0, -1)]
-        _, axis, end = min(faces)
-        widths[axis][end] += 1
-        n = exact.shape[axis]
-        exact = exact.take(range(1, n) if end == 0 else range(n - 1), axis)
-    return tuple((low, high) for low, high in widths) if exact.size else None
+    """Widths (low, high) to cut from every axis of a boolean array until all that is left is true.
+
+    What is left is the largest cube of trues, grown as far as it goes.
+    """
+    if exact.all() or not exact.any():
+        return ((0, 0),) * exact.ndim if exact.size and exact.all() else None
+    depth: Any = distance_transform_cdt(np.pad(exact, 1), "chessboard")
+    depth = depth[(slice(1, -1),) * exact.ndim]
+    seed = np.unravel_index(depth.argmax(), depth.shape)
+    half = int(depth.max()) - 1
+    low, high = [int(s) - half for s in seed], [int(s) + half + 1 for s in seed]
+    grown = True
+    while grown:
+        grown = False
+        for axis, n in enumerate(exact.shape):
+            box = [slice(a, b) for a, b in zip(low, high)]
+            for ends, place, step in ((low, low[axis] - 1, -1), (high, high[axis], 1)):
+                box[axis] = slice(place, place + 1)
+                if 0 <= place < n and exact[tuple(box)].all():
+                    ends[axis] += step
+                    grown = True
+    return tuple((a, n - b) for a, b, n in zip(low, high, exact.shape))
 
 
 def signed(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
@@ -151,4 +165,8 @@ def signed(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
         raise ArgumentError(
             where, f"{name} must have one integer for each of {ndim} spatial axes", got, "give a tuple"
         )
+    for v in values:
+        if isinstance(v, bool) or not hasattr(v, "__index__"):
+            way_out = "give whole positions, negative ones for the other direction"
+            raise ArgumentError(where, f"{name} must be an integer", repr(v), way_out)
     return tuple(integer(where, name, v, least=-(2**31)) for v in values)

@@ -19,6 +19,7 @@ from .protocols import SOURCES, Plan, planned
 from .running import evaluating
 
 CONFIDENCE = 0.95
+LARGEST = 1e150  # a number that can be squared and added up in float64
 WHERE = "consistency"
 
 
@@ -86,7 +87,8 @@ def consistency(
     fully consistent: compare with `chance`.
 
     Shifts are drawn for every picture, where the sources draw one for every batch; the mean is the same.
-    Every crop that fits may be drawn. The shift by 0, which always agrees, is no part of "small_rolls" here.
+    Every crop that fits may be drawn. The shift by 0, which always agrees, is no part of "small_rolls": a
+    figure that counts it too, on shifts of 0 to m, is (1 + m c) / (1 + m) for the figure c of this function.
 
     Args:
         model: [N, C, *size] -> logits [N, classes]. A module runs in evaluation mode and is left as it was.
@@ -100,8 +102,8 @@ def consistency(
         batch_size: Pictures at once. It changes no shift.
 
     Raises:
-        ArgumentError: an unknown protocol, an argument that it does not take or that is out of its range, or
-            a model whose outputs are not finite, or differ from run to run.
+        ArgumentError: an unknown protocol, an argument that it does not take or that is out of its range,
+            labels that are no classes, or a model whose outputs are not finite, or differ from run to run.
         ShapeError: images, labels or logits of another shape.
 
     Example:
@@ -123,14 +125,17 @@ def consistency(
     if labels is not None:
         _check_labels(images, labels)
     batch_size = integer(WHERE, "batch_size", batch_size, least=1)
-    generator = torch.Generator().manual_seed(integer(WHERE, "seed", seed, least=0))
-    plan = planned(WHERE, protocol, given, images, generator)
+    generator = torch.Generator().manual_seed(integer(WHERE, "seed", seed, least=0) % 2**63)
+    plan = planned(WHERE, protocol, given, images, generator, judged=labels is not None)
     with evaluating(model):
-        _check_repeatable(model, plan.view(images, 0, slice(0, batch_size)))
+        first = plan.view(images, 0, slice(0, batch_size))
+        check_repeatable(WHERE, _logits(model, first), _logits(model, first))
         counts = _Counts(len(plan.pairs))
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            logits = [_logits(model, plan.view(images, k, part)) for k in range(len(plan.starts))]
+            logits = {k: _logits(model, plan.view(images, k, part)) for k in plan.seen}
+            if labels is not None:
+                _check_classes(labels, logits[plan.judged[0]].shape[1])
             counts.add(plan, logits, None if labels is None else labels[part])
     return counts.result(protocol, len(images))
 
@@ -144,13 +149,13 @@ class _Counts:
         self.moved = self.length = 0.0
         self.classes: Tensor | None = None
 
-    def add(self, plan: Plan, logits: list[Tensor], labels: Tensor | None) -> None:
-        said = [z.argmax(1) for z in logits]
+    def add(self, plan: Plan, logits: dict[int, Tensor], labels: Tensor | None) -> None:
+        said = {k: z.argmax(1) for k, z in logits.items()}
         for one, other in plan.pairs:
             self.agreed += int((said[one] == said[other]).sum())
             moved, length = squares(logits[one], logits[other])
             self.moved, self.length = self.moved + moved.sum().item(), self.length + length.sum().item()
-            seen = torch.bincount(torch.cat([said[one], said[other]]), minlength=logits[0].shape[1])
+            seen = torch.bincount(torch.cat([said[one], said[other]]), minlength=logits[one].shape[1])
             self.classes = seen if self.classes is None else self.classes + seen
         if labels is not None:
             for view in plan.judged:
@@ -178,6 +183,36 @@ def squares(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Of each of N pairs the squared distance [N] and the mean of the squared lengths [N], in float64."""
     a, b = one.flatten(1).double(), other.flatten(1).double()
     return (a - b).square().sum(1), (a.square().sum(1) + b.square().sum(1)) / 2
+
+
+def check_repeatable(where: str, one: Tensor, other: Tensor) -> None:
+    """Refuse outputs of two runs that differ by more than rounding."""
+    scale = max(one.abs().max().item(), other.abs().max().item()) or 1.0
+    moved, length = (values.sum().item() for values in squares(one / scale, other / scale))
+    tolerance = min(100 * torch.finfo(one.dtype).eps, 0.02) if one.is_floating_point() else 0.0
+    if sqrt(moved) > tolerance * sqrt(length):
+        raise ArgumentError(
+            where,
+            "the model must give the same outputs for the same pictures",
+            f"outputs that differ by {sqrt(moved / length):.2g} of their length between two runs",
+            "turn off dropout and other random parts (model.eval(), or a fixed seed inside)",
+        )
+
+
+def check_numbers(where: str, what: str, outputs: Tensor) -> None:
+    """Refuse outputs that are no finite real numbers, or whose squares are not."""
+    if outputs.is_complex() or outputs.dtype == torch.bool:
+        raise ArgumentError(
+            where, f"{what} must be real numbers", str(outputs.dtype), "convert them, as with .float()"
+        )
+    if not outputs.isfinite().all():
+        got = f"{outputs[~outputs.isfinite()][0].item()}"
+        raise ArgumentError(where, f"{what} must be finite", got, "check model and images")
+    if outputs.abs().max() > LARGEST:
+        got = f"{outputs.abs().max().item():.3g}"
+        raise ArgumentError(
+            where, f"{what} must be below {LARGEST:g}, to be squared", got, "check model and images"
+        )
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -220,6 +255,21 @@ def _check_labels(images: Tensor, labels: object) -> None:
             f"shape {tuple(labels.shape)}",
             "give the labels of these images",
         )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ArgumentError(
+            WHERE, "labels must be integers", str(labels.dtype), "convert them, as with .long()"
+        )
+
+
+def _check_classes(labels: Tensor, classes: int) -> None:
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ArgumentError(
+            WHERE,
+            f"labels must be from 0 to {classes - 1}, the classes of the logits",
+            f"{wrong[0].item()}",
+            "check labels and model",
+        )
 
 
 def _logits(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -231,32 +281,12 @@ def _logits(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
             type(logits).__name__,
             "wrap it so that it gives its logits",
         )
-    if logits.dim() != 2 or len(logits) != len(images) or not logits.shape[1]:
+    if logits.dim() != 2 or len(logits) != len(images) or logits.shape[1] < 2:
         raise ShapeError(
             WHERE,
-            f"the model must give logits [{len(images)}, classes]",
+            f"the model must give logits [{len(images)}, classes] of at least 2 classes",
             f"shape {tuple(logits.shape)}",
-            "wrap it so that it gives one row an image",
+            "wrap it so that it gives one row an image, and z of one class as [0, z]",
         )
-    if not logits.isfinite().all():
-        raise ArgumentError(
-            WHERE,
-            "logits must be finite",
-            f"{logits[~logits.isfinite()][0].item()}",
-            "check model and images",
-        )
+    check_numbers(WHERE, "logits", logits)
     return logits
-
-
-def _check_repeatable(model: Callable[[Tensor], Tensor], images: Tensor) -> None:
-    """Refuse a model that gives other logits for the same pictures."""
-    one, other = _logits(model, images), _logits(model, images)
-    moved, length = (values.sum().item() for values in squares(one, other))
-    tolerance = torch.finfo(one.dtype).eps if one.is_floating_point() else 0.0
-    if moved > tolerance * length:
-        raise ArgumentError(
-            WHERE,
-            "the model must give the same logits for the same pictures",
-            f"logits that differ by {sqrt(moved / length):.2g} of their length between two runs",
-            "turn off dropout and other random parts (model.eval(), or a fixed seed inside)",
-        )

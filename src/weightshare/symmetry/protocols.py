@@ -1,7 +1,7 @@
 """The three published ways to shift pictures for a figure of consistency: which views are compared."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -33,7 +33,7 @@ class Plan:
             other side.
         size: Of a view.
         pairs: Which views are compared.
-        judged: On which views the accuracy is measured.
+        judged: On which views the accuracy is measured; none without labels.
     """
 
     starts: list[Tensor]
@@ -41,20 +41,31 @@ class Plan:
     pairs: list[tuple[int, int]]
     judged: list[int]
 
+    @property
+    def seen(self) -> list[int]:
+        """Views that the model has to see."""
+        return sorted({*self.judged, *(view for pair in self.pairs for view in pair)})
+
     def view(self, images: Tensor, view: int, part: slice) -> Tensor:
         """One view of some pictures."""
         return taken(images[part], self.starts[view][part], self.size)
 
 
 def planned(
-    where: str, protocol: str, given: dict[str, Size | None], images: Tensor, generator: torch.Generator
+    where: str,
+    protocol: str,
+    given: dict[str, Size | None],
+    images: Tensor,
+    generator: torch.Generator,
+    judged: bool,
 ) -> Plan:
     """The views of these pictures that a protocol compares, with the arguments given or as published."""
-    if protocol not in ARGUMENTS:
+    if not isinstance(protocol, str) or protocol not in ARGUMENTS:
         names = ", ".join(sorted(ARGUMENTS))
         raise ArgumentError(where, f"protocol must be one of {names}", repr(protocol), "choose one")
     arguments = _arguments(f"{where}, protocol {protocol!r}", protocol, given, images.shape[2:])
-    return _PLANS[protocol](images, generator, **arguments)
+    plan = _PLANS[protocol](images, generator, **arguments)
+    return plan if judged else replace(plan, judged=[])
 
 
 def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
@@ -70,7 +81,7 @@ def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
         along = starts[:, axis, None] + torch.arange(n)
         shape = [len(images), *(n if a == axis else 1 for a in range(axes))]
         index.append((along % images.shape[2 + axis]).view(shape).to(images.device))
-    return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1)
+    return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1).contiguous()
 
 
 def _crops(images: Tensor, generator: torch.Generator, crop: tuple[int, ...], passes: int) -> Plan:

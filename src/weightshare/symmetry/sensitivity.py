@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._args import integer
 from ..errors import ArgumentError, ShapeError
-from .consistency import check_images, squares
+from .consistency import check_images, check_numbers, check_repeatable, squares
 from .running import evaluating
 
 WHERE = "sensitivity_map"
@@ -73,7 +73,7 @@ def sensitivity_map(
 
     Args:
         model: [N, C, H, W] -> [N, ...]: logits, or the features of any layer that should not move. A module
-            runs in evaluation mode and is left as it was; (2 max_shift + 1)^2 + 1 times on every picture.
+            runs in evaluation mode and is left as it was; (2 max_shift + 1)^2 + 2 times on every picture.
         images: [N, C, H, W].
         max_shift: In pixels, below the side of the pictures.
         mode: What comes in at the border: "circular" what left at the other side, "zeros" zeros.
@@ -82,7 +82,7 @@ def sensitivity_map(
         batch_size: Pictures at once.
 
     Raises:
-        ArgumentError: an argument out of its range, or outputs that are not finite.
+        ArgumentError: an argument out of its range, or outputs that are not finite or differ from run to run.
         ShapeError: images or outputs of another shape.
 
     Example:
@@ -115,6 +115,7 @@ def sensitivity_map(
             around = F.pad(part, [r] * 4, mode=PADDING[mode])
             height, width = part.shape[2:]
             still = _outputs(model, part)
+            check_repeatable(WHERE, still, _outputs(model, part))
             for dy in range(-r, r + 1):
                 for dx in range(-r, r + 1):
                     moved = around[:, :, r - dy : r - dy + height, r - dx : r - dx + width].contiguous()
@@ -145,17 +146,20 @@ def _outputs(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     if not isinstance(outputs, Tensor):
         got = type(outputs).__name__
         raise ArgumentError(WHERE, "the model must return a tensor", got, "wrap it so that it gives one")
-    if outputs.dim() < 2 or len(outputs) != len(images):
+    if outputs.dim() < 2 or len(outputs) != len(images) or not outputs.numel():
         shape = f"shape {tuple(outputs.shape)}"
-        raise ShapeError(WHERE, f"the model must give [{len(images)}, ...]", shape, "give one row an image")
-    if not outputs.isfinite().all():
-        got = f"{outputs[~outputs.isfinite()][0].item()}"
-        raise ArgumentError(WHERE, "outputs must be finite", got, "check model and images")
+        raise ShapeError(
+            WHERE,
+            f"the model must give [{len(images)}, ...] that is not empty",
+            shape,
+            "give one row an image",
+        )
+    check_numbers(WHERE, "outputs", outputs)
     return outputs
 
 
 def _check_option(name: str, value: object, options: dict) -> None:
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ArgumentError(
             WHERE, f"{name} must be one of {', '.join(sorted(options))}", repr(value), "choose one"
         )
