@@ -80,7 +80,9 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
         raise ArgumentError(where, "x must be a tensor with numbers in it", got, "give a batch of inputs")
     moving = as_transform(where, transform)
     with evaluating(f):
-        output = tensor_of(f, f(x.clone()))  # a function may write into its input
+        output = tensor_of(
+            f, f(x.clone())
+        ).clone()  # a function may write into its input, and later its output
         check_finite(f, output)
         check_repeatable(f, x, output)
         moved = moving(x)

@@ -248,7 +248,7 @@ class _Run:
             return self._error(lambda x: self.tape.replay(x, instead), shift)
 
     def _error(self, model: Callable[[Tensor], Tensor], shift: Sequence[int]) -> float | None:
-        wanted = self.moved(self.tape.output, model(self.x), shift)
+        wanted = self.moved(self.tape.output, model(self.x).clone(), shift)
         return None if wanted is None else relative(model(self.shifted(shift)), wanted)
 
 
@@ -264,10 +264,11 @@ def _traced(
     for number, step in enumerate(tape.steps):
         ref = step.outputs[0]
         other = moved_tape.steps[number] if same_way else None
-        if other is not None and not same_constants(step, other):
+        past_torch = other is not None and not same_constants(step, other)
+        if past_torch:
             hidden.append(step.name)
         local = _local(run, step, direction, floor)
-        followed = followed and local.error is not None
+        followed = followed and local.error is not None and not past_torch
         broken = local.error is not None and local.error > floor
         exact = _combined(exact, local.exact_for)
         wanted = run.moved(ref, tape.values[ref], shift)
