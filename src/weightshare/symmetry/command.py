@@ -9,7 +9,8 @@ from ..accounting.sizes import read_size
 from ..errors import SpecError, SymmetryError
 from ..models.find import find_model
 from ..models.weights import load_weights
-from .trace.trace import number, trace_equivariance
+from .trace import trace_equivariance
+from .trace.result import number
 
 
 def answer(
