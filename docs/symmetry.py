@@ -9,9 +9,15 @@ from torch import nn
 import weightshare as ws
 from weightshare.pattern import generators
 from weightshare.symmetry import prove_shift, trace_equivariance
+from weightshare.symmetry.command import answer
 
 ROOT = Path(__file__).parents[1]
 END = "<!-- end -->"
+
+
+def command() -> str:
+    """What `weightshare equivariance lenet5 --shift 1 --shift 4` prints."""
+    return f"```text\n{answer('lenet5', None, (1, 28, 28), ['1', '4'], True, 0, False)}\n```"
 
 
 def ladder() -> list[tuple[object, ...]]:
@@ -32,7 +38,8 @@ def ladder() -> list[tuple[object, ...]]:
             trace = trace_equivariance(corrected(circle), torch.randn(1, 1, 12, dtype=torch.float64))
             assert trace.exact_for is None
             which = "none but 0: the shared kernel alone keeps all"
-            rows.append((f"`{sharing}`", circle.weight.numel(), 1, which, "structure", "structure"))
+            causes = (prove_shift(zeros, shift).cause for shift in (1, 2))
+            rows.append((f"`{sharing}`", circle.weight.numel(), 1, which, *causes))
             continue
         found = ws.Pattern.of(circle).symmetries()
         step = found.shifts[0][0][0] if found.shifts else 12
@@ -140,11 +147,13 @@ def markdown(rows: list[tuple[object, ...]]) -> str:
 
 def main(page: str = str(ROOT / "docs/symmetry.md")) -> None:
     text = Path(page).read_text()
-    for make in (ladder, groups, nets):
+    for make in (command, ladder, groups, nets):
         start = f"<!-- {make.__name__} -->\n"
         head, _, rest = text.partition(start)
         _, _, tail = rest.partition(END)
-        text = f"{head}{start}{markdown(make())}\n{END}{tail}"
+        made = make()
+        block = made if isinstance(made, str) else markdown(made)
+        text = f"{head}{start}{block}\n{END}{tail}"
     Path(page).write_text(text)
 
 

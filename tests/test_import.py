@@ -11,7 +11,7 @@ ROOT = Path(weightshare.__file__).parent
 
 #: A room may import only from rooms before it.
 ORDER = [
-    ["_version", "errors", "_args", "_memory"],
+    ["_version", "errors", "_args", "_hooks", "_memory"],
     ["geometry", "sharing"],
     ["pattern"],
     ["reference"],

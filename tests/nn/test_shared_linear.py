@@ -81,7 +81,7 @@ def test_what_is_refused():
         nn.SharedLinear([[0, 0, 0]])
     with pytest.raises(ArgumentError, match="got one without connections"):
         nn.SharedLinear(Pattern([], 2, 2))
-    with pytest.raises(ShapeError, match=r"the input must be \[\*, 4\], got \[2, 2, 2\]; flatten an image"):
+    with pytest.raises(ShapeError, match=r"the input must be \[\*, 4\], got \[2, 2, 2\]; flatten channels"):
         nn.SharedLinear(points(4))(torch.zeros(2, 2, 2))
 
 

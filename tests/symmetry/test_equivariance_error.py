@@ -192,6 +192,11 @@ X = images(1, 3, 6, 8)
             ArgumentError,
             "mode must be one of circular, crop, fractional, got 'zeros'",
         ),
+        (
+            lambda: rotate90(45),
+            ArgumentError,
+            "turns must be quarter turns, from -3 to 3, got 45; 1 is 90 degrees",
+        ),
         (lambda: permute_channels([0, 0]), ArgumentError, "every number from 0 to channels - 1 once"),
         (lambda: permute_channels([1, 0])(X), ShapeError, r"must have 2 channels.*got \[1, 3, 6, 8\]"),
         (lambda: flip(2)(X), ArgumentError, "axis must be one of the 2 spatial axes"),

@@ -81,6 +81,7 @@ SHIFTS = [
     (ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Tiled(2), input_size=8), None, "structure"),
     (ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Regional(2), input_size=8), None, "structure"),
     (ws.nn.Conv1d(1, 1, 3, padding=1, bias_sharing=ws.Local(), input_size=8), None, "structure"),
+    (ws.nn.Conv1d(1, 1, 3, sharing=ws.LowRank(2), input_size=8), None, "structure"),
 ]
 
 
@@ -98,5 +99,9 @@ def test_the_control_in_words():
     tiled = ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Tiled(2), input_size=8)
     assert prove_shift(tiled, 2).cause == "border"
     assert "broken by weights that differ by position" in str(prove_shift(tiled, 1))
+    low_rank = ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.LowRank(2), input_size=8)
+    assert str(prove_shift(low_rank, 1)).endswith("corrections of LowRank(2) differ by position)")
+    circle = prove_shift(nn.Conv1d(1, 1, 3, **CIRCULAR), 1, 8)
+    assert (circle.cause, bool(circle.control)) == ("border", True)
     with pytest.raises(PatternError, match="undefined for this stride"):
         prove_shift(nn.Conv1d(1, 1, 3, stride=2), 1, 9)

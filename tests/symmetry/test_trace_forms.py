@@ -1,5 +1,7 @@
 """Whatever a model is made of, the trace agrees with the model itself, run on shifted inputs."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from test_trace import picture
 from torch import nn
 
 import weightshare as ws
+from weightshare.pattern import generators
 from weightshare.symmetry import equivariance_error, translate
 
 X = picture(1, 3, 16, 16)
@@ -69,6 +72,14 @@ def assembled(x):
     return result
 
 
+def by_halves(x):
+    y = four(x)
+    result = torch.zeros(1, 4, 16, 16, dtype=x.dtype)
+    result[:, :, :8] = y[:, :, :8]
+    result[:, :, 8:] = y[:, :, 8:]
+    return result
+
+
 def unet(x):
     y = down(x)
     up = F.interpolate(y, scale_factor=2)
@@ -116,6 +127,21 @@ FORMS = {
     "numbers past torch": lambda x: four(x) + torch.from_numpy(four(x).numpy().cumsum(-1)),
     "a number past torch": lambda x: four(x) * float(x[0, 0, 0, 0]),
     "stride and mean": lambda x: down(x).relu().mean((2, 3)),
+    "stripes": lambda x: four(x) * (torch.arange(16) % 2).double(),
+    "diagonal stripes": lambda x: four(x) * ((torch.arange(16)[:, None] + torch.arange(16)) % 4).double(),
+    "a flip": lambda x: four(x).flip(-1),
+    "another branch": lambda x: four(x) if x[0, 0, 0, 0] > 0 else four(x) * 2,
+    "a slice by numbers": lambda x: four(x)[:, (k := int(x[0, 0, 0, 0] > 0)) : k + 2],
+    "a second output": lambda x: torch.gradient(x, dim=(1, 2))[1],
+    "halves put together": by_halves,
+    "a crop": lambda x: four(x).narrow(2, 4, 8),
+    "pixels shuffled": nn.Sequential(nn.PixelUnshuffle(2), conv(12, 12, 1), nn.PixelShuffle(2)).eval(),
+    "windows unfolded": lambda x: four(x).unfold(2, 2, 2).unfold(3, 2, 2).amax((-1, -2)),
+    "a pad of nothing": lambda x: F.pad(four(x).permute(0, 2, 3, 1), (0,) * 6).permute(0, 3, 1, 2),
+    "masked by infinity": lambda x: (
+        four(x).flatten(2).masked_fill(four(x).flatten(2) < 0, -torch.inf).softmax(-1)
+    ),
+    "a spectrum": lambda x: torch.fft.fft2(x).abs().mean((2, 3)),
     "nothing": lambda x: x,
     "everything written over": lambda x: x.relu_().sub_(0.5),
 }
@@ -133,6 +159,8 @@ def measured(model, shift):
         out = "scaled"
     if y.dim() == 3 and y.shape[-1] == 16:
         out = lambda t: t.roll((shift, shift), (1, 2))  # noqa: E731
+    if y.shape[-2:] == (8, 16):
+        out = lambda t: t.roll((shift, shift), (2, 3))  # noqa: E731
     if y.shape[-1] == 24:
         if shift % 2:
             return None
@@ -151,14 +179,16 @@ def test_the_trace_agrees_with_the_model(model, shift):
         assert trace.error == pytest.approx(wanted, rel=1e-6, abs=1e-12)
         assert (trace.first_loss is None) == (wanted < 1e-12)
         assert trace.at(shift) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
-    if trace.exact_for is not None:
+    if trace.exact_for is not None and not trace.untraced:
         assert trace.at(trace.exact_for) < 1e-12
         assert trace.at((trace.exact_for[0], 0)) < 1e-12
+        assert trace.at((0, trace.exact_for[1])) < 1e-12
+    json.dumps(trace.to_dict(), allow_nan=False)
 
 
 def test_numbers_past_torch_are_named():
-    assert ws.trace_equivariance(FORMS["numbers past torch"], X).untraced == ("add",)
-    assert ws.trace_equivariance(FORMS["a number past torch"], X).untraced == ("mul",)
+    assert ws.trace_equivariance(FORMS["numbers past torch"], X).untraced == ("numpy", "add")
+    assert ws.trace_equivariance(FORMS["a number past torch"], X).untraced == ("float", "mul")
     assert not ws.trace_equivariance(FORMS["a U"], X).untraced
 
 
@@ -168,6 +198,52 @@ def test_a_checkerboard_keeps_shifts_by_two():
     one = ws.trace_equivariance(FORMS["a checkerboard"], X, (1, 0))
     assert (one.exact_for, one.first_loss) == ((2, 0), "mul")
     assert "position embedding" in one.verdict
+
+
+def test_every_axis_by_itself():
+    assert ws.trace_equivariance(FORMS["stripes"], X).exact_for == (1, 2)
+    assert ws.trace_equivariance(FORMS["diagonal stripes"], X).exact_for == (4, 4)
+
+
+def test_another_way_for_the_moved_input():
+    x = X.clone()
+    x[0, 0, 0, 0], x[0, 0, -1, -1] = 1, -1
+    trace = ws.trace_equivariance(FORMS["another branch"], x)
+    assert (trace.followed, trace.exact_for, trace.first_loss) == (False, None, "Conv2d")
+    assert trace.untraced == ("bool", "another way for the moved input")
+
+
+def test_sets_with_channels():
+    """A shift is one of all orders, for which the layer is equivariant."""
+    points = generators.permutations(10)
+    inputs, outputs = (generators.with_channels(points, channels) for channels in (4, 8))
+    layer = ws.nn.SharedLinear(ws.Pattern.from_symmetry(inputs, outputs)).double()
+    model = nn.Sequential(nn.Flatten(1), layer, nn.ReLU(), nn.Unflatten(1, (8, 10))).eval()
+    trace = ws.trace_equivariance(model, picture(2, 4, 10))
+    assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (1,), True)
+
+
+def test_scripted_and_compiled_models():
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4).double(), nn.MaxPool2d(2)).eval()
+    scripted = torch.jit.trace(model, X)
+    assert ws.trace_equivariance(scripted, X, 2).error < 1e-12
+    assert ws.trace_equivariance(torch.compile(model, backend="eager"), X).first_loss == "2"
+
+
+def test_the_input_is_kept():
+    x = X.clone()
+    trace = ws.trace_equivariance(FORMS["zero padding"], x)
+    before = trace.at(3)
+    x.zero_()
+    assert trace.at(3) == before
+    assert trace.at(16) == 0
+
+
+def test_blur_where_padding_stands_apart():
+    weight = torch.randn(4, 3, 3, 3).double()
+    model = lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), weight, stride=2).relu()  # noqa: E731
+    found = ws.trace_equivariance(model, X, 2).interventions()
+    assert (found.effects, found.rest < 1e-12) == ((), True)
 
 
 def test_half_precision():

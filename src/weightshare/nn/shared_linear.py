@@ -35,7 +35,8 @@ class SharedLinear(torch.nn.Module):
         device, dtype: As of `torch.nn.Linear`.
 
     Shape:
-        input [*, n_in], output [*, n_out]; images flattened as by `flatten(1)`.
+        input [*, n_in], output [*, n_out]; channels and positions flattened as by `flatten(1)`. Channels are
+        part of the pattern: `generators.with_channels` leaves them where they are.
 
     Parameters:
         weight [n_weights], bias [n_biases]. Initial values are uniform as those of `torch.nn.Linear`, each by
@@ -59,6 +60,7 @@ class SharedLinear(torch.nn.Module):
     def __init__(
         self,
         pattern: Pattern,
+        *,
         bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -135,7 +137,7 @@ class SharedLinear(torch.nn.Module):
                 "SharedLinear",
                 f"the input must be [*, {self.in_features}]",
                 str(list(input.shape)),
-                "flatten an image with flatten(1)",
+                "flatten channels and positions with flatten(1)",
             )
         if input.dtype != self.weight.dtype:
             checks.check_mixed("SharedLinear", input, self.weight)

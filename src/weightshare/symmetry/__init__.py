@@ -9,12 +9,13 @@ from .consistency import Consistency, consistency
 from .error import Result, assert_equivariant, equivariance_error
 from .proof import Proof, ShiftProof, prove, prove_shift
 from .sensitivity import SensitivityMap, sensitivity_map
-from .trace import EquivarianceTrace, Row, trace_equivariance
+from .trace import EquivarianceTrace, Interventions, Row, trace_equivariance
 from .transforms import Transform, flip, permute_channels, rotate90, translate
 
 __all__ = [
     "Consistency",
     "EquivarianceTrace",
+    "Interventions",
     "Proof",
     "Result",
     "Row",

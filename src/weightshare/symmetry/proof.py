@@ -152,10 +152,15 @@ class ShiftProof:
     def __str__(self) -> str:
         reasons = {
             "none": "exact wherever the input overlaps",
-            "border": "broken by the border alone: with circular padding it holds",
+            "border": "broken by the border alone",
             "structure": "broken by weights that differ by position",
         }
-        return f"{reasons[self.cause]}; {self.partial}"
+        on_circle = (
+            ": with circular padding it holds" if self.control is not None and self.control.holds else ""
+        )
+        reason = reasons[self.cause] + (on_circle if self.cause == "border" else "")
+        note = f" ({self.partial.note})" if self.partial.note else ""
+        return f"{reason}; {self.partial}{note}"
 
 
 def prove_shift(layer: Any, shift: Size, input_size: Size | None = None) -> ShiftProof:
@@ -183,7 +188,9 @@ def prove_shift(layer: Any, shift: Size, input_size: Size | None = None) -> Shif
     partial = pattern.partial_shift(shift)
     padded = any(any(pair) for pair in _padding(layer))
     control = _control(layer, input_size, partial) if padded else None
-    if not partial.violations:
+    if pattern.note:  # of low rank: corrections differ by position
+        cause = "structure"
+    elif not partial.violations:
         cause = "none"
     elif padded:
         cause = (

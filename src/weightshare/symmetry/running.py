@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
 
@@ -42,8 +43,9 @@ def evaluating(model: Callable[..., Any]) -> Iterator[None]:
     finally:
         for module, mode, held in zip(modules, modes, buffers):
             module.training = mode
-            module._buffers.clear()
-            module._buffers.update(held)
+            if not isinstance(module, ScriptModule):
+                module._buffers.clear()  # a scripted module keeps its own
+                module._buffers.update(held)
         for buffer, values in kept:
             _put_back(buffer, values)
 

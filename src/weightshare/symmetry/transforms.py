@@ -180,7 +180,11 @@ def rotate90(turns: int = 1) -> Transform:
     >>> rotate90()(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
     [[[[2, 4], [1, 3]]]]
     """
-    return Rotate90(integer("rotate90", "turns", turns, least=-(2**31)))
+    if abs(integer("rotate90", "turns", turns, least=-(2**31))) > 3:
+        raise ArgumentError(
+            "rotate90", "turns must be quarter turns, from -3 to 3", str(turns), "1 is 90 degrees"
+        )
+    return Rotate90(turns)
 
 
 def flip(axis: int = -1) -> Transform:

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..._hooks import watching
 from .memory import storage_of
 from .multiplications import may_sum_products, multiplications
 from .nests import first_shape, mapped, tensors_in
@@ -76,9 +76,7 @@ def watch(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Watc
         args, kwargs = mapped(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may write into them
         stack.enter_context(_as_it_was(model))
         stack.enter_context(torch.no_grad())
-        stack.callback(register_module_forward_pre_hook(enter).remove)
-        after = register_module_forward_hook(leave, with_kwargs=True, always_call=True)
-        stack.callback(after.remove)
+        stack.enter_context(watching(enter, leave))
         stack.enter_context(_Operators(watched, inside))
         try:
             output = model(*args, **kwargs)

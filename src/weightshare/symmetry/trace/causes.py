@@ -18,6 +18,7 @@ _RESHAPES = ("view", "reshape", "unflatten")
 
 def causes(
     step: Step,
+    ref: int,
     values: Mapping[int, Tensor],
     layouts: Layouts,
     broken: bool,
@@ -27,12 +28,13 @@ def causes(
     """The causes of one operation; empty where it hands all shifts on.
 
     Args:
+        ref: Of its outputs the one that is used.
         broken: Whether it is not exact for the smallest steps of its positions.
         border: The width of the border outside of which it is exact; None where that is not all.
     """
     found = []
     known = [layout for ref in step.inputs if (layout := layouts[ref]) is not None]
-    after = layouts[step.outputs[0]]
+    after = layouts[ref]
     if len(known) < len(step.inputs) or after is None:
         return ("not followed",) if known else ()
     if getattr(step.module, "sharing", Full()) != Full():

@@ -73,7 +73,10 @@ class Interventions:
             count = f"{len(e.operations)} operation{'s' if len(e.operations) > 1 else ''}"
             figures = f"alone {e.alone:.2g}, without it {e.without:.2g}"
             lines.append(f"  {e.cause} ({count}): {figures}; changed to {CHANGES[e.cause]}")
-        lines.append(f"  all removed: {self.rest:.2g}; interaction {self.interaction:+.2g}")
+        if self.effects:
+            lines.append(f"  all removed: {self.rest:.2g}; interaction {self.interaction:+.2g}")
+        elif not self.unchanged:
+            lines.append("  nothing to remove")
         if self.unchanged:
             lines.append("  not changed: " + ", ".join(f"{name} ({cause})" for name, cause in self.unchanged))
         return "\n".join(lines)
@@ -81,6 +84,11 @@ class Interventions:
 
 def intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
     """What `EquivarianceTrace.interventions` says."""
+    with evaluating(run.model):
+        return _intervened(run, shift, rows)
+
+
+def _intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
     as_it_is, replayed = run.measured(shift), run.replayed(shift, {})
     if as_it_is is None:
         wanted, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
@@ -161,9 +169,11 @@ def _candidates(step: Step, run: Any, tensors: Mapping[int, Tensor], result: Ten
         assert changed is not None
         return [changed(given[step.inputs[0]], "padding" in removed, "down-sampling" in removed)]
 
+    layout = run.layouts[step.inputs[0]] or ()
+    on_circle = any(any(f.halo) for dim in layout for f in dim.factors)  # padded apart: blur cannot know it
     causes = {
         "padding": pads(step) and window.mode != "circular",
-        "down-sampling": window.changeable and max(window.stride) > 1,
+        "down-sampling": window.changeable and max(window.stride) > 1 and not on_circle,
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
     return {cause: change for cause, there in causes.items() if there}

@@ -78,6 +78,18 @@ def of_input(shape: Sequence[int]) -> Layout:
     return (plain(shape[0]), plain(shape[1]), *spatial)
 
 
+def by_sizes(in_shape: Sequence[int], shape: Sequence[int]) -> Layout | None:
+    """The layout that the sizes of an output suggest: a map like the input, or no positions at all."""
+    axes = len(in_shape) - 2
+    if len(shape) <= 2:
+        return tuple(map(plain, shape))
+    sizes = list(zip(in_shape[2:], shape[len(shape) - axes :]))
+    if len(shape) <= axes or any(n % m and m % n for n, m in sizes):
+        return None
+    spatial = [Dim((Factor(m, axis, Fraction(n, m)),)) for axis, (n, m) in enumerate(sizes)]
+    return (*map(plain, shape[: len(shape) - axes]), *spatial)
+
+
 def strides(layout: Layout) -> dict[int, Fraction]:
     """Pixels from one position to the next, for every axis that stands in the tensor."""
     return {f.axis: f.stride for dim in layout for f in dim.factors if f.moves and f.axis is not None}

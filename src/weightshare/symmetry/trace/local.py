@@ -1,6 +1,6 @@
 """One operation by itself: for which shifts it is exact, on the numbers that it got."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...sharing import Full, Local, LowRank
@@ -18,51 +18,68 @@ class OfStep:
     border: int | None
 
 
-def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float) -> OfStep:
-    """Move the inputs of an operation and compare its output with its moved output.
+def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float, used: Collection[int]) -> OfStep:
+    """Move the inputs of an operation along every axis by itself and compare its outputs with its moved ones.
 
     Args:
         direction: Which axes to move along, and to which side.
         floor: Relative errors up to this are rounding.
+        used: The refs that the way to the output needs.
     """
-    layouts = [run.layouts[ref] for ref in (*step.inputs, step.outputs[0])]
+    outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in used]
+    layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]
     if any(layout is None for layout in layouts):
         return OfStep(None, None, None)
     smallest = unit(layouts, direction)  # type: ignore[arg-type]
     if not any(smallest):
         smallest = direction  # no positions left to move
-    steps = _generic(smallest, run.x.shape[2:])
-    first = _moved_error(run, step, steps, floor)
-    if first.error is None or first.error <= floor:
-        return OfStep(first.error, tuple(map(abs, smallest)), 0)
-    for times in _periods(step, first.border):
-        if any(s and times * s % n == 0 for s, n in zip(steps, run.x.shape[2:])):
-            continue  # once around
-        later = _moved_error(run, step, tuple(times * s for s in steps), floor)
-        if later.error is not None and later.error <= floor:
-            return OfStep(first.error, tuple(times * abs(s) for s in smallest), first.border)
-    return first
-
-
-def _generic(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
-    """Different multiples along the axes, as what is only exact along a diagonal shall not pass."""
-    found, times = [], 0
-    for step, n in zip(smallest, size):
-        times += bool(step)
-        found.append(step * times if (step * times) % n else step)
-    return tuple(found)
-
-
-def _moved_error(run: Run, step: Step, shift: tuple[int, ...], floor: float) -> OfStep:
-    values, ref = run.tape.values, step.outputs[0]
-    inputs = {r: run.moved(r, values[r], shift) for r in step.inputs}
-    wanted = run.moved(ref, values[ref], shift)
-    if wanted is None or any(tensor is None for tensor in inputs.values()):
+    found = [_along(run, step, outputs, axis, s, floor) for axis, s in enumerate(smallest) if s]
+    errors, periods, borders = zip(*found)
+    if any(error is None for error in errors):
         return OfStep(None, None, None)
-    got = step.run(inputs)[0]  # type: ignore[arg-type]
-    error = relative(got, wanted)
-    border = 0 if error <= floor else border_width(run, ref, got, wanted, shift, floor)
-    return OfStep(error, None, border)
+    left = iter(periods)
+    exact = None if None in periods else tuple(next(left) if s else 0 for s in smallest)
+    return OfStep(max(errors), exact, None if None in borders else max(borders))
+
+
+def _along(
+    run: Run, step: Step, outputs: Sequence[tuple[int, int]], axis: int, smallest: int, floor: float
+) -> tuple[float | None, int | None, int | None]:
+    """(error of the smallest step along one axis, the step for which it is exact, the border where not)."""
+    size = run.x.shape[2 + axis]
+
+    def moved(steps: int) -> tuple[float | None, int | None]:
+        shift = [0] * (run.x.dim() - 2)
+        shift[axis] = steps
+        return _moved_error(run, step, outputs, shift, floor)
+
+    if smallest % size == 0:
+        return float("inf"), None, None  # once around is the smallest whole step
+    error, width = moved(smallest)
+    if error is None or error <= floor:
+        return error, abs(smallest), 0
+    for times in _periods(step, width):
+        if times * smallest % size:
+            later, _ = moved(times * smallest)
+            if later is not None and later <= floor:
+                return error, abs(times * smallest), width
+    return error, None, width
+
+
+def _moved_error(
+    run: Run, step: Step, outputs: Sequence[tuple[int, int]], shift: Sequence[int], floor: float
+) -> tuple[float | None, int | None]:
+    """(the largest error of the outputs, the width of the border where it is)."""
+    values = run.tape.values
+    inputs = {ref: run.moved(ref, values[ref], shift) for ref in step.inputs}
+    wanted = {ref: run.moved(ref, values[ref], shift) for _, ref in outputs}
+    if any(tensor is None for tensor in (*inputs.values(), *wanted.values())):
+        return None, None
+    results = step.run(inputs)  # type: ignore[arg-type]
+    errors = [(relative(results[place], wanted[ref]), place, ref) for place, ref in outputs]  # type: ignore
+    error, place, ref = max(errors)
+    width = 0 if error <= floor else border_width(run, ref, results[place], wanted[ref], shift, floor)
+    return error, width
 
 
 def _periods(step: Step, border: int | None) -> range:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,11 +26,12 @@ def propagated(step: Step, layouts: Layouts, values: Values) -> list[Layout | No
     outputs = [values[ref].shape for ref in step.outputs]
     if not known:
         return [None] * len(outputs)
-    rule = _RULES.get(step.op)
+    rule = _unknown if step.op.startswith(_ELSEWHERE) else _RULES.get(step.op)
     found = []
     for ref, shape in zip(step.outputs, outputs):
-        if "pool" in step.op.lower() and not values[ref].is_floating_point():
-            found.append(None)  # where maxima stand, as numbers
+        numbered = "pool" in step.op.lower() and not values[ref].is_floating_point()  # where maxima stand
+        if numbered or (rule is _attention and ref != step.outputs[0]):
+            found.append(None)
             continue
         try:
             layout = rule(step, shape, layouts, values) if rule else _by_shape(step, shape, known)
@@ -45,14 +47,19 @@ def _checked(layout: Layout | None, shape: Sequence[int]) -> Layout | None:
 
 
 def _by_shape(step: Step, shape: torch.Size, known: Sequence[tuple[torch.Size, Layout]]) -> Layout | None:
-    """What works on elements or on windows tells by its sizes."""
+    """What works on elements tells by its sizes, and so do convolutions, pools and resizing."""
     moving = [(s, layout) for s, layout in known if any(dim.moves for dim in layout)] or list(known)
     for s, layout in moving:
         if s == shape:
             return layout
     if all(len(s) <= len(shape) and _broadcasts(s, shape) for s, _ in moving):
         return _broadcast(shape, moving)
-    return _window(step, shape, *moving[0])
+    windows = any(word in step.op.lower() for word in _WINDOWS)
+    return _window(step, shape, *moving[0]) if windows else None
+
+
+_WINDOWS = ("conv", "pool", "interpolate", "upsampl", "pad")
+_ELSEWHERE = ("fft_", "linalg_", "stft")
 
 
 def _broadcasts(small: Sequence[int], large: Sequence[int]) -> bool:
@@ -93,15 +100,24 @@ def _padded(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> 
     layout, before = _first(step, layouts), values[step.inputs[0]].shape
     if layout is None:
         return None
+    if shape == before:
+        return layout
     pairs = getattr(step.module, "padding", None) or step.argument(1, "pad", ())
     circular = step.op.startswith("Circular") or step.argument(2, "mode", "constant") == "circular"
     if not circular or any(len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) for dim in layout):
-        return _window(step, shape, before, layout)
+        return tuple(_lengthened(dim, n) for dim, n in zip(layout, shape))
     dims = list(layout)
     for number in range(len(pairs) // 2):
         d = len(dims) - 1 - number
         dims[d] = Dim((replace(dims[d].first, halo=(pairs[2 * number], pairs[2 * number + 1])),))
     return tuple(dims)
+
+
+def _lengthened(dim: Dim, size: int) -> Dim:
+    """With elements at its ends that are none of the circle."""
+    if dim.size == size or not dim.moves:
+        return dim if dim.size == size else plain(size)
+    return Dim((replace(dim.first, size=size),)) if len(dim.factors) == 1 and not dim.prefix else plain(size)
 
 
 def _given_stride(step: Step, ndim: int) -> list[Fraction] | None:
@@ -278,6 +294,69 @@ def _selected(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -
     return tuple(dim for d, dim in enumerate(layout) if d != gone)
 
 
+def _narrowed(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Some of a dimension, one after the other."""
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    d, start = step.argument(1, "dim") % len(layout), step.argument(2, "start")
+    part = _cut(layout[d], start, start + shape[d], 1)
+    return None if part is None else tuple(part if k == d else dim for k, dim in enumerate(layout))
+
+
+def _chosen(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Some of a dimension that no shift moves, in any order."""
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    d = step.argument(1, "dim") % len(layout)
+    return (
+        None if layout[d].moves else tuple(plain(shape[d]) if k == d else dim for k, dim in enumerate(layout))
+    )
+
+
+def _written(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """A tensor of which a part is written: it keeps its layout; one of constants gets that of the part."""
+    target, index, part = step.args[:3]
+    if isinstance(target, Ref):
+        return layouts[target.number]
+    layout = layouts[part.number] if isinstance(part, Ref) else None
+    parts = index if isinstance(index, tuple) else (index,)
+    if (
+        layout is None
+        or len(layout) != len(shape)
+        or not all(i is Ellipsis or isinstance(i, slice) for i in parts)
+    ):
+        return None
+    if any(dim.moves and dim.size != n for dim, n in zip(layout, shape)):
+        return None
+    return tuple(dim if dim.size == n else plain(n) for dim, n in zip(layout, shape))
+
+
+def _shared_linear(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
+    """Channels of the positions of the input, if the pattern is equivariant for their shifts; else none."""
+    layout = _first(step, layouts)
+    if layout is None:
+        return None
+    pattern: Any = step.module.pattern  # type: ignore[union-attr]
+    last = layout[-1]
+    places = [f for f in last.factors if f.moves]
+    channels, uneven = divmod(shape[-1], prod(f.size for f in places))
+    if not places or uneven or last.prefix:
+        return (*layout[:-1], plain(shape[-1]))
+    after = Dim((Factor(channels), *places))
+    for place in range(len(places)):
+        moves = []
+        for dim in (last, after):
+            sizes = [f.size for f in dim.factors]
+            numbers = torch.arange(dim.size).view(sizes)
+            moving = [k for k, f in enumerate(dim.factors) if f.moves]
+            moves.append(numbers.roll(-1, moving[place]).flatten().tolist())
+        if not pattern.is_equivariant(*moves).holds:
+            return (*layout[:-1], plain(shape[-1]))
+    return (*layout[:-1], after)
+
+
 def _unknown(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
     """Positions are named by letters, sorted or numbered: where they are then stands in no shape."""
     return None
@@ -352,7 +431,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"), _permuted),
     **dict.fromkeys(("T", "mT", "t", "H", "mH", "adjoint"), _permuted),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "logsumexp", "std", "var", "norm"), _reduced),
-    **dict.fromkeys(("linear", "Linear", "TiedLinear", "SharedLinear"), _linear),
+    **dict.fromkeys(("linear", "Linear", "TiedLinear"), _linear),
     **dict.fromkeys(("matmul", "bmm", "rmatmul"), _matrix_product),
     **dict.fromkeys(
         ("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"), _attention
@@ -365,6 +444,13 @@ _RULES: dict[str, Rule] = {
         ("Fold", "Unfold", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "pixel_shuffle"), _unknown
     ),
     **dict.fromkeys(("PixelShuffle", "PixelUnshuffle", "pixel_unshuffle", "RNN", "LSTM", "GRU"), _unknown),
+    **dict.fromkeys(
+        ("repeat", "tile", "repeat_interleave", "index_put_", "scatter", "masked_select"), _unknown
+    ),
+    "SharedLinear": _shared_linear,
+    "narrow": _narrowed,
+    "index_select": _chosen,
+    "setitem": _written,
     "unbind": _unbound,
     "select": _selected,
     "getitem": _indexed,

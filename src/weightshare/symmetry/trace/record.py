@@ -7,15 +7,13 @@ falls back to the module around it, and is named. The model is left as it was.
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules import module as _hooks
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map_only
 
+from ..._hooks import watching
 from .tape import Ref, Step, Tape, tensors_in
 
 _LEAVES = ("torch.nn.", "torch.ao.nn.", "weightshare.nn.")
@@ -25,11 +23,7 @@ def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
     """(the tape of model(x), the output)."""
     x = x.clone()  # a model may write into it
     recorder = _Recorder(model, x)
-    with ExitStack() as stack:
-        stack.callback(register_module_forward_pre_hook(recorder.enter).remove)
-        after = register_module_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
-        stack.callback(_removed, after)
-        stack.enter_context(recorder)
+    with watching(recorder.enter, recorder.leave), recorder:
         output = model(x)
     if isinstance(output, Tensor):
         if recorder.ref(output) is None:  # nothing was seen: the model is one operation
@@ -39,13 +33,6 @@ def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
         recorder.tape.prune()
         output = output.clone()
     return recorder.tape, output
-
-
-def _removed(hook: Any) -> None:
-    """Remove a global hook whole: torch leaves the marks of its options behind."""
-    hook.remove()
-    for marks in (_hooks._global_forward_hooks_with_kwargs, _hooks._global_forward_hooks_always_called):
-        marks.pop(hook.id, None)
 
 
 class _Recorder(TorchFunctionMode):
@@ -71,6 +58,8 @@ class _Recorder(TorchFunctionMode):
         if self.within_leaf is not None or threading.get_ident() != self.thread:
             return func(*args, **kwargs)
         op = _op_name(func)
+        if op in _TAKEN and args and self.ref(args[0]) is not None:
+            self.tape.decided.append(".".join(part for part in (self._path(), op) if part))
         writes = _writes(func, args, kwargs)
         before = args
         if writes:
@@ -140,6 +129,7 @@ class _Recorder(TorchFunctionMode):
         if any(id(t) in self.stale for t in inputs):
             self.tape.aliased.append(name)
         made = tuple(self._track(t) for t in outputs)
+        name = name or op
         count = self.used[name] = self.used.get(name, 0) + 1
         name = name if count == 1 else f"{name} ({count})"
         module = call if isinstance(call, nn.Module) else None
@@ -215,5 +205,8 @@ def _writes(func: Any, args: Any, kwargs: Any) -> bool:
     named = name.endswith("_") and not name.endswith("__")
     return named or name in _IN_PLACE or kwargs.get("inplace") is True
 
+
+#: What gives Python a number of a tensor.
+_TAKEN = ("bool", "int", "float", "complex", "index", "item", "tolist", "numpy", "array")
 
 _IN_PLACE = ("__iand__", "__ior__", "__ixor__", "__setitem__")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from ..._args import Size
@@ -18,9 +19,9 @@ class Row:
             its calls.
         op: Type of the module, or the function.
         shape: Of its output.
-        local: Its own relative error: for the smallest steps by which the positions of its inputs and outputs
-            move as a whole, one along the first axis, two along the second. None where the positions cannot
-            be followed through it.
+        local: Its own relative error: for the smallest step along an axis by which the positions of its
+            inputs and outputs move as a whole, the largest of all axes. None where the positions cannot be
+            followed through it.
         accumulated: Relative error of its output in the model for the shift traced. None where that shift is
             a part of a position here, or positions cannot be followed.
         exact_for: For every axis the step of the shifts for which everything up to here is exact, in pixels
@@ -60,12 +61,12 @@ class EquivarianceTrace:
         shift: Of the input, in pixels, circular.
         rows: Of all operations on the way to the output, in order.
         first_loss: Name of the first operation behind which the shift is not exact, where the output is not;
-            None where it is.
+            None where it is. Where that is not known, the first operation that could not be followed.
         exact_for: The shifts for which all operations are exact, as of a row; so is the model, at least.
         followed: Whether positions could be followed through all operations; `exact_for` is None where not.
         error: Relative error of the output; None where the shift is a part of a position of it.
-        untraced: Operations or modules that could not be recorded, or that work with numbers of the input
-            past torch.
+        untraced: Operations or modules that could not be recorded, and what takes numbers of the input out
+            of torch, as for a branch: `exact_for` is for the way that was taken.
         floor: Relative errors up to this are rounding.
     """
 
@@ -91,6 +92,8 @@ class EquivarianceTrace:
         if self.first_loss is None:
             return f"the shift {self.shift} is kept; {which}"
         why = next(row.cause for row in self.rows if row.name == self.first_loss)
+        if self.error is None and not self.followed:
+            return f"whether the shift {self.shift} is kept is not known: {which}"
         error = "undefined for this stride" if self.error is None else f"relative error {self.error:.2g}"
         reason = f" ({why})" if why else ""
         return (
@@ -127,7 +130,7 @@ class EquivarianceTrace:
         return {**found, "untraced": list(self.untraced), "rows": rows}
 
     def __str__(self) -> str:
-        shown = [row for row in self.rows if row.causes or not row.seen or row is self.rows[-1]]
+        shown = [row for row in self.rows if row.causes or not row.seen]
         table = [("operation", "type", "output", "local", "so far", "exact for", "border", "cause")]
         for row in shown:
             exact = "no shift" if row.exact_for is None else group(row.exact_for).removeprefix("shifts in ")
@@ -135,7 +138,7 @@ class EquivarianceTrace:
             sizes = " x ".join(map(str, row.shape[1:]))
             table.append(
                 (
-                    row.name or "(model)",
+                    row.name,
                     row.op,
                     sizes,
                     number(row.local),
@@ -149,7 +152,9 @@ class EquivarianceTrace:
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in table]
         hidden = len(self.rows) - len(shown)
         if hidden:
-            lines.append(f"and {hidden} operations that change nothing")
+            lines.append(
+                f"and {hidden} operation{'s' * (hidden > 1)} that keep{'s' * (hidden == 1)} all shifts"
+            )
         if self.untraced:
             lines.append(f"not seen inside: {', '.join(self.untraced)}")
         return "\n".join([self.verdict, "", *lines])
@@ -157,7 +162,7 @@ class EquivarianceTrace:
 
 def finite(value: float | None) -> float | None:
     """None for what JSON has no number for."""
-    return None if value == float("inf") else value
+    return value if value is not None and isfinite(value) else None
 
 
 def group(exact: Sequence[int] | None) -> str:

@@ -1,18 +1,18 @@
 """A recorded model on which shifts are measured."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._args import Size, is_sequence
-from ...errors import ArgumentError
 from ...pattern.shifts import border_of, signed
 from ..error import real
 from ..running import evaluating
 from ..transforms import UndefinedError
-from .layout import Layout, moved, of_input, plain, positions, strides
+from .layout import Layout, by_sizes, moved, of_input, positions, strides
 from .propagate import propagated
 from .tape import Tape
 
@@ -21,13 +21,13 @@ class Run:
     """A tape with the layouts of its tensors, on which shifts are measured."""
 
     def __init__(self, model: Any, tape: Tape, x: Tensor):
-        self.model, self.tape, self.x = model, tape, x
+        self.model, self.tape, self.x = model, tape, x.clone()
         self.layouts: dict[int, Layout | None] = {tape.input: of_input(x.shape)}
         for step in tape.steps:
             self.layouts.update(zip(step.outputs, propagated(step, self.layouts, tape.values)))
-        output = tape.values[tape.output]
-        if self.layouts[tape.output] is None and output.dim() <= 2:  # no room for positions
-            self.layouts[tape.output] = tuple(map(plain, output.shape))
+        self.used = {tape.output, *(ref for step in tape.steps for ref in step.inputs)}
+        if self.layouts[tape.output] is None:
+            self.layouts[tape.output] = by_sizes(x.shape, tape.values[tape.output].shape)
 
     def moved(self, ref: int, tensor: Tensor, shift: Sequence[int]) -> Tensor | None:
         """A tensor after a shift of the input; None where that is not known."""
@@ -65,28 +65,33 @@ def border_width(
         return None
     if not got.is_complex():
         got, wanted = real(got), real(wanted)
-    apart = positions(layout, (got - wanted).abs())
+    apart = positions(layout, torch.where(got == wanted, 0, got - wanted).abs())
     steps = [round(shift[axis] / stride) for axis, stride in sorted(strides(layout).items())]
     if apart.dim() != len(steps):
         return None
     inside = tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, apart.shape))
-    exact = (apart[inside] <= floor * wanted.abs().max()).cpu().numpy()
+    exact = (apart[inside] <= floor * wanted[wanted.isfinite()].abs().max()).cpu().numpy()
     widths = border_of(exact)
     return None if widths is None else max(max(pair) for pair in widths)
 
 
 def relative(got: Tensor, wanted: Tensor) -> float:
-    """The length of the difference over that of what is wanted."""
+    """The length of the difference over that of what is wanted; equal infinities are no difference."""
     got, wanted = real(got), real(wanted)
-    apart = torch.linalg.vector_norm(got - wanted, dtype=torch.float64).item()
-    length = torch.linalg.vector_norm(wanted, dtype=torch.float64).item()
+    apart, length = _length(got - wanted), _length(wanted)
+    if not (isfinite(apart) and isfinite(length)):
+        apart = _length(torch.where(got == wanted, 0, got - wanted))
+        length = _length(wanted.masked_fill(wanted.isinf(), 0))
+        apart = apart if isfinite(apart) else float("inf")
     return apart / length if length else (float("inf") if apart else 0.0)
 
 
+def _length(tensor: Tensor) -> float:
+    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+
+
 def checked_shift(shift: Size, x: Tensor) -> tuple[int, ...]:
+    """A shift for every axis, once around the circle left out."""
     axes = x.dim() - 2
     steps = signed("trace_equivariance", "shift", shift if is_sequence(shift) else (shift,) * axes, axes)
-    if all(s % n == 0 for s, n in zip(steps, x.shape[2:])):
-        wanted = f"shift must move something on a circle of {tuple(x.shape[2:])}"
-        raise ArgumentError("trace_equivariance", wanted, str(shift), "use 1")
     return tuple(s if abs(s) < n else s % n for s, n in zip(steps, x.shape[2:]))

@@ -68,6 +68,7 @@ class Tape:
         input, output: Refs.
         aliased: Steps that read numbers which another step wrote through another view of them. The tape
             does not know that, so a replay is not the model.
+        decided: What took numbers out of torch, as for a branch.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Tape:
     input: int = 0
     output: int = 0
     aliased: list[str] = field(default_factory=list)
+    decided: list[str] = field(default_factory=list)
 
     def prune(self) -> None:
         """Leave out what does not reach the output."""
@@ -117,7 +119,8 @@ def same_constants(step: Step, other: Step) -> bool:
 def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one is other or equal(one, other)
-    return one == other if isinstance(one, bool | int | float | str | Ref) else type(one) is type(other)
+    plain = isinstance(one, bool | int | float | str | slice | Ref)
+    return one == other if plain else type(one) is type(other)
 
 
 def tensors_in(nest: Any) -> list[Tensor]:

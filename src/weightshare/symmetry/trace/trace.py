@@ -56,6 +56,10 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         wanted = "x must be a tensor of floating point numbers [N, C, *spatial]"
         raise ArgumentError("trace_equivariance", wanted, got, "give a batch of images or signals")
     steps = checked_shift(shift, x)
+    if not any(steps):
+        wanted = f"shift must move something on a circle of {tuple(x.shape[2:])}"
+        raise ArgumentError("trace_equivariance", wanted, str(shift), "use 1")
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     with evaluating(model):
         tape, output = recorded(model, x)
         check_finite(model, tensor_of(model, output))
@@ -71,21 +75,21 @@ def _traced(
     tape, floor = run.tape, FLOORS.get(run.x.dtype, 1e-5)
     direction = tuple((s > 0) - (s < 0) for s in shift)
     exact: tuple[int, ...] | None = tuple(map(abs, direction))
-    rows, followed = [], True
     same_way = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in moved_tape.steps]
-    hidden = [step.name or name_of(run.model) for step in tape.steps if not step.seen] + tape.aliased
+    rows, followed = [], same_way
+    hidden = [step.name for step in tape.steps if not step.seen] + tape.aliased + tape.decided
     for number, step in enumerate(tape.steps):
-        ref = step.outputs[0]
+        place, ref = next((k, r) for k, r in enumerate(step.outputs) if r in run.used)
         other = moved_tape.steps[number] if same_way else None
         past_torch = other is not None and not same_constants(step, other)
         if past_torch:
             hidden.append(step.name)
-        local = of_step(run, step, direction, floor)
+        local = of_step(run, step, direction, floor, run.used)
         followed = followed and local.error is not None and not past_torch
         broken = local.error is not None and local.error > floor
         exact = _combined(exact, local.exact_for)
         wanted = run.moved(ref, tape.values[ref], shift)
-        got = None if other is None else moved_tape.values[other.outputs[0]]
+        got = None if other is None else moved_tape.values[other.outputs[place]]
         accumulated = None if wanted is None or got is None else relative(got, wanted)
         small = accumulated is not None and accumulated <= floor
         rows.append(
@@ -98,7 +102,7 @@ def _traced(
                 exact_for=exact if followed else None,
                 followed=followed,
                 border=0 if small else border_width(run, ref, got, wanted, shift, floor),
-                causes=causes(step, tape.values, run.layouts, broken, local.border, direction),
+                causes=causes(step, ref, tape.values, run.layouts, broken, local.border, direction),
                 seen=step.seen,
             )
         )
@@ -121,7 +125,7 @@ def _first_loss(rows: Sequence[Row], shift: Sequence[int], error: float | None, 
             return row.name
         if row.accumulated is None and not (row.followed and _within(shift, row.exact_for)):
             return row.name
-    return None
+    return rows[-1].name if error is not None and rows else None
 
 
 def _combined(before: tuple[int, ...] | None, own: tuple[int, ...] | None) -> tuple[int, ...] | None:
