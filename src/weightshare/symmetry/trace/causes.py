@@ -60,7 +60,7 @@ def _broken(step: Step, values: Mapping[int, Tensor], layouts: Layouts, border: 
         return "flatten"
     if constants(step, values, layouts):
         return "position embedding"
-    windows = any(kind in step.op.lower() for kind in ("conv", "pool"))  # small maps may be all border
+    windows = any(kind in step.op.lower() for kind in ("conv", "pool", "pad"))  # small maps may be all border
     if border is not None or windows:
         return "padding" if pads(step) else "uneven size" if _uneven(step, layouts) else "valid border"
     return "mixes positions"

@@ -33,6 +33,10 @@ def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float, used
     smallest = unit(layouts, direction)  # type: ignore[arg-type]
     if not any(smallest):
         smallest = direction  # no positions left to move
+    if _alike_everywhere(step):  # one shift along all axes tells as much
+        error, _ = _moved_error(run, step, outputs, _generic(smallest, run.x.shape[2:]), None)
+        exact = tuple(map(abs, smallest)) if error is not None and error <= floor else None
+        return OfStep(error, exact, None)
     found = [_along(run, step, outputs, axis, s, floor) for axis, s in enumerate(smallest) if s]
     errors, periods, borders = zip(*found)
     if any(error is None for error in errors):
@@ -40,6 +44,20 @@ def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float, used
     left = iter(periods)
     exact = None if None in periods else tuple(next(left) if s else 0 for s in smallest)
     return OfStep(max(errors), exact, None if None in borders else max(borders))
+
+
+def _alike_everywhere(step: Step) -> bool:
+    """Whether an operation is a layer of torch's, whose weights know no positions."""
+    return step.seen and type(step.module).__module__.startswith("torch.nn.modules.")
+
+
+def _generic(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
+    """Different multiples along the axes."""
+    found, times = [], 0
+    for step, n in zip(smallest, size):
+        times += bool(step)
+        found.append(step * times if (step * times) % n else step)
+    return tuple(found)
 
 
 def _along(
@@ -67,9 +85,9 @@ def _along(
 
 
 def _moved_error(
-    run: Run, step: Step, outputs: Sequence[tuple[int, int]], shift: Sequence[int], floor: float
+    run: Run, step: Step, outputs: Sequence[tuple[int, int]], shift: Sequence[int], floor: float | None
 ) -> tuple[float | None, int | None]:
-    """(the largest error of the outputs, the width of the border where it is)."""
+    """(the largest error of the outputs, the width of the border where it is), the latter with a floor."""
     values = run.tape.values
     inputs = {ref: run.moved(ref, values[ref], shift) for ref in step.inputs}
     wanted = {ref: run.moved(ref, values[ref], shift) for _, ref in outputs}
@@ -78,6 +96,8 @@ def _moved_error(
     results = step.run(inputs)  # type: ignore[arg-type]
     errors = [(relative(results[place], wanted[ref]), place, ref) for place, ref in outputs]  # type: ignore
     error, place, ref = max(errors)
+    if floor is None:
+        return error, None
     width = 0 if error <= floor else border_width(run, ref, results[place], wanted[ref], shift, floor)
     return error, width
 

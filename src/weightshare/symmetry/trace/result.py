@@ -19,9 +19,9 @@ class Row:
             its calls.
         op: Type of the module, or the function.
         shape: Of its output.
-        local: Its own relative error: for the smallest step along an axis by which the positions of its
-            inputs and outputs move as a whole, the largest of all axes. None where the positions cannot be
-            followed through it.
+        local: Its own relative error for the smallest steps by which the positions of its inputs and outputs
+            move as a whole: of a layer of torch's along all axes at once, of any other the largest of all
+            axes. None where the positions cannot be followed through it.
         accumulated: Relative error of its output in the model for the shift traced. None where that shift is
             a part of a position here, or positions cannot be followed.
         exact_for: For every axis the step of the shifts for which everything up to here is exact, in pixels

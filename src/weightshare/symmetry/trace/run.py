@@ -65,12 +65,15 @@ def border_width(
         return None
     if not got.is_complex():
         got, wanted = real(got), real(wanted)
-    apart = positions(layout, torch.where(got == wanted, 0, got - wanted).abs())
+    apart, largest = (got - wanted).abs_(), wanted.abs().max().item()
+    if not isfinite(largest):  # equal infinities are no difference
+        apart, largest = apart.masked_fill_(got == wanted, 0), wanted[wanted.isfinite()].abs().max().item()
+    apart = positions(layout, apart)
     steps = [round(shift[axis] / stride) for axis, stride in sorted(strides(layout).items())]
     if apart.dim() != len(steps):
         return None
     inside = tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, apart.shape))
-    exact = (apart[inside] <= floor * wanted[wanted.isfinite()].abs().max()).cpu().numpy()
+    exact = (apart[inside] <= floor * largest).cpu().numpy()
     widths = border_of(exact)
     return None if widths is None else max(max(pair) for pair in widths)
 
