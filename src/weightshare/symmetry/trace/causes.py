@@ -19,7 +19,6 @@ _RESHAPES = ("view", "reshape", "unflatten")
 def causes(
     step: Step,
     ref: int,
-    values: Mapping[int, Tensor],
     layouts: Layouts,
     broken: bool,
     border: int | None,
@@ -33,14 +32,14 @@ def causes(
         border: The width of the border outside of which it is exact; None where that is not all.
     """
     found = []
-    known = [layout for ref in step.inputs if (layout := layouts[ref]) is not None]
+    known = [layout for given in step.inputs if (layout := layouts[given]) is not None]
     after = layouts[ref]
     if len(known) < len(step.inputs) or after is None:
         return ("not followed",) if known else ()
     if getattr(step.module, "sharing", Full()) != Full():
         found.append("unshared weights")
     elif broken:
-        found.append(_broken(step, values, layouts, border))
+        found.append(_broken(step, layouts, border))
     before = {axis: stride for layout in known for axis, stride in strides(layout).items()}
     behind = strides(after)
     if any(
@@ -53,12 +52,12 @@ def causes(
     return tuple(found)
 
 
-def _broken(step: Step, values: Mapping[int, Tensor], layouts: Layouts, border: int | None) -> str:
+def _broken(step: Step, layouts: Layouts, border: int | None) -> str:
     """What breaks even the smallest shift of an operation whose weights are shared."""
     first = layouts[step.inputs[0]]
     if step.op.lower().endswith("linear") and first is not None and first[-1].moves:
         return "flatten"
-    if constants(step, values, layouts):
+    if constants(step, layouts):
         return "position embedding"
     windows = any(kind in step.op.lower() for kind in ("conv", "pool", "pad"))  # small maps may be all border
     if border is not None or windows:
@@ -66,7 +65,7 @@ def _broken(step: Step, values: Mapping[int, Tensor], layouts: Layouts, border: 
     return "mixes positions"
 
 
-def constants(step: Step, values: Mapping[int, Tensor], layouts: Layouts) -> list[Tensor]:
+def constants(step: Step, layouts: Layouts) -> list[Tensor]:
     """The tensors that a function joins with its input and that differ along positions."""
     after = layouts[step.outputs[0]]
     if step.module is not None or after is None or step.op.strip("_") not in _JOINS:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from ...errors import SymmetryError
 from ...sharing import Full
-from ..error import FLOORS
+from ..error import FLOORS, same
 from ..running import evaluating
 from .causes import constants, pads
 from .layout import Layout
@@ -89,40 +89,39 @@ def intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interve
 
 
 def _intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
-    as_it_is, replayed = run.measured(shift), run.replayed(shift, {})
-    if as_it_is is None:
+    whole = run.measured(shift)
+    if whole is None:
         wanted, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
         raise SymmetryError("interventions", wanted, got, "use a multiple of the stride")
-    if abs(as_it_is - replayed) > 1e-3 * as_it_is + 1e-6:
+    if not same(run.model(run.x.clone()), run.tape.replay(run.x)):
         wanted = "the operations must give the model's output when they are computed again"
-        got = f"an error of {replayed:.2g} instead of {as_it_is:.2g}"
-        raise SymmetryError(
-            "interventions", wanted, got, "change the model by hand, and use equivariance_error"
-        )
-    changes = _changes(run)
+        way_out = "change the model by hand, and use equivariance_error"
+        raise SymmetryError("interventions", wanted, "another output", way_out)
+    changes = {step.name: found for step in run.tape.steps if (found := _candidates(step, run))}
     names = tuple(cause for cause in CHANGES if any(cause in of for of in changes.values()))
-    errors = {frozenset(): as_it_is}
+    errors = {frozenset(): whole}
+    failed: set[tuple[str, str]] = set()
     for size in {1, len(names) - 1, len(names)} - {-1, 0}:
         for removed in map(frozenset, combinations(names, size)):
-            kept = {name: {c: of[c] for c in removed if c in of} for name, of in changes.items()}
-            instead = {name: partial(_changed, of) for name, of in kept.items() if of}
+            kept = {
+                name: {c: of[c] for c in names if c in removed & of.keys()} for name, of in changes.items()
+            }
+            instead = {name: partial(_changed, of, run, failed) for name, of in kept.items() if of}
             errors[removed] = run.replayed(shift, instead)
-    whole, rest = errors[frozenset()], errors[frozenset(names)]
+    rest = errors[frozenset(names)]
+    done = {c: tuple(n for n, of in changes.items() if c in of and (n, c) not in failed) for c in names}
     effects = tuple(
-        Effect(
-            cause,
-            tuple(name for name, of in changes.items() if cause in of),
-            errors[frozenset(names) - {cause}],
-            errors[frozenset({cause})],
-        )
-        for cause in names
+        Effect(cause, operations, errors[frozenset(names) - {cause}], errors[frozenset({cause})])
+        for cause, operations in done.items()
+        if operations
     )
     interaction = whole - rest - sum(e.alone - rest for e in effects)
     unchanged = tuple(
         (row.name, cause)
         for row in rows
         for cause in row.causes
-        if rest > FLOORS.get(run.x.dtype, 0.0) and _REMOVES.get(cause, cause) not in changes.get(row.name, {})
+        if rest > FLOORS.get(run.x.dtype, 0.0)
+        and row.name not in done.get(str(_REMOVES.get(cause, cause)), ())
     )
     return Interventions(shift, whole, effects, rest, interaction, unchanged)
 
@@ -133,28 +132,31 @@ _REMOVES = {"stride": "down-sampling", "pooling": "down-sampling"}
 Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
 
 
-def _changes(run: Any) -> dict[str, dict[str, Change]]:
-    """For every step the causes that can be removed, each tried once: the shape must stay."""
-    found: dict[str, dict[str, Change]] = {}
-    tensors = {run.tape.input: run.x}
-    with evaluating(run.model):
-        for step in run.tape.steps:
-            results = step.run(tensors)
-            for cause, change in _candidates(step, run, tensors, results[0]).items():
-                try:
-                    fits = change(tensors, {cause})[0].shape == results[0].shape
-                except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
-                    fits = False
-                if fits:
-                    found.setdefault(step.name, {})[cause] = change
-            tensors.update(zip(step.outputs, results))
-    return found
+def _changed(
+    of: Mapping[str, Change],
+    run: Any,
+    failed: set[tuple[str, str]],
+    step: Step,
+    tensors: Mapping[int, Tensor],
+) -> list[Tensor]:
+    """What a step computes without some causes; each by itself where all at once do not keep the shape."""
+    for causes in ({*of}, *({cause} for cause in of)):
+        if any((step.name, cause) in failed for cause in causes):
+            continue
+        try:
+            results = of[next(iter(causes))](tensors, causes)
+        except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
+            results = None
+        if results is not None and results[0].shape == run.shapes[step.outputs[0]]:
+            return results
+        if len(causes) == 1:
+            failed.update((step.name, cause) for cause in causes)
+    return step.run(tensors)
 
 
-def _candidates(step: Step, run: Any, tensors: Mapping[int, Tensor], result: Tensor) -> dict[str, Change]:
-    """What may be changed at a step."""
-    values = {**tensors, step.outputs[0]: result}
-    if constants(step, values, run.layouts):
+def _candidates(step: Step, run: Any) -> dict[str, Change]:
+    """For every cause at a step what removes it."""
+    if constants(step, run.layouts):
         layout = run.layouts[step.outputs[0]]
         return {"position embedding": lambda given, _: _evened(step, layout).run(given)}
     if step.op == "pad" or step.op.startswith(_PADS):
@@ -177,12 +179,6 @@ def _candidates(step: Step, run: Any, tensors: Mapping[int, Tensor], result: Ten
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
     return {cause: change for cause, there in causes.items() if there}
-
-
-def _changed(causes: Mapping[str, Change], step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-    """What a step computes without some causes."""
-    change = next(iter(causes.values()))
-    return change(tensors, causes)
 
 
 def _evened(step: Step, layout: Layout) -> Step:

@@ -25,6 +25,7 @@ class Run:
         self.layouts: dict[int, Layout | None] = {tape.input: of_input(x.shape)}
         for step in tape.steps:
             self.layouts.update(zip(step.outputs, propagated(step, self.layouts, tape.values)))
+        self.shapes = {ref: tensor.shape for ref, tensor in tape.values.items()}
         self.used = {tape.output, *(ref for step in tape.steps for ref in step.inputs)}
         if self.layouts[tape.output] is None:
             self.layouts[tape.output] = by_sizes(x.shape, tape.values[tape.output].shape)

@@ -102,7 +102,7 @@ def _traced(
                 exact_for=exact if followed else None,
                 followed=followed,
                 border=0 if small else border_width(run, ref, got, wanted, shift, floor),
-                causes=causes(step, ref, tape.values, run.layouts, broken, local.border, direction),
+                causes=causes(step, ref, run.layouts, broken, local.border, direction),
                 seen=step.seen,
             )
         )
