@@ -47,8 +47,12 @@ def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float, used
 
 
 def _alike_everywhere(step: Step) -> bool:
-    """Whether an operation is a layer of torch's, whose weights know no positions."""
-    return step.seen and type(step.module).__module__.startswith("torch.nn.modules.")
+    """Whether an operation is a layer whose weights know no positions: torch's, or ours and `Full`."""
+    if not step.seen or step.module is None:
+        return False
+    of_torch = type(step.module).__module__.startswith("torch.nn.modules.")
+    ours = getattr(step.module, "bias_sharing", None) == getattr(step.module, "sharing", None) == Full()
+    return of_torch or ours
 
 
 def _generic(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
