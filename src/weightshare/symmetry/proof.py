@@ -188,16 +188,11 @@ def prove_shift(layer: Any, shift: Size, input_size: Size | None = None) -> Shif
     partial = pattern.partial_shift(shift)
     padded = any(any(pair) for pair in _padding(layer))
     control = _control(layer, input_size, partial) if padded else None
-    if pattern.note:  # of low rank: corrections differ by position
-        cause = "structure"
-    elif not partial.violations:
+    holds_inside = partial.border is not None if control is None else control.holds
+    if not (partial.violations or pattern.note):
         cause = "none"
-    elif padded:
-        cause = (
-            "border" if (partial.border is not None if control is None else control.holds) else "structure"
-        )
-    else:
-        cause = "structure"
+    else:  # a note: of low rank, whose corrections differ by position
+        cause = "border" if padded and holds_inside and not pattern.note else "structure"
     return ShiftProof(partial, control, cause)
 
 

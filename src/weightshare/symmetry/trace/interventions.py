@@ -173,9 +173,10 @@ def _candidates(step: Step, run: Any) -> dict[str, Change]:
 
     layout = run.layouts[step.inputs[0]] or ()
     on_circle = any(any(f.halo) for dim in layout for f in dim.factors)  # padded apart: blur cannot know it
+    blurs = window.changeable and len(set(window.stride)) == 1 and window.stride[0] > 1 and not on_circle
     causes = {
         "padding": pads(step) and window.mode != "circular",
-        "down-sampling": window.changeable and max(window.stride) > 1 and not on_circle,
+        "down-sampling": blurs,
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
     return {cause: change for cause, there in causes.items() if there}

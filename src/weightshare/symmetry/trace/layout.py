@@ -135,7 +135,7 @@ def unit(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]
 
 
 def positions(layout: Layout, tensor: Tensor) -> Tensor:
-    """A boolean tensor, true where any element at a position is: [*positions], axes in order of the input."""
+    """The largest of all elements at a position: [*positions], axes in order of the input."""
     for d in range(len(layout) - 1, -1, -1):
         dim = layout[d]
         low, high = dim.first.halo

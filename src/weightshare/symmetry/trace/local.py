@@ -1,6 +1,6 @@
 """One operation by itself: for which shifts it is exact, on the numbers that it got."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...sharing import Full, Local, LowRank
@@ -18,15 +18,14 @@ class OfStep:
     border: int | None
 
 
-def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float, used: Collection[int]) -> OfStep:
+def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float) -> OfStep:
     """Move the inputs of an operation along every axis by itself and compare its outputs with its moved ones.
 
     Args:
         direction: Which axes to move along, and to which side.
         floor: Relative errors up to this are rounding.
-        used: The refs that the way to the output needs.
     """
-    outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in used]
+    outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in run.used]
     layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]
     if any(layout is None for layout in layouts):
         return OfStep(None, None, None)

@@ -364,13 +364,7 @@ def _unknown(step: Step, shape: torch.Size, layouts: Layouts, values: Values) ->
 
 def _sliced(dim: Dim, part: slice) -> Dim | None:
     start, stop, step = part.indices(dim.size)
-    if (start, stop, step) == (0, dim.size, 1) or not dim.moves:
-        return (
-            dim
-            if not dim.moves and len(range(start, stop, step)) == dim.size
-            else _cut(dim, start, stop, step)
-        )
-    return _cut(dim, start, stop, step)
+    return dim if (start, stop, step) == (0, dim.size, 1) else _cut(dim, start, stop, step)
 
 
 def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
@@ -416,14 +410,6 @@ def _split(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> L
     )
 
 
-def _unbound(step: Step, shape: torch.Size, layouts: Layouts, values: Values) -> Layout | None:
-    layout = _first(step, layouts)
-    if layout is None:
-        return None
-    d = step.argument(1, "dim", 0) % len(layout)
-    return tuple(dim for k, dim in enumerate(layout) if k != d)
-
-
 Rule = Callable[[Step, torch.Size, Layouts, Values], Layout | None]
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(("flatten", "reshape", "view", "unflatten", "squeeze", "unsqueeze"), _reshaped),
@@ -451,7 +437,6 @@ _RULES: dict[str, Rule] = {
     "narrow": _narrowed,
     "index_select": _chosen,
     "setitem": _written,
-    "unbind": _unbound,
-    "select": _selected,
+    **dict.fromkeys(("select", "unbind"), _selected),
     "getitem": _indexed,
 }

@@ -84,7 +84,7 @@ def _traced(
         past_torch = other is not None and not same_constants(step, other)
         if past_torch:
             hidden.append(step.name)
-        local = of_step(run, step, direction, floor, run.used)
+        local = of_step(run, step, direction, floor)
         followed = followed and local.error is not None and not past_torch
         broken = local.error is not None and local.error > floor
         exact = _combined(exact, local.exact_for)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...convert import restrict
-from ...errors import SymmetryError
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
 from .tape import Step
@@ -83,10 +82,6 @@ class WindowOf:
         x = _padded(x, padding, "circular" if circle else mode, self.fill)
         if not blur:
             return self.compute(x, self.stride)
-        if len(set(self.stride)) > 1:
-            raise SymmetryError(
-                "interventions", "a stride must be the same on every axis", str(self.stride), ""
-            )
         blur_pool = _BLUR[axes](stride=self.stride[0], padding_mode="circular" if circle else "reflect")
         return blur_pool(self.compute(x, (1,) * axes))
 
