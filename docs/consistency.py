@@ -4,18 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-START, END = "<!-- table -->\n", "<!-- end -->"
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
+from pages import put  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
 import blur_pooling  # noqa: E402
 
 
-def main(results: str, page: str = str(ROOT / "docs/consistency.md")) -> None:
-    head, _, rest = Path(page).read_text().partition(START)
-    _, _, tail = rest.partition(END)
-    table = blur_pooling.table(json.loads(Path(results).read_text()))
-    Path(page).write_text(f"{head}{START}{table}\n{END}{tail}")
+def main(results: str, page: str = str(DOCS / "consistency.md")) -> None:
+    put(page, blur_pooling.table(json.loads(Path(results).read_text())))
 
 
 if __name__ == "__main__":

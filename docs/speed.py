@@ -4,18 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-START, END = "<!-- table -->\n", "<!-- end -->"
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
+from pages import put  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
 import tables  # noqa: E402
 
 
-def main(results: str, page: str = str(ROOT / "docs/speed.md")) -> None:
-    head, _, rest = Path(page).read_text().partition(START)
-    _, _, tail = rest.partition(END)
-    table = tables.speed(json.loads(Path(results).read_text()))
-    Path(page).write_text(f"{head}{START}{table}\n{END}{tail}")
+def main(results: str, page: str = str(DOCS / "speed.md")) -> None:
+    put(page, tables.speed(json.loads(Path(results).read_text())))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from weightshare.pattern import generators
 from weightshare.symmetry import prove_shift, trace_equivariance
 from weightshare.symmetry.command import answer
 
-ROOT = Path(__file__).parents[1]
-END = "<!-- end -->"
+sys.path.insert(0, str(Path(__file__).parent))
+from pages import ROOT, put
 
 
 def command() -> str:
@@ -146,15 +146,9 @@ def markdown(rows: list[tuple[object, ...]]) -> str:
 
 
 def main(page: str = str(ROOT / "docs/symmetry.md")) -> None:
-    text = Path(page).read_text()
-    for make in (command, ladder, groups, nets):
-        start = f"<!-- {make.__name__} -->\n"
-        head, _, rest = text.partition(start)
-        _, _, tail = rest.partition(END)
-        made = make()
-        block = made if isinstance(made, str) else markdown(made)
-        text = f"{head}{start}{block}\n{END}{tail}"
-    Path(page).write_text(text)
+    put(page, command(), "command")
+    for make in (ladder, groups, nets):
+        put(page, markdown(make()), make.__name__)
 
 
 if __name__ == "__main__":
