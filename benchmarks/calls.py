@@ -15,7 +15,7 @@ CALLS = 50
 
 
 def calls(rounds: int) -> list[dict[str, Any]]:
-    """Microseconds of `layer(x)` on a tiny layer and of its kernel's own function alone, by sharing."""
+    """Microseconds of `layer(x)` on a tiny layer and of its backend's own function alone, by sharing."""
     x = torch.randn(2, 4, 10, 10)
     rows = []
     for sharing in (Local(), Tiled(2), Regional(2), Full()):
@@ -28,10 +28,10 @@ def calls(rounds: int) -> list[dict[str, Any]]:
 
 def _kernel_alone(layer: Any, x: torch.Tensor) -> Callable[[], object]:
     """What computes the layer, without checks and without torch's dispatch of an operator."""
-    kernel, weight = layer._kernel, layer.weight.detach()
-    if kernel is None:
+    backend, weight = layer._backend, layer.weight.detach()
+    if backend is None:
         return lambda: F.conv2d(x, weight)
-    return lambda: kernel.output(x, weight)
+    return lambda: backend.output(x, weight)
 
 
 @torch.no_grad()

@@ -56,14 +56,14 @@ def row(shape: Shape) -> dict:
         sharing=Local(),
         input_size=shape.size,
     )
-    weight, kernel = layer.weight.detach(), layer._kernel
+    weight, backend = layer.weight.detach(), layer._backend
     padded = torch.randn(shape.batch, shape.channels, *(n + 2 * shape.padding for n in shape.in_size))
-    grad = torch.randn_like(kernel.output(padded, weight))
+    grad = torch.randn_like(backend.output(padded, weight))
     return {
         "name": shape.name,
-        "forward": parts(lambda: kernel.output(padded, weight)),
-        "gradient of input": parts(lambda: kernel.input_grad(grad, weight, padded.shape)),
-        "gradient of weight": parts(lambda: kernel.weight_grad(padded, grad, weight.shape)),
+        "forward": parts(lambda: backend.output(padded, weight)),
+        "gradient of input": parts(lambda: backend.input_grad(grad, weight, padded.shape)),
+        "gradient of weight": parts(lambda: backend.weight_grad(padded, grad, weight.shape)),
     }
 
 

@@ -15,7 +15,7 @@ ORDER = [
     ["geometry", "sharing"],
     ["pattern"],
     ["reference"],
-    ["kernels"],
+    ["backends"],
     ["functional"],
     ["accounting"],
     ["views"],

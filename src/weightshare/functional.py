@@ -1,4 +1,4 @@
-"""Choosing the kernel that computes a layer, padding its input and adding its bias."""
+"""Choosing the backend that computes a layer, padding its input and adding its bias."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Window
-from .kernels import (
+from .backends import (
     FEW_PRODUCTS,
+    Backend,
     BasisConvolutions,
     GatheredPositions,
-    Kernel,
     LocalRows,
     LocalTaps,
     PieceConvolutions,
     autocast_dtype,
-    portable,
 )
-from .kernels.portable import is_wanted
+from .backends.exportable import is_wanted, portable
+from .geometry import Window
 from .sharing import LowRank, Separable, Sharing
 
 __all__ = ["Spread", "as_banks", "as_local", "choose", "conv", "conv_transpose", "pad", "portable"]
@@ -31,8 +30,8 @@ def choose(
     output_size: Sequence[int],
     groups: int,
     channels: tuple[int, int] | None = None,
-) -> Kernel:
-    """The kernel that computes a layer of this sharing (`Full` is torch's own convolution and needs none).
+) -> Backend:
+    """The backend that computes a layer of this sharing (`Full` is torch's own convolution and needs none).
 
     Args:
         output_size: Positions that own kernels, on every axis.
@@ -120,11 +119,11 @@ def conv(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    kernel: Kernel,
+    backend: Backend,
     padding_mode: str = "zeros",
     coefficients: Tensor | None = None,
 ) -> Tensor:
-    """A layer of any sharing but `Full`, computed by `kernel`.
+    """A layer of any sharing but `Full`, computed by `backend`.
 
     Args:
         input: [N, in, *size].
@@ -132,20 +131,20 @@ def conv(
         bias: Anything that broadcasts over [N, out, *output_size].
         coefficients: [rank, *output_size], for low rank only.
     """
-    x, weight = _autocast(pad(input, kernel.window, padding_mode), weight)
-    return _with_bias(_in_format_of(input, kernel(x, weight, coefficients)), bias)
+    x, weight = _autocast(pad(input, backend.window, padding_mode), weight)
+    return _with_bias(_in_format_of(input, backend(x, weight, coefficients)), bias)
 
 
 def conv_transpose(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    kernel: Kernel,
+    backend: Backend,
     out_channels: int,
     output_padding: Sequence[int],
     coefficients: Tensor | None = None,
 ) -> Tensor:
-    """A transposed layer of any sharing but `Full`, computed by `kernel`, which is that of its adjoint.
+    """A transposed layer of any sharing but `Full`, computed by `backend`, which is that of its adjoint.
 
     Args:
         input: [N, in, *size].
@@ -154,11 +153,11 @@ def conv_transpose(
         output_padding: Outputs added at the end of every axis.
         coefficients: [rank, *size], for low rank only.
     """
-    window, (x, weight) = kernel.window, _autocast(input, weight)
-    axes = zip(kernel.output_size, window.stride, window.extent, output_padding)
+    window, (x, weight) = backend.window, _autocast(input, weight)
+    axes = zip(backend.output_size, window.stride, window.extent, output_padding)
     padded = [(n - 1) * s + e + extra for n, s, e, extra in axes]
     batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
-    result = kernel.transposed(x, weight, (batch, out_channels, *padded), coefficients)
+    result = backend.transposed(x, weight, (batch, out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
     return _with_bias(_in_format_of(input, result), bias)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from weightshare import Full, Local, LowRank, Mapped, Pattern, Regional, SharedAlong, Tiled, nn
+from weightshare.backends.exportable import is_wanted
 from weightshare.errors import ArgumentError
-from weightshare.kernels.portable import is_wanted
 from weightshare.pattern import generators
 from weightshare.testing import check_layer
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weightshare import Full, Local, functional, nn, reference
-from weightshare.kernels import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
 from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
@@ -69,14 +69,14 @@ def test_blocks_smaller_than_a_row_change_nothing(layer, batch, small, few):
     """Tiny blocks, so that every loop over them runs more than once; small layers as large ones."""
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weightshare.kernels.local.BUFFER", 40)
-        patch.setattr("weightshare.kernels.local.SMALL", small)
-        patch.setattr("weightshare.kernels.layout.SMALL", small)
-        patch.setattr("weightshare.kernels.pieces.SMALL", small)
-        patch.setattr("weightshare.kernels.local.FEW_OUTPUTS", few)
-        patch.setattr("weightshare.kernels.local_taps.BLOCK", 4)
-        patch.setattr("weightshare.kernels.local_taps.LARGE_IMAGE", 8)
-        patch.setattr("weightshare.kernels.mapped.BLOCK", 40)
+        patch.setattr("weightshare.backends.local_rows.BUFFER", 40)
+        patch.setattr("weightshare.backends.local_rows.SMALL", small)
+        patch.setattr("weightshare.backends.layout.SMALL", small)
+        patch.setattr("weightshare.backends.tiled_regional.SMALL", small)
+        patch.setattr("weightshare.backends.local_rows.FEW_OUTPUTS", few)
+        patch.setattr("weightshare.backends.local_taps.BLOCK", 4)
+        patch.setattr("weightshare.backends.local_taps.LARGE_IMAGE", 8)
+        patch.setattr("weightshare.backends.mapped.BLOCK", 40)
         check_layer(layer, batch)
         got = layer(x)
     torch.testing.assert_close(got, reference.output(layer, x), rtol=1e-10, atol=1e-10)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from weightshare import Full, explain, functional, nn, reference
-from weightshare.kernels import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
 from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import transposed_layers

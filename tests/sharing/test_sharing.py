@@ -10,17 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightshare import (
-    Full,
-    Local,
-    LowRank,
-    Mapped,
-    Regional,
-    SharedAlong,
-    Tiled,
-    parse_sharing,
-    reference,
-)
+from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, parse_sharing, reference
 from weightshare.errors import ArgumentError, SharingError, SpecError
 from weightshare.sharing import Separable
 from weightshare.testing.strategies import sharings

@@ -10,17 +10,7 @@ from .._args import Size, times
 from ..errors import ArgumentError, ConversionError
 from ..sharing import LowRank, Sharing
 from . import low_rank
-from .layers import (
-    as_bias,
-    as_ours,
-    as_weight,
-    biases_at,
-    fill,
-    first_of,
-    kernels_at,
-    like,
-    size_for,
-)
+from .layers import as_bias, as_ours, as_weight, biases_at, fill, first_of, kernels_at, like, size_for
 
 
 @torch.no_grad()

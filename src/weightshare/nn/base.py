@@ -12,11 +12,11 @@ from torch.nn import Parameter
 
 from .. import functional
 from .._args import Size, integer, per_axis
+from ..backends import LocalRows, LocalTaps
+from ..backends.exportable import stored
+from ..backends.reuse import with_large_pages
 from ..errors import ArgumentError
 from ..geometry import Window, check_padding_mode
-from ..kernels import LocalRows, LocalTaps
-from ..kernels.memory import with_large_pages
-from ..kernels.portable import stored
 from ..sharing import Full, Local, LowRank, Sharing
 from . import checkpoint, checks, init
 
@@ -115,12 +115,12 @@ class SharedLayer(torch.nn.Module, ABC):
         self._any_size = self.sharing == Full() and (self.bias_sharing == Full() or not bias)
         self._pads = self.padding_mode != "zeros"
         size: tuple[int, ...] = self.position_size  # type: ignore[assignment]
-        self._kernel = None
+        self._backend = None
         if self.sharing != Full():
             out, channels = self._kernel_shape[:2]
             channels = (out // self.groups, channels)
-            self._kernel = functional.choose(self.sharing, self.window, size, self.groups, channels)
-        self._relays = isinstance(self._kernel, LocalRows | LocalTaps) and self.sharing != Local()
+            self._backend = functional.choose(self.sharing, self.window, size, self.groups, channels)
+        self._relays = isinstance(self._backend, LocalRows | LocalTaps) and self.sharing != Local()
         learned = self.sharing.coefficient_shapes(size) if isinstance(self.sharing, LowRank) else {}
         self._coefficient_names = tuple(learned)
         if self.bias_sharing != Full():
@@ -266,7 +266,7 @@ class SharedLayer(torch.nn.Module, ABC):
     def _with_bias(self, result: Tensor) -> Tensor:
         return result if self.bias is None else result + self._broadcast_bias(result).to(result.dtype)
 
-    def _kernel_weight(self) -> Tensor:
+    def _backend_weight(self) -> Tensor:
         """The weight in the layout of the kernel that computes the layer."""
         return functional.as_local(self.weight) if self._relays else self.weight
 

@@ -62,13 +62,13 @@ class _ConvNd(SharedLayer):
         if self._any_size:
             return self._by_torch(input, self.bias)
         self._check(input)
-        if self._kernel is None:
+        if self._backend is None:
             return self._with_bias(self._by_torch(input, None))
         result = functional.conv(
             input.unsqueeze(0) if unbatched else input,
-            self._kernel_weight(),
+            self._backend_weight(),
             None if self.bias is None else self._broadcast_bias(input),
-            self._kernel,
+            self._backend,
             self.padding_mode,
             self._coefficients(input),
         )

@@ -75,13 +75,13 @@ class _ConvTransposeNd(SharedLayer):
         if self._any_size:
             return self._by_torch(input, self.bias, extra)
         self._check(input)
-        if self._kernel is None:
+        if self._backend is None:
             return self._with_bias(self._by_torch(input, None, extra))
         result = functional.conv_transpose(
             input.unsqueeze(0) if unbatched else input,
-            self._kernel_weight(),
+            self._backend_weight(),
             None if self.bias is None else self._broadcast_bias(input),
-            self._kernel,
+            self._backend,
             self.out_channels,
             extra,
             self._coefficients(input),

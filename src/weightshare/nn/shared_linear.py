@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
+from ..backends import autocast_dtype
 from ..errors import ArgumentError, ShapeError
-from ..kernels import autocast_dtype
 from ..pattern import Pattern
 from . import checks
 from .sparse_product import sparse_product

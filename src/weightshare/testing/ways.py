@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from .. import functional, reference
-from ..kernels.layout import CHANNELS_LAST
+from ..backends.layout import CHANNELS_LAST
 from ..sharing import Full
 from .case import Case, results
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import portable
-from .base import BLOCK, Bilinear, summing_dtype
+from . import exportable
+from .base import BLOCK, BilinearBackend, summing_dtype
 from .layout import batch_first, by_channel, in_format_of, positions_first, windows
 
 
 @dataclass(frozen=True)
-class GatheredPositions(Bilinear):
+class GatheredPositions(BilinearBackend):
     """Weight [K, out, in/groups, *kernel_size].
 
     Args:
@@ -68,16 +68,16 @@ class GatheredPositions(Bilinear):
         return windows(x, self.window, self.groups, (0,) * self.window.ndim, self.output_size)
 
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        return portable.local_output(self, input, self._by_position(weight, input))
+        return exportable.local_output(self, input, self._by_position(weight, input))
 
     def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        return portable.local_transposed(self, input, self._by_position(weight, input), padded_shape)
+        return exportable.local_transposed(self, input, self._by_position(weight, input), padded_shape)
 
     def _by_position(self, weight: Tensor, input: Tensor) -> Tensor:
         """[K, out, in/groups, *kernel_size] -> [P, *kernel_size, in/groups, out], all positions' kernels."""
         dtype = torch.uint8 if len(weight) <= 2**8 else torch.int32  # a constant of the exported program
         labels = torch.tensor(self.labels, dtype=dtype, device=weight.device)
-        return portable.spread(weight.movedim((2, 1), (-2, -1)), labels.long(), input)
+        return exportable.spread(weight.movedim((2, 1), (-2, -1)), labels.long(), input)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[1]

@@ -10,8 +10,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from . import portable
-from .base import Bilinear, summing_dtype
+from . import exportable
+from .base import BilinearBackend, summing_dtype
 from .layout import in_format_of, seen_by_taps, transpose
 
 #: Products a tap, position and group of channels up to which this way is the faster one.
@@ -22,7 +22,7 @@ LARGE_IMAGE = 2**14
 BLOCK = 2**20
 
 
-class LocalTaps(Bilinear):
+class LocalTaps(BilinearBackend):
     """Weight [P, *kernel_size, in/groups, out]."""
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class LocalTaps(Bilinear):
         return by_position.view(tuple(weight_shape)).to(grad.dtype)
 
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        return portable.local_output(self, input, weight)
+        return exportable.local_output(self, input, weight)
 
     def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        return portable.local_transposed(self, input, weight, padded_shape)
+        return exportable.local_transposed(self, input, weight, padded_shape)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[-1]

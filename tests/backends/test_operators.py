@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn, reference
-from weightshare.kernels import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
 
 OPERATORS = torch.ops.weightshare
 STRIPES = Mapped([[0, 1, 0], [1, 2, 1], [2, 2, 0]])
@@ -51,7 +51,7 @@ def close(got, wanted):
 def of_kernel(kind):
     sharing, groups = KERNELS[kind]
     layer = build(nn.Conv2d, sharing, groups, bias=False)
-    assert type(layer._kernel) is kind
+    assert type(layer._backend) is kind
     return layer
 
 
@@ -71,7 +71,7 @@ def test_operators_are_registered_as_torch_asks(kind, layout):
     """Schema, derivatives, shapes without numbers, and tracing with a dynamic shape, by torch's own check."""
     layer = of_kernel(kind)
     x = images(layer).contiguous(memory_format=layout).requires_grad_()
-    weight, text = layer.weight, layer._kernel.text
+    weight, text = layer.weight, layer._backend.text
     y = layer(x).detach().requires_grad_()
     torch.library.opcheck(OPERATORS.output, (x, weight, text))
     torch.library.opcheck(OPERATORS.input_grad, (y, weight, text, x.shape))
@@ -81,7 +81,7 @@ def test_operators_are_registered_as_torch_asks(kind, layout):
 @pytest.mark.parametrize("kind", KERNELS, ids=named)
 def test_derivatives_of_every_order(kind):
     layer = of_kernel(kind)
-    x, weight, text = images(layer, 1, requires_grad=True), layer.weight, layer._kernel.text
+    x, weight, text = images(layer, 1, requires_grad=True), layer.weight, layer._backend.text
     y = layer(x).detach().requires_grad_()
     calls = [
         (lambda a, b: OPERATORS.output(a, b, text), (x, weight)),
@@ -96,7 +96,7 @@ def test_derivatives_of_every_order(kind):
 @pytest.mark.parametrize("kind", KERNELS, ids=named)
 def test_a_kernel_is_made_again_from_its_text(kind):
     layer = of_kernel(kind)
-    made = layer._kernel
+    made = layer._backend
     read = type(made).read(*json.loads(made.text)[1:])
     assert (read, read.text) == (made, made.text)
 

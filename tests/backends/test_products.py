@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from weightshare import Local, nn
-from weightshare.kernels import products
-from weightshare.kernels.products import FastProducts
+from weightshare.backends import products
+from weightshare.backends.products import FastProducts
 
 X = torch.zeros(1)
 setting = torch.backends.mkldnn.matmul

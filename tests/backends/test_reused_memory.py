@@ -12,26 +12,26 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch._subclasses.functional_tensor import FunctionalTensorMode
 
 from weightshare import Local, nn
-from weightshare.kernels import memory
+from weightshare.backends import reuse
 
 LIKE = torch.zeros(1)
 SMAPS = Path("/proc/self/smaps")
 SHAPE = (64, 64)
 
-pytestmark = pytest.mark.skipif(not memory._CAN_KEEP, reason="the system cannot take idle memory back")
+pytestmark = pytest.mark.skipif(not reuse._CAN_KEEP, reason="the system cannot take idle memory back")
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Kept from 16 KB on, beginning with nothing."""
     monkeypatch.setattr(memory, "SMALLEST", 2**14)
-    memory._idle.clear()
+    reuse._idle.clear()
     yield
-    memory._idle.clear()
+    reuse._idle.clear()
 
 
 def make(shape=SHAPE, like=LIKE):
-    return memory.empty(shape, like)
+    return reuse.empty(shape, like)
 
 
 def test_what_is_gone_is_used_again():
@@ -82,9 +82,9 @@ def test_dtypes_and_shapes(dtype):
 
 def test_another_size_lets_idle_memory_go():
     make()
-    assert memory._idle
+    assert reuse._idle
     held = make((128, 128))
-    assert not memory._idle
+    assert not reuse._idle
     assert held.shape == (128, 128)
 
 
@@ -99,7 +99,7 @@ def test_without_memory_torch_answers(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(memory.mmap, "mmap", refuse)
+    monkeypatch.setattr(reuse.mmap, "mmap", refuse)
     assert make().shape == SHAPE
 
 
@@ -107,13 +107,13 @@ def test_small_sizes_and_other_devices_use_torchs_own():
     small, meta = make((8, 8)), make(SHAPE, torch.zeros(1, device="meta"))
     del small
     assert meta.device.type == "meta"
-    assert not memory._idle
+    assert not reuse._idle
 
 
 def test_a_system_without_it_uses_torchs_own(monkeypatch):
     monkeypatch.setattr(memory, "_CAN_KEEP", False)
     make()
-    assert not memory._idle
+    assert not reuse._idle
 
 
 def test_threads():
@@ -172,7 +172,7 @@ def test_a_layers_gradient():
     layer = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=10)
     address = step(layer, 1.0).data_ptr()
     layer.zero_grad()
-    assert memory._idle
+    assert reuse._idle
     assert step(layer, 2.0).data_ptr() == address
     held = layer.weight.grad
     before = held.clone()
@@ -219,14 +219,14 @@ def marked(tensor):
 
 
 @pytest.mark.skipif(
-    memory._C is None or not SMAPS.exists() or "VmFlags" not in SMAPS.read_text(),
+    reuse._C is None or not SMAPS.exists() or "VmFlags" not in SMAPS.read_text(),
     reason="the system does not tell",
 )
 def test_large_weights_and_gradients_ask_for_large_pages():
     large = nn.Conv2d(4, 8, 3, sharing=Local(), input_size=66).weight  # 64 x 64 positions, 4.5 MB
     assert marked(large)
     assert marked(make((1024, 1024)))
-    memory._idle.clear()
+    reuse._idle.clear()
     assert not marked(torch.empty(2**25))
 
 
@@ -240,8 +240,8 @@ def test_layers_are_built_where_tensors_stand_for_numbers():
 
 def test_a_system_that_cannot_mark_memory_as_free(monkeypatch, capfd):
     """As where a process has locked its memory."""
-    monkeypatch.setattr(memory.mmap, "MADV_FREE", 12345)
+    monkeypatch.setattr(reuse.mmap, "MADV_FREE", 12345)
     make()
     gc.collect()
-    assert not memory._idle
+    assert not reuse._idle
     assert capfd.readouterr().err == ""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..geometry import Window
-from . import memory, portable
-from .base import Bilinear, summing_dtype
+from . import exportable, reuse
+from .base import BilinearBackend, summing_dtype
 from .layout import (
     SMALL,
     batch_first,
@@ -42,7 +42,7 @@ LARGE_KERNEL = 2**15
 FEW_OUTPUTS = 16
 
 
-class LocalRows(Bilinear):
+class LocalRows(BilinearBackend):
     """Weight [P, *kernel_size, in/groups, out]."""
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class LocalRows(Bilinear):
         if self._is_small(input.numel()):
             left = images_last(self._windows(x)).reshape(len(g) * self.groups, -1, batch)
             return ungroup_weights(torch.bmm(left, g.flatten(0, 1)), self.groups, weight_shape)
-        weight = memory.empty(weight_shape, grad)
+        weight = reuse.empty(weight_shape, grad)
         with FastProducts(x):
             for buffer, start, counts, at in self._blocks(x, batch, channels):
                 view = images_last(windows(x, self.window, self.groups, start, counts))
@@ -131,10 +131,10 @@ class LocalRows(Bilinear):
         return weight
 
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        return portable.local_output(self, input, weight)
+        return exportable.local_output(self, input, weight)
 
     def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        return portable.local_transposed(self, input, weight, padded_shape)
+        return exportable.local_transposed(self, input, weight, padded_shape)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[-1]

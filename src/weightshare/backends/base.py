@@ -1,4 +1,4 @@
-"""What every kernel promises, and what the bilinear ones share: three maps, called as operators of torch."""
+"""What every backend promises, and what the bilinear ones share: three maps, called as operators of torch."""
 
 import json
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Window
-from . import operators, portable
+from . import exportable, operators
 
 #: Elements that a block of patches may have (1 MiB in float32): small enough to stay in cache.
 BLOCK = 2**18
@@ -23,7 +23,7 @@ def summing_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Kernel(ABC):
+class Backend(ABC):
     """A way of computing one layer; a frozen value.
 
     Args:
@@ -42,7 +42,7 @@ class Kernel(ABC):
 
         Args:
             input: [N, in, *padded].
-            weight: In the layout that the kernel's class names.
+            weight: In the layout that the backend's class names.
             coefficients: [rank, *output_size], for low rank only.
         """
 
@@ -61,10 +61,10 @@ class Kernel(ABC):
 
 
 @dataclass(frozen=True)
-class Bilinear(Kernel):
-    """A kernel given by three maps, each bilinear; their derivatives are each other, to any order.
+class BilinearBackend(Backend):
+    """A backend given by three maps, each bilinear; their derivatives are each other, to any order.
 
-    `operators` registers the maps with torch; an operator takes the kernel as its `text`.
+    `operators` registers the maps with torch; an operator takes the backend as its `text`.
     """
 
     def __init_subclass__(cls) -> None:
@@ -74,14 +74,14 @@ class Bilinear(Kernel):
         object.__setattr__(self, "text", self._written())
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
-        if portable.is_wanted():
+        if exportable.is_wanted():
             return self.portable_output(input, weight)
         return operators.output(input, weight, self.text)
 
     def transposed(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
-        if portable.is_wanted():
+        if exportable.is_wanted():
             return self.portable_transposed(input, weight, padded_shape)
         return operators.input_grad(input, weight, self.text, tuple(padded_shape))
 
@@ -114,7 +114,7 @@ class Bilinear(Kernel):
         per_bank = prod(weight_shape) // weight_shape[0]
         return batch * prod(self.output_size) * per_bank
 
-    #: The kernel as text, from which `operators.from_text` makes it again, in another process too.
+    #: The backend as text, from which `operators.from_text` makes it again, in another process too.
     text: ClassVar[str]
 
     def _written(self) -> str:
@@ -122,8 +122,8 @@ class Bilinear(Kernel):
         return json.dumps([type(self).__name__, window, self.output_size, self.groups, *self._further()])
 
     @classmethod
-    def read(cls, window: list, output_size: list[int], groups: int, *further: Any) -> "Bilinear":
-        """The kernel from the numbers of its text."""
+    def read(cls, window: list, output_size: list[int], groups: int, *further: Any) -> "BilinearBackend":
+        """The backend from the numbers of its text."""
         kernel_size, stride, dilation = map(tuple, window)
         seen = Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size))
         return cls(seen, tuple(output_size), groups, *cls._fields(*further))

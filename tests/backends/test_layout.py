@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightshare import Window
-from weightshare.kernels import layout
+from weightshare.backends import layout
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 FORMATS = ["contiguous", "channels_last", "sliced"]

@@ -1,4 +1,4 @@
-"""The three maps of a bilinear kernel as operators of torch: `torch.ops.weightshare.output`, `input_grad`
+"""The three maps of a bilinear backend as operators of torch: `torch.ops.weightshare.output`, `input_grad`
 and `weight_grad`.
 
 Registered once for all devices, with shapes for `torch.compile`, `torch.export` and the meta device,
@@ -23,9 +23,9 @@ from .layout import is_channels_last
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
 _SCHEMAS = {
-    "output": "(Tensor input, Tensor weight, str kernel) -> Tensor",
-    "input_grad": "(Tensor grad, Tensor weight, str kernel, SymInt[] input_shape) -> Tensor",
-    "weight_grad": "(Tensor input, Tensor grad, str kernel, SymInt[] weight_shape) -> Tensor",
+    "output": "(Tensor input, Tensor weight, str backend) -> Tensor",
+    "input_grad": "(Tensor grad, Tensor weight, str backend, SymInt[] input_shape) -> Tensor",
+    "weight_grad": "(Tensor input, Tensor grad, str backend, SymInt[] weight_shape) -> Tensor",
 }
 for _name, _schema in _SCHEMAS.items():
     _LIBRARY.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides))
@@ -40,7 +40,7 @@ KINDS: dict[str, Any] = {}
 
 @lru_cache(maxsize=4096)
 def from_text(text: str) -> Any:
-    """The kernel that a text was written from, a `Bilinear`."""
+    """The backend that a text was written from, a `BilinearBackend`."""
     name, *numbers = json.loads(text)
     return KINDS[name].read(*numbers)
 
@@ -63,16 +63,16 @@ def _as_given(first: Tensor, map: Callable[..., Tensor], *arguments) -> Tensor:
         return map(first, *arguments)
 
 
-def _compute_output(input: Tensor, weight: Tensor, kernel: str) -> Tensor:
-    return _as_given(input, from_text(kernel).output, weight)
+def _compute_output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
+    return _as_given(input, from_text(backend).output, weight)
 
 
-def _compute_input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[int]) -> Tensor:
-    return _as_given(grad, from_text(kernel).input_grad, weight, input_shape)
+def _compute_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
+    return _as_given(grad, from_text(backend).input_grad, weight, input_shape)
 
 
-def _compute_weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence[int]) -> Tensor:
-    return _as_given(input, from_text(kernel).weight_grad, grad, weight_shape)
+def _compute_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
+    return _as_given(input, from_text(backend).weight_grad, grad, weight_shape)
 
 
 for _name, _function in {
@@ -94,18 +94,18 @@ def _empty(like: Tensor, shape: Sequence) -> Tensor:
 
 
 @torch.library.register_fake("weightshare::output", lib=_LIBRARY)
-def _(input, weight, kernel):
-    layer = from_text(kernel)
+def _(input, weight, backend):
+    layer = from_text(backend)
     return _empty(input, (input.shape[0], layer.out_channels(weight.shape), *layer.output_size))
 
 
 @torch.library.register_fake("weightshare::input_grad", lib=_LIBRARY)
-def _(grad, weight, kernel, input_shape):
+def _(grad, weight, backend, input_shape):
     return _empty(grad, input_shape)
 
 
 @torch.library.register_fake("weightshare::weight_grad", lib=_LIBRARY)
-def _(input, grad, kernel, weight_shape):
+def _(input, grad, backend, weight_shape):
     return input.new_empty(tuple(weight_shape))
 
 
@@ -140,16 +140,16 @@ class Output(_Map):
     """`output` as a differentiable function."""
 
     @staticmethod
-    def forward(input, weight, kernel):
-        return _output(input, weight, kernel)
+    def forward(input, weight, backend):
+        return _output(input, weight, backend)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
-        (input, weight), (kernel,) = ctx.saved_tensors, ctx.arguments
+        (input, weight), (backend,) = ctx.saved_tensors, ctx.arguments
         for_input, for_weight = ctx.needs_input_grad[:2]
         return (
-            input_grad(grad, weight, kernel, input.shape) if for_input else None,
-            weight_grad(input, grad, kernel, weight.shape) if for_weight else None,
+            input_grad(grad, weight, backend, input.shape) if for_input else None,
+            weight_grad(input, grad, backend, weight.shape) if for_weight else None,
             None,
         )
 
@@ -158,27 +158,27 @@ class Output(_Map):
         return _tangent(Output.apply, ctx, d_input, d_weight)
 
     @staticmethod
-    def vmap(info, in_dims, input, weight, kernel):
+    def vmap(info, in_dims, input, weight, backend):
         if in_dims[1] is not None:
-            return _one_by_one(info.batch_size, in_dims, Output.apply, input, weight, kernel)
+            return _one_by_one(info.batch_size, in_dims, Output.apply, input, weight, backend)
         images = input.movedim(in_dims[0], 0)
-        return Output.apply(images.flatten(0, 1), weight, kernel).unflatten(0, images.shape[:2]), 0
+        return Output.apply(images.flatten(0, 1), weight, backend).unflatten(0, images.shape[:2]), 0
 
 
 class InputGrad(_Map):
     """`input_grad` as a differentiable function."""
 
     @staticmethod
-    def forward(grad, weight, kernel, input_shape):
-        return _input_grad(grad, weight, kernel, input_shape)
+    def forward(grad, weight, backend, input_shape):
+        return _input_grad(grad, weight, backend, input_shape)
 
     @staticmethod
     def backward(ctx, direction):  # type: ignore[override]
-        (grad, weight), (kernel, _) = ctx.saved_tensors, ctx.arguments
+        (grad, weight), (backend, _) = ctx.saved_tensors, ctx.arguments
         for_grad, for_weight = ctx.needs_input_grad[:2]
         return (
-            output(direction, weight, kernel) if for_grad else None,
-            weight_grad(direction, grad, kernel, weight.shape) if for_weight else None,
+            output(direction, weight, backend) if for_grad else None,
+            weight_grad(direction, grad, backend, weight.shape) if for_weight else None,
             None,
             None,
         )
@@ -188,12 +188,12 @@ class InputGrad(_Map):
         return _tangent(InputGrad.apply, ctx, d_grad, d_weight)
 
     @staticmethod
-    def vmap(info, in_dims, grad, weight, kernel, input_shape):
+    def vmap(info, in_dims, grad, weight, backend, input_shape):
         if in_dims[1] is not None:
-            return _one_by_one(info.batch_size, in_dims, InputGrad.apply, grad, weight, kernel, input_shape)
+            return _one_by_one(info.batch_size, in_dims, InputGrad.apply, grad, weight, backend, input_shape)
         images = grad.movedim(in_dims[0], 0)
         shape = (images.shape[0] * images.shape[1], *input_shape[1:])
-        result = InputGrad.apply(images.flatten(0, 1), weight, kernel, shape)
+        result = InputGrad.apply(images.flatten(0, 1), weight, backend, shape)
         return result.unflatten(0, images.shape[:2]), 0
 
 
@@ -201,16 +201,16 @@ class WeightGrad(_Map):
     """`weight_grad` as a differentiable function."""
 
     @staticmethod
-    def forward(input, grad, kernel, weight_shape):
-        return _weight_grad(input, grad, kernel, weight_shape)
+    def forward(input, grad, backend, weight_shape):
+        return _weight_grad(input, grad, backend, weight_shape)
 
     @staticmethod
     def backward(ctx, direction):  # type: ignore[override]
-        (input, grad), (kernel, _) = ctx.saved_tensors, ctx.arguments
+        (input, grad), (backend, _) = ctx.saved_tensors, ctx.arguments
         for_input, for_grad = ctx.needs_input_grad[:2]
         return (
-            input_grad(grad, direction, kernel, input.shape) if for_input else None,
-            output(input, direction, kernel) if for_grad else None,
+            input_grad(grad, direction, backend, input.shape) if for_input else None,
+            output(input, direction, backend) if for_grad else None,
             None,
             None,
         )
@@ -220,8 +220,8 @@ class WeightGrad(_Map):
         return _tangent(WeightGrad.apply, ctx, d_input, d_grad)
 
     @staticmethod
-    def vmap(info, in_dims, input, grad, kernel, weight_shape):
-        return _one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, kernel, weight_shape)
+    def vmap(info, in_dims, input, grad, backend, weight_shape):
+        return _one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, backend, weight_shape)
 
 
 def _by_operator() -> bool:
@@ -241,25 +241,25 @@ def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *other
         return operator(first, second, *others)
 
 
-def output(input: Tensor, weight: Tensor, kernel: str) -> Tensor:
+def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
     """[N, in, *padded] and the weight -> [N, out, *output_size], with every derivative."""
     if _by_operator():
-        return _call(_output, input, weight, kernel)
-    return Output.apply(input, weight, kernel)  # type: ignore[return-value]
+        return _call(_output, input, weight, backend)
+    return Output.apply(input, weight, backend)  # type: ignore[return-value]
 
 
-def input_grad(grad: Tensor, weight: Tensor, kernel: str, input_shape: Sequence[int]) -> Tensor:
+def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
     """[N, out, *output_size] and the weight -> [N, in, *padded], with every derivative."""
     if _by_operator():
-        return _call(_input_grad, grad, weight, kernel, input_shape)
-    return InputGrad.apply(grad, weight, kernel, input_shape)  # type: ignore[return-value]
+        return _call(_input_grad, grad, weight, backend, input_shape)
+    return InputGrad.apply(grad, weight, backend, input_shape)  # type: ignore[return-value]
 
 
-def weight_grad(input: Tensor, grad: Tensor, kernel: str, weight_shape: Sequence[int]) -> Tensor:
+def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
     """[N, in, *padded] and [N, out, *output_size] -> the weight's layout, with every derivative."""
     if _by_operator():
-        return _call(_weight_grad, input, grad, kernel, weight_shape)
-    return WeightGrad.apply(input, grad, kernel, weight_shape)  # type: ignore[return-value]
+        return _call(_weight_grad, input, grad, backend, weight_shape)
+    return WeightGrad.apply(input, grad, backend, weight_shape)  # type: ignore[return-value]
 
 
 def _one_by_one(
@@ -283,10 +283,10 @@ for _name, _map in {"output": Output, "input_grad": InputGrad, "weight_grad": We
 
 
 @register_flop_formula([torch.ops.weightshare.output, torch.ops.weightshare.input_grad])
-def _(first_shape, weight_shape, kernel, *_, **__) -> int:
-    return 2 * from_text(kernel).macs(first_shape[0], weight_shape)
+def _(first_shape, weight_shape, backend, *_, **__) -> int:
+    return 2 * from_text(backend).macs(first_shape[0], weight_shape)
 
 
 @register_flop_formula(torch.ops.weightshare.weight_grad)
-def _(input_shape, grad_shape, kernel, weight_shape, *_, **__) -> int:
-    return 2 * from_text(kernel).macs(input_shape[0], weight_shape)
+def _(input_shape, grad_shape, backend, weight_shape, *_, **__) -> int:
+    return 2 * from_text(backend).macs(input_shape[0], weight_shape)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .base import Kernel
+from .base import Backend
 from .layout import CONV, CONV_TRANSPOSE
 
 
-class BasisConvolutions(Kernel):
-    """Weight [1 + rank, out, in/groups, *kernel_size]; the kernel of a position is never built."""
+class BasisConvolutions(Backend):
+    """Weight [1 + rank, out, in/groups, *kernel_size]; the backend of a position is never built."""
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None

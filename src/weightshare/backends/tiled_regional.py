@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import portable
-from .base import BLOCK, Bilinear, summing_dtype
+from . import exportable
+from .base import BLOCK, BilinearBackend, summing_dtype
 from .layout import CHANNELS_LAST, CONV, SMALL, in_format, in_format_of
 
 
@@ -33,7 +33,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class PieceConvolutions(Bilinear):
+class PieceConvolutions(BilinearBackend):
     """Weight [K, out, in/groups, *kernel_size].
 
     Args:
@@ -88,10 +88,10 @@ class PieceConvolutions(Bilinear):
         return pieces[0].stride, 0, self.window.dilation, self.groups * len(pieces)
 
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        return portable.pieces_output(self, input, weight)
+        return exportable.pieces_output(self, input, weight)
 
     def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        return portable.pieces_transposed(self, input, weight, padded_shape)
+        return exportable.pieces_transposed(self, input, weight, padded_shape)
 
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[1]

@@ -65,22 +65,22 @@ def _zero_of(input: Tensor) -> Tensor:
     return input.flatten()[:0].sum()
 
 
-def local_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
+def local_output(backend, input: Tensor, weight: Tensor) -> Tensor:
     """`LocalRows.output`: all patches, times all weights."""
-    groups, window = kernel.groups, kernel.window
-    taps = [input[(..., *where)] for where in seen_by_taps(window, kernel.output_size)]
+    groups, window = backend.groups, backend.window
+    taps = [input[(..., *where)] for where in seen_by_taps(window, backend.output_size)]
     patches = torch.stack(taps, 1).flatten(3).unflatten(2, (groups, -1))  # [N, taps, g, in/groups, P]
     rows = patches.permute(4, 2, 0, 1, 3).flatten(3)
     products = torch.matmul(rows, _by_group(weight, groups))  # [P, g, N, out/groups]
-    return products.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, kernel.output_size)
+    return products.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, backend.output_size)
 
 
-def local_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+def local_transposed(backend, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
     """`LocalRows.input_grad`: all patches, put where they belong by a transposed convolution with ones."""
-    groups, window, taps = kernel.groups, kernel.window, kernel.window.taps
+    groups, window, taps = backend.groups, backend.window, backend.window.taps
     rows = input.flatten(2).unflatten(1, (groups, -1)).permute(3, 1, 0, 2)  # [P, g, N, out/groups]
     patches = torch.matmul(rows, _by_group(weight, groups).transpose(-2, -1)).unflatten(3, (taps, -1))
-    images = patches.permute(2, 1, 4, 3, 0).flatten(0, 2).unflatten(2, kernel.output_size)  # one a channel
+    images = patches.permute(2, 1, 4, 3, 0).flatten(0, 2).unflatten(2, backend.output_size)  # one a channel
     places = torch.eye(taps, dtype=input.dtype, device=input.device).view(taps, 1, *window.kernel_size)
     conv = CONV_TRANSPOSE[window.ndim]
     result = conv(images, places, None, window.stride, 0, 0, 1, window.dilation)
@@ -88,27 +88,27 @@ def local_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequen
     return _grown(result, padded_shape[2:])
 
 
-def pieces_output(kernel, input: Tensor, weight: Tensor) -> Tensor:
+def pieces_output(backend, input: Tensor, weight: Tensor) -> Tensor:
     """`PieceConvolutions.output`: a convolution for each piece, put together axis by axis."""
-    conv = CONV[kernel.window.ndim]
+    conv = CONV[backend.window.ndim]
     results = [
-        conv(input[(..., *piece.seen)], bank, None, piece.stride, 0, kernel.window.dilation, kernel.groups)
-        for piece, bank in zip(kernel.pieces, weight)
+        conv(input[(..., *piece.seen)], bank, None, piece.stride, 0, backend.window.dilation, backend.groups)
+        for piece, bank in zip(backend.pieces, weight)
     ]
-    for axis in reversed(range(kernel.window.ndim)):
-        parts = kernel.parts[axis]
+    for axis in reversed(range(backend.window.ndim)):
+        parts = backend.parts[axis]
         rows = [results[first : first + len(parts)] for first in range(0, len(results), len(parts))]
         results = [_joined(row, parts, axis + 2) for row in rows]
     return results[0]
 
 
-def pieces_transposed(kernel, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
+def pieces_transposed(backend, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
     """`PieceConvolutions.input_grad`: a transposed convolution for each piece, all added up."""
-    conv, size = CONV_TRANSPOSE[kernel.window.ndim], padded_shape[2:]
+    conv, size = CONV_TRANSPOSE[backend.window.ndim], padded_shape[2:]
     result = None
-    for piece, bank in zip(kernel.pieces, weight):
+    for piece, bank in zip(backend.pieces, weight):
         part = input[(..., *piece.written)]
-        part = conv(part, bank, None, piece.stride, 0, 0, kernel.groups, kernel.window.dilation)
+        part = conv(part, bank, None, piece.stride, 0, 0, backend.groups, backend.window.dilation)
         part = _grown(part, size, [where.start for where in piece.seen])
         result = part if result is None else result + part
     assert result is not None

@@ -1,13 +1,13 @@
-"""No kernel builds all patches: what it makes is no larger than an input, an output, a weight or a block."""
+"""No backend builds all patches: what it makes is no larger than an input, an output, a weight or a block."""
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from weightshare import Local, LowRank, Mapped, Regional, SharedAlong, Tiled, nn
-from weightshare.kernels import Bilinear
-from weightshare.kernels.base import BLOCK
-from weightshare.kernels.local import BUFFER
+from weightshare.backends import BilinearBackend
+from weightshare.backends.base import BLOCK
+from weightshare.backends.local_rows import BUFFER
 
 
 class LargestStorage(TorchDispatchMode):
@@ -48,12 +48,12 @@ def test_a_long_line_is_cut_into_blocks():
 
 def _check(layer, x):
     """The operators' own work is watched: from outside they are one call each."""
-    kernel, weight = layer._kernel, layer.weight.detach()
-    if isinstance(kernel, Bilinear):
+    backend, weight = layer._backend, layer.weight.detach()
+    if isinstance(backend, BilinearBackend):
         with LargestStorage() as largest:
-            y = kernel.output(x, weight)
-            kernel.input_grad(y, weight, x.shape)
-            kernel.weight_grad(x, y, weight.shape)
+            y = backend.output(x, weight)
+            backend.input_grad(y, weight, x.shape)
+            backend.weight_grad(x, y, weight.shape)
         banks = 1
     else:
         banks = layer.kernels().shape[0]
