@@ -2,7 +2,7 @@
 
 One small network is trained twice from the same weights on the same random crops in the same order: with max
 pooling by 2, and with the maximum at stride 1 and then `BlurPool2d` (Zhang 2019). Both are measured on the
-test images by all three protocols of `weightshare.symmetry.consistency`.
+test images by all three protocols of `weightshare.symmetry._consistency`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from measure import machine
 from weightshare.nn import BlurPool2d
 from weightshare.study.data import Images, load_images
 from weightshare.study.summary import interval
-from weightshare.symmetry.consistency import consistency
+from weightshare.symmetry._consistency import consistency
 from weightshare.symmetry.protocols import taken
 
 POOLS = {

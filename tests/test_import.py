@@ -11,14 +11,17 @@ ROOT = Path(weightshare.__file__).parent
 
 #: A room may import only from rooms before it.
 ORDER = [
-    ["_version", "errors", "_args", "_hooks", "_memory"],
+    ["_version", "errors", "_args", "_memory"],
+    ["_torch", "_nests", "_running"],
     ["geometry", "sharing"],
+    ["views"],
+    ["counting"],
+    ["parameters"],
     ["pattern"],
     ["reference"],
     ["backends"],
     ["functional"],
-    ["accounting"],
-    ["views"],
+    ["ledger"],
     ["tying"],
     ["nn"],
     ["convert"],
@@ -76,6 +79,6 @@ def test_the_layers_load_without_the_ledger_and_without_jinja2():
     code = (
         "import sys, torch; sys.modules['jinja2'] = None; import weightshare as ws; nn = ws.nn; "
         "loaded = set(sys.modules); assert ws.summary(nn.TiedLinear(torch.nn.Linear(2, 3))); "
-        "sys.exit(bool({'weightshare.accounting', 'weightshare.tying'} & loaded))"
+        "sys.exit(bool({'weightshare.counting', 'weightshare.tying'} & loaded))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -46,7 +46,7 @@ def explain(
     html: Annotated[str | None, typer.Option(help="Also write the derivation as one page.")] = None,
 ) -> None:
     """Say where every number of a layer comes from, and what it would be under other sharings."""
-    from .accounting import explain as explain_layer
+    from .counting import explain as explain_layer
 
     explanation = explain_layer(layer, input, sharing)
     if html is not None:
@@ -75,7 +75,7 @@ def summary(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Say where every parameter of a model comes from, who shares it, and what sharing saves."""
-    from .accounting.ledger import summary as summarise
+    from .ledger import summary as summarise
     from .models.find import find_model, shape_of
     from .models.weights import load_weights
 

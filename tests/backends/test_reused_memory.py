@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not reuse._CAN_KEEP, reason="the system cannot t
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Kept from 16 KB on, beginning with nothing."""
-    monkeypatch.setattr(memory, "SMALLEST", 2**14)
+    monkeypatch.setattr(reuse, "SMALLEST", 2**14)
     reuse._idle.clear()
     yield
     reuse._idle.clear()
@@ -111,7 +111,7 @@ def test_small_sizes_and_other_devices_use_torchs_own():
 
 
 def test_a_system_without_it_uses_torchs_own(monkeypatch):
-    monkeypatch.setattr(memory, "_CAN_KEEP", False)
+    monkeypatch.setattr(reuse, "_CAN_KEEP", False)
     make()
     assert not reuse._idle
 
@@ -201,7 +201,7 @@ def test_training_is_the_same_as_with_torchs_own(monkeypatch):
         return layer.weight.detach()
 
     kept = weights()
-    monkeypatch.setattr(memory, "_CAN_KEEP", False)
+    monkeypatch.setattr(reuse, "_CAN_KEEP", False)
     assert torch.equal(weights(), kept)
 
 

@@ -100,7 +100,7 @@ def test_results_are_not_written_when_the_report_cannot_be_made(quick, monkeypat
     def broken(_):
         raise RuntimeError
 
-    monkeypatch.setattr(sys.modules["weightshare.study.run"], "render", broken)
+    monkeypatch.setattr(sys.modules["weightshare.study._run"], "render", broken)
     with pytest.raises(RuntimeError):
         run(quick)
     assert not (quick.out / "results.json").exists()

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import nn
 
 from weightshare.errors import ArgumentError, ShapeError
-from weightshare.symmetry.consistency import Consistency, consistency, wilson
+from weightshare.symmetry._consistency import Consistency, consistency, wilson
 from weightshare.symmetry.protocols import taken
 
 PROTOCOLS = {"circular_roll": {}, "random_crops": {"crop": 9}, "small_rolls": {"max_shift": 5}}

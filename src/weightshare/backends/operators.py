@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.overrides import has_torch_function
 from torch.utils.flop_counter import register_flop_formula
 
+from .._torch import below_autograd, is_forward_mode_active, is_function_mode_active, is_functorch_active
 from .layout import is_channels_last
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
@@ -228,16 +228,16 @@ def _by_operator() -> bool:
     """Whether the operators' own rules do, which cost less per call: not in torch.func, nor forward mode."""
     if torch.compiler.is_compiling():
         return True
-    return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
+    return not is_functorch_active() and not is_forward_mode_active()
 
 
 def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
     """Call an operator, past autograd where no gradient is wanted: its rule does the same, slower."""
     wanted = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    overridden = torch._C._is_torch_function_mode_enabled() or has_torch_function((first, second))
+    overridden = is_function_mode_active() or has_torch_function((first, second))
     if wanted or overridden or torch.compiler.is_compiling():
         return operator(first, second, *others)
-    with torch._C._AutoDispatchBelowAutograd():
+    with below_autograd():
         return operator(first, second, *others)
 
 

@@ -3,11 +3,11 @@
 Also from layers of other libraries to ours.
 """
 
+from ._relax import relax
+from ._restrict import Restricted, restrict
+from ._to_torch import to_torch
 from .dense import to_dense
 from .flax import from_flax
 from .keras import from_keras
-from .relax import relax
-from .restrict import Restricted, restrict
-from .to_torch import to_torch
 
 __all__ = ["Restricted", "from_flax", "from_keras", "relax", "restrict", "to_dense", "to_torch"]

@@ -11,7 +11,7 @@ from torch.nn import Module, Parameter
 from torch.nn.parameter import is_lazy
 
 from .._args import times
-from ..accounting.ledger import raised_in
+from .._running import find_raising_module
 from ..errors import ArgumentError, ConversionError, WeightshareError
 from ..sharing import Sharing
 from .layers import CONVOLUTIONS, as_ours
@@ -160,7 +160,7 @@ def _calls(
 
 def _failed(model: Module, error: Exception) -> str:
     """The innermost module that an error came from."""
-    name, inside = raised_in(model, error)
+    name, inside = find_raising_module(model, error)
     return f"{name!r}: {type(inside).__name__}" if name else type(inside).__name__
 
 

@@ -17,8 +17,8 @@ if _missing:
         "study", f"needs {', '.join(NEEDED)}", f"no {_missing[0]}", "pip install 'weightshare[study]'"
     )
 
+from ._run import Progress, run  # noqa: E402
 from .result import StudyResult  # noqa: E402
-from .run import Progress, run  # noqa: E402
 from .spec import StudySpec  # noqa: E402
 from .summary import RowSummary  # noqa: E402
 from .trials import Trial  # noqa: E402

@@ -10,9 +10,9 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from ..views.escape import visible
+from ._run import run
 from .records import REPORT
 from .report.table import as_table
-from .run import run
 from .spec import StudySpec
 from .terminal import Terminal
 

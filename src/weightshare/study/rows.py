@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..accounting import explain
+from ..counting import explain
 from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
 from .data import Images

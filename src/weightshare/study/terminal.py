@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ..views.escape import visible
 from ..views.numbers import percent
-from .run import Progress
+from ._run import Progress
 
 
 class Terminal:

@@ -5,7 +5,7 @@ linear layer as a black box, by random integers), where a shift that is not circ
 (`equivariance_error`, `trace_equivariance`), and the agreement of a classifier (`consistency`).
 """
 
-from .consistency import Consistency, consistency
+from ._consistency import Consistency, consistency
 from .error import Result, assert_equivariant, equivariance_error
 from .proof import Proof, ShiftProof, prove, prove_shift
 from .sensitivity import SensitivityMap, sensitivity_map

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..accounting.sizes import read_size
+from ..counting.sizes import read_size
 from ..errors import SpecError, SymmetryError
 from ..models.find import find_model
 from ..models.weights import load_weights

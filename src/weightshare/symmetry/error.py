@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._running import evaluating
 from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
-from .running import evaluating
 from .transforms import Identity, Transform, Translate, UndefinedError, as_transform
 
 #: Relative errors up to which rounding explains them.

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .._args import Size, integer
+from .._running import evaluating
 from ..errors import SymmetryError
 from ..pattern import PartialShift, Pattern, PatternProof
 from ..pattern.shifts import border_of
 from .error import name_of, out_transform, tensor_of
-from .running import evaluating
 from .transforms import Transform, UndefinedError, as_transform
 
 _WEIGHTS, _INPUTS = 2**10, 2**20  # as large as numbers are drawn

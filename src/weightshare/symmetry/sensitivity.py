@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._args import integer
+from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
-from .consistency import check_images, check_numbers, check_repeatable, squares
-from .running import evaluating
+from ._consistency import check_images, check_numbers, check_repeatable, squares
 
 WHERE = "sensitivity_map"
 PADDING = {"circular": "circular", "zeros": "constant"}

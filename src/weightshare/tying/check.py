@@ -11,8 +11,10 @@ from torch.nn import Linear, Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ..accounting.ledger import REFERENCES, declared_name, joined, overlap, storage_of
 from ..errors import ArgumentError, TieError
+from ..parameters.groups import REFERENCES
+from ..parameters.modules import declared_name, joined
+from ..parameters.storage import overlap, storage_of
 from .declared import agree, establish, ties_of
 from .find import TieGroup, find_tied_weights
 from .names import Place, module_at, place_of

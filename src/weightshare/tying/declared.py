@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..accounting.ledger import DECLARED, REFERENCES, Reference, chain_of
 from ..errors import TieError
+from ..parameters.groups import DECLARED, REFERENCES, Reference, chain_of
 from .names import both_ends, place_of
 from .reference import refer, reference_of, stop_referring
 from .tie import Tie, transformed

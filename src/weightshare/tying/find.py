@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import Module
 
-from ..accounting.ledger import Group, groups_of
+from ..parameters.groups import Group, groups_of
 
 #: The kinds of names in the ledger, as kinds of ties.
 KINDS = {"repeated": "same_module", "alias": "same_parameter", "view": "view", "reference": "reference"}

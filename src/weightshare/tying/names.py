@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from torch.nn import Module
 
-from ..accounting.ledger import REFERENCES
 from ..errors import ArgumentError
+from ..parameters.groups import REFERENCES
 
 #: A parameter, whatever names it has: its module's identity and its name there.
 Place = tuple[int, str]

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.utils import parametrize
 
-from ..accounting.ledger import REFERENCES, Reference, chain_of
 from ..errors import TieError
+from ..parameters.groups import REFERENCES, Reference, chain_of
 from .tie import transformed
 
 #: The subclasses in use, by the class that each is of and the names that it reads.

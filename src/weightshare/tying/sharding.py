@@ -4,7 +4,8 @@ from typing import Any
 
 from torch.nn import Module
 
-from ..accounting.ledger import groups_of
+from .._torch import fsdp_state, reshards_after_forward
+from ..parameters.groups import groups_of
 from .names import module_at
 from .reference import reference_of
 
@@ -48,12 +49,11 @@ def is_split(model: Module, alias: str, source: str) -> bool:
 
 def _stays_whole(group: Any) -> bool:
     """Whether a group keeps its weights after its forward pass, by `reshard_after_forward=False`."""
-    parts = getattr(group, "_fsdp_param_groups", None) or [group._fsdp_param_group]
-    return all(getattr(part, "post_forward_mesh_info", part) is None for part in parts)
+    return not reshards_after_forward(group)
 
 
 def _groups_around(model: Module, name: str) -> list[Any]:
     """The FSDP2 groups whose weights are whole while the module of a parameter runs, the innermost last."""
     path = name.split(".")[:-1]
     modules: Any = [module_at(model, ".".join(path[:end])) for end in range(len(path) + 1)]
-    return [module._get_fsdp_state() for module in modules if hasattr(module, "_get_fsdp_state")]
+    return [state for module in modules if (state := fsdp_state(module)) is not None]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_iter
 
+from ..._torch import tree_iter
 from ...sharing import Full
 from .layout import Layout, strides
 from .tape import Step

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
+from ..._running import evaluating
+from ..._torch import tree_map_only
 from ...errors import SymmetryError
 from ...sharing import Full
 from ..error import FLOORS, same
-from ..running import evaluating
 from .causes import constants, pads
 from .layout import Layout
 from .tape import Step

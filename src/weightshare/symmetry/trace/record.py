@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_map_only
 
-from ..._hooks import watching
-from .tape import Ref, Step, Tape, tensors_in
+from ..._nests import tensors_in
+from ..._torch import storage_id, tree_map_only, watch_modules
+from .tape import Ref, Step, Tape
 
 _LEAVES = ("torch.nn.", "torch.ao.nn.", "weightshare.nn.")
 
@@ -23,7 +23,7 @@ def recorded(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
     """(the tape of model(x), the output)."""
     x = x.clone()  # a model may write into it
     recorder = _Recorder(model, x)
-    with watching(recorder.enter, recorder.leave), recorder:
+    with watch_modules(recorder.enter, recorder.leave), recorder:
         output = model(x)
     if isinstance(output, Tensor):
         if recorder.ref(output) is None:  # nothing was seen: the model is one operation
@@ -71,7 +71,7 @@ class _Recorder(TorchFunctionMode):
         kwargs = {name: value for name, value in kwargs.items() if name != "out"}
         name = ".".join(part for part in (self._path(), op) if part)
         self.add(name, op, func, before, kwargs, args[0] if writes else result, in_place=writes)
-        for tensor in tensors_in(out):
+        for tensor in _tensors(out):
             self._keep(tensor)
         return result
 
@@ -84,7 +84,7 @@ class _Recorder(TorchFunctionMode):
         if self.within_leaf is None and _is_leaf(module):
             self.within_leaf = module
             if getattr(module, "inplace", False):
-                for tensor in tensors_in(args):
+                for tensor in _tensors(args):
                     self._keep(tensor)
 
     def leave(self, module: nn.Module, args: Any, *more: Any) -> None:
@@ -99,9 +99,7 @@ class _Recorder(TorchFunctionMode):
             return
         kwargs, output = more
         name = self.names.get(id(module), type(module).__name__)
-        hidden = (
-            not leaf and bool(tensors_in(output)) and all(self.ref(t) is None for t in tensors_in(output))
-        )
+        hidden = not leaf and bool(_tensors(output)) and all(self.ref(t) is None for t in _tensors(output))
         if leaf or hidden:
             in_place = getattr(module, "inplace", False) is True
             self.add(name, type(module).__name__, module, args, kwargs, output, in_place=in_place, seen=leaf)
@@ -119,8 +117,8 @@ class _Recorder(TorchFunctionMode):
         seen: bool = True,
     ) -> None:
         """Write an operation that depends on the input and gives something new."""
-        outputs = tensors_in(result)
-        inputs = [t for t in tensors_in((args, kwargs)) if self.ref(t) is not None]
+        outputs = _tensors(result)
+        inputs = [t for t in _tensors((args, kwargs)) if self.ref(t) is not None]
         new = in_place or any(self.ref(t) is None for t in outputs)
         if not inputs or not outputs or not new:
             return
@@ -148,10 +146,10 @@ class _Recorder(TorchFunctionMode):
 
     def _keep(self, tensor: Any) -> None:
         """Keep the numbers of a tensor that is about to be written into, and of all its other views."""
-        storage = _storage(tensor)
+        storage = storage_id(tensor)
         for other in self.alive:
             number = self.refs[id(other)]
-            if _storage(other) == storage and self.tape.values[number] is other:
+            if storage_id(other) == storage and self.tape.values[number] is other:
                 self.tape.values[number] = other.clone()
                 if other is not tensor:
                     self.stale.add(id(other))
@@ -172,8 +170,8 @@ class _Recorder(TorchFunctionMode):
         return self.names.get(id(self.inside[-1]), "") if self.inside else ""
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def _tensors(values: Any) -> list[Tensor]:
+    return list(tensors_in(values, dataclasses=False))
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..._args import Size, is_sequence
+from ..._running import evaluating
 from ...pattern.shifts import border_of, signed
 from ..error import real
-from ..running import evaluating
 from ..transforms import UndefinedError
 from .layout import Layout, by_sizes, moved, of_input, positions, strides
 from .propagate import propagated

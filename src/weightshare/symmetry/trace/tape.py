@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, equal, nn
-from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
+
+from ..._nests import tensors_in
+from ..._torch import tree_leaves, tree_map_only
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Step:
         if self.in_place and isinstance(self.args[0], Tensor):  # a constant that is written into
             args = (self.args[0].clone(), *args[1:])
         result = self.call(*args, **kwargs)
-        return tensors_in(args[0] if self.in_place else result)
+        return list(tensors_in(args[0] if self.in_place else result, dataclasses=False))
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """An argument of a function, by place or name."""
@@ -121,7 +123,3 @@ def _alike(one: Any, other: Any) -> bool:
         return one is other or equal(one, other)
     plain = isinstance(one, bool | int | float | str | slice | Ref)
     return one == other if plain else type(one) is type(other)
-
-
-def tensors_in(nest: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_iter(nest) if isinstance(leaf, Tensor)]

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from ..._args import Size
+from ..._running import evaluating
 from ...errors import ArgumentError, SymmetryError
 from ..error import FLOORS, check_finite, name_of, same, tensor_of
-from ..running import evaluating
 from .causes import causes
 from .layout import moved, of_input
 from .local import of_step

@@ -1,0 +1,86 @@
+"""The private parts of torch that the package uses, in one file: a new torch release breaks here first."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.autograd import forward_ad
+from torch.nn.modules import module as _module
+from torch.nn.modules.batchnorm import _NormBase as BatchNormBase
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_leaves, tree_map, tree_map_only
+
+__all__ = [
+    "BatchNormBase",
+    "OpOverload",
+    "TorchDispatchMode",
+    "below_autograd",
+    "fsdp_state",
+    "is_forward_mode_active",
+    "is_function_mode_active",
+    "is_functorch_active",
+    "reshards_after_forward",
+    "storage_id",
+    "tree_iter",
+    "tree_leaves",
+    "tree_map",
+    "tree_map_only",
+    "watch_modules",
+]
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Return what identifies a tensor's storage, also on the meta device, while the tensor is alive."""
+    return tensor.untyped_storage()._cdata
+
+
+def is_functorch_active() -> bool:
+    """Return whether a `torch.func` transform is running."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def is_forward_mode_active() -> bool:
+    """Return whether forward-mode differentiation is running."""
+    return forward_ad._current_level >= 0
+
+
+def is_function_mode_active() -> bool:
+    """Return whether a `TorchFunctionMode` is active."""
+    return torch._C._is_torch_function_mode_enabled()
+
+
+def below_autograd() -> AbstractContextManager[Any]:
+    """Return a context in which operators skip autograd's dispatch."""
+    return torch._C._AutoDispatchBelowAutograd()
+
+
+@contextmanager
+def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
+    """Call `enter(module, args)` before each forward pass, `leave(module, args, kwargs, output)` after it.
+
+    If a forward pass raises, `leave` gets fewer arguments.
+    """
+    before = register_module_forward_pre_hook(enter)
+    after = register_module_forward_hook(leave, with_kwargs=True, always_call=True)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
+        for marks in (_module._global_forward_hooks_with_kwargs, _module._global_forward_hooks_always_called):
+            marks.pop(after.id, None)  # torch does not remove these marks together with the hook
+
+
+def fsdp_state(module: Any) -> Any:
+    """Return the FSDP2 state of a module, or None if `fully_shard` was not applied to it."""
+    return module._get_fsdp_state() if hasattr(module, "_get_fsdp_state") else None
+
+
+def reshards_after_forward(state: Any) -> bool:
+    """Return whether the group of an FSDP2 state frees its full weights after the forward pass."""
+    parts = getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group]
+    return not all(getattr(part, "post_forward_mesh_info", part) is None for part in parts)

@@ -1,6 +1,0 @@
-"""Counting: closed forms that say where every number of a layer comes from, without importing torch."""
-
-from .explain import explain
-from .explanation import Explanation
-
-__all__ = ["Explanation", "explain"]
