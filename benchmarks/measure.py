@@ -69,8 +69,8 @@ class Timer:
 
     def rounds(self, budget: Budget) -> int:
         least = LEAST if self.milliseconds < SLOW else LEAST_SLOW
-        wanted = int(1e3 * budget.seconds / (self.calls * self.milliseconds))
-        return max(least, min(budget.rounds, wanted))
+        expected = int(1e3 * budget.seconds / (self.calls * self.milliseconds))
+        return max(least, min(budget.rounds, expected))
 
 
 def interleaved(timers: dict[str, Timer], budget: Budget, calm: Calm) -> dict:
@@ -78,14 +78,14 @@ def interleaved(timers: dict[str, Timer], budget: Budget, calm: Calm) -> dict:
 
     A side with fewer rounds than others has them spread over the run.
     """
-    wanted = {name: timer.rounds(budget) for name, timer in timers.items()}
-    total = max(wanted.values())
+    expected = {name: timer.rounds(budget) for name, timer in timers.items()}
+    total = max(expected.values())
     times: dict[str, list[float]] = {name: [] for name in timers}
     done = dropped = kept = 0
     lost = 0.0
     before = calm()
     while done < total:
-        names = [n for n, k in wanted.items() if (done + 1) * k // total > done * k // total]
+        names = [n for n, k in expected.items() if (done + 1) * k // total > done * k // total]
         begin = time.perf_counter()
         taken = _round({name: timers[name] for name in names})
         after = calm()

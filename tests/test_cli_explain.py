@@ -45,7 +45,7 @@ def test_it_writes_a_page(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
         (["Conv2(3, 8, 3)"], "weightshare: layer: must be one of Conv1d"),
         (["[red]Conv2d(3, 8, 3)"], "'[red]Conv2d(3, 8, 3)'"),
@@ -63,10 +63,10 @@ def test_it_writes_a_page(run, tmp_path):
         (["Conv2D(96, 11)"], "needs in_channels, which Keras reads from the input"),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_2(run, arguments, wanted):
+def test_an_error_is_one_line_and_exit_code_2(run, arguments, expected):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
-    assert wanted in err
+    assert expected in err
     assert err.count("\n") == 1
     assert err.strip().isprintable()
 

@@ -27,9 +27,9 @@ def test_same_padding_is_torchs(kernel, dilation, size):
     window = Window(kernel, padding="same", dilation=dilation)
     assert window.output_size(size) == (size,)
     weight, line = torch.rand(1, 1, kernel), torch.rand(1, 1, size)
-    wanted = torch.nn.functional.conv1d(line, weight, padding="same", dilation=dilation)
+    expected = torch.nn.functional.conv1d(line, weight, padding="same", dilation=dilation)
     padded = torch.nn.functional.pad(line, window.padding[0])
-    torch.testing.assert_close(torch.nn.functional.conv1d(padded, weight, dilation=dilation), wanted)
+    torch.testing.assert_close(torch.nn.functional.conv1d(padded, weight, dilation=dilation), expected)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])

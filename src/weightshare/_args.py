@@ -1,7 +1,8 @@
-"""Normalising arguments once, at the door."""
+"""Normalize arguments once, where they enter the package."""
 
+import difflib
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .errors import ArgumentError
 
@@ -63,3 +64,15 @@ def scalar_or_tuple(where: str, name: str, value: object, least: int) -> int | t
     if not value:
         raise ArgumentError(where, f"{name} must have one entry a spatial axis", "none", "give a number")
     return per_axis(where, name, value, len(value), least)  # type: ignore[arg-type]
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return a hint that lists the known names closest to `name`, or `otherwise` if none is close.
+
+    >>> did_you_mean("strid", ["stride", "padding"])
+    "did you mean 'stride'?"
+    """
+    by_lower = {word.lower(): word for word in sorted(known)}  # of "Conv2D" and "Conv2d" the latter
+    close = difflib.get_close_matches(str(name)[:100].lower(), by_lower, n=3, cutoff=0.5)
+    names = ", ".join(repr(by_lower[word]) for word in close)
+    return f"did you mean {names}?" if close else otherwise

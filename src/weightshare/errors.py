@@ -1,57 +1,60 @@
-"""Errors that say what is wrong, where, what was got, what is wanted and the way out.
+"""The errors of the package. Each one names what is wrong and where, what was expected and what was given.
 
-Every error of the package is a `WeightshareError`, hence a `ValueError`, and carries its parts as attributes.
+Every error is a `WeightshareError`, and therefore a `ValueError`, and carries its parts as attributes.
 """
 
 
 class WeightshareError(ValueError):
-    """Base of every error of the package.
+    """Base class of the errors of the package.
+
+    The message reads "where: expected, got got; hint."
 
     Args:
         where: The layer, value, file or command at fault.
-        wanted: What would have been right, as a phrase that starts after "where: ".
-        got: What was given, already as text.
-        way_out: What to do instead.
+        expected: What is required, as a clause that continues "where: ".
+        got: What was given, as text.
+        hint: How to fix it, if that does not follow from `expected`.
     """
 
-    _joint = ": "
+    _separator = ": "
 
-    def __init__(self, where: str, wanted: str, got: str, way_out: str):
-        super().__init__(f"{where}{self._joint}{wanted}, got {got}; {way_out}.")
-        self.where, self.wanted, self.got, self.way_out = where, wanted, got, way_out
+    def __init__(self, where: str, expected: str, got: str, hint: str | None = None):
+        ending = "." if hint is None else f"; {hint}" + ("" if hint.endswith("?") else ".")
+        super().__init__(f"{where}{self._separator}{expected}, got {got}{ending}")
+        self.where, self.expected, self.got, self.hint = where, expected, got, hint
 
     def __reduce__(self):
-        return type(self), (self.where, self.wanted, self.got, self.way_out)
+        return type(self), (self.where, self.expected, self.got, self.hint)
 
 
 class ArgumentError(WeightshareError):
-    """An argument that no input could make right: `kernel_size=0`, a tuple of the wrong length."""
+    """An invalid constructor or function argument, such as `kernel_size=0` or a tuple of the wrong length."""
 
 
 class SharingError(WeightshareError):
-    """A sharing that does not fit the output it is used on; `where` ends with the sharing itself."""
+    """A sharing that does not fit the output it is used on; `where` ends with the sharing."""
 
-    _joint = " "
+    _separator = " "
 
 
 class ShapeError(WeightshareError, RuntimeError):
-    """A tensor of the wrong rank, channel number or size (also a `RuntimeError`, as torch's own)."""
+    """A tensor with the wrong rank, number of channels or size (also a `RuntimeError`, as in torch)."""
 
 
 class SpecError(WeightshareError):
-    """A layer, sharing or file name written as text that cannot be understood."""
+    """A layer, sharing or file name whose text cannot be parsed."""
 
 
 class DataError(WeightshareError):
-    """A data set that is missing, corrupt or not what its name says."""
+    """A data set that is missing, corrupt, or not of the named kind."""
 
 
 class ConversionError(WeightshareError):
-    """A layer or model that cannot be converted as asked."""
+    """A layer or model that cannot be converted as requested."""
 
 
 class PatternError(WeightshareError):
-    """A pattern of connections that does not fit together, does not fit memory, or has not what is asked."""
+    """An invalid pattern, one too large for memory, or one without the requested property."""
 
 
 class SymmetryError(WeightshareError):
@@ -63,12 +66,12 @@ class EquivarianceError(SymmetryError, AssertionError):
 
 
 class TieError(WeightshareError):
-    """Weights that cannot be tied as asked, or a declared tie that does not hold."""
+    """Weights that cannot be tied as requested, or a declared tie that does not hold."""
 
 
 class StudyError(WeightshareError):
-    """A study that cannot start: its folder is in use, or holds another study."""
+    """A study that cannot start because its folder is in use or holds another study."""
 
 
 class MissingExtraError(WeightshareError, ImportError):
-    """A part of the package whose extra is not installed (also an `ImportError`)."""
+    """A part of the package whose optional dependencies are not installed (also an `ImportError`)."""

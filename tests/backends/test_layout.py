@@ -33,10 +33,10 @@ def in_format(tensor, name):
     return tensor
 
 
-def same(got, wanted):
+def same(got, expected):
     assert got.is_contiguous()
-    assert got.dtype == wanted.dtype
-    assert torch.equal(got, wanted)
+    assert got.dtype == expected.dtype
+    assert torch.equal(got, expected)
 
 
 @given(st.integers(0, 20), st.integers(1, 20), st.integers(1, 20), st.sampled_from(DTYPES))
@@ -152,8 +152,8 @@ def test_windows(case, form):
                 (first + i) * s + t * d
                 for first, i, s, t, d in zip(start, at, window.stride, tap, window.dilation)
             ]
-            wanted = x[(..., *where)].unflatten(1, (groups, -1)).transpose(0, 1)
-            assert torch.equal(first[(*at, slice(None), slice(None), *tap)], wanted)
+            expected = x[(..., *where)].unflatten(1, (groups, -1)).transpose(0, 1)
+            assert torch.equal(first[(*at, slice(None), slice(None), *tap)], expected)
 
 
 @given(sizes, st.integers(0, 130))
@@ -182,8 +182,8 @@ def test_boxes_are_few_and_alike(size, most, number):
 def test_group_weights_and_back(n, taps, groups, per_group, out):
     weight = torch.arange(n * taps * per_group * groups * out).view(n, taps, per_group, groups * out)
     grouped = layout.group_weights(weight, groups)
-    wanted = [
+    expected = [
         part[..., group * out : (group + 1) * out].flatten(0, 1) for part in weight for group in range(groups)
     ]
-    assert torch.equal(grouped, torch.stack(wanted))
+    assert torch.equal(grouped, torch.stack(expected))
     assert torch.equal(layout.ungroup_weights(grouped, groups, weight.shape), weight)

@@ -44,8 +44,8 @@ def images(layer, batch=2, **form):
     return torch.randn(batch, layer.in_channels, *layer.input_size, dtype=layer.weight.dtype, **form)
 
 
-def close(got, wanted):
-    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+def close(got, expected):
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
 def of_kernel(kind):
@@ -117,8 +117,8 @@ def test_any_batch_by_two_graphs(kind, sharing, backend):
         for function in (compiled, layer):
             y = function(x)
             results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
-        for got, wanted in zip(*results):
-            close(got, wanted)
+        for got, expected in zip(*results):
+            close(got, expected)
     assert counter.frame_count <= 2
 
 
@@ -139,17 +139,17 @@ def test_inductor(sharing):
     for function in (torch.compile(layer, fullgraph=True), layer):
         y = function(x)
         results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
-    for got, wanted in zip(*results):
-        close(got, wanted)
+    for got, expected in zip(*results):
+        close(got, expected)
 
 
 LOAD = """
 import sys, torch, weightshare.nn
 for path in sys.argv[1:]:
-    x, wanted = torch.load(path + ".pt")
+    x, expected = torch.load(path + ".pt")
     program = torch.export.load(path).module()
     for first in (1, 3):
-        torch.testing.assert_close(program(x[:first]), wanted[:first], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(program(x[:first]), expected[:first], rtol=1e-10, atol=1e-10)
 print("same")
 """
 
@@ -201,8 +201,8 @@ def test_gradients_of_single_images(kind, sharing):
     x = images(layer, 3)
     got = vmap(grad(loss), (None, 0))(parameters, x)
     for number, image in enumerate(x):
-        wanted = torch.autograd.grad(layer(image).pow(3).mean(), list(layer.parameters()))
-        for values, one in zip(got.values(), wanted):
+        expected = torch.autograd.grad(layer(image).pow(3).mean(), list(layer.parameters()))
+        for values, one in zip(got.values(), expected):
             close(values[number], one)
 
 
@@ -220,18 +220,18 @@ def test_directional_derivatives(kind, sharing):
     step = 1e-6
     moved = {name: value + step * moves[name] for name, value in parameters.items()}
     other = {name: value - step * moves[name] for name, value in parameters.items()}
-    wanted = (function(moved, x + step) - function(other, x - step)) / (2 * step)
-    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
+    expected = (function(moved, x + step) - function(other, x - step)) / (2 * step)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
 def test_jacobians_are_the_dense_matrix(kind, sharing):
     layer = case(kind, sharing)[0]
     image = images(layer, 1)[0]
-    wanted = reference.dense_matrix(layer, layer.input_size).detach()
+    expected = reference.dense_matrix(layer, layer.input_size).detach()
     shape = (layer.out_channels, *layer.output_size, *image.shape)
     for jacobian in (jacrev, jacfwd):
-        close(jacobian(lambda image: layer(image))(image).detach(), wanted.view(shape))
+        close(jacobian(lambda image: layer(image))(image).detach(), expected.view(shape))
 
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
@@ -261,9 +261,9 @@ def test_an_ensemble_of_layers(kind, sharing):
 
     close(vmap(call, (0, None))(parameters, x), torch.stack([layer(x) for layer in layers]))
     several = torch.stack([x, -x, 2 * x])
-    wanted = torch.stack([layer(part) for layer, part in zip(layers, several)])
-    close(vmap(call)(parameters, several), wanted)
-    close(vmap(call, (0, 2))(parameters, several.movedim(0, 2)), wanted)
+    expected = torch.stack([layer(part) for layer, part in zip(layers, several)])
+    close(vmap(call)(parameters, several), expected)
+    close(vmap(call, (0, 2))(parameters, several.movedim(0, 2)), expected)
 
 
 def test_forward_mode_autograd():

@@ -151,10 +151,10 @@ def test_a_layer_is_as_exact_as_float32(monkeypatch, batch, channels, out):
         exact.load_state_dict({name: form(value) for name, value in layer.state_dict().items()})
         return gradients(exact, form(x).double(), form(direction).double())
 
-    for got, wanted, sums in zip(
+    for got, expected, sums in zip(
         gradients(layer, x, direction), results(lambda v: v), results(torch.abs), strict=True
     ):
-        assert ((got - wanted).abs() <= 4 * torch.finfo(torch.float32).eps * sums).all()
+        assert ((got - expected).abs() <= 4 * torch.finfo(torch.float32).eps * sums).all()
 
 
 def gradients(layer, x, direction):

@@ -26,9 +26,9 @@ def touching(layer):
     return table < torch.Size(size).numel()
 
 
-def close(got, wanted, tolerance=1e-12):
-    scale = max(1.0, *wanted.abs().flatten().tolist(), 1.0)
-    torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance * scale)
+def close(got, expected, tolerance=1e-12):
+    scale = max(1.0, *expected.abs().flatten().tolist(), 1.0)
+    torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance * scale)
 
 
 def finer(data, layer):
@@ -107,8 +107,8 @@ def test_restricting_to_low_rank_is_the_best_approximation(layer, rank, coeffici
     deviations = kernels - kernels.mean(0)
     reachable = design @ torch.linalg.pinv(design) @ deviations
     least = deviations.norm() ** 2 - (torch.linalg.svdvals(reachable)[:rank] ** 2).sum()
-    wanted = float(least.clamp(min=0).sqrt() / kernels.norm())
-    assert result.error == pytest.approx(wanted, rel=1e-6, abs=1e-7)
+    expected = float(least.clamp(min=0).sqrt() / kernels.norm())
+    assert result.error == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
 @slow
@@ -136,14 +136,14 @@ def assert_same_where(seen, *made):
 @given(anything)
 @torch.no_grad()
 def test_the_dense_layer_is_the_oracles_matrix(layer):
-    wanted = reference.dense_matrix(layer, layer.input_size)
+    expected = reference.dense_matrix(layer, layer.input_size)
     linear = to_dense(layer)
-    close(linear.weight, wanted)
+    close(linear.weight, expected)
     x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64)
     close(linear(x.flatten(1)), layer(x).flatten(1), 1e-10)
     sparse = to_dense(layer, sparse=True)
     assert sparse.is_coalesced()
-    close(sparse.to_dense(), wanted)
+    close(sparse.to_dense(), expected)
     if layer.padding_mode == "zeros":
         per_tap = layer.out_channels * layer.in_channels // layer.groups
         assert sparse.values().numel() == int(touching(layer).sum()) * per_tap

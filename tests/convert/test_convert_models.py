@@ -279,7 +279,7 @@ ERRORS = [
     (
         lambda: relax(network(), {"3.1x": Local()}, X),
         ArgumentError,
-        "relax: the plan's names must be those of modules, got '3.1x'; did you mean '3.1', '3.0', '3'.",
+        "relax: the plan's names must be names of modules, got '3.1x'; did you mean '3.1', '3.0'?",
     ),
     (
         lambda: relax(None, Local()),
@@ -312,7 +312,8 @@ ERRORS = [
     (
         lambda: relax(network(), {"features": Local()}, X),
         ArgumentError,
-        "relax: the plan's names must be those of modules, got 'features'; print model.named_modules().",
+        "relax: the plan's names must be names of modules, got 'features'; "
+        "list the names with model.named_modules().",
     ),
     (
         lambda: relax(network(), {"1": Local()}, X),

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from weightshare import Local, Tiled, nn, to_dense
-from weightshare.convert import dense
+from weightshare import Local, Tiled, _memory, nn, to_dense
 from weightshare.errors import ArgumentError, ConversionError
 
 
@@ -57,11 +56,11 @@ def test_the_matrix_is_refused_before_it_is_built_where_it_does_not_fit():
     with pytest.raises(ConversionError) as error:
         to_dense(layer, 227, max_bytes=2**34)
     assert str(error.value) == (
-        "Conv2d: as a dense layer it must fit 17,179,869,184 bytes of memory, got a matrix of 290,400 x "
-        "154,587, which takes 179,568,259,200 bytes; "
+        "Conv2d: the dense layer must fit in 17,179,869,184 bytes of memory, got a matrix of 290,400 x "
+        "154,587 (179,568,259,200 bytes); "
         "use sparse=True, a smaller input_size or a larger max_bytes."
     )
-    with pytest.raises(ConversionError, match="as a dense layer it must fit"):
+    with pytest.raises(ConversionError, match="the dense layer must fit in"):
         to_dense(torch.nn.Conv2d(3, 64, 3), 10_000)
     assert to_dense(nn.Conv2d(1, 1, 3, sharing=Tiled(2), input_size=9), max_bytes=4 * 49 * 81).bias.shape == (
         49,
@@ -70,9 +69,9 @@ def test_the_matrix_is_refused_before_it_is_built_where_it_does_not_fit():
 
 def test_where_the_system_does_not_say_what_is_free_nothing_is_refused(monkeypatch):
     monkeypatch.setattr("builtins.open", _missing)
-    assert dense._free_bytes(torch.device("cpu")) > 0
+    assert _memory.free_bytes() > 0
     monkeypatch.delattr("os.sysconf")
-    assert dense._free_bytes(torch.device("cpu")) is None
+    assert _memory.free_bytes() is None
 
 
 def _missing(*_):

@@ -79,9 +79,9 @@ def test_locally_connected_layers_restrict_to_plain_classes():
 
 def test_biases_become_means_over_their_banks():
     layer = local()
-    wanted = layer.bias_map().unflatten(1, (3, 2)).unflatten(3, (3, 2)).mean((1, 3))
+    expected = layer.bias_map().unflatten(1, (3, 2)).unflatten(3, (3, 2)).mean((1, 3))
     got = restrict(layer, Tiled(2)).module.bias
-    torch.testing.assert_close(got.T.unflatten(1, (2, 2)), wanted)
+    torch.testing.assert_close(got.T.unflatten(1, (2, 2)), expected)
     kept = restrict(layer, Full(), bias_sharing=Local())
     assert torch.equal(kept.module.bias, layer.bias)
     assert kept.bias_error == 0

@@ -8,7 +8,7 @@ ALEXNET = "Conv2d(3, 96, 11, stride=4)"
 
 
 @pytest.mark.parametrize(
-    ("spec", "size", "name", "wanted"),
+    ("spec", "size", "name", "expected"),
     [
         (ALEXNET, (3, 227, 227), "parameters", 34_944),
         (ALEXNET, 227, "neurons", 290_400),
@@ -26,10 +26,10 @@ ALEXNET = "Conv2d(3, 96, 11, stride=4)"
         ("Conv2d(1, 6, 5)", 32, "connections", 122_304 - 28 * 28 * 6),  # LeCun 1998 counts the biases too
     ],
 )
-def test_number(spec, size, name, wanted):
+def test_number(spec, size, name, expected):
     answer = explain(spec, size)
-    assert getattr(answer, name) == wanted
-    assert answer.counts[name] == wanted
+    assert getattr(answer, name) == expected
+    assert answer.counts[name] == expected
 
 
 @pytest.mark.parametrize(

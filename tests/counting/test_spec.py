@@ -15,7 +15,7 @@ from weightshare.errors import WeightshareError
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("Conv2d(3, 96, 11, stride=4)", None),
         ("nn.Conv2d(3, 96, 11, 4)", "Conv2d(3, 96, 11, stride=4)"),
@@ -56,14 +56,14 @@ from weightshare.errors import WeightshareError
         ("  Conv2d(3, 8,\n    3)  ", "Conv2d(3, 8, 3)"),
     ],
 )
-def test_text_is_understood(text, wanted):
+def test_text_is_understood(text, expected):
     spec = read_spec(text)
-    assert str(spec) == (wanted or text)
+    assert str(spec) == (expected or text)
     assert str(read_spec(str(spec))) == str(spec)
 
 
 @pytest.mark.parametrize(
-    ("text", "size", "wanted", "notes"),
+    ("text", "size", "expected", "notes"),
     [
         (
             "Conv2D(filters=96, kernel_size=11, strides=4)",
@@ -120,9 +120,9 @@ def test_text_is_understood(text, wanted):
         ("Conv2d(filters=8, kernel_size=3)", "2x9x9", "Conv2d(2, 8, 3)", ("filters=8", "in_channels=2")),
     ],
 )
-def test_keras_words_are_answered_in_torchs(text, size, wanted, notes):
+def test_keras_words_are_answered_in_torchs(text, size, expected, notes):
     answer = explain(text, size)
-    assert str(answer.layer) == wanted
+    assert str(answer.layer) == expected
     for note in notes:
         assert any(note in line for line in answer.notes)
         assert note in str(answer)
@@ -136,11 +136,11 @@ def test_kerass_named_padding_has_kerass_output_size(padding, transposed):
             for stride in (1, 2, 3):
                 if transposed:
                     layer = f"Conv2DTranspose(1, {kernel}, {stride}, '{padding}')"
-                    wanted = n * stride + (max(kernel - stride, 0) if padding == "valid" else 0)
+                    expected = n * stride + (max(kernel - stride, 0) if padding == "valid" else 0)
                 else:
                     layer = f"Conv2D(1, {kernel}, {stride}, '{padding}')"
-                    wanted = -(-(n if padding == "same" else n - kernel + 1) // stride)
-                assert explain(layer, (1, n, n)).output == (1, wanted, wanted)
+                    expected = -(-(n if padding == "same" else n - kernel + 1) // stride)
+                assert explain(layer, (1, n, n)).output == (1, expected, expected)
 
 
 def test_a_keras_layer_and_torchs_are_the_same_answer():
@@ -153,8 +153,8 @@ def test_a_keras_layer_and_torchs_are_the_same_answer():
 
 # fmt: off
 MISTAKES = [
-    ("Conv2(3, 8, 3)", None, "SpecError", "layer: must be one of Conv1d,", "did you mean Conv2d?"),
-    ("conv2d(3, 8, 3)", None, "SpecError", "got 'conv2d'", "did you mean Conv2d?"),
+    ("Conv2(3, 8, 3)", None, "SpecError", "layer: must be one of Conv1d,", "did you mean 'Conv2d'"),
+    ("conv2d(3, 8, 3)", None, "SpecError", "got 'conv2d'", "did you mean 'Conv2d'"),
     ("os.system('ls')", None, "SpecError", "layer: must be one of", "got 'os.system'"),
     ("os.Conv2d(3, 8, 3)", None, "SpecError", "layer: must be one of", "got 'os.Conv2d'"),
     ("Conv2d", None, "SpecError", "must be one call with its arguments", "got 'Conv2d'"),
@@ -165,7 +165,7 @@ MISTAKES = [
     ("Conv2d(3, 8, 3)(1)", None, "SpecError", "must be the call of a layer by its name", "write it as in"),
     ("Conv2d(3, 8)", None, "SpecError", "Conv2d: needs in_channels, out_channels, kernel_size", "got no kernel_size"),
     ("Linear(3)", None, "SpecError", "Linear: needs in_features, out_features", "got no out_features"),
-    ("Conv2d(3, 8, 3, paddin=1)", None, "SpecError", "got 'paddin'", "did you mean padding?"),
+    ("Conv2d(3, 8, 3, paddin=1)", None, "SpecError", "got 'paddin'", "did you mean 'padding'"),
     ("Conv2d(3, 8, 3, kernel_size=3)", None, "SpecError", "takes kernel_size once", "leave one out"),
     ("Conv2d(3, 8, 3, stride=1, strides=1)", None, "SpecError", "takes stride once", "leave one out"),
     ("Conv2d(3, 8, 3, stride=1, stride=1)", None, "SpecError", "takes stride once", "leave one out"),
@@ -210,11 +210,11 @@ MISTAKES = [
     ("Conv2d(3, 8, 5)", "3x", "SpecError", "input size: must be numbers joined by x, got '3x'", "3x227x227"),
     ("Conv1d(3, 8, 5, padding=4, padding_mode='reflect')", 4, "ShapeError", "can add at most 3 to an axis of 4", "less padding"),
     ("Linear(9, 5)", 8, "ShapeError", "the input must have in_features=9, got 8", "give that many"),
-    ("Linear(9, 5, sharing='local')", None, "SpecError", "got 'sharing'", "use one of these"),
+    ("Linear(9, 5, sharing='local')", None, "SpecError", "got 'sharing'", "takes the arguments"),
     ("Conv2d(3, 8, 3, sharing='local')", None, "ArgumentError", "sharing=Local(): needs the size of the input", "--input"),
     ("Conv2d(3, 8, 3, bias_sharing='local')", None, "ArgumentError", "bias_sharing=Local(): needs the size", "--input"),
     ("Conv2d(3, 8, 3, sharing='tiles:2')", 9, "SpecError", "sharing: must be one of full, local", "got 'tiles:2'"),
-    ("Conv2d(3, 8, 3, sharing=Tile(2))", 9, "SpecError", "sharing must be text or one of Full", "did you mean Tiled?"),
+    ("Conv2d(3, 8, 3, sharing=Tile(2))", 9, "SpecError", "sharing must be text or one of Full", "did you mean 'Tiled'"),
     ("Conv2d(3, 8, 3, sharing=os.Tiled(2))", 9, "SpecError", "sharing must be text or one of Full", "'os.Tiled'"),
     ("Conv2d(3, 8, 3, sharing=Tiled())", 9, "SpecError", "sharing=Tiled: must have its own arguments", "write it as"),
     ("Conv2d(3, 8, 3, sharing=Tiled(x))", 9, "SpecError", "sharing must be written out", "got a name"),
@@ -235,14 +235,14 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("text", "size", "kind", "wanted", "way_out"), MISTAKES, ids=[m[0][:40] for m in MISTAKES]
+    ("text", "size", "kind", "expected", "hint"), MISTAKES, ids=[m[0][:40] for m in MISTAKES]
 )
-def test_a_mistake_is_answered(text, size, kind, wanted, way_out):
+def test_a_mistake_is_answered(text, size, kind, expected, hint):
     with pytest.raises(WeightshareError) as caught:
         explain(text, size)
     assert type(caught.value).__name__ == kind
-    assert wanted in str(caught.value)
-    assert way_out in str(caught.value)
+    assert expected in str(caught.value)
+    assert hint in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ def test_other_threads_run_their_models_undisturbed():
             except Exception as error:
                 errors.append(error)
 
-    wanted = ws.summary(model, torch.zeros(1, 8)).to_dict()
+    expected = ws.summary(model, torch.zeros(1, 8)).to_dict()
     thread = threading.Thread(target=run)
     thread.start()
     try:
@@ -343,7 +343,7 @@ def test_other_threads_run_their_models_undisturbed():
         stop.set()
         thread.join(30)
     assert not errors
-    assert all(each == wanted for each in found)
+    assert all(each == expected for each in found)
 
 
 def test_a_model_that_summarises_a_part_of_itself():

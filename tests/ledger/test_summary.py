@@ -99,7 +99,7 @@ def test_percentages_add_up(large):
     assert len(shares) == len(large.rows)
     assert sum(round(10 * share) for share in shares) == 1000
     exact = [100 * row.own_unique / large.totals.unique for row in large.rows]
-    assert all(abs(share - wanted) < 0.1 for share, wanted in zip(shares, exact))
+    assert all(abs(share - expected) < 0.1 for share, expected in zip(shares, exact))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "lenet5"])

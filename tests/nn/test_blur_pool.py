@@ -42,8 +42,8 @@ def test_what_scipy_computes(case):
     filter_size, stride, size, mode = case
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     got = POOLS[len(size)](filter_size, stride, mode)(x)
-    wanted = [[oracle(c.numpy(), filter_size, stride, mode) for c in image] for image in x]
-    torch.testing.assert_close(got, torch.tensor(np.array(wanted)), rtol=1e-12, atol=1e-12)
+    expected = [[oracle(c.numpy(), filter_size, stride, mode) for c in image] for image in x]
+    torch.testing.assert_close(got, torch.tensor(np.array(expected)), rtol=1e-12, atol=1e-12)
     assert got.shape[2:] == tuple(-(-n // s) for n, s in zip(size, stride))
 
 

@@ -20,6 +20,6 @@ def test_a_layer_is_one_graph(kind, sharing):
     for function in (compiled, layer):
         y = function(x)
         results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
-    for got, wanted in zip(*results):
-        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+    for got, expected in zip(*results):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
     torch._dynamo.reset()

@@ -69,10 +69,10 @@ def test_output_variance_at_the_start_is_that_of_torchs_convolution(sharing):
         return torch.stack([make()(x).var() for _ in range(12)])
 
     got = variance(lambda: layer(sharing, in_channels=16, out_channels=32))
-    wanted = variance(lambda: torch.nn.Conv2d(16, 32, 3))
-    spread = (got.var() / len(got) + wanted.var() / len(wanted)).sqrt()
-    assert abs(got.mean() - wanted.mean()) < 4 * spread
-    assert got.mean() == pytest.approx(wanted.mean().item(), rel=0.05)
+    expected = variance(lambda: torch.nn.Conv2d(16, 32, 3))
+    spread = (got.var() / len(got) + expected.var() / len(expected)).sqrt()
+    assert abs(got.mean() - expected.mean()) < 4 * spread
+    assert got.mean() == pytest.approx(expected.mean().item(), rel=0.05)
 
 
 def test_low_rank_starts_as_a_convolution_whose_corrections_learn():
@@ -148,10 +148,10 @@ def test_after_a_plain_checkpoint_training_makes_kernels_differ_by_position():
     made.load_state_dict(torch.nn.Conv2d(4, 6, 3).state_dict())
     assert made.kernels().std(0).max() == 0
     optimizer = torch.optim.SGD(made.parameters(), lr=0.01)
-    x, wanted = torch.randn(16, 4, 8, 8), torch.randn(16, 6, 6, 6)
+    x, expected = torch.randn(16, 4, 8, 8), torch.randn(16, 6, 6, 6)
     for _ in range(20):
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(made(x), wanted, reduction="sum").div(16).backward()
+        torch.nn.functional.mse_loss(made(x), expected, reduction="sum").div(16).backward()
         optimizer.step()
     assert made.kernels().std(0).min() > 1e-3
 
@@ -237,8 +237,8 @@ def test_sixteen_bits_are_added_up_in_thirty_two(sharing):
         y.backward(direction.to(dtype))
         return y, image.grad, model.weight.grad
 
-    for got, wanted in zip(gradients(made, torch.bfloat16), gradients(exact, torch.float64)):
-        assert (got.double() - wanted).norm() < 4e-3 * wanted.norm()
+    for got, expected in zip(gradients(made, torch.bfloat16), gradients(exact, torch.float64)):
+        assert (got.double() - expected).norm() < 4e-3 * expected.norm()
 
 
 def test_bias_of_its_own_sharing():

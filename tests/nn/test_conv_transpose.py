@@ -89,17 +89,17 @@ def test_output_variance_at_the_start_is_that_of_torchs_layer(sharing):
         return torch.stack([make()(x).var() for _ in range(12)])
 
     got = variance(lambda: layer(sharing, in_channels=16, out_channels=32))
-    wanted = variance(lambda: torch.nn.ConvTranspose2d(16, 32, 3, 2, 1, 1))
-    spread = (got.var() / len(got) + wanted.var() / len(wanted)).sqrt()
-    assert abs(got.mean() - wanted.mean()) < 4 * spread
-    assert got.mean() == pytest.approx(wanted.mean().item(), rel=0.05)
+    expected = variance(lambda: torch.nn.ConvTranspose2d(16, 32, 3, 2, 1, 1))
+    spread = (got.var() / len(got) + expected.var() / len(expected)).sqrt()
+    assert abs(got.mean() - expected.mean()) < 4 * spread
+    assert got.mean() == pytest.approx(expected.mean().item(), rel=0.05)
 
 
 def test_low_rank_starts_as_a_transposed_convolution_whose_corrections_learn():
     made = layer(LowRank(3))
     x = torch.randn(2, 4, 6, 6)
-    wanted = torch.nn.functional.conv_transpose2d(x, made.weight[0], made.bias, 2, 1, 1)
-    torch.testing.assert_close(made(x), wanted)
+    expected = torch.nn.functional.conv_transpose2d(x, made.weight[0], made.bias, 2, 1, 1)
+    torch.testing.assert_close(made(x), expected)
     made(x).square().sum().backward()
     assert all(made.weight.grad[k].abs().sum() > 0 for k in range(4))
 

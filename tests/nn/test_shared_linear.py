@@ -107,8 +107,8 @@ def test_gradients_of_weights_that_many_connections_use(n, dtype):
         (layer(x) / 8).sum().backward()
     (exact(x.double()) / 8).sum().backward()
     for name, parameter in layer.named_parameters():
-        wanted = exact.get_parameter(name).grad
-        torch.testing.assert_close(parameter.grad.double(), wanted, rtol=1e-2, atol=0)
+        expected = exact.get_parameter(name).grad
+        torch.testing.assert_close(parameter.grad.double(), expected, rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("size", [8, 200])
@@ -143,9 +143,9 @@ def test_the_sparse_way_in_blocks(monkeypatch):
         output = layer(leaf)
         return [output, *torch.autograd.grad(output.square().sum(), sources)]
 
-    wanted = results()
+    expected = results()
     monkeypatch.setattr(sparse_product, "BLOCK_BYTES", 7 * 4 * 8)
-    for got, value in zip(results(), wanted, strict=True):
+    for got, value in zip(results(), expected, strict=True):
         torch.testing.assert_close(got, value)
     assert max(t.numel() for t in _seen(lambda: layer(x).sum().backward())) <= 4 * 120
     check_layer(layer)

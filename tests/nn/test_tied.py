@@ -39,8 +39,8 @@ def test_torchs_convolutions(ndim):
     x = torch.randn(1, 2, *(7,) * ndim)
     assert decoder(encoder(x)).shape == x.shape
     plain = getattr(torch.nn.functional, f"conv_transpose{ndim}d")
-    wanted = plain(encoder(x), encoder.weight, decoder.bias, padding=2, dilation=2)
-    torch.testing.assert_close(decoder(encoder(x)), wanted)
+    expected = plain(encoder(x), encoder.weight, decoder.bias, padding=2, dilation=2)
+    torch.testing.assert_close(decoder(encoder(x)), expected)
 
 
 def test_linear_and_embedding():

@@ -68,9 +68,9 @@ def check(layer, path):
     export(layer, example, path)
     for batch in (1, 3):
         x = torch.randn(batch, *example.shape[1:])
-        wanted = layer(x)
-        scale = max(1.0, wanted.abs().max().item())
-        torch.testing.assert_close(run(path, x), wanted, rtol=1e-4, atol=1e-4 * scale)
+        expected = layer(x)
+        scale = max(1.0, expected.abs().max().item())
+        torch.testing.assert_close(run(path, x), expected, rtol=1e-4, atol=1e-4 * scale)
 
 
 @pytest.mark.parametrize(("kind", "sharing"), list(cases()), ids=named)

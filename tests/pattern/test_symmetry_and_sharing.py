@@ -131,9 +131,9 @@ def test_every_equivariant_map_has_the_pattern(group):
     layer = ws.nn.SharedLinear(pattern, dtype=torch.float64)
     x = torch.randn(2, pattern.n_in, dtype=torch.float64)
     for g_in, g_out in zip(inputs, outputs):
-        moved, wanted = torch.empty_like(x), torch.empty(2, pattern.n_out, dtype=torch.float64)
-        moved[:, g_in], wanted[:, g_out] = x, layer(x)
-        torch.testing.assert_close(layer(moved), wanted, rtol=0, atol=1e-12)
+        moved, expected = torch.empty_like(x), torch.empty(2, pattern.n_out, dtype=torch.float64)
+        moved[:, g_in], expected[:, g_out] = x, layer(x)
+        torch.testing.assert_close(layer(moved), expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=80, deadline=None)

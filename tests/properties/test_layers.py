@@ -57,9 +57,9 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
             results[0][0], reference.output(layer, x) - reference.bias_map(layer), rtol=1e-10, atol=1e-10
         )
     for others in results[1:]:
-        for got, wanted in zip(others, results[0]):
+        for got, expected in zip(others, results[0]):
             torch.testing.assert_close(
-                got, wanted, rtol=1e-10, atol=1e-10 * max(1, wanted.abs().max().item())
+                got, expected, rtol=1e-10, atol=1e-10 * max(1, expected.abs().max().item())
             )
 
 
@@ -93,8 +93,8 @@ def test_second_derivatives(layer):
         first = torch.autograd.grad((y**3).sum(), [x, *parameters], create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in first), [x, *parameters])
 
-    for got, wanted in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
-        torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8 * max(1, wanted.abs().max().item()))
+    for got, expected in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8 * max(1, expected.abs().max().item()))
 
 
 @slow

@@ -37,9 +37,9 @@ def random_input(layer, batch=2):
     return torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
 
 
-def close(got, wanted, tolerance=1e-10):
-    scale = max(1.0, wanted.abs().max().item())
-    torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance * scale)
+def close(got, expected, tolerance=1e-10):
+    scale = max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance * scale)
 
 
 @slow
@@ -69,11 +69,11 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
         ways.append((PieceConvolutions(*geometry, parts), banks))
     ways += [(way(*geometry), functional.as_local(banks[labels])) for way in (LocalRows, LocalTaps)]
     x = random_input(layer).requires_grad_()
-    wanted = reference.output(layer, x).detach()
-    direction, gradients = torch.randn_like(wanted), []
+    expected = reference.output(layer, x).detach()
+    direction, gradients = torch.randn_like(expected), []
     for kernel, weight in ways:
         y = functional.conv_transpose(x, weight, None, kernel, layer.out_channels, layer.output_padding)
-        close(y.detach(), wanted)
+        close(y.detach(), expected)
         gradients.append(torch.autograd.grad(y, [x, banks], direction, retain_graph=True))
     for others in gradients[1:]:
         for got, first in zip(others, gradients[0]):
@@ -91,8 +91,8 @@ def test_second_derivatives(layer):
         first = torch.autograd.grad((y**3).sum(), [x, *parameters], create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in first), [x, *parameters])
 
-    for got, wanted in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
-        close(got, wanted, 1e-8)
+    for got, expected in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
+        close(got, expected, 1e-8)
 
 
 @slow
@@ -103,11 +103,11 @@ def test_full_is_torchs_layer_at_any_resolution_and_output_size(layer):
     for more in (0, 3):
         size = tuple(n + more for n in layer.input_size)
         x = torch.randn(2, layer.in_channels, *size, dtype=torch.float64)
-        wanted = other(x)
-        assert torch.equal(layer(x), wanted)
+        expected = other(x)
+        assert torch.equal(layer(x), expected)
         assert torch.equal(layer(x[0]), other(x[0]))
         if all(extra < s for extra, s in zip(layer.output_padding, layer.stride)):
-            assert torch.equal(layer(x, output_size=wanted.shape), other(x, output_size=wanted.shape))
+            assert torch.equal(layer(x, output_size=expected.shape), other(x, output_size=expected.shape))
 
 
 @slow

@@ -240,9 +240,9 @@ def test_mapped_shape_mismatch_names_both_and_the_digest():
 
 
 def test_arrays_tensors_and_numpy_integers_are_understood():
-    wanted = Mapped([[0, 1], [1, 1]])
+    expected = Mapped([[0, 1], [1, 1]])
     for labels in (np.array([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 1]])):
-        assert Mapped(labels) == Mapped(list(labels)) == wanted
+        assert Mapped(labels) == Mapped(list(labels)) == expected
     assert SharedAlong(np.int64(1)) == SharedAlong(1)
     assert Tiled(np.int64(2)) == Tiled(2)
 

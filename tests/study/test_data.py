@@ -278,11 +278,11 @@ def test_npz_path_that_is_no_file(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("digts", "must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'; did you mean 'digits'."),
+        ("digts", "must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'; did you mean 'digits'?"),
         ("Faces", "did you mean 'faces'"),
         ("npz", "did you mean 'npz:FILE'"),
         ("mine.npz", "did you mean 'npz:mine.npz'"),
-        ("imagenet21k", "use one of these"),
+        ("imagenet21k", "got 'imagenet21k'."),
     ],
 )
 def test_unknown_data(name, text):

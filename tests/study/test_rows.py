@@ -41,10 +41,10 @@ def test_counts_of_full_sharing_by_hand(digits):
 
 
 def test_no_other_width_matches_better(digits):
-    wanted = count(digits, LowRank(3), 16)
+    expected = count(digits, LowRank(3), 16)
     (wide,) = (row for row in plan_rows(StudySpec(sharings="lowrank:3"), digits) if row.matches)
     others = [count(digits, Full(), width) for width in range(1, 60)]
-    assert abs(wide.parameters - wanted) == min(abs(parameters - wanted) for parameters in others)
+    assert abs(wide.parameters - expected) == min(abs(parameters - expected) for parameters in others)
 
 
 def test_sharings_of_one_size_have_one_counterpart(digits):

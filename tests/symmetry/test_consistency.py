@@ -106,8 +106,8 @@ def test_every_crop_is_one_of_the_picture():
 def test_taken_rolls_as_torch_does():
     images = torch.randn(3, 2, 4, 5)
     shifts = torch.tensor([[1, -2], [0, 0], [-3, 4]])
-    wanted = torch.stack([image.roll(tuple(s.tolist()), (1, 2)) for image, s in zip(images, shifts)])
-    assert torch.equal(taken(images, -shifts, (4, 5)), wanted)
+    expected = torch.stack([image.roll(tuple(s.tolist()), (1, 2)) for image, s in zip(images, shifts)])
+    assert torch.equal(taken(images, -shifts, (4, 5)), expected)
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
@@ -176,8 +176,8 @@ def test_a_model_in_training_mode_is_left_so():
 
 @pytest.mark.parametrize(("agreed", "count"), [(0, 7), (3, 7), (7, 7), (450, 500)])
 def test_wilson_interval(agreed, count):
-    wanted = stats.binomtest(agreed, count).proportion_ci(0.95, method="wilson")
-    assert wilson(agreed / count, count) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    expected = stats.binomtest(agreed, count).proportion_ci(0.95, method="wilson")
+    assert wilson(agreed / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_text():

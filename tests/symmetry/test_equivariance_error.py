@@ -43,8 +43,8 @@ def test_a_fractional_shift_moves_waves(n, shift):
     t = torch.arange(n, dtype=torch.float64)
     for frequency in range((n - 1) // 2 + 1):
         wave = torch.cos(2 * math.pi * frequency * t / n + 0.3)[None, None]
-        wanted = torch.cos(2 * math.pi * frequency * (t - shift) / n + 0.3)[None, None]
-        torch.testing.assert_close(translate(shift, "fractional")(wave), wanted, rtol=0, atol=1e-9)
+        expected = torch.cos(2 * math.pi * frequency * (t - shift) / n + 0.3)[None, None]
+        torch.testing.assert_close(translate(shift, "fractional")(wave), expected, rtol=0, atol=1e-9)
 
 
 @given(st.integers(2, 9), st.integers(-9, 9))
@@ -68,10 +68,10 @@ def test_circular_convolutions_are_exact_and_padded_ones_are_not():
     assert exact.relative < 1e-12
     padded = nn.Conv2d(3, 4, 3, padding=1).double().eval()
     found = equivariance_error(padded, x, translate((0, 1)))
-    got, wanted = padded(torch.roll(x, 1, 3)), torch.roll(padded(x), 1, 3)
-    apart = got - wanted
+    got, expected = padded(torch.roll(x, 1, 3)), torch.roll(padded(x), 1, 3)
+    apart = got - expected
     assert found.absolute == pytest.approx(apart.norm().item())
-    assert found.relative == pytest.approx((apart.norm() / wanted.norm()).item())
+    assert found.relative == pytest.approx((apart.norm() / expected.norm()).item())
     assert found.max == apart.abs().max().item()
     assert apart[found.where].abs() == found.max
     assert str(found).startswith("relative error 0.")
@@ -201,7 +201,7 @@ X = images(1, 3, 6, 8)
         (lambda: permute_channels([1, 0])(X), ShapeError, r"must have 2 channels.*got \[1, 3, 6, 8\]"),
         (lambda: flip(2)(X), ArgumentError, "axis must be one of the 2 spatial axes"),
         (lambda: flip(-3)(X), ArgumentError, "axis must be one of the 2 spatial axes"),
-        (lambda: translate((1, 1, 1))(X[0]), ShapeError, "must have 3 spatial axes behind its channels"),
+        (lambda: translate((1, 1, 1))(X[0]), ShapeError, "must have 3 spatial axes after its channels"),
         (
             lambda: equivariance_error(fixed, X, rotate90()),
             SymmetryError,

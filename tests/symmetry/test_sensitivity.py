@@ -38,8 +38,8 @@ def test_every_shift(mode, name):
     for dy in range(-2, 3):
         for dx in range(-2, 3):
             pairs = [(i.numpy().ravel(), moved(i.numpy(), dy, dx, mode).ravel()) for i in images]
-            wanted = np.mean([distance(a @ matrix, b @ matrix, name) for a, b in pairs])
-            assert result.values[2 + dy, 2 + dx] == pytest.approx(wanted, abs=1e-12)
+            expected = np.mean([distance(a @ matrix, b @ matrix, name) for a, b in pairs])
+            assert result.values[2 + dy, 2 + dx] == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_does_not_move():

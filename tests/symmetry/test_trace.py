@@ -44,8 +44,8 @@ def test_circular_nets_with_two_poolings_are_exact_for_shifts_in_4z(down):
         assert trace.first_loss == name
         assert trace.exact_for == (4, 4)
         assert [row.exact_for for row in trace.rows[:6]] == [(1, 1), (1, 1), (2, 2), (2, 2), (2, 2), (4, 4)]
-        wanted = equivariance_error(model, X, translate((shift, shift)), out="invariant").relative
-        assert trace.error == pytest.approx(wanted, abs=1e-15)
+        expected = equivariance_error(model, X, translate((shift, shift)), out="invariant").relative
+        assert trace.error == pytest.approx(expected, abs=1e-15)
         assert (trace.error < 1e-12) == (name is None)
         assert trace.at(4) < 1e-12
     cause = {"pool": "pooling", "stride": "stride", "blur": "pooling"}[down]
@@ -112,8 +112,8 @@ def test_functions_are_seen():
     names = [row.name for row in trace.rows]
     assert names == ["stem", "relu", "pad", "conv2d", "add", "relu_", "max_pool2d", "add_", "mean", "head"]
     assert trace.at(2) < 1e-12
-    wanted = equivariance_error(model, X, translate((1, 1)), out="invariant").relative
-    assert trace.error == pytest.approx(wanted)
+    expected = equivariance_error(model, X, translate((1, 1)), out="invariant").relative
+    assert trace.error == pytest.approx(expected)
     assert not trace.untraced
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not model._forward_hooks

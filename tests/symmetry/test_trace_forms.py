@@ -173,12 +173,12 @@ def measured(model, shift):
 @pytest.mark.parametrize("model", FORMS.values(), ids=FORMS)
 def test_the_trace_agrees_with_the_model(model, shift):
     trace = ws.trace_equivariance(model, X, shift)
-    wanted = measured(model, shift)
-    assert (trace.error is None) == (wanted is None)
-    if wanted is not None:
-        assert trace.error == pytest.approx(wanted, rel=1e-6, abs=1e-12)
-        assert (trace.first_loss is None) == (wanted < 1e-12)
-        assert trace.at(shift) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+    expected = measured(model, shift)
+    assert (trace.error is None) == (expected is None)
+    if expected is not None:
+        assert trace.error == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert (trace.first_loss is None) == (expected < 1e-12)
+        assert trace.at(shift) == pytest.approx(expected, rel=1e-6, abs=1e-12)
     if trace.exact_for is not None and not trace.untraced:
         assert trace.at(trace.exact_for) < 1e-12
         assert trace.at((trace.exact_for[0], 0)) < 1e-12

@@ -142,7 +142,7 @@ def test_every_code_has_a_case():
 
 def test_the_page_lists_every_code():
     _, *rows = table_of("codes")
-    assert {code: f"{what}; {way_out}" for code, what, way_out in rows} == CODES
+    assert {code: f"{what}; {hint}" for code, what, hint in rows} == CODES
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,8 +206,8 @@ def not_saved(first, second):
 def test_buffers_that_safetensors_refuses(change, names, tmp_path):
     model = with_buffers(change)
     report = ws.check_tied_weights(model, saving="safetensors")
-    wanted = [] if names is None else [("SAFETENSORS_REFUSES", names)]
-    assert [(note.code, note.names) for note in report.warnings] == wanted
+    expected = [] if names is None else [("SAFETENSORS_REFUSES", names)]
+    assert [(note.code, note.names) for note in report.warnings] == expected
     if names is None:
         save_file(model.state_dict(), tmp_path / "model.safetensors")
         return

@@ -40,8 +40,8 @@ def saved(model, x):
     torch.export.save(torch.export.export(model, (x,)), file)
     file.seek(0)
     loaded = torch.export.load(file).module()
-    wanted, found = warned(model, "export"), [note.code for note in ws.check_tied_weights(loaded).warnings]
-    assert wanted == found
+    expected, found = warned(model, "export"), [note.code for note in ws.check_tied_weights(loaded).warnings]
+    assert expected == found
     if found:
         assert copies(loaded, model) != "one copy"
         ws.tie_weights(loaded, {"1.weight": "0.weight"})

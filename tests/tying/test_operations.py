@@ -100,12 +100,12 @@ def by_file(model):
 
 def by_safetensors(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    wanted = model.enc.weight.detach().clone()
+    expected = model.enc.weight.detach().clone()
     ws.save_safetensors(model, path)
     with torch.no_grad():
         model.enc.weight.zero_()
     ws.load_safetensors(model, path)
-    assert torch.equal(model.enc.weight, wanted)
+    assert torch.equal(model.enc.weight, expected)
     return model
 
 
@@ -221,11 +221,11 @@ def dispatched(enc, dec):
 
     def dispatch(model, tmp_path):
         places, x = {"enc": enc, "dec": dec}, input_of(model)
-        wanted = model(x).detach()
+        expected = model(x).detach()
         found = accelerate.dispatch_model(model, places, offload_dir=tmp_path, force_hooks=True)
         if enc == "cpu" or not reference_of(model.dec, "weight"):
             with torch.no_grad():
-                torch.testing.assert_close(found(x), wanted)
+                torch.testing.assert_close(found(x), expected)
         return found
 
     return dispatch
@@ -355,8 +355,8 @@ def outcome(name, kind, tmp_path):
     except Exception as error:
         refused = error
     if refused is not None:
-        wanted, said = REFUSALS.get((name, kind)) or REFUSALS[name]
-        assert type(refused) is wanted
+        expected, said = REFUSALS.get((name, kind)) or REFUSALS[name]
+        assert type(refused) is expected
         assert said in str(refused)
         assert looks(model) == before
         assert ws.check_tied_weights(model).ok

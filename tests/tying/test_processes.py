@@ -74,7 +74,7 @@ WRAPPED = {
 
 def outcome(plain, wrap, rank):
     batches = [inputs_of(plain, number) for number in range(2)]
-    wanted, model = trained(copy.deepcopy(plain), batches), wrap(copy.deepcopy(plain))
+    expected, model = trained(copy.deepcopy(plain), batches), wrap(copy.deepcopy(plain))
     report = ws.check_tied_weights(model)
     assert report.ok == bool(report.intact)
     codes = [note.code for note in report.warnings]
@@ -83,9 +83,9 @@ def outcome(plain, wrap, rank):
     except (ValueError, RuntimeError):
         return f"refused: {codes[0]}"
     assert not codes
-    assert found.keys() == wanted.keys()
+    assert found.keys() == expected.keys()
     for name, value in found.items():
-        torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
     assert ws.check_tied_weights(model).ok
     assert ws.check_tied_weights(model).intact
     return "as one process"

@@ -57,12 +57,12 @@ def test_transforms(alias, source, transform):
     model = nn.Sequential(source, alias)
     kind = type(alias)
     ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", transform=transform)})
-    wanted = {
+    expected = {
         "t": lambda w: w.transpose(0, 1),
         "flip": lambda w: w.flip(2, 3),
         "reshape": lambda w: w.reshape(alias.weight.shape),
     }[transform]
-    assert torch.equal(model[1].weight, wanted(model[0].weight))
+    assert torch.equal(model[1].weight, expected(model[0].weight))
     assert isinstance(model[1], kind)
     assert "1.weight" not in model.state_dict()
     state = {
@@ -100,7 +100,7 @@ BAD = {
     "second of two": (
         {"lm.head.weight": "lm.emb.weight", "lm.mid.bias": "nothing"},
         ArgumentError,
-        "names must be those of parameters, got 'nothing'",
+        "names must be names of parameters, got 'nothing'",
     ),
 }
 
@@ -200,9 +200,9 @@ def untied_state(model):
 @pytest.mark.parametrize(("on_conflict", "added"), [("source", 0.0), ("alias", 1.0), ("mean", 0.5)])
 def test_conflicts(on_conflict, added):
     model = tied()
-    wanted = model.lm.emb.weight.detach() + added
+    expected = model.lm.emb.weight.detach() + added
     load_state_dict(model, untied_state(model), on_conflict=on_conflict)
-    torch.testing.assert_close(model.lm.emb.weight.detach(), wanted)
+    torch.testing.assert_close(model.lm.emb.weight.detach(), expected)
     assert ws.check_tied_weights(model).ok
 
 
@@ -384,9 +384,9 @@ def test_chains_and_several_aliases_of_one_source(on_conflict, transform, chain)
     last = ws.Tie("1.weight" if chain else "0.weight", transform)
     ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", transform), "2.weight": last})
     load_state_dict(model, old, on_conflict=on_conflict)
-    wanted = {"source": 1.0, "alias": 3.0, "mean": 13 / 3}[on_conflict]
+    expected = {"source": 1.0, "alias": 3.0, "mean": 13 / 3}[on_conflict]
     for layer in model:
-        torch.testing.assert_close(layer.weight.detach(), torch.full((3, 3), wanted))
+        torch.testing.assert_close(layer.weight.detach(), torch.full((3, 3), expected))
     load_state_dict(model, {"2.weight": torch.eye(3)})
     assert torch.equal(model[0].weight, torch.eye(3))
 

@@ -232,10 +232,10 @@ def _by_operator() -> bool:
 
 
 def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
-    """Call an operator, past autograd where no gradient is wanted: its rule does the same, slower."""
-    wanted = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    """Call an operator, past autograd where no gradient is expected: its rule does the same, slower."""
+    expected = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
     overridden = is_function_mode_active() or has_torch_function((first, second))
-    if wanted or overridden or torch.compiler.is_compiling():
+    if expected or overridden or torch.compiler.is_compiling():
         return operator(first, second, *others)
     with below_autograd():
         return operator(first, second, *others)

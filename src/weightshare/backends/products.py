@@ -24,15 +24,15 @@ class FastProducts:
     threads' products run so too, as exactly, and `torch.get_float32_matmul_precision()` raises in them.
     """
 
-    def __init__(self, like: Tensor, wanted: bool = True):
-        self.wanted = wanted and like.dtype == torch.float32 and like.device.type == "cpu"
+    def __init__(self, like: Tensor, enabled: bool = True):
+        self.enabled = enabled and like.dtype == torch.float32 and like.device.type == "cpu"
 
     def __enter__(self) -> None:
-        if self.wanted:
-            self.wanted = _enter()
+        if self.enabled:
+            self.enabled = _enter()
 
     def __exit__(self, *error: object) -> None:
-        if self.wanted:
+        if self.enabled:
             _leave()
 
 

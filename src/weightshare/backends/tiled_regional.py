@@ -78,9 +78,9 @@ class PieceConvolutions(BilinearBackend):
         """The gradient of a convolution's input (`which` 0) or weight (1)."""
         stride, _, dilation, groups = self._geometry(pieces)
         zeros = [0] * self.window.ndim
-        wanted = [which == 0, which == 1, False]
+        expected = [which == 0, which == 1, False]
         return torch.ops.aten.convolution_backward(
-            grad, input, weight, None, stride, zeros, dilation, False, zeros, groups, wanted
+            grad, input, weight, None, stride, zeros, dilation, False, zeros, groups, expected
         )[which]
 
     def _geometry(self, pieces: Sequence[Piece]) -> tuple:

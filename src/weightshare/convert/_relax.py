@@ -70,14 +70,12 @@ def relax(
     check_module("relax", module)
     if not isinstance(module, CONVOLUTIONS):
         if input_size is not None:
-            got, way_out = f"input_size={input_size!r}", "give example inputs instead of input_size"
-            raise ArgumentError("relax", "a model's layers get their sizes from a forward pass", got, way_out)
+            got, hint = f"input_size={input_size!r}", "give example inputs instead of input_size"
+            raise ArgumentError("relax", "a model's layers get their sizes from a forward pass", got, hint)
         return _relax_model(module, plan, example_inputs, bias_sharing)
     if example_inputs:
-        way_out = "give input_size=, the input's spatial size"
-        raise ArgumentError(
-            "relax", "a single layer takes no example inputs", str(len(example_inputs)), way_out
-        )
+        hint = "give input_size=, the input's spatial size"
+        raise ArgumentError("relax", "a single layer takes no example inputs", str(len(example_inputs)), hint)
     return relax_layer(module, plan, input_size, bias_sharing)
 
 

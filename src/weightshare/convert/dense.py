@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 
 from .._args import Size, integer
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError, ConversionError
 from .layers import as_ours, biases_at, kernels_at, like, size_for
 from .taps import inputs_under_taps
@@ -56,8 +56,8 @@ def to_dense(
     source = as_ours(layer)
     sized = like(source, source.sharing, size_for(source, input_size), source.bias_sharing)
     if sized.output_size is None:
-        wanted = "as a dense layer it needs input_size, the spatial size of the input"
-        raise ArgumentError(type(layer).__name__, wanted, "none", "give input_size=")
+        expected = "as a dense layer it needs input_size, the spatial size of the input"
+        raise ArgumentError(type(layer).__name__, expected, "none", "give input_size=")
     if not sparse:
         _check_memory(layer, _shape(sized), max_bytes)
     kernels = kernels_at(source, sized.position_size).to(source.weight.dtype).flatten(3)
@@ -108,19 +108,15 @@ def _sparse(sized: Any, kernels: Tensor, table: Tensor) -> Tensor:
 
 
 def _check_memory(layer: Any, shape: tuple[int, int], max_bytes: int | None) -> None:
-    needed = prod(shape) * layer.weight.element_size()
-    limit = _free_bytes(layer.weight.device) if max_bytes is None else max_bytes
-    if limit is not None and needed > limit:
-        raise ConversionError(
-            type(layer).__name__,
-            f"as a dense layer it must fit {limit:,} bytes of memory",
-            f"a matrix of {shape[0]:,} x {shape[1]:,}, which takes {needed:,} bytes",
-            "use sparse=True, a smaller input_size or a larger max_bytes",
-        )
-
-
-def _free_bytes(device: torch.device) -> int | None:
-    """Memory that is free, where the system says so."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return free_bytes()
+    weight = layer.weight
+    if max_bytes is None and weight.is_cuda:
+        max_bytes = torch.cuda.mem_get_info(weight.device)[0]
+    check_fits(
+        ConversionError,
+        type(layer).__name__,
+        "the dense layer",
+        prod(shape) * weight.element_size(),
+        f"a matrix of {shape[0]:,} x {shape[1]:,}",
+        "use sparse=True, a smaller input_size or a larger max_bytes",
+        max_bytes,
+    )

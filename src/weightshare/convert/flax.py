@@ -70,17 +70,17 @@ def from_flax(
     window, mode = _window(kernel_size, stride, padding, dilation, size)
     torch_padding = layer_padding(_WHERE, window, _pad_the_input(window, size, mode))
     out = window.output_size(size, _WHERE, mode)
-    way_out = (
+    hint = (
         f"check input_size, kernel_size, stride, padding and dilation, which give an output of {times(out)} "
         f"with {window.taps} taps"
     )
-    wanted = (*out, (window.taps, "in"), (1, "out_channels"))
-    check_shape(_WHERE, "kernel", "[*out, in * taps, out_channels]", wanted, kernel, way_out)
+    expected = (*out, (window.taps, "in"), (1, "out_channels"))
+    check_shape(_WHERE, "kernel", "[*out, in * taps, out_channels]", expected, kernel, hint)
     kernels = kernel.unflatten(-2, (-1, *window.kernel_size)).movedim(ndim, -2)
     bias = None if arrays.get("bias") is None else floats(_WHERE, "bias", arrays["bias"])
     if bias is not None:
-        wanted = (*out, kernel.shape[-1])
-        check_shape(_WHERE, "bias", "[*out, out_channels]", wanted, bias, way_out)
+        expected = (*out, kernel.shape[-1])
+        check_shape(_WHERE, "bias", "[*out, out_channels]", expected, bias, hint)
         bias = bias.flatten(0, -2)
     return locally_connected(kernels, bias, window, torch_padding, mode, size)
 

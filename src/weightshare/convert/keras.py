@@ -70,8 +70,8 @@ def from_keras(
     kernel, bias = _arrays(layer)
     geometry = _geometry(input_size, **given)
     ndim, out = geometry.window.ndim, geometry.out
-    way_out = "use an odd kernel_size (Keras pads an even one more before the input than after it)"
-    torch_padding = layer_padding(_WHERE, geometry.window, way_out)
+    hint = "use an odd kernel_size (Keras pads an even one more before the input than after it)"
+    torch_padding = layer_padding(_WHERE, geometry.window, hint)
     if kernel.dim() == 3:
         kernels = _implementation_1(kernel, geometry)
     elif kernel.dim() == 2 * ndim + 2:
@@ -88,7 +88,7 @@ def from_keras(
         )
     if bias is not None:
         filters = kernels.shape[-1]
-        check_shape(_WHERE, "bias", "[*out, filters]", (*out, filters), bias, geometry.way_out)
+        check_shape(_WHERE, "bias", "[*out, filters]", (*out, filters), bias, geometry.hint)
         bias = bias.reshape(filters, -1).T if geometry.channels_first else bias.flatten(0, -2)
     return locally_connected(kernels, bias, geometry.window, torch_padding, "zeros", geometry.size)
 
@@ -100,7 +100,7 @@ class _Geometry(NamedTuple):
     channels_first: bool
 
     @property
-    def way_out(self) -> str:
+    def hint(self) -> str:
         return (
             "check input_size, kernel_size, stride, padding and data_format, which give an output of "
             f"{times(self.out)} with {self.window.taps} taps"
@@ -126,9 +126,9 @@ class _Geometry(NamedTuple):
 def _implementation_1(kernel: Tensor, geometry: _Geometry) -> Tensor:
     """[P, taps * in, filters] -> [*out, *kernel_size, in, filters]; so the other two."""
     window, out = geometry.window, geometry.out
-    wanted = (prod(out), (window.taps, "in"), (1, "filters"))
+    expected = (prod(out), (window.taps, "in"), (1, "filters"))
     what = "kernel of implementation 1"
-    check_shape(_WHERE, what, "[positions, taps * in, filters]", wanted, kernel, geometry.way_out)
+    check_shape(_WHERE, what, "[positions, taps * in, filters]", expected, kernel, geometry.hint)
     if geometry.channels_first:
         kernel = kernel.unflatten(1, (-1, *window.kernel_size)).movedim(1, -2)
     else:
@@ -138,10 +138,10 @@ def _implementation_1(kernel: Tensor, geometry: _Geometry) -> Tensor:
 
 def _implementation_2(kernel: Tensor, geometry: _Geometry) -> Tensor:
     size, out, ndim = geometry.size, geometry.out, len(geometry.size)
-    wanted, layout = (*size, (1, "in"), *out, (1, "filters")), "[*size, in, *out, filters]"
+    expected, layout = (*size, (1, "in"), *out, (1, "filters")), "[*size, in, *out, filters]"
     if geometry.channels_first:
-        wanted, layout = ((1, "in"), *size, (1, "filters"), *out), "[in, *size, filters, *out]"
-    check_shape(_WHERE, "kernel of implementation 2", layout, wanted, kernel, geometry.way_out)
+        expected, layout = ((1, "in"), *size, (1, "filters"), *out), "[in, *size, filters, *out]"
+    check_shape(_WHERE, "kernel of implementation 2", layout, expected, kernel, geometry.hint)
     if geometry.channels_first:
         kernel = kernel.movedim((0, ndim + 1), (ndim, -1))
     inputs = [index.clamp(0, n - 1) for index, n in zip(geometry.inputs(), size)]
@@ -160,9 +160,9 @@ def _implementation_3(kernel: Tensor, geometry: _Geometry, filters: int | None) 
             "pass the layer itself, or add zeros [*out, filters] as a bias",
         )
     out, ndim, touches = geometry.out, len(geometry.size), geometry.touches()
-    wanted = ((int(touches.sum()) * filters, "in"),)
-    check_shape(_WHERE, "kernel of implementation 3", "[connections]", wanted, kernel, geometry.way_out)
-    taps, channels = geometry.window.kernel_size, len(kernel) // wanted[0][0]
+    expected = ((int(touches.sum()) * filters, "in"),)
+    check_shape(_WHERE, "kernel of implementation 3", "[connections]", expected, kernel, geometry.hint)
+    taps, channels = geometry.window.kernel_size, len(kernel) // expected[0][0]
     if geometry.channels_first:
         full = kernel.new_zeros(filters, *out, channels, *taps)
         full[touches.unsqueeze(ndim).expand(full.shape)] = kernel

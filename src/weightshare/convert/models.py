@@ -1,18 +1,16 @@
 """Walking a model: which convolutions a plan chooses, what stands against them, and putting new ones in."""
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch.nn import Module, Parameter
-from torch.nn.parameter import is_lazy
+from torch.nn import Module
 
-from .._args import times
-from .._running import find_raising_module
+from .._args import did_you_mean, times
+from .._running import evaluating, find_raising_module
 from ..errors import ArgumentError, ConversionError, WeightshareError
+from ..parameters.storage import storage_of
 from ..sharing import Sharing
 from .layers import CONVOLUTIONS, as_ours
 
@@ -34,8 +32,8 @@ def planned(
     elif isinstance(plan, Mapping):
         chosen = {name: _named(verb, model, name, sharing) for name, sharing in plan.items()}
     else:
-        wanted = "plan must be a sharing or a mapping from module names to sharings"
-        raise ArgumentError(verb, wanted, repr(plan), "give Local(), or {'conv1': Local()}")
+        expected = "plan must be a sharing or a mapping from module names to sharings"
+        raise ArgumentError(verb, expected, repr(plan), "give Local(), or {'conv1': Local()}")
     if not chosen:
         raise ConversionError(
             verb,
@@ -61,65 +59,54 @@ def _all(
 def _named(verb: str, model: Module, name: Any, sharing: Any) -> Sharing:
     modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules:
-        close = difflib.get_close_matches(str(name), modules, n=3, cutoff=0.4)
-        way_out = f"did you mean {', '.join(map(repr, close))}" if close else "print model.named_modules()"
-        raise ArgumentError(verb, "the plan's names must be those of modules", repr(name), way_out)
+        hint = did_you_mean(name, modules, "list the names with model.named_modules()")
+        raise ArgumentError(verb, "the plan's names must be names of modules", repr(name), hint)
     if not isinstance(modules[name], CONVOLUTIONS):
         got = f"a {type(modules[name]).__name__}"
         raise ArgumentError(f"{verb}: {name!r}", "must be a convolution", got, "leave it out of the plan")
     if not isinstance(sharing, Sharing):
-        way_out = "use parse_sharing() for one written as text"
-        raise ArgumentError(f"{verb}: {name!r}", "the plan must give a sharing", repr(sharing), way_out)
+        hint = "use parse_sharing() for one written as text"
+        raise ArgumentError(f"{verb}: {name!r}", "the plan must give a sharing", repr(sharing), hint)
     return sharing
 
 
 def _check_replaceable(model: Module, name: str) -> None:
     """Refuse a module that is more than one part of the model, or does more than its class says."""
     module = model.get_submodule(name)
-    where, way_out = type(module).__name__, "name the modules to change in the plan, and leave this one out"
+    where, hint = type(module).__name__, "name the modules to change in the plan, and leave this one out"
     names = [other for other, m in model.named_modules(remove_duplicate=False) if m is module]
     if len(names) > 1:
-        raise ConversionError(
-            where, "must be registered under one name", ", ".join(map(repr, names)), way_out
-        )
+        raise ConversionError(where, "must be registered under one name", ", ".join(map(repr, names)), hint)
     as_ours(module)
     own = {f"{name}.{parameter}": p for parameter, p in module.named_parameters()}
-    stores = {_storage(p) for p in own.values()}
+    stores = {storage_of(p) or id(p) for p in own.values()}
     others = [
         other
         for other, p in model.named_parameters(remove_duplicate=False)
-        if other not in own and _storage(p) in stores
+        if other not in own and (storage_of(p) or id(p)) in stores
     ]
     if others:
         got = f"one that it shares with {', '.join(map(repr, others))}"
-        raise ConversionError(where, "every parameter must be its own", got, way_out)
+        raise ConversionError(where, "every parameter must be its own", got, hint)
 
 
-def _storage(parameter: Parameter) -> Any:
-    """What two parameters have in common exactly when they share memory."""
-    pointer = 0 if is_lazy(parameter) else parameter.untyped_storage().data_ptr()
-    return (parameter.device, pointer) if pointer else id(parameter)
-
-
-@torch.no_grad()
 def input_sizes(verb: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> Sizes:
     """The spatial size of the input of every named convolution, each called once in a forward pass.
 
     A copy runs, in evaluation mode, and the random state is put back: the model is as before.
     """
     if not example_inputs:
-        way_out = "give what the model is called with"
-        raise ArgumentError(verb, "a model needs example inputs, to see its layers' sizes", "none", way_out)
-    wanted = "must run on the example inputs in evaluation mode"
-    way_out = "give inputs of the size, channels, dtype and device that the model is called with"
-    seen = _calls(verb, copy.deepcopy(model), names, example_inputs, wanted, way_out)
+        hint = "give what the model is called with"
+        raise ArgumentError(verb, "a model needs example inputs, to see its layers' sizes", "none", hint)
+    expected = "must run on the example inputs in evaluation mode"
+    hint = "give inputs of the size, channels, dtype and device that the model is called with"
+    seen = _calls(verb, copy.deepcopy(model), names, example_inputs, expected, hint)
     for name, sizes in seen.items():
         with _at(verb, name):
             _check_called_once(model.get_submodule(name), sizes)
     return {name: sizes[0] for name, sizes in seen.items()}
 
 
-@torch.no_grad()
 def check_used(verb: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
     """Refuse a result that does not call every new module once, as where a plain list holds the old one.
 
@@ -127,9 +114,9 @@ def check_used(verb: str, result: Module, names: Iterable[str], example_inputs: 
     """
     names = list(names)
     common = {id(p): p for name in names for p in result.get_submodule(name).parameters()}
-    wanted = "must run with the new layers as it did with the old ones"
-    way_out = "leave out of the plan the convolutions whose weights or attributes the model itself uses"
-    seen = _calls(verb, copy.deepcopy(result, common), names, example_inputs, wanted, way_out)
+    expected = "must run with the new layers as it did with the old ones"
+    hint = "leave out of the plan the convolutions whose weights or attributes the model itself uses"
+    seen = _calls(verb, copy.deepcopy(result, common), names, example_inputs, expected, hint)
     for name, sizes in seen.items():
         if len(sizes) != 1:
             raise ConversionError(
@@ -142,19 +129,18 @@ def check_used(verb: str, result: Module, names: Iterable[str], example_inputs: 
 
 
 def _calls(
-    verb: str, probe: Module, names: Iterable[str], example_inputs: Sequence[Any], wanted: str, way_out: str
+    verb: str, probe: Module, names: Iterable[str], example_inputs: Sequence[Any], expected: str, hint: str
 ) -> dict[str, list[tuple[int, ...]]]:
     """The spatial size of every input of the named convolutions, in a forward pass of a throwaway model."""
     seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
     for name, sizes in seen.items():
         _record(probe.get_submodule(name), sizes)
-    devices = {p.device.index for p in probe.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(sorted(devices)):
+    with evaluating(probe, warn=False):
         try:
-            probe.eval()(*example_inputs)
+            probe(*example_inputs)
         except Exception as error:
             text = f"{type(error).__name__}: {str(error).rstrip('.')}"
-            raise ConversionError(f"{verb}: {_failed(probe, error)}", wanted, text, way_out) from error
+            raise ConversionError(f"{verb}: {_failed(probe, error)}", expected, text, hint) from error
     return seen
 
 
@@ -202,4 +188,4 @@ def _at(verb: str, name: str) -> Iterator[None]:
         yield
     except WeightshareError as error:
         where = f"{verb}: {name!r}: {error.where}"
-        raise type(error)(where, error.wanted, error.got, error.way_out) from None
+        raise type(error)(where, error.expected, error.got, error.hint) from None

@@ -19,8 +19,8 @@ def relax_layer(
 ) -> Any:
     """A new layer of a sharing that refines the old one, with the same kernels; see `relax`."""
     if not isinstance(sharing, Sharing):
-        way_out = "use parse_sharing() for one written as text"
-        raise ArgumentError("relax", "the new sharing must be one such as Local()", repr(sharing), way_out)
+        hint = "use parse_sharing() for one written as text"
+        raise ArgumentError("relax", "the new sharing must be one such as Local()", repr(sharing), hint)
     source = as_ours(layer)
     size = size_for(source, input_size)
     target = like(source, sharing, size, bias_sharing)

@@ -42,10 +42,8 @@ def restrict_layer(
 
 def _check(layer: Any, sharing: Any) -> None:
     if not isinstance(sharing, Sharing):
-        way_out = "use parse_sharing() for one written as text"
-        raise ArgumentError(
-            "restrict", "the new sharing must be one such as Tiled(2)", repr(sharing), way_out
-        )
+        hint = "use parse_sharing() for one written as text"
+        raise ArgumentError("restrict", "the new sharing must be one such as Tiled(2)", repr(sharing), hint)
     if not isinstance(layer, OURS):
         raise ConversionError(
             type(layer).__name__,

@@ -4,11 +4,11 @@ import ast
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .._args import integer, is_sequence, per_axis
+from .._args import did_you_mean, integer, is_sequence, per_axis
 from ..errors import ArgumentError, SpecError
 from ..geometry import Window
 from ..sharing import Full, Local, Sharing, parse_sharing
-from .literals import Call, literal, nearest, read_call, read_sharing, shown
+from .literals import Call, literal, read_call, read_sharing, shown
 from .sizes import bounded, size_text, split_size
 from .spec import LayerSpec
 from .words import FORMS, IGNORED, KERAS_WORDS, PREFIXES, Form
@@ -43,8 +43,8 @@ def read_spec(text: str, input_size: object = None) -> LayerSpec:
     values = {KERAS_WORDS.get(word, word): value for word, value in values.items()}
     data_format = values.pop("data_format", "channels_last")
     if data_format not in (None, "channels_last", "channels_first"):
-        wanted = "data_format must be 'channels_last' or 'channels_first'"
-        raise ArgumentError(call.name, wanted, shown(str(data_format)), "write one of these")
+        expected = "data_format must be 'channels_last' or 'channels_first'"
+        raise ArgumentError(call.name, expected, shown(str(data_format)), "write one of these")
     if "input_shape" in values:
         values["input_size"] = _channels_first(form, values.pop("input_shape"), data_format)
         notes.append(f"input_shape is the input {size_text(values['input_size'])}, channels first")
@@ -78,7 +78,7 @@ def _form(name: str) -> Form:
             "layer",
             f"must be one of {known} (or Keras's name for one)",
             shown(name),
-            f"write one of these{nearest(last, FORMS)}",
+            did_you_mean(last, FORMS),
         )
     return FORMS[last]
 
@@ -100,7 +100,7 @@ def _by_word(form: Form, call: Call) -> dict[str, ast.expr]:
                 call.name,
                 f"takes the arguments {', '.join(sorted(form.words))}",
                 shown(word),
-                f"use one of these{nearest(word, form.words)}",
+                did_you_mean(word, form.words),
             )
         if KERAS_WORDS.get(word, word) in torch_words:
             raise SpecError(

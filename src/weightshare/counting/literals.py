@@ -1,11 +1,11 @@
 """From text to a call's name and literal arguments, by Python's parser; nothing is ever evaluated."""
 
 import ast
-import difflib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from .._args import did_you_mean
 from ..errors import SpecError
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 from .sizes import MAX_NUMBER
@@ -99,7 +99,7 @@ def read_sharing(where: str, word: str, node: ast.expr) -> object:
             where,
             f"{word} must be text or one of {', '.join(sorted(_SHARINGS))}",
             shown(name) if name else _kind(node),
-            f"write it as in {word}=Tiled(2) or {word}='tiled:2'{nearest(name, _SHARINGS)}",
+            did_you_mean(name, _SHARINGS, f"write it as in {word}=Tiled(2) or {word}='tiled:2'"),
         )
     values = [literal(where, word, item) for item in node.args]
     named = {str(k.arg): literal(where, word, k.value) for k in node.keywords}
@@ -107,15 +107,8 @@ def read_sharing(where: str, word: str, node: ast.expr) -> object:
         return cls(*values, **named)
     except TypeError:
         got = f"{len(values)} by place and {', '.join(map(shown, named)) or 'none'} by name"
-        way_out = f"write it as in {word}=Tiled(2), LowRank(4, coefficients='free') or Local()"
-        raise SpecError(f"{where}: {word}={name}", "must have its own arguments", got, way_out) from None
-
-
-def nearest(name: str | None, known: Iterable[str]) -> str:
-    """ " (did you mean stride?)" where a known name is close, torch's before Keras's; else nothing."""
-    by_lower = {word.lower(): word for word in sorted(known)}
-    close = difflib.get_close_matches((name or "")[:MAX_ENTRIES].lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+        hint = f"write it as in {word}=Tiled(2), LowRank(4, coefficients='free') or Local()"
+        raise SpecError(f"{where}: {word}={name}", "must have its own arguments", got, hint) from None
 
 
 def shown(text: str) -> str:

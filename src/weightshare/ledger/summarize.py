@@ -111,8 +111,8 @@ def _zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
         size = read_size(shape)
         shape = size if is_sequence(size) else (size,)  # type: ignore[assignment]
     if not is_sequence(shape):
-        wanted = "input_shape must be the shape of one example, without the batch"
-        raise ArgumentError("summary", wanted, repr(shape), "give (3, 224, 224), say")
+        expected = "input_shape must be the shape of one example, without the batch"
+        raise ArgumentError("summary", expected, repr(shape), "give (3, 224, 224), say")
     sizes = [integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
     known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
     like = next(known, torch.empty(0))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .._args import times
+from .._args import did_you_mean, times
 from ..counting.sections import Section
 from ..counting.text import table
 from ..errors import ArgumentError
@@ -60,10 +59,9 @@ def explained(rows: Sequence[Row], name: str) -> str:
         total = sum(row.own_unique for row in inside)
         lines = [f"{row.name}: {row.own_unique:,} = {row.derivation}" for row in inside if row.own_unique]
         return "\n".join([f"{total:,} of the modules inside", *lines])
-    close = difflib.get_close_matches(str(name), [*parts, *by_module], n=3, cutoff=0.4)
-    way_out = f"did you mean {', '.join(map(repr, close))}" if close else "print the summary"
+    hint = did_you_mean(name, [*parts, *by_module], "print the summary for the names")
     raise ArgumentError(
-        "explain", "name must be that of a parameter or of a module that has some", repr(name), way_out
+        "explain", "must be the name of a parameter, or of a module with parameters", repr(name), hint
     )
 
 

@@ -1,6 +1,5 @@
 """A model by what a user types: a name of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
 
-import difflib
 import importlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch.nn import Module
 
+from .._args import did_you_mean
 from ..errors import MissingExtraError, SpecError, WeightshareError
 from .autoencoders import conv_autoencoder, dense_autoencoder
 from .classics import alexnet, lenet5, vgg16
@@ -51,8 +51,8 @@ def find_model(name: str, device: str | None = None) -> Module:
         raise
     except Exception as error:  # whatever a factory raises
         text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        way_out = "name a function that builds the model"
-        raise SpecError(repr(name), "must be built by calling it without arguments", text, way_out) from error
+        hint = "name a function that builds the model"
+        raise SpecError(repr(name), "must be built by calling it without arguments", text, hint) from error
     if not isinstance(model, Module):
         raise SpecError(
             repr(name), "must make a torch.nn.Module", type(model).__name__, "name a class or a function"
@@ -80,9 +80,8 @@ def _factory(name: str) -> Callable[[], Any]:
     if not colon:
         if name in EXAMPLES:
             return EXAMPLES[name][0]
-        close = difflib.get_close_matches(name, EXAMPLES, n=1)
-        way_out = f"did you mean {close[0]!r}" if close else f"use one of {', '.join(EXAMPLES)}"
-        raise SpecError("model", "must be one of the zoo, or package.module:factory", repr(name), way_out)
+        hint = did_you_mean(name, EXAMPLES, f"use one of {', '.join(EXAMPLES)}")
+        raise SpecError("model", "must be one of the zoo, or package.module:factory", repr(name), hint)
     if library in ("timm", "torchvision"):
         return _from_library(library, rest)
     try:
@@ -108,9 +107,8 @@ def _from_library(library: str, name: str) -> Callable[[], Any]:
         ) from error
     known = list(module.list_models())
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=3)
-        way_out = f"did you mean {', '.join(close)}" if close else f"see {library}'s list_models()"
-        raise SpecError(f"{library}:{name}", f"must be a model of {library}", repr(name), way_out)
+        hint = did_you_mean(name, known, f"list the names with {library}'s list_models()")
+        raise SpecError(f"{library}:{name}", f"must be a model of {library}", repr(name), hint)
     if library == "timm":
         return lambda: module.create_model(name)
     return lambda: module.get_model(name, weights=None)

@@ -176,17 +176,17 @@ def wrong_shape(
     """The error of an input of another rank, channel number or size.
 
     Args:
-        size: The spatial size wanted, None for a layer that takes any.
+        size: The spatial size expected, None for a layer that takes any.
     """
     spatial = "*size" if size is None else ", ".join(map(str, size))
-    way_out = (
+    hint = (
         "give it that many channels and spatial axes"
         if size is None
         else f"resize the input, or build the layer with another input_size (its {sharing!r} "
         "has weights for this size alone)"
     )
     want = f"[N, {channels}, {spatial}] or [{channels}, {spatial}]"
-    return ShapeError(where, f"input must be {want}", f"{list(shape)}", way_out)
+    return ShapeError(where, f"input must be {want}", f"{list(shape)}", hint)
 
 
 def check_mixed(where: str, input: Tensor, weight: Tensor) -> None:

@@ -63,8 +63,8 @@ class _TiedConvTransposeNd(Module):
         name, ndim = type(self).__name__, self._ndim  # type: ignore[attr-defined]
         size = getattr(source, "kernel_size", None)
         if not isinstance(size, tuple) or len(size) != ndim or getattr(source, "transposed", True):
-            wanted = f"source must be a {ndim}-dimensional convolution, torch's or ours"
-            raise ArgumentError(name, wanted, type(source).__name__, "give the encoder's layer")
+            expected = f"source must be a {ndim}-dimensional convolution, torch's or ours"
+            raise ArgumentError(name, expected, type(source).__name__, "give the encoder's layer")
         if source.padding_mode != "zeros":
             raise ArgumentError(
                 name, "source must pad with zeros", repr(source.padding_mode), "decode by a layer of its own"

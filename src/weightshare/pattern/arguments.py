@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._args import Size, integer, is_sequence
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 
 
@@ -17,22 +17,16 @@ def shape_of(name: str, shape: Size, elements: int | None = None) -> tuple[int, 
     values = tuple(shape) if is_sequence(shape) else (1, shape)  # type: ignore[arg-type]
     result = tuple(integer("Pattern", name, n, least=1) for n in values)
     if not result or (elements is not None and prod(result) != elements):
-        wanted = f"{name} must be (channels, *spatial)" + (f" of {elements:,} elements" if elements else "")
-        raise PatternError("Pattern", wanted, str(result), "give the shape of one example, without a batch")
+        expected = f"{name} must be (channels, *spatial)" + (f" of {elements:,} elements" if elements else "")
+        raise PatternError("Pattern", expected, str(result), "give the shape of one example, without a batch")
     return result
 
 
 def check_counts(**counts: int) -> None:
     """Refuse more inputs, outputs, weights or biases than tables fit memory, or pairs than integers."""
-    limit = free_bytes()
     for name, count in counts.items():
-        if limit is not None and 3 * 8 * count > limit:
-            raise PatternError(
-                "Pattern",
-                f"{name} must fit {limit:,} bytes of memory",
-                f"{count:,}, which take {3 * 8 * count:,} bytes",
-                "use a smaller shape, and ids that count from 0",
-            )
+        hint = "use a smaller shape, and ids that count from 0"
+        check_fits(PatternError, "Pattern", name, 3 * 8 * count, f"{count:,}", hint)
     if prod(counts.values()) >= 2**62:
         raise PatternError(
             "Pattern",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._args import Size, integer, is_sequence, per_axis
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError
 from .arguments import permutations_of
 
@@ -153,14 +153,7 @@ def _range(where: str, n: int) -> np.ndarray:
 
 
 def _check_fits(where: str, n: int) -> None:
-    needed, limit = 3 * 8 * n, free_bytes()
-    if limit is not None and needed > limit:
-        raise ArgumentError(
-            where,
-            f"a permutation must fit {limit:,} bytes of memory",
-            f"one of {n:,} elements, which takes {needed:,} bytes",
-            "use fewer elements",
-        )
+    check_fits(ArgumentError, where, "a permutation", 3 * 8 * n, f"{n:,} elements", "use fewer elements")
 
 
 def _where(moved: np.ndarray) -> Permutation:

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from .._args import Size, per_axis, times
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError, PatternError, ShapeError
 from ..geometry import Window, check_padding_mode, padded_index
 from ..sharing import Full
@@ -199,11 +199,11 @@ def _connections(
 
 
 def _check_memory(layer: Any, connections: int) -> None:
-    needed, limit = _BYTES * connections, free_bytes()
-    if limit is not None and needed > limit:
-        raise PatternError(
-            f"Pattern.of({type(layer).__name__})",
-            f"its connections must fit {limit:,} bytes of memory",
-            f"{connections:,}, which take {needed:,} bytes",
-            "use a smaller input_size, or the same layer with fewer channels: the sharing is the same",
-        )
+    check_fits(
+        PatternError,
+        f"Pattern.of({type(layer).__name__})",
+        "its connections",
+        _BYTES * connections,
+        f"{connections:,} connections",
+        "use a smaller input_size, or fewer channels (the sharing stays the same)",
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import PatternError
 from .arguments import as_array
 
@@ -69,11 +69,11 @@ def _checked(support: Any, n_out: int, n_in: int) -> np.ndarray:
 
 
 def _check_memory(numbers: int, what: str) -> None:
-    needed, limit = 55 * numbers, free_bytes()  # as measured, numbers and the graph of their images
-    if limit is not None and needed > limit:
-        raise PatternError(
-            "Pattern.from_symmetry",
-            f"the connections must fit {limit:,} bytes of memory",
-            f"{what}, which take about {needed:,} bytes",
-            "give support=, the connections of one output that the layer shall have",
-        )
+    check_fits(
+        PatternError,
+        "Pattern.from_symmetry",
+        "the connections",
+        55 * numbers,  # measured: the numbers and the graph of their images
+        what,
+        "give support=, the connections of one output that the layer should have",
+    )

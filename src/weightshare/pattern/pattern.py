@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._args import Size, integer, times
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 from ..sharing.base import LETTERS
 from .arguments import bias_of, check_counts, edges_of, permutation_of, permutations_of, shape_of, stride_of
@@ -253,16 +253,17 @@ class Pattern:
             PatternError: a matrix that does not fit, with the figure; two weights on one connection.
         """
         needed = self.n_out * self.n_in * self.edges.itemsize
-        limit = (
-            free_bytes() if max_bytes is None else integer("Pattern.matrix", "max_bytes", max_bytes, least=0)
+        if max_bytes is not None:
+            max_bytes = integer("Pattern.matrix", "max_bytes", max_bytes, least=0)
+        check_fits(
+            PatternError,
+            "Pattern.matrix",
+            "the matrix",
+            needed,
+            f"{self.n_out:,} x {self.n_in:,} numbers",
+            "use .edges, which lists the connections only",
+            max_bytes,
         )
-        if limit is not None and needed > limit:
-            raise PatternError(
-                "Pattern.matrix",
-                f"the matrix must fit {limit:,} bytes of memory",
-                f"{self.n_out:,} x {self.n_in:,} numbers, which take {needed:,} bytes",
-                "use .edges, which has connections alone",
-            )
         pairs = self.edges[:, 0] * self.n_in + self.edges[:, 1]
         twice = np.flatnonzero(pairs[1:] == pairs[:-1])
         if len(twice):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._args import integer
-from .._memory import free_bytes
+from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 
 _SAME = 1e-9  # of two numbers: closer than this they are equal
@@ -154,11 +154,11 @@ def _clusters(draws: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarra
 
 
 def _check_memory(n_out: int, n_in: int) -> None:
-    needed, limit = _BYTES * n_out * n_in, free_bytes()
-    if limit is not None and needed > limit:
-        raise PatternError(
-            "Pattern.probe",
-            f"the Jacobian and its clusters must fit {limit:,} bytes of memory",
-            f"{n_out:,} x {n_in:,} numbers, which take {needed:,} bytes",
-            "use a smaller input, or Pattern.of for a layer, which needs no Jacobian",
-        )
+    check_fits(
+        PatternError,
+        "Pattern.probe",
+        "the Jacobian and its clusters",
+        _BYTES * n_out * n_in,
+        f"{n_out:,} x {n_in:,} numbers",
+        "use a smaller input, or Pattern.of for a layer, which needs no Jacobian",
+    )

@@ -17,7 +17,7 @@ def refined(pattern: Any, other: Any) -> bool:
         pattern.edges[:, :2], other.edges[:, :2]
     ):
         return False
-    pairs, weight, wanted = (
+    pairs, weight, expected = (
         pattern.edges[:, 0] * pattern.n_in + pattern.edges[:, 1],
         pattern.edges[:, 2],
         other.edges[:, 2],
@@ -26,25 +26,25 @@ def refined(pattern: Any, other: Any) -> bool:
     same = np.diff(pairs) == 0
     alone = ~(np.append(same, False) | np.insert(same, 0, False))[: len(pairs)]
     to = np.full(len(ids), -1, dtype=np.int64)
-    to[own[alone]] = wanted[alone]
-    if (to[own[alone]] != wanted[alone]).any():
+    to[own[alone]] = expected[alone]
+    if (to[own[alone]] != expected[alone]).any():
         return False
     left = np.flatnonzero(to < 0)
     left = left[np.argsort(-np.bincount(own, minlength=len(ids))[left], kind="stable")]
-    return _found(pairs, own, wanted, to, left.tolist())
+    return _found(pairs, own, expected, to, left.tolist())
 
 
-def _found(pairs: np.ndarray, own: np.ndarray, wanted: np.ndarray, to: np.ndarray, left: list[int]) -> bool:
+def _found(pairs: np.ndarray, own: np.ndarray, expected: np.ndarray, to: np.ndarray, left: list[int]) -> bool:
     """Whether the map can be completed, one choice after the other and the last one back where it cannot."""
     choices: list[list[int]] = []
     while True:
         known = to[own] >= 0
-        fits = not missing(pairs[known], pairs, to[own[known]], wanted).any()
+        fits = not missing(pairs[known], pairs, to[own[known]], expected).any()
         if fits and len(choices) == len(left):
             return True
         if fits:
             places = pairs[own == left[len(choices)]]
-            choices.append(np.unique(wanted[np.isin(pairs, places)]).tolist())
+            choices.append(np.unique(expected[np.isin(pairs, places)]).tolist())
         while choices and not choices[-1]:
             choices.pop()
             to[left[len(choices)]] = -1

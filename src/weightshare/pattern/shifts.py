@@ -167,6 +167,6 @@ def signed(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
         )
     for v in values:
         if isinstance(v, bool) or not hasattr(v, "__index__"):
-            way_out = "give whole positions, negative ones for the other direction"
-            raise ArgumentError(where, f"{name} must be an integer", repr(v), way_out)
+            hint = "give whole positions, negative ones for the other direction"
+            raise ArgumentError(where, f"{name} must be an integer", repr(v), hint)
     return tuple(integer(where, name, v, least=-(2**31)) for v in values)

@@ -57,8 +57,8 @@ class SharedAlong(Separable):
         axes: tuple[int, ...] = self.axes if isinstance(self.axes, tuple) else (self.axes,)  # type: ignore
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}
         if len(resolved) != len(axes):
-            wanted = f"needs different axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
-            raise misfit(where, self, wanted, f"{axes}", "count axes from 0 and name each once")
+            expected = f"needs different axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
+            raise misfit(where, self, expected, f"{axes}", "count axes from 0 and name each once")
         return tuple(sorted(resolved))
 
     def __repr__(self) -> str:

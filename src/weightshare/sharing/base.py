@@ -103,9 +103,9 @@ def per_output_axis(sharing: Sharing, name: str, value: object, ndim: int, where
     return per_axis(type(sharing).__name__, name, value, ndim, least=1)
 
 
-def misfit(where: str, sharing: Sharing, wanted: str, got: str, way_out: str) -> SharingError:
+def misfit(where: str, sharing: Sharing, expected: str, got: str, hint: str) -> SharingError:
     """The error of a sharing that does not fit, in the words common to all sharings."""
-    return SharingError(f"{where}{sharing!r}", wanted, got, way_out)
+    return SharingError(f"{where}{sharing!r}", expected, got, hint)
 
 
 def picture(labels: Sequence[int], out_size: Sequence[int]) -> str:

@@ -63,9 +63,9 @@ class Mapped(OneHot):
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         if self.shape != tuple(out_size):
-            wanted = f"needs an output of {times(self.shape)} (the shape of its labels)"
+            expected = f"needs an output of {times(self.shape)} (the shape of its labels)"
             raise misfit(
-                where, self, wanted, f"{tuple(out_size)}{source}", "give labels of the output's shape"
+                where, self, expected, f"{tuple(out_size)}{source}", "give labels of the output's shape"
             )
 
     def banks(self, out_size: Sequence[int]) -> int:

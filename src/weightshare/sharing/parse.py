@@ -55,7 +55,7 @@ def parse_sharing(text: str) -> Sharing:
         if kind == "mapped" and rest:
             return Mapped(_read_labels(Path(rest)))
     except ArgumentError as error:
-        raise SpecError(f"sharing {text!r}", error.wanted, error.got, error.way_out) from None
+        raise SpecError(f"sharing {text!r}", error.expected, error.got, error.hint) from None
     except _NotANumberError:
         pass
     raise SpecError("sharing", f"must be one of {FORMS}", repr(text), "write one of these")

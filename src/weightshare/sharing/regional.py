@@ -38,9 +38,9 @@ class Regional(Separable):
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         grid = per_output_axis(self, "grid", self.grid, len(out_size), where)
         if any(g > n for g, n in zip(grid, out_size)):
-            wanted = f"needs an output of at least {times(grid)}"
-            way_out = "use a smaller grid or Local()"
-            raise misfit(where, self, wanted, f"{tuple(out_size)}{source}", way_out)
+            expected = f"needs an output of at least {times(grid)}"
+            hint = "use a smaller grid or Local()"
+            raise misfit(where, self, expected, f"{tuple(out_size)}{source}", hint)
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)

@@ -36,9 +36,9 @@ class Tiled(Separable):
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         period = per_output_axis(self, "period", self.period, len(out_size), where)
         if any(t > n for t, n in zip(period, out_size)):
-            wanted = f"needs an output of at least {times(period)} (its period)"
-            way_out = "use a smaller period or Local()"
-            raise misfit(where, self, wanted, f"{tuple(out_size)}{source}", way_out)
+            expected = f"needs an output of at least {times(period)} (its period)"
+            hint = "use a smaller period or Local()"
+            raise misfit(where, self, expected, f"{tuple(out_size)}{source}", hint)
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)

@@ -74,6 +74,6 @@ def _shift(text: str) -> int | tuple[int, ...]:
     try:
         values = tuple(int(part) for part in text.split("x"))
     except ValueError:
-        wanted = "a shift must be pixels, or pixels for each axis"
-        raise SpecError("equivariance", wanted, repr(text), "write 1, or 0x3") from None
+        expected = "a shift must be pixels, or pixels for each axis"
+        raise SpecError("equivariance", expected, repr(text), "write 1, or 0x3") from None
     return values[0] if len(values) == 1 else values

@@ -132,22 +132,22 @@ def assert_equivariant(
         )
 
 
-def difference(where: str, got: Tensor, wanted: Tensor, output: Tensor, acting: Transform) -> Result:
+def difference(where: str, got: Tensor, expected: Tensor, output: Tensor, acting: Transform) -> Result:
     """The numbers, over what the transform lets compare."""
-    if got.shape != wanted.shape:
+    if got.shape != expected.shape:
         raise ShapeError(
             where,
-            f"the output of the transformed input must have the shape {list(wanted.shape)}",
+            f"the output of the transformed input must have the shape {list(expected.shape)}",
             str(list(got.shape)),
             'give out= what should happen to the output, such as "invariant"',
         )
     axes = len(acting.shift) if isinstance(acting, Translate) else 0
-    region = (..., *acting.overlap(wanted.shape[wanted.dim() - axes :]))
-    got, wanted = real(got), real(wanted)
-    apart, length = (got - wanted)[region], torch.linalg.vector_norm(wanted[region].double()).item()
+    region = (..., *acting.overlap(expected.shape[expected.dim() - axes :]))
+    got, expected = real(got), real(expected)
+    apart, length = (got - expected)[region], torch.linalg.vector_norm(expected[region].double()).item()
     if not apart.numel():
         raise ShapeError(
-            where, "the shift must leave some of the output", str(list(wanted.shape)), "shift by less"
+            where, "the shift must leave some of the output", str(list(expected.shape)), "shift by less"
         )
     size = torch.linalg.vector_norm(apart.double()).item()
     worst = int(apart.abs().argmax())
@@ -199,8 +199,8 @@ def real(tensor: Tensor) -> Tensor:
 def tensor_of(f: Callable[..., Any], output: Any) -> Tensor:
     """The output, if it is one tensor."""
     if not isinstance(output, Tensor):
-        way_out = "measure a function that picks one: lambda x: model(x)[0]"
-        raise ArgumentError(name_of(f), "the output must be one tensor", type(output).__name__, way_out)
+        hint = "measure a function that picks one: lambda x: model(x)[0]"
+        raise ArgumentError(name_of(f), "the output must be one tensor", type(output).__name__, hint)
     return output
 
 

@@ -116,8 +116,8 @@ def prove(
             acting = _acting(where, moving, out, x, output)
             moved = moving(x)
             if not torch.equal(moved, moved.round()):
-                wanted = "the transform must give integers for integers"
-                raise SymmetryError(where, wanted, "fractions", "measure it with equivariance_error")
+                expected = "the transform must give integers for integers"
+                raise SymmetryError(where, expected, "fractions", "measure it with equivariance_error")
             agrees = (tensor_of(drawn, drawn(moved)) == acting(output))[0]
         agrees = agrees.all(0) if agrees.dim() > 1 else agrees
         exact = agrees if exact is None else exact & agrees

@@ -136,8 +136,8 @@ def _arguments(
         value = published if given[name] is None else given[name]
         values[name] = _crop(where, value, size) if name == "crop" else integer(where, name, value, least=1)
     if "max_shift" in values and values["max_shift"] >= min(size):  # type: ignore[operator]
-        wanted = f"max_shift must be below the {min(size)} pixels of a side"
-        raise ArgumentError(where, wanted, f"{values['max_shift']}", "use a smaller one")
+        expected = f"max_shift must be below the {min(size)} pixels of a side"
+        raise ArgumentError(where, expected, f"{values['max_shift']}", "use a smaller one")
     return values
 
 

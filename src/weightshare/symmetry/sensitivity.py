@@ -107,8 +107,8 @@ def sensitivity_map(
     batch_size = integer(WHERE, "batch_size", batch_size, least=1)
     r, side = integer(WHERE, "max_shift", max_shift, least=1), min(images.shape[2:])
     if r >= side:
-        way_out = "use a smaller one"
-        raise ArgumentError(WHERE, f"max_shift must be below the {side} pixels of a side", f"{r}", way_out)
+        hint = "use a smaller one"
+        raise ArgumentError(WHERE, f"max_shift must be below the {side} pixels of a side", f"{r}", hint)
     values = np.zeros((2 * r + 1, 2 * r + 1))
     with evaluating(model):
         for part in images.split(batch_size):

@@ -97,8 +97,8 @@ class Flip(Transform):
     def __call__(self, x: Tensor) -> Tensor:
         axis = self.axis if self.axis < 0 else self.axis + 2
         if not 2 - x.dim() <= self.axis < x.dim() - 2:
-            wanted = f"flip: axis must be one of the {max(0, x.dim() - 2)} spatial axes of {list(x.shape)}"
-            raise ArgumentError("flip", wanted.removeprefix("flip: "), str(self.axis), "0 is the first")
+            expected = f"flip: axis must be one of the {max(0, x.dim() - 2)} spatial axes of {list(x.shape)}"
+            raise ArgumentError("flip", expected.removeprefix("flip: "), str(self.axis), "0 is the first")
         return torch.flip(x, (axis,))
 
 
@@ -110,9 +110,9 @@ class PermuteChannels(Transform):
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != len(self.permutation):
-            wanted = f"the tensor must have {len(self.permutation)} channels, as the permutation"
+            expected = f"the tensor must have {len(self.permutation)} channels, as the permutation"
             raise ShapeError(
-                "permute_channels", wanted, str(list(x.shape)), 'use out="invariant" or another out'
+                "permute_channels", expected, str(list(x.shape)), 'use out="invariant" or another out'
             )
         result = torch.empty_like(x)
         result[:, list(self.permutation)] = x
@@ -204,8 +204,8 @@ def permute_channels(permutation: Sequence[int]) -> Transform:
     """
     values = tuple(int(v) for v in permutation)
     if sorted(values) != list(range(len(values))):
-        wanted = "permutation must have every number from 0 to channels - 1 once"
-        raise ArgumentError("permute_channels", wanted, str(values), "g[i] is where channel i goes")
+        expected = "permutation must have every number from 0 to channels - 1 once"
+        raise ArgumentError("permute_channels", expected, str(values), "g[i] is where channel i goes")
     return PermuteChannels(values)
 
 
@@ -214,8 +214,8 @@ def as_transform(where: str, value: object) -> Transform:
     if isinstance(value, Transform):
         return value
     if not callable(value):
-        wanted = "the transform must be one of weightshare.symmetry or a function of a tensor"
-        raise ArgumentError(where, wanted, repr(value), "use translate((0, 1)), for one")
+        expected = "the transform must be one of weightshare.symmetry or a function of a tensor"
+        raise ArgumentError(where, expected, repr(value), "use translate((0, 1)), for one")
     return Own(value)  # type: ignore[arg-type]
 
 
@@ -229,24 +229,24 @@ def stride_of(n_in: int, n_out: int) -> Fraction:
 def check_axes(where: str, x: Tensor, axes: int) -> None:
     """Refuse a tensor that has not `axes` spatial axes at its end."""
     if x.dim() < axes + 1:
-        wanted = f"the tensor must have {axes} spatial {'axis' if axes == 1 else 'axes'} behind its channels"
-        raise ShapeError(where, wanted, str(list(x.shape)), 'use out="invariant" for an output without')
+        expected = f"the tensor must have {axes} spatial {'axis' if axes == 1 else 'axes'} after its channels"
+        raise ShapeError(where, expected, str(list(x.shape)), 'use out="invariant" for an output without')
 
 
 def _whole(value: object) -> int:
     try:
         return integer("translate", "shift", value, least=-(2**31))
     except ArgumentError as error:
-        way_out = 'use mode="fractional" for parts of a pixel'
-        raise ArgumentError(error.where, error.wanted, error.got, way_out) from None
+        hint = 'use mode="fractional" for parts of a pixel'
+        raise ArgumentError(error.where, error.expected, error.got, hint) from None
 
 
 def _resampled(x: Tensor, shift: float, axis: int) -> Tensor:
     """A periodic band-limited signal moved by any distance along one axis."""
     n = x.shape[axis]
     if not x.is_floating_point():
-        wanted = 'mode="fractional" needs floating point numbers'
-        raise ArgumentError("translate", wanted, str(x.dtype), "convert them with .double()")
+        expected = 'mode="fractional" needs floating point numbers'
+        raise ArgumentError("translate", expected, str(x.dtype), "convert them with .double()")
     shift = shift % n
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     spectrum = torch.fft.rfft(wide, dim=axis)

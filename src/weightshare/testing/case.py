@@ -42,7 +42,7 @@ class Case:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(self.layer.weight)
 
     @cached_property
-    def wanted(self) -> dict[str, Tensor]:
+    def expected(self) -> dict[str, Tensor]:
         """The oracle's output and gradients."""
         return self._by_oracle(self.exact, lambda numbers: numbers)
 
@@ -78,10 +78,12 @@ class Case:
             dtype: In which they were computed; default the layer's.
         """
         for name, value in got.items():
-            self.close(f"{name}, {how}," if how else name, value, self.wanted[name], self.sizes[name], dtype)
+            self.close(
+                f"{name}, {how}," if how else name, value, self.expected[name], self.sizes[name], dtype
+            )
 
     def close(
-        self, what: str, got: Tensor, wanted: Tensor, size: float, dtype: torch.dtype | None = None
+        self, what: str, got: Tensor, expected: Tensor, size: float, dtype: torch.dtype | None = None
     ) -> None:
         """Check that values differ by no more than rounding.
 
@@ -89,11 +91,11 @@ class Case:
             size: The largest sum of absolute values behind one of the values.
             dtype: In which they were computed; default the layer's.
         """
-        assert got.shape == wanted.shape, (
-            f"{what} has the shape {list(got.shape)}, wanted {list(wanted.shape)}"
+        assert got.shape == expected.shape, (
+            f"{what} has the shape {list(got.shape)}, expected {list(expected.shape)}"
         )
         allowed = TOLERANCES[self.dtype if dtype is None else dtype] * size
-        far = (got.detach().double() - wanted.detach()).abs()
+        far = (got.detach().double() - expected.detach()).abs()
         worst = float(far.max()) if far.numel() else 0.0
         assert worst <= allowed, f"{what} differs by {worst:.3g} from the oracle's, {allowed:.3g} is allowed"
 

@@ -22,9 +22,9 @@ def second_derivatives(case: Case) -> None:
     if case.dtype != torch.float64:
         return
     got = _curvature(case.layer, case.layer, case.input)
-    wanted = _curvature(case.exact, lambda x: reference.output(case.exact, x), case.input)
+    expected = _curvature(case.exact, lambda x: reference.output(case.exact, x), case.input)
     sums = _curvature(case.absolute, lambda x: reference.output(case.absolute, x), case.input.detach().abs())
-    for name, values in wanted.items():
+    for name, values in expected.items():
         size = float(sums[name].max()) if values.numel() else 0.0
         case.close(f"second derivative, {name},", got[name], values, size)
 
@@ -53,10 +53,10 @@ def dense_matrix(case: Case) -> None:
 def batches(case: Case) -> None:
     """An image without a batch axis, and no image at all."""
     layer, input = case.layer, case.input
-    for image, wanted in zip(input, case.wanted["output"]):
-        case.close("output of input without a batch axis", layer(image), wanted, case.sizes["output"])
-    shape, wanted = layer(input[:0]).shape, (0, *out_shape(layer))
-    assert shape == wanted, f"an empty batch gives {list(shape)}, wanted {list(wanted)}"
+    for image, expected in zip(input, case.expected["output"]):
+        case.close("output of input without a batch axis", layer(image), expected, case.sizes["output"])
+    shape, expected = layer(input[:0]).shape, (0, *out_shape(layer))
+    assert shape == expected, f"an empty batch gives {list(shape)}, expected {list(expected)}"
     with torch.enable_grad():
         layer(input[:0]).sum().backward()
 
@@ -67,14 +67,16 @@ def bank_and_assignment(case: Case) -> None:
     layer, exact = case.layer, case.exact
     matrix = layer.assignment()
     coefficients = dict(exact.named_parameters(recurse=False))
-    wanted = reference.assignment(layer.sharing, layer.position_size, coefficients)
-    wanted = wanted.to(matrix.device)
-    case.close("assignment()", matrix, wanted, float(wanted.abs().max()) + layer.window.ndim)
+    expected = reference.assignment(layer.sharing, layer.position_size, coefficients)
+    expected = expected.to(matrix.device)
+    case.close("assignment()", matrix, expected, float(expected.abs().max()) + layer.window.ndim)
     near, far = layer.out_channels, layer.in_channels
     if layer.transposed:
         near, far = far, near
     shape = (matrix.shape[1], near, far // layer.groups, *layer.kernel_size)
-    assert layer.kernels().shape == shape, f"kernels() is {list(layer.kernels().shape)}, wanted {list(shape)}"
+    assert layer.kernels().shape == shape, (
+        f"kernels() is {list(layer.kernels().shape)}, expected {list(shape)}"
+    )
     _same("bias_map()", layer.bias_map(), reference.bias_map(exact).to(case.dtype))
     assert all(p.is_contiguous() for p in layer.parameters()), "every parameter must be contiguous"
 
@@ -83,13 +85,13 @@ def bank_and_assignment(case: Case) -> None:
 def copies(case: Case) -> None:
     """A deepcopy, a pickle and a checkpoint give the same output bit for bit."""
     layer, input = case.layer, case.input
-    wanted = layer(input)
-    _same("output of a deepcopy", copy.deepcopy(layer)(input), wanted)
-    _same("output of a pickle", _through_file(layer, weights_only=False)(input), wanted)
+    expected = layer(input)
+    _same("output of a deepcopy", copy.deepcopy(layer)(input), expected)
+    _same("output of a pickle", _through_file(layer, weights_only=False)(input), expected)
     other = copy.deepcopy(layer)
     other.reset_parameters()
     other.load_state_dict(_through_file(layer.state_dict(), weights_only=True))
-    _same("output of a checkpoint", other(input), wanted)
+    _same("output of a checkpoint", other(input), expected)
 
 
 def _through_file(value: Any, weights_only: bool) -> Any:
@@ -99,8 +101,8 @@ def _through_file(value: Any, weights_only: bool) -> Any:
     return torch.load(file, weights_only=weights_only)
 
 
-def _same(what: str, got: Tensor, wanted: Tensor) -> None:
-    assert torch.equal(got, wanted), f"{what} is not the same bit for bit"
+def _same(what: str, got: Tensor, expected: Tensor) -> None:
+    assert torch.equal(got, expected), f"{what} is not the same bit for bit"
 
 
 ANY = (values_and_gradients, second_derivatives, batches, copies)

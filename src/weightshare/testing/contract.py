@@ -46,21 +46,21 @@ def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
     name = type(layer).__name__
     linear = isinstance(layer, SharedLinear)
     if not linear and not isinstance(layer, OURS):
-        wanted = "check_layer needs a convolution or SharedLinear of weightshare.nn"
+        expected = "check_layer needs a convolution or SharedLinear of weightshare.nn"
         got = repr(layer) if isinstance(layer, torch.nn.Module) else f"{layer!r}, which is no module"
-        raise ArgumentError(name, wanted, got, "build one, or use relax() on one of torch.nn")
+        raise ArgumentError(name, expected, got, "build one, or use relax() on one of torch.nn")
     batch = integer(name, "batch", batch, least=1)
     if not linear and layer.input_size is None:
         raise ArgumentError(
             name, "check_layer needs a layer with a size", "none", "build it with input_size="
         )
     if layer.weight.dtype not in TOLERANCES:
-        wanted = "check_layer compares bfloat16, float16, float32 and float64"
-        raise ArgumentError(name, wanted, str(layer.weight.dtype), "convert it with .to()")
+        expected = "check_layer compares bfloat16, float16, float32 and float64"
+        raise ArgumentError(name, expected, str(layer.weight.dtype), "convert it with .to()")
     if layer.weight.is_meta:
-        wanted = "check_layer needs parameters that hold numbers"
+        expected = "check_layer needs parameters that hold numbers"
         raise ArgumentError(
-            name, wanted, "a layer on the meta device", "use .to_empty() and load its weights"
+            name, expected, "a layer on the meta device", "use .to_empty() and load its weights"
         )
     case = Case(copy.deepcopy(layer).requires_grad_(True), batch)
     both = (*checks.ANY, *ways.ANY) if linear else (*checks.CONVOLUTION, *ways.CONVOLUTION)

@@ -32,8 +32,11 @@ def not_contiguous(case: Case) -> None:
     case.check("of sliced input", case.layer, _leaf(wide)[..., ::2].requires_grad_())
     image = case.input.detach()[:1]
     again = image.expand(2, *image.shape[1:])
-    got, wanted = case.layer(again), case.wanted["output"][:1].expand(2, *case.wanted["output"].shape[1:])
-    case.close("output of expanded input", got, wanted, case.sizes["output"])
+    got, expected = (
+        case.layer(again),
+        case.expected["output"][:1].expand(2, *case.expected["output"].shape[1:]),
+    )
+    case.close("output of expanded input", got, expected, case.sizes["output"])
     one = torch.ones_like(case.direction)
     got = [_weight_gradient(case, form) for form in (one, one.new_ones(()).expand(one.shape))]
     absolute = case.input.detach().double().abs()
@@ -71,8 +74,8 @@ def autocast(case: Case) -> None:
     with torch.autocast(case.input.device.type, torch.bfloat16):
         output = case.layer(case.input)
         case.check("under autocast", case.layer)
-    wanted = torch.float64 if case.dtype == torch.float64 else torch.bfloat16
-    assert output.dtype == wanted, f"under autocast the output must be {wanted}, got {output.dtype}"
+    expected = torch.float64 if case.dtype == torch.float64 else torch.bfloat16
+    assert output.dtype == expected, f"under autocast the output must be {expected}, got {output.dtype}"
 
 
 def deterministic(case: Case) -> None:
@@ -100,10 +103,10 @@ def meta(case: Case) -> None:
     output = layer(input)
     output.sum().backward()
     for name, value in {"output": output, "gradient of input": input.grad}.items():
-        wanted = case.wanted[name].shape
+        expected = case.expected[name].shape
         assert value is not None, f"{name} is missing on the meta device"
         got = (value.device.type, value.dtype, value.shape)
-        assert got == ("meta", case.dtype, wanted), f"{name} on the meta device is {got}, wanted {wanted}"
+        assert got == ("meta", case.dtype, expected), f"{name} on the meta device is {got}"
 
 
 def compiled(case: Case) -> None:

@@ -138,8 +138,8 @@ def check_tied_weights(
           intact  1.weight = 0.weight
     """
     if saving is not None and saving not in SAVING:
-        wanted = f"saving must be None, {', '.join(map(repr, sorted(SAVING)))}"
-        raise ArgumentError("check_tied_weights", wanted, repr(saving), "use one")
+        expected = f"saving must be None, {', '.join(map(repr, sorted(SAVING)))}"
+        raise ArgumentError("check_tied_weights", expected, repr(saving), "use one")
     declared = list(ties_of(model))
     codes = [_state(model, alias, tie) for alias, tie in declared]
     broken = [
@@ -156,10 +156,12 @@ def check_tied_weights(
     report = TieReport(tuple(intact), tuple(broken), tuple(warnings))
     if strict and broken:
         first = broken[0]
-        wanted = f"must be tied to {first.names[1]!r}" if first.names[1:] else "must be tied inside the model"
+        expected = (
+            f"must be tied to {first.names[1]!r}" if first.names[1:] else "must be tied inside the model"
+        )
         raise TieError(
             f"check_tied_weights: {first.names[0]!r}",
-            wanted,
+            expected,
             f"{first.code}, {CODES[first.code].partition(';')[0]}",
             CODES[first.code].partition("; ")[2],
         )

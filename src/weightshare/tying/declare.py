@@ -40,13 +40,13 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
         >>> [name for name, _ in model.named_parameters()]
         ['0.weight', '0.bias', '1.bias']
     """
-    wanted = {alias: tie if isinstance(tie, Tie) else Tie(tie) for alias, tie in ties.items()}
-    order, known = _sources_first(model, wanted), _Known(model)
+    expected = {alias: tie if isinstance(tie, Tie) else Tie(tie) for alias, tie in ties.items()}
+    order, known = _sources_first(model, expected), _Known(model)
     for alias in order:
-        _check(model, alias, wanted[alias], known)
+        _check(model, alias, expected[alias], known)
     for alias in order:
-        path = common_path(alias, wanted[alias].source)
-        holder, tie = model.get_submodule(path), wanted[alias]
+        path = common_path(alias, expected[alias].source)
+        holder, tie = model.get_submodule(path), expected[alias]
         inside = below(path, alias), Tie(below(path, tie.source), tie.transform)
         establish(holder, *inside)
         declare(holder, *inside)
@@ -68,8 +68,8 @@ def untie_weights(model: Module, name: str) -> Module:
     known = dict(ties_of(model))
     if name not in known:
         aliases = ", ".join(map(repr, known)) or "none"
-        way_out = f"the aliases are {aliases}; a tie to a weight outside of this module is known further up"
-        raise TieError("untie_weights", "name must be that of an alias", repr(name), way_out)
+        hint = f"the aliases are {aliases}; a tie to a weight outside of this module is known further up"
+        raise TieError("untie_weights", "name must be that of an alias", repr(name), hint)
     if dependants := [alias for alias, tie in known.items() if tie.source == name]:
         got = f"the source of {', '.join(map(repr, dependants))}"
         raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")
@@ -82,15 +82,15 @@ def untie_weights(model: Module, name: str) -> Module:
     return model
 
 
-def _sources_first(model: Module, wanted: Mapping[str, Tie]) -> list[str]:
+def _sources_first(model: Module, expected: Mapping[str, Tie]) -> list[str]:
     """The aliases in an order in which every source is settled before its alias."""
     alias_at: dict[Place, str] = {}
-    for alias in wanted:
+    for alias in expected:
         if (other := alias_at.setdefault(_place(model, alias), alias)) != alias:
             got = f"{other!r} and {alias!r}, two names of one parameter"
             raise TieError("tie_weights", "every alias must be given once", got, "leave one of them out")
     order: list[str] = []
-    for first in wanted:
+    for first in expected:
         chain, name = [], first
         while name is not None and name not in order:
             if name in chain:
@@ -100,7 +100,7 @@ def _sources_first(model: Module, wanted: Mapping[str, Tie]) -> list[str]:
                     "tie_weights", "every tie must lead to a weight", f"{wrong}: {way}", "drop one of them"
                 )
             chain.append(name)
-            name = alias_at.get(_place(model, wanted[name].source))
+            name = alias_at.get(_place(model, expected[name].source))
         order += reversed(chain)
     return order
 
@@ -131,15 +131,15 @@ def _check(model: Module, alias: str, tie: Tie, known: _Known) -> None:
     source, source_attribute = owner_of(model, tie.source, "tie_weights")
     where = f"tie_weights: {alias!r}"
     if (module, attribute) in known.source_of:
-        got, way_out = f"one tied to {known.source_of[module, attribute]!r}", "untie it first"
-        raise TieError(where, "must not be tied already", got, way_out)
+        got, hint = f"one tied to {known.source_of[module, attribute]!r}", "untie it first"
+        raise TieError(where, "must not be tied already", got, hint)
     if (module, attribute) in known.alias_of:
         other = known.alias_of[module, attribute]
-        got, way_out = f"the source of {other!r}", f"tie {tie.source!r} to it instead, or untie {other!r}"
-        raise TieError(where, "must not be the source of another tie", got, way_out)
+        got, hint = f"the source of {other!r}", f"tie {tie.source!r} to it instead, or untie {other!r}"
+        raise TieError(where, "must not be the source of another tie", got, hint)
     if tie.transform is not None and isinstance(module, RNNBase):
-        got, way_out = type(module).__name__, "tie it without a transform"
-        raise TieError(where, "must be of a module that reads its weights at each call", got, way_out)
+        got, hint = type(module).__name__, "tie it without a transform"
+        raise TieError(where, "must be of a module that reads its weights at each call", got, hint)
     through = (
         reference_of(source, source_attribute) is not None or (source, source_attribute) in known.becoming
     )

@@ -94,8 +94,8 @@ def _at_root(model: Module, value: Tensor, name: str, ties: Mapping[str, Tie]) -
         try:
             value = transformed(ties[alias].transform, value, getattr(module, attribute).shape)
         except (RuntimeError, IndexError) as error:
-            got, way_out = str(list(value.shape)), "give the checkpoint of this model"
-            raise TieError("load_state_dict", f"{name} must have the model's shape", got, way_out) from error
+            got, hint = str(list(value.shape)), "give the checkpoint of this model"
+            raise TieError("load_state_dict", f"{name} must have the model's shape", got, hint) from error
     return value
 
 
@@ -138,8 +138,8 @@ def load_safetensors(
         raise DataError(
             str(path), "must be a safetensors file that can be read", str(error), "check its name"
         ) from error
-    wanted = set(model.state_dict())
-    state |= {a: state[kept] for a, kept in aliases.items() if a in wanted and a not in state}
+    expected = set(model.state_dict())
+    state |= {a: state[kept] for a, kept in aliases.items() if a in expected and a not in state}
     return load_state_dict(model, state, on_conflict=on_conflict, strict=strict)
 
 

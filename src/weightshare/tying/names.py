@@ -1,10 +1,10 @@
 """Parameters by name: finding the module that has one, and the nearest module that holds two."""
 
-import difflib
 from collections.abc import Iterator
 
 from torch.nn import Module
 
+from .._args import did_you_mean
 from ..errors import ArgumentError
 from ..parameters.groups import REFERENCES
 
@@ -21,9 +21,8 @@ def owner_of(model: Module, name: str, where: str) -> tuple[Module, str]:
     found = find_owner(model, name)
     if found is not None:
         return found
-    close = difflib.get_close_matches(str(name), list(all_names(model)), n=3, cutoff=0.4)
-    way_out = f"did you mean {', '.join(map(repr, close))}" if close else "print model.named_parameters()"
-    raise ArgumentError(where, "names must be those of parameters", repr(name), way_out)
+    hint = did_you_mean(name, all_names(model), "list the names with model.named_parameters()")
+    raise ArgumentError(where, "names must be names of parameters", repr(name), hint)
 
 
 def find_owner(model: Module, name: str) -> tuple[Module, str] | None:

@@ -101,8 +101,8 @@ class _Reader:
         try:
             value = getattr(way[-1].module, way[-1].name)
         except AttributeError as error:  # of which Module would make that the alias is missing
-            way_out = "give that module one, or put a new module in this one's place"
-            raise _error(module, self.name, way[-1], "must have a source", "none", way_out) from error
+            hint = "give that module one, or put a new module in this one's place"
+            raise _error(module, self.name, way[-1], "must have a source", "none", hint) from error
         for reference in reversed(way):
             value = transformed(reference.transform, value, reference.shape)
         return value
@@ -120,10 +120,10 @@ def _keep(module: Module, name: str) -> None:
     raise _error(module, name, reference, "must not be deleted", "del", "untie_weights first")
 
 
-def _error(module: Module, name: str, reference: Reference, wanted: str, got: str, way_out: str) -> TieError:
+def _error(module: Module, name: str, reference: Reference, expected: str, got: str, hint: str) -> TieError:
     source = type(reference.module).__name__
-    wanted += f", since it is read from the {reference.name} of another module ({source})"
-    return TieError(f"{type(module).__name__}.{name}", wanted, got, way_out)
+    expected += f", since it is read from the {reference.name} of another module ({source})"
+    return TieError(f"{type(module).__name__}.{name}", expected, got, hint)
 
 
 def _register(module: Any, name: str, param: Any) -> None:
@@ -133,8 +133,8 @@ def _register(module: Any, name: str, param: Any) -> None:
         _refuse(module, param, name)
     pruned = name.removesuffix("_orig")
     if pruned != name and pruned in held:
-        way_out = "prune that one, or untie_weights first"
-        raise _error(module, pruned, held[pruned], "must not be pruned", "pruning", way_out)
+        hint = "prune that one, or untie_weights first"
+        raise _error(module, pruned, held[pruned], "must not be pruned", "pruning", hint)
     _plain_class(module).register_parameter(module, name, param)  # type: ignore[attr-defined]
 
 

@@ -1,10 +1,10 @@
 """The four places that images come from, each read as one `Raw` value."""
 
-import difflib
 from pathlib import Path
 
 import numpy as np
 
+from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
 from .folders import load_folder
 from .npz import load_npz
@@ -24,15 +24,13 @@ def load_raw(data: str) -> Raw:
         return load_npz(Path(place), data)
     if kind == "folder" and place:
         return load_folder(Path(place), data)
-    near = difflib.get_close_matches(kind.lower(), ["digits", "faces", "npz", "folder"], n=1, cutoff=0.5)
     if Path(data).is_dir():
-        near = [f"folder:{data}"]
+        hint = f"did you mean 'folder:{data}'?"
     elif data.endswith(".npz"):
-        near = [f"npz:{data}"]
-    elif near and near[0] in ("npz", "folder"):
-        near = [next(source for source in SOURCES if source.startswith(near[0]))]
-    way_out = f"did you mean {near[0]!r}?" if near else "use one of these"
-    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", repr(data), way_out.rstrip("?"))
+        hint = f"did you mean 'npz:{data}'?"
+    else:
+        hint = did_you_mean(data, SOURCES)
+    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", repr(data), hint)
 
 
 def load_digits() -> Raw:

@@ -91,12 +91,12 @@ def intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interve
 def _intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
     whole = run.measured(shift)
     if whole is None:
-        wanted, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
-        raise SymmetryError("interventions", wanted, got, "use a multiple of the stride")
+        expected, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
+        raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
     if not same(run.model(run.x.clone()), run.tape.replay(run.x)):
-        wanted = "the operations must give the model's output when they are computed again"
-        way_out = "change the model by hand, and use equivariance_error"
-        raise SymmetryError("interventions", wanted, "another output", way_out)
+        expected = "the operations must give the model's output when they are computed again"
+        hint = "change the model by hand, and use equivariance_error"
+        raise SymmetryError("interventions", expected, "another output", hint)
     changes = {step.name: found for step in run.tape.steps if (found := _candidates(step, run))}
     names = tuple(cause for cause in CHANGES if any(cause in of for of in changes.values()))
     errors = {frozenset(): whole}

@@ -93,15 +93,15 @@ def _moved_error(
     """(the largest error of the outputs, the width of the border where it is), the latter with a floor."""
     values = run.tape.values
     inputs = {ref: run.moved(ref, values[ref], shift) for ref in step.inputs}
-    wanted = {ref: run.moved(ref, values[ref], shift) for _, ref in outputs}
-    if any(tensor is None for tensor in (*inputs.values(), *wanted.values())):
+    expected = {ref: run.moved(ref, values[ref], shift) for _, ref in outputs}
+    if any(tensor is None for tensor in (*inputs.values(), *expected.values())):
         return None, None
     results = step.run(inputs)  # type: ignore[arg-type]
-    errors = [(relative(results[place], wanted[ref]), place, ref) for place, ref in outputs]  # type: ignore
+    errors = [(relative(results[place], expected[ref]), place, ref) for place, ref in outputs]  # type: ignore
     error, place, ref = max(errors)
     if floor is None:
         return error, None
-    width = 0 if error <= floor else border_width(run, ref, results[place], wanted[ref], shift, floor)
+    width = 0 if error <= floor else border_width(run, ref, results[place], expected[ref], shift, floor)
     return error, width
 
 

@@ -53,22 +53,25 @@ class Run:
             return self._error(lambda x: self.tape.replay(x, instead), shift)
 
     def _error(self, model: Callable[[Tensor], Tensor], shift: Sequence[int]) -> float | None:
-        wanted = self.moved(self.tape.output, model(self.x).clone(), shift)
-        return None if wanted is None else relative(model(self.shifted(shift)), wanted)
+        expected = self.moved(self.tape.output, model(self.x).clone(), shift)
+        return None if expected is None else relative(model(self.shifted(shift)), expected)
 
 
 def border_width(
-    run: Run, ref: int, got: Tensor | None, wanted: Tensor | None, shift: Sequence[int], floor: float
+    run: Run, ref: int, got: Tensor | None, expected: Tensor | None, shift: Sequence[int], floor: float
 ) -> int | None:
     """The width of the border outside of which there is no difference; None where there is no such."""
     layout = run.layouts[ref]
-    if got is None or wanted is None or layout is None or not strides(layout):
+    if got is None or expected is None or layout is None or not strides(layout):
         return None
     if not got.is_complex():
-        got, wanted = real(got), real(wanted)
-    apart, largest = (got - wanted).abs_(), wanted.abs().max().item()
+        got, expected = real(got), real(expected)
+    apart, largest = (got - expected).abs_(), expected.abs().max().item()
     if not isfinite(largest):  # equal infinities are no difference
-        apart, largest = apart.masked_fill_(got == wanted, 0), wanted[wanted.isfinite()].abs().max().item()
+        apart, largest = (
+            apart.masked_fill_(got == expected, 0),
+            expected[expected.isfinite()].abs().max().item(),
+        )
     apart = positions(layout, apart)
     steps = [round(shift[axis] / stride) for axis, stride in sorted(strides(layout).items())]
     if apart.dim() != len(steps):
@@ -79,13 +82,13 @@ def border_width(
     return None if widths is None else max(max(pair) for pair in widths)
 
 
-def relative(got: Tensor, wanted: Tensor) -> float:
-    """The length of the difference over that of what is wanted; equal infinities are no difference."""
-    got, wanted = real(got), real(wanted)
-    apart, length = _length(got - wanted), _length(wanted)
+def relative(got: Tensor, expected: Tensor) -> float:
+    """The length of the difference over that of what is expected; equal infinities are no difference."""
+    got, expected = real(got), real(expected)
+    apart, length = _length(got - expected), _length(expected)
     if not (isfinite(apart) and isfinite(length)):
-        apart = _length(torch.where(got == wanted, 0, got - wanted))
-        length = _length(wanted.masked_fill(wanted.isinf(), 0))
+        apart = _length(torch.where(got == expected, 0, got - expected))
+        length = _length(expected.masked_fill(expected.isinf(), 0))
         apart = apart if isfinite(apart) else float("inf")
     return apart / length if length else (float("inf") if apart else 0.0)
 

@@ -53,12 +53,12 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     """
     if not isinstance(x, Tensor) or x.dim() < 3 or not x.is_floating_point() or not x.numel():
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        wanted = "x must be a tensor of floating point numbers [N, C, *spatial]"
-        raise ArgumentError("trace_equivariance", wanted, got, "give a batch of images or signals")
+        expected = "x must be a tensor of floating point numbers [N, C, *spatial]"
+        raise ArgumentError("trace_equivariance", expected, got, "give a batch of images or signals")
     steps = checked_shift(shift, x)
     if not any(steps):
-        wanted = f"shift must move something on a circle of {tuple(x.shape[2:])}"
-        raise ArgumentError("trace_equivariance", wanted, str(shift), "use 1")
+        expected = f"shift must move something on a circle of {tuple(x.shape[2:])}"
+        raise ArgumentError("trace_equivariance", expected, str(shift), "use 1")
     model = getattr(model, "_orig_mod", model)  # of torch.compile
     with evaluating(model):
         tape, output = recorded(model, x)
@@ -88,9 +88,9 @@ def _traced(
         followed = followed and local.error is not None and not past_torch
         broken = local.error is not None and local.error > floor
         exact = _combined(exact, local.exact_for)
-        wanted = run.moved(ref, tape.values[ref], shift)
+        expected = run.moved(ref, tape.values[ref], shift)
         got = None if other is None else moved_tape.values[other.outputs[place]]
-        accumulated = None if wanted is None or got is None else relative(got, wanted)
+        accumulated = None if expected is None or got is None else relative(got, expected)
         small = accumulated is not None and accumulated <= floor
         rows.append(
             Row(
@@ -101,13 +101,13 @@ def _traced(
                 accumulated=accumulated,
                 exact_for=exact if followed else None,
                 followed=followed,
-                border=0 if small else border_width(run, ref, got, wanted, shift, floor),
+                border=0 if small else border_width(run, ref, got, expected, shift, floor),
                 causes=causes(step, ref, run.layouts, broken, local.border, direction),
                 seen=step.seen,
             )
         )
-    wanted = run.moved(tape.output, output, shift)
-    error = None if wanted is None else relative(moved_output, wanted)
+    expected = run.moved(tape.output, output, shift)
+    error = None if expected is None else relative(moved_output, expected)
     untraced = tuple(dict.fromkeys(hidden if same_way else [*hidden, "another way for the moved input"]))
     for each in (tape, moved_tape):
         each.values.clear()  # the tape is kept, its numbers need not be
