@@ -1,187 +1,378 @@
-"""Choosing the backend that computes a layer, padding its input and adding its bias."""
+"""Convolutions with any sharing as functions, like those of `torch.nn.functional`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backends import (
-    FEW_PRODUCTS,
-    Backend,
-    BasisConvolutions,
-    GatheredPositions,
-    LocalRows,
-    LocalTaps,
-    PieceConvolutions,
-    autocast_dtype,
-)
-from .backends.exportable import is_wanted, portable
-from .geometry import Window
-from .sharing import LowRank, Separable, Sharing
+from ._args import Size, integer
+from .backends import BankValues, choose, convolve, convolve_transposed, layout_of, pad_input
+from .backends.checks import check_operands, not_a_tensor
+from .backends.exportable import portable
+from .backends.low_rank import combine_coefficients
+from .errors import ArgumentError, ShapeError
+from .geometry import Window, check_padding_mode, check_transposed
+from .sharing import Full, LowRank, Sharing, check_sharing
 
-__all__ = ["Spread", "as_banks", "as_local", "choose", "conv", "conv_transpose", "pad", "portable"]
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "portable",
+]
 
+Coefficients = Tensor | Sequence[Tensor] | None
 
-def choose(
-    sharing: Sharing,
-    window: Window,
-    output_size: Sequence[int],
-    groups: int,
-    channels: tuple[int, int] | None = None,
-) -> Backend:
-    """The backend that computes a layer of this sharing (`Full` is torch's own convolution and needs none).
-
-    Args:
-        output_size: Positions that own kernels, on every axis.
-        channels: (out, in) of one group, where known: tells whether products of matrices are worth while.
-    """
-    size = tuple(output_size)
-    if isinstance(sharing, LowRank):
-        return BasisConvolutions(window, size, groups)
-    if isinstance(sharing, Separable):
-        parts = sharing.parts(size)
-        if any(len(axis) != n for axis, n in zip(parts, size)):
-            return PieceConvolutions(window, size, groups, tuple(map(tuple, parts)))
-        few = channels is not None and channels[0] * channels[1] <= FEW_PRODUCTS
-        return (LocalTaps if few else LocalRows)(window, size, groups)
-    return GatheredPositions(window, size, groups, tuple(sharing.labels(size)))
+_CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_choose = lru_cache(maxsize=256)(choose)
+_bank_values = lru_cache(maxsize=256)(BankValues.of)
 
 
-def pad(input: Tensor, window: Window, padding_mode: str) -> Tensor:
-    """[N, C, *size] -> [N, C, *padded], with torch's meaning of the four padding modes."""
-    if not any(map(any, window.padding)):
-        return input
-    amounts = [n for pair in reversed(window.padding) for n in pair]
-    return F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What gives every position the value of its bank, worked out once for a one-hot sharing.
-
-    Args:
-        labels: The bank of every position, None where each has its own.
-        by_axis: The banks on every axis if the sharing is separable, with the bank of every index of the axis
-            (None where there is one for all or one for each): fewer numbers to store in an exported program.
-    """
-
-    output_size: tuple[int, ...]
-    labels: Tensor | None
-    by_axis: tuple[tuple[int, Tensor | None], ...] | None
-
-    @classmethod
-    def of(cls, sharing: Sharing, output_size: Sequence[int]) -> "Spread":
-        """For a sharing over an output."""
-        size, by_axis, own = tuple(output_size), None, False
-        if isinstance(sharing, Separable):
-            by_axis = tuple(_axis_labels(parts, n) for parts, n in zip(sharing.parts(size), size))
-            own = tuple(banks for banks, _ in by_axis) == size
-        labels = None if own else torch.tensor(sharing.labels(size), device="cpu")
-        return cls(size, labels, by_axis)
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """[K, out], one row a bank -> what broadcasts to [out, *output_size], one column a position."""
-        if self.by_axis is not None and is_wanted():
-            return self._axis_by_axis(values)
-        banks = values.T.contiguous()  # adding in rows of positions is faster
-        if self.labels is not None:
-            banks = banks.index_select(1, self.labels.to(values.device))
-        return banks.unflatten(1, self.output_size)
-
-    def _axis_by_axis(self, values: Tensor) -> Tensor:
-        result = values.T.unflatten(1, [banks for banks, _ in self.by_axis])  # type: ignore[union-attr]
-        for axis, (_, labels) in enumerate(self.by_axis, 1):  # type: ignore[arg-type]
-            if labels is not None:
-                result = result.index_select(axis, labels.to(values.device))
-        return result
-
-
-def _axis_labels(parts: Sequence[Sequence[int]], n: int) -> tuple[int, Tensor | None]:
-    """How many parts an axis has, and which one every index is in."""
-    part_of = {i: number for number, part in enumerate(parts) for i in part}
-    labels = torch.tensor([part_of[i] for i in range(n)], device="cpu")
-    return len(parts), None if len(parts) in (1, n) else labels
-
-
-def as_local(banks: Tensor) -> Tensor:
-    """[P, out, in/groups, *kernel_size] -> the layout of `LocalRows`, [P, *kernel_size, in/groups, out]."""
-    return banks.movedim((2, 1), (-2, -1)).contiguous()
-
-
-def as_banks(weight: Tensor) -> Tensor:
-    """The inverse of `as_local`, as a view."""
-    return weight.movedim((-2, -1), (2, 1))
-
-
-def conv(
+def conv1d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    backend: Backend,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    sharing: Sharing | None = None,
     padding_mode: str = "zeros",
-    coefficients: Tensor | None = None,
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
 ) -> Tensor:
-    """A layer of any sharing but `Full`, computed by `backend`.
+    """Compute a 1-D convolution whose weights are shared as `sharing` says; see `conv2d`."""
+    geometry = stride, padding, dilation, groups
+    return _conv(1, input, weight, bias, *geometry, sharing, padding_mode, bias_sharing, coefficients)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    sharing: Sharing | None = None,
+    padding_mode: str = "zeros",
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
+) -> Tensor:
+    """Compute a 2-D convolution whose weights are shared as `sharing` says.
+
+    The function of the layer `weightshare.nn.Conv2d`, with the arguments of `torch.nn.functional.conv2d`;
+    with `Full()` sharing it calls that function. `conv1d` and `conv3d` are its 1-D and 3-D forms.
 
     Args:
-        input: [N, in, *size].
-        weight: [K, out, in/groups, *kernel_size], or `LocalRows`' own layout.
-        bias: Anything that broadcasts over [N, out, *output_size].
-        coefficients: [rank, *output_size], for low rank only.
+        input: [N, in, H, W] or [in, H, W].
+        weight: In the layout of the layer's `weight`: for `Full` [out, in/groups, *kernel_size], for `Local`
+            [P, *kernel_size, in/groups, out], for every other sharing [K, out, in/groups, *kernel_size].
+        bias: [out] if its sharing is `Full`, else [K_bias, out]; or None.
+        stride: Inputs from one output position to the next.
+        padding: Inputs added at both ends of each axis, or "same" or "valid".
+        dilation: Inputs from one tap to the next.
+        groups: Groups of channels; divides both numbers of channels.
+        sharing: Which output positions share a kernel; by default `Full()`.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        bias_sharing: Which positions share a bias; by default the same as `sharing`, for `LowRank` `Full()`.
+        coefficients: For `LowRank` only, [rank, H_out, W_out] or one tensor [rank, n] per axis.
+
+    Returns:
+        [N, out, H_out, W_out] or [out, H_out, W_out].
+
+    Raises:
+        ArgumentError: an argument outside its range.
+        SharingError: a sharing that does not fit the output.
+        ShapeError: a tensor of the wrong shape, device or dtype.
+
+    Example:
+        >>> import torch
+        >>> from weightshare import Regional
+        >>> input, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 16, 3, 3, 3)
+        >>> conv2d(input, weight, padding=1, sharing=Regional(2)).shape
+        torch.Size([2, 16, 8, 8])
     """
-    x, weight = _autocast(pad(input, backend.window, padding_mode), weight)
-    return _with_bias(_in_format_of(input, backend(x, weight, coefficients)), bias)
+    geometry = stride, padding, dilation, groups
+    return _conv(2, input, weight, bias, *geometry, sharing, padding_mode, bias_sharing, coefficients)
 
 
-def conv_transpose(
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    sharing: Sharing | None = None,
+    padding_mode: str = "zeros",
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
+) -> Tensor:
+    """Compute a 3-D convolution whose weights are shared as `sharing` says; see `conv2d`."""
+    geometry = stride, padding, dilation, groups
+    return _conv(3, input, weight, bias, *geometry, sharing, padding_mode, bias_sharing, coefficients)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    sharing: Sharing | None = None,
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
+) -> Tensor:
+    """Compute a 1-D transposed convolution with shared weights; see `conv_transpose2d`."""
+    geometry = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(1, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    sharing: Sharing | None = None,
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
+) -> Tensor:
+    """Compute a 2-D transposed convolution whose weights are shared, over the positions of its input.
+
+    The function of the layer `weightshare.nn.ConvTranspose2d`: with the same `weight` and `sharing`, the
+    adjoint of `conv2d`. `conv_transpose1d` and `conv_transpose3d` are its 1-D and 3-D forms.
+
+    Args:
+        input: [N, in, H, W] or [in, H, W].
+        weight: In the layout of the layer's `weight`: for `Full` [in, out/groups, *kernel_size], for `Local`
+            [P, *kernel_size, out/groups, in], for every other sharing [K, in, out/groups, *kernel_size].
+        bias: [out] if its sharing is `Full`, else [K_bias, out]; or None.
+        stride: Outputs from one input position to the next.
+        padding: Outputs cut off at both ends of each axis.
+        output_padding: Outputs added at the end of each axis.
+        groups: Groups of channels; divides both numbers of channels.
+        dilation: Outputs from one tap to the next.
+        sharing: Which input positions share a kernel; by default `Full()`.
+        bias_sharing: Which output positions share a bias; by default `Full()`.
+        coefficients: For `LowRank` only, [rank, H, W] or one tensor [rank, n] per axis.
+
+    Returns:
+        [N, out, H_out, W_out] or [out, H_out, W_out].
+
+    Raises:
+        ArgumentError: an argument outside its range.
+        SharingError: a sharing that does not fit the input.
+        ShapeError: a tensor of the wrong shape, device or dtype.
+
+    Example:
+        >>> import torch
+        >>> from weightshare import Tiled
+        >>> input, weight = torch.randn(2, 16, 4, 4), torch.randn(4, 16, 3, 3, 3)
+        >>> conv_transpose2d(input, weight, stride=2, sharing=Tiled(2)).shape
+        torch.Size([2, 3, 9, 9])
+    """
+    geometry = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(2, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    sharing: Sharing | None = None,
+    bias_sharing: Sharing | None = None,
+    coefficients: Coefficients = None,
+) -> Tensor:
+    """Compute a 3-D transposed convolution with shared weights; see `conv_transpose2d`."""
+    geometry = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(3, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
+
+
+def _conv(
+    ndim: int,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    backend: Backend,
-    out_channels: int,
-    output_padding: Sequence[int],
-    coefficients: Tensor | None = None,
+    stride: Size,
+    padding: Size | str,
+    dilation: Size,
+    groups: int,
+    sharing: Sharing | None,
+    padding_mode: str,
+    bias_sharing: Sharing | None,
+    coefficients: Coefficients,
 ) -> Tensor:
-    """A transposed layer of any sharing but `Full`, computed by `backend`, which is that of its adjoint.
+    where = f"conv{ndim}d"
+    sharing = check_sharing(where, "sharing", sharing, Full())
+    default = sharing if sharing.one_hot else Full()
+    bias_sharing = check_sharing(where, "bias_sharing", bias_sharing, default)
+    mode = check_padding_mode(where, padding_mode)
+    kernel_shape = _kernel_shape(where, ndim, weight, sharing)
+    window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
+    groups = _check_groups(where, groups, kernel_shape[0])
+    x = _as_batch(where, ndim, input, weight, kernel_shape[1] * groups, sharing)
+    size = tuple(x.shape[2:])
+    out_size = window.output_size(size, where, mode)
+    bias = _expand_bias(where, bias, bias_sharing, kernel_shape[0], out_size)
+    if sharing == Full():
+        x, padding = (x, padding) if mode == "zeros" else (pad_input(x, window, mode), 0)
+        result = _CONV[ndim](x, weight, None, window.stride, padding, window.dilation, groups)
+        result = result if bias is None else result + bias
+    else:
+        _check_banks(where, weight, sharing, out_size, f" from input_size={size}", kernel_shape)
+        backend = _choose(sharing, window, out_size, groups, kernel_shape)
+        weight = backend.weight_layout.from_banks(layout_of(sharing).to_banks(weight))
+        terms = _combine(where, sharing, coefficients, out_size)
+        result = convolve(x, weight, bias, backend, mode, terms)
+    return result if input.dim() == ndim + 2 else result.squeeze(0)
 
-    Args:
-        input: [N, in, *size].
-        weight: [K, in, out/groups, *kernel_size], or `LocalRows`' own layout.
-        bias: Anything that broadcasts over [N, out, *output_size].
-        output_padding: Outputs added at the end of every axis.
-        coefficients: [rank, *size], for low rank only.
-    """
-    window, (x, weight) = backend.window, _autocast(input, weight)
-    axes = zip(backend.output_size, window.stride, window.extent, output_padding)
-    padded = [(n - 1) * s + e + extra for n, s, e, extra in axes]
-    batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
-    result = backend.transposed(x, weight, (batch, out_channels, *padded), coefficients)
-    if any(map(any, window.padding)):
-        result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
-    return _with_bias(_in_format_of(input, result), bias)
+
+def _conv_transpose(
+    ndim: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: Size,
+    output_padding: Size,
+    groups: int,
+    dilation: Size,
+    sharing: Sharing | None,
+    bias_sharing: Sharing | None,
+    coefficients: Coefficients,
+) -> Tensor:
+    where = f"conv_transpose{ndim}d"
+    sharing = check_sharing(where, "sharing", sharing, Full())
+    bias_sharing = check_sharing(where, "bias_sharing", bias_sharing, Full())
+    kernel_shape = _kernel_shape(where, ndim, weight, sharing)
+    window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
+    extra = check_transposed(where, padding, "zeros", output_padding, window)
+    groups = _check_groups(where, groups, kernel_shape[0])
+    x = _as_batch(where, ndim, input, weight, kernel_shape[0], sharing)
+    size, out_channels = tuple(x.shape[2:]), kernel_shape[1] * groups
+    out_size = window.transposed_size(size, extra, where)
+    bias = _expand_bias(where, bias, bias_sharing, out_channels, out_size)
+    if sharing == Full():
+        function = _CONV_TRANSPOSE[ndim]
+        result = function(x, weight, None, window.stride, padding, extra, groups, window.dilation)
+        result = result if bias is None else result + bias
+    else:
+        _check_banks(where, weight, sharing, size, ", the size of the input", kernel_shape)
+        backend = _choose(sharing, window, size, groups, kernel_shape)
+        weight = backend.weight_layout.from_banks(layout_of(sharing).to_banks(weight))
+        terms = _combine(where, sharing, coefficients, size)
+        result = convolve_transposed(x, weight, bias, backend, out_channels, extra, terms)
+    return result if input.dim() == ndim + 2 else result.squeeze(0)
 
 
-def _with_bias(result: Tensor, bias: Tensor | None) -> Tensor:
+def _kernel_shape(where: str, ndim: int, weight: Tensor, sharing: Sharing) -> tuple[int, ...]:
+    """Return the shape of one bank of a weight."""
+    if not isinstance(weight, Tensor):
+        raise ArgumentError(where, "weight must be a torch.Tensor", type(weight).__name__)
+    axes = ndim + (2 if sharing == Full() else 3)
+    if weight.dim() != axes:
+        expected = f"weight must have {axes} axes for sharing={sharing!r}"
+        raise ShapeError(where, expected, str(list(weight.shape)))
+    return tuple(layout_of(sharing).to_banks(weight).shape[1:])
+
+
+def _check_groups(where: str, groups: object, channels: int) -> int:
+    """Return `groups` as an int that divides the channels of the side whose positions own kernels."""
+    number = integer(where, "groups", groups, least=1)
+    if channels % number:
+        raise ArgumentError(where, f"groups must divide the {channels} channels of the weight", str(number))
+    return number
+
+
+def _as_batch(
+    where: str, ndim: int, input: Tensor, weight: Tensor, channels: int, sharing: Sharing
+) -> Tensor:
+    """Return the checked input with a batch axis."""
+    if not isinstance(input, Tensor):
+        raise not_a_tensor(where, input)
+    if input.dim() not in (ndim + 1, ndim + 2) or input.shape[-ndim - 1] != channels:
+        expected = f"input must be [N, {channels}, *size] or [{channels}, *size] with {ndim} spatial axes"
+        raise ShapeError(where, expected, str(list(input.shape)))
+    if sharing != Full():
+        check_operands(where, input, weight, sharing)
+    return input if input.dim() == ndim + 2 else input.unsqueeze(0)
+
+
+def _check_banks(
+    where: str,
+    weight: Tensor,
+    sharing: Sharing,
+    size: tuple[int, ...],
+    source: str,
+    kernel_shape: tuple[int, ...],
+) -> None:
+    """Refuse a weight with another number of banks than the sharing has on these positions."""
+    sharing.check(size, f"{where}: sharing=", source)
+    expected = layout_of(sharing).shape(sharing.banks(size), kernel_shape)
+    if tuple(weight.shape) != expected:
+        what = f"weight must be {list(expected)} for sharing={sharing!r} on {prod(size):,} positions"
+        raise ShapeError(where, what, str(list(weight.shape)))
+
+
+def _combine(
+    where: str, sharing: Sharing, coefficients: Coefficients, size: tuple[int, ...]
+) -> Tensor | None:
+    """Return the coefficients [rank, *size] of low rank; None for any other sharing."""
+    if not isinstance(sharing, LowRank):
+        if coefficients is not None:
+            raise ArgumentError(where, "coefficients must be None unless sharing is LowRank", repr(sharing))
+        return None
+    whole = (sharing.rank, *size)
+    terms = [coefficients] if isinstance(coefficients, Tensor) else list(coefficients or ())
+    shapes = [tuple(term.shape) for term in terms]
+    if shapes == [whole]:
+        return terms[0]
+    by_axis = [(sharing.rank, n) for n in size]
+    if shapes != by_axis:
+        sequence = ", ".join(str(list(shape)) for shape in by_axis)
+        expected = f"coefficients must be {list(whole)} or a sequence of {sequence}"
+        raise ShapeError(where, expected, ", ".join(str(list(shape)) for shape in shapes) or "none")
+    return combine_coefficients(terms)
+
+
+def _expand_bias(
+    where: str, bias: Tensor | None, sharing: Sharing, channels: int, out_size: tuple[int, ...]
+) -> Tensor | None:
+    """Return the bias in a shape that broadcasts to [out, *out_size]."""
     if bias is None:
-        return result
-    return result + (bias if bias.dtype == result.dtype else bias.to(result.dtype))
-
-
-def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in autocast's dtype where it is on."""
-    dtype = autocast_dtype(input.device.type)
-    if dtype is None or input.dtype == torch.float64:
-        return input, weight
-    return input.to(dtype), weight.to(dtype)
-
-
-def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
-    """The output in channels_last where the input is: padding and low rank may have lost it.
-
-    In operations that `torch.func.vmap` knows, as those of `kernels.layout` are not.
-    """
-    if input.is_contiguous() or not input.movedim(1, -1).is_contiguous():
-        return output
-    return output.movedim(1, -1).contiguous().movedim(-1, 1)
+        return None
+    sharing.check(out_size, f"{where}: bias_sharing=")
+    expected = (channels,) if sharing == Full() else (sharing.banks(out_size), channels)
+    if tuple(bias.shape) != expected:
+        what = f"bias must be {list(expected)} for bias_sharing={sharing!r}"
+        raise ShapeError(where, what, str(list(bias.shape)))
+    if sharing == Full():
+        return bias.view(-1, *(1,) * len(out_size))
+    return _bank_values(sharing, out_size).expand(bias)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ._args import Size, integer, is_sequence, per_axis
+from ._args import Size, integer, is_sequence, per_axis, times
 from .errors import ArgumentError, ShapeError
 
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
@@ -109,6 +109,59 @@ class Window:
                 "use a larger input, a smaller kernel or more padding",
             )
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))
+
+    def span(self, positions: Sequence[int]) -> tuple[int, ...]:
+        """Return the number of inputs from the first position's first tap to the last position's last tap."""
+        return tuple((n - 1) * s + e for n, s, e in zip(positions, self.stride, self.extent))
+
+    def transposed_size(
+        self, input_size: Sequence[int], output_padding: Sequence[int] = (), where: str = "Window"
+    ) -> tuple[int, ...]:
+        """Return the spatial size of a transposed layer's output.
+
+        Raises:
+            ShapeError: the output would have no position on some axis.
+        """
+        extra = output_padding or (0,) * self.ndim
+        size = tuple(n - sum(p) + x for n, p, x in zip(self.span(input_size), self.padding, extra))
+        if any(n < 1 for n in size):
+            raise ShapeError(
+                where,
+                "the output must have at least one position on each axis",
+                f"{times(size)} from input_size={tuple(input_size)}, padding={self.padding}",
+                "use a larger input or less padding",
+            )
+        return size
+
+
+def check_groups(where: str, groups: object, in_channels: int, out_channels: int) -> int:
+    """Return `groups` as an int that divides both numbers of channels."""
+    number = integer(where, "groups", groups, least=1)
+    if in_channels % number or out_channels % number:
+        raise ArgumentError(
+            where,
+            "groups must divide in_channels and out_channels",
+            f"groups={number}, in_channels={in_channels}, out_channels={out_channels}",
+        )
+    return number
+
+
+def check_transposed(
+    where: str, padding: object, padding_mode: object, output_padding: object, window: Window
+) -> tuple[int, ...]:
+    """Refuse what a transposed layer cannot have, as torch does; return the output padding of each axis."""
+    if padding_mode != "zeros":
+        raise ArgumentError(where, "padding_mode must be 'zeros' for a transposed layer", repr(padding_mode))
+    if isinstance(padding, str):
+        raise ArgumentError(where, "padding must be integers for a transposed layer", repr(padding))
+    extra = per_axis(where, "output_padding", output_padding, window.ndim, least=0)
+    if any(n >= max(s, d) for n, s, d in zip(extra, window.stride, window.dilation)):
+        raise ArgumentError(
+            where,
+            "output_padding must be smaller than stride or dilation",
+            f"{extra} with stride={window.stride}, dilation={window.dilation}",
+        )
+    return extra
 
 
 def padded_index(index: int, size: int, padding_mode: str) -> int | None:
@@ -217,7 +270,5 @@ def check_padding_mode(where: str, padding_mode: object) -> str:
     """`padding_mode` if it is one of torch's four."""
     if padding_mode not in PADDING_MODES:
         names = ", ".join(repr(mode) for mode in PADDING_MODES)
-        raise ArgumentError(
-            where, f"padding_mode must be one of {names}", repr(padding_mode), "use one of these"
-        )
+        raise ArgumentError(where, f"padding_mode must be one of {names}", repr(padding_mode))
     return str(padding_mode)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weightshare import Local, LowRank, reference, relax, restrict, to_dense
+from weightshare.backends import PER_POSITION
 from weightshare.errors import ConversionError
-from weightshare.functional import as_local
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers, sharings, transposed_layers
 
@@ -120,7 +120,7 @@ def test_what_touches_nothing_has_no_say_in_a_low_rank_fit(layer, rank, free):
     old, seen = reference.kernels_by_position(layer), touching(layer)[:, None, None]
     means = (old * seen).sum(0) / seen.sum(0).clamp(min=1)
     last = restrict(layer, sharing).module
-    layer.weight.copy_(as_local(torch.where(seen, old, means).unflatten(3, layer.kernel_size)))
+    layer.weight.copy_(PER_POSITION.from_banks(torch.where(seen, old, means).unflatten(3, layer.kernel_size)))
     assert_same_where(seen, restrict(layer, sharing).module, last)
     layer.padding_mode = "replicate"
     first = restrict(layer, sharing).module

@@ -323,7 +323,7 @@ ERRORS = [
     (
         lambda: relax(network(), {"0": "local"}, X),
         ArgumentError,
-        "relax: '0': the plan must give a sharing, got 'local'; use parse_sharing() for one written as text.",
+        "relax: '0': the plan must give a sharing, got 'local'; convert text with parse_sharing().",
     ),
     (
         lambda: relax(network(), "local", X),

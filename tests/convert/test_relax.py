@@ -249,8 +249,7 @@ ERRORS = [
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), "local", input_size=6),
         ArgumentError,
-        "relax: the new sharing must be one such as Local(), got 'local'; "
-        "use parse_sharing() for one written as text.",
+        "relax: the new sharing must be one such as Local(), got 'local'; convert text with parse_sharing().",
     ),
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Local(), torch.zeros(1, 2, 6, 6)),

@@ -158,8 +158,8 @@ ERRORS = [
     (
         lambda: restrict(local(), {"weight": Full()}),
         ArgumentError,
-        "restrict: the new sharing must be one such as Tiled(2), got {'weight': Full()}; "
-        "use parse_sharing() for one written as text.",
+        "restrict: the new sharing must be one such as Tiled(2), got {'weight': Full()}; convert "
+        "text with parse_sharing().",
     ),
     (
         lambda: restrict(local(), Regional(7)),

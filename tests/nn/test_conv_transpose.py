@@ -275,20 +275,18 @@ def test_explain_counts_a_layer(sharing, weights):
         (
             {"padding": "same"},
             ArgumentError,
-            "ConvTranspose2d: padding must be integers for a transposed layer, got 'same'; "
-            "give the padding in numbers.",
+            "ConvTranspose2d: padding must be integers for a transposed layer, got 'same'.",
         ),
         (
             {"padding_mode": "reflect"},
             ArgumentError,
-            "ConvTranspose2d: padding_mode must be 'zeros' for a transposed layer, got 'reflect'; "
-            "leave it out.",
+            "ConvTranspose2d: padding_mode must be 'zeros' for a transposed layer, got 'reflect'.",
         ),
         (
             {"output_padding": 2},
             ArgumentError,
-            "ConvTranspose2d: output_padding must be smaller than stride or dilation, got (2, 2) with "
-            "stride=(2, 2), dilation=(1, 1); use a smaller one.",
+            "ConvTranspose2d: output_padding must be smaller than stride or dilation, got (2, 2) "
+            "with stride=(2, 2), dilation=(1, 1).",
         ),
         (
             {"output_padding": -1},
@@ -298,8 +296,8 @@ def test_explain_counts_a_layer(sharing, weights):
         (
             {"padding": 8},
             ShapeError,
-            "ConvTranspose2d: the output must have at least one position an axis, got -2 x -2 from "
-            "input_size=(6, 6), padding=((8, 8), (8, 8)); use a larger input or less padding.",
+            "ConvTranspose2d: the output must have at least one position on each axis, got -2 x -2 "
+            "from input_size=(6, 6), padding=((8, 8), (8, 8)); use a larger input or less padding.",
         ),
         (
             {"stride": 0},
@@ -309,15 +307,15 @@ def test_explain_counts_a_layer(sharing, weights):
         (
             {"groups": 3},
             ArgumentError,
-            "ConvTranspose2d: groups must divide in_channels and out_channels, got groups=3, in_channels=4, "
-            "out_channels=6; use a common divisor.",
+            "ConvTranspose2d: groups must divide in_channels and out_channels, got groups=3, "
+            "in_channels=4, out_channels=6.",
         ),
         (
             {"sharing": Tiled(2), "dtype": torch.complex64},
             ArgumentError,
-            "ConvTranspose2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Tiled(2), got "
-            "torch.complex64; use one of these, or sharing=Full(), which takes what torch's convolution "
-            "takes.",
+            "ConvTranspose2d: dtype must be float16, bfloat16, float32 or float64 for "
+            "sharing=Tiled(2), got torch.complex64; use sharing=Full() for the other dtypes of "
+            "torch's convolution.",
         ),
     ],
 )

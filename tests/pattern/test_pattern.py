@@ -213,7 +213,8 @@ def test_subclasses_and_attributes_that_change_nothing():
         (
             lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 2, padding=2), 2),
             ShapeError,
-            r"ConvTranspose1d: the output must have at least one position an axis, got -1 from input_size=",
+            "ConvTranspose1d: the output must have at least one position on each axis, got -1 from "
+            "input_size=",
         ),
         (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear, but for a constant"),
         (

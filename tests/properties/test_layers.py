@@ -5,8 +5,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weightshare import Full, Local, functional, nn, reference
-from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+from weightshare import Full, Local, nn, reference
+from weightshare.backends import (
+    PER_POSITION,
+    GatheredPositions,
+    LocalRows,
+    LocalTaps,
+    PieceConvolutions,
+    pad_input,
+)
 from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
@@ -32,7 +39,7 @@ def test_layer_keeps_the_contract_thoroughly(layer, batch):
 
 @slow
 @given(layers())
-def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
+def test_every_backend_that_can_compute_a_layer_computes_the_same(layer):
     """Each is forced in turn, not only the one that would be chosen: outputs and both gradients."""
     if not layer.sharing.one_hot:
         return
@@ -43,13 +50,13 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(size)))
         ways.append((PieceConvolutions(*geometry, parts), banks))
-    ways += [(way(*geometry), functional.as_local(banks[labels])) for way in (LocalRows, LocalTaps)]
+    ways += [(way(*geometry), PER_POSITION.from_banks(banks[labels])) for way in (LocalRows, LocalTaps)]
     x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
-    padded = functional.pad(x, layer.window, layer.padding_mode)
+    padded = pad_input(x, layer.window, layer.padding_mode)
     direction = torch.randn(2, layer.out_channels, *size, dtype=torch.float64)
     results = []
-    for kernel, weight in ways:
-        y = kernel(padded, weight)
+    for backend, weight in ways:
+        y = backend(padded, weight)
         grads = torch.autograd.grad(y, [x, banks], direction, retain_graph=True)
         results.append((y, *grads))
     with torch.no_grad():

@@ -5,8 +5,15 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from weightshare import Full, explain, functional, nn, reference
-from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceConvolutions
+from weightshare import Full, explain, nn, reference
+from weightshare.backends import (
+    PER_POSITION,
+    GatheredPositions,
+    LocalRows,
+    LocalTaps,
+    PieceConvolutions,
+    convolve_transposed,
+)
 from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import transposed_layers
@@ -57,7 +64,7 @@ def test_layer_keeps_the_contract_thoroughly(layer, batch):
 
 @slow
 @given(transposed_layers(bias=False))
-def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
+def test_every_backend_that_can_compute_a_layer_computes_the_same(layer):
     """Each is forced in turn, not only the one that would be chosen: outputs and both gradients."""
     assume(layer.sharing.one_hot)
     geometry = (layer.window, layer.input_size, layer.groups)
@@ -67,12 +74,12 @@ def test_every_kernel_that_can_compute_a_layer_computes_the_same(layer):
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(layer.input_size)))
         ways.append((PieceConvolutions(*geometry, parts), banks))
-    ways += [(way(*geometry), functional.as_local(banks[labels])) for way in (LocalRows, LocalTaps)]
+    ways += [(way(*geometry), PER_POSITION.from_banks(banks[labels])) for way in (LocalRows, LocalTaps)]
     x = random_input(layer).requires_grad_()
     expected = reference.output(layer, x).detach()
     direction, gradients = torch.randn_like(expected), []
-    for kernel, weight in ways:
-        y = functional.conv_transpose(x, weight, None, kernel, layer.out_channels, layer.output_padding)
+    for backend, weight in ways:
+        y = convolve_transposed(x, weight, None, backend, layer.out_channels, layer.output_padding)
         close(y.detach(), expected)
         gradients.append(torch.autograd.grad(y, [x, banks], direction, retain_graph=True))
     for others in gradients[1:]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..geometry import Window
 from . import exportable, operators
+from .weight_layout import WeightLayout
 
 #: Elements that a block of patches may have (1 MiB in float32): small enough to stay in cache.
 BLOCK = 2**18
@@ -36,13 +37,16 @@ class Backend(ABC):
     output_size: tuple[int, ...]
     groups: int
 
+    #: How the weight that it multiplies is stored.
+    weight_layout: ClassVar[WeightLayout]
+
     @abstractmethod
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         """The layer without bias, with every derivative.
 
         Args:
             input: [N, in, *padded].
-            weight: In the layout that the backend's class names.
+            weight: In the backend's `weight_layout`.
             coefficients: [rank, *output_size], for low rank only.
         """
 

@@ -32,6 +32,7 @@ from .layout import (
     windows,
 )
 from .products import FastProducts
+from .weight_layout import PER_POSITION
 
 #: Elements of the buffer of windows: 6 MiB in float32, measured on the shapes of benchmarks/shapes.py.
 BUFFER = 3 * 2**19
@@ -44,6 +45,8 @@ FEW_OUTPUTS = 16
 
 class LocalRows(BilinearBackend):
     """Weight [P, *kernel_size, in/groups, out]."""
+
+    weight_layout = PER_POSITION
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         if self.groups > 1 and input.shape[0] > 1 and input.numel() >= SMALL:

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import exportable
 from .base import BilinearBackend, summing_dtype
 from .layout import in_format_of, seen_by_taps, transpose
+from .weight_layout import PER_POSITION
 
 #: Products a tap, position and group of channels up to which this way is the faster one.
 FEW_PRODUCTS = 8
@@ -24,6 +25,8 @@ BLOCK = 2**20
 
 class LocalTaps(BilinearBackend):
     """Weight [P, *kernel_size, in/groups, out]."""
+
+    weight_layout = PER_POSITION
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x, w = self._by_group(input), self._weights(weight)

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from .base import Backend
 from .layout import CONV, CONV_TRANSPOSE
+from .weight_layout import BANKS
 
 
 class BasisConvolutions(Backend):
     """Weight [1 + rank, out, in/groups, *kernel_size]; the backend of a position is never built."""
+
+    weight_layout = BANKS
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
@@ -35,11 +38,19 @@ class BasisConvolutions(Backend):
         x = input.unflatten(1, (groups, 1, -1))
         weighted = x * coefficients.to(x.dtype).unsqueeze(1)
         stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
-        least = [(n - 1) * s + e for n, s, e in zip(self.output_size, window.stride, window.extent)]
-        extra = [n - low for n, low in zip(padded_shape[2:], least)]
+        extra = [n - low for n, low in zip(padded_shape[2:], window.span(self.output_size))]
         conv = CONV_TRANSPOSE[window.ndim]
         return conv(stacked, self._stacked(weight), None, window.stride, 0, extra, groups, window.dilation)
 
     def _stacked(self, weight: Tensor) -> Tensor:
         """[banks, out, ...] -> [groups * banks * out/groups, ...]: a convolution keeps groups together."""
         return weight.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def combine_coefficients(terms: Sequence[Tensor]) -> Tensor:
+    """Return the coefficients [rank, *size] that are the sum of one term [rank, n] per axis."""
+    ndim = len(terms)
+    return sum(
+        term.view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))
+        for axis, term in enumerate(terms)
+    )  # type: ignore[return-value]

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import exportable
 from .base import BLOCK, BilinearBackend, summing_dtype
 from .layout import batch_first, by_channel, in_format_of, positions_first, windows
+from .weight_layout import BANKS
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class GatheredPositions(BilinearBackend):
     """
 
     labels: tuple[int, ...]
+    weight_layout = BANKS
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x = by_channel(input)

@@ -17,6 +17,7 @@ from torch import Tensor
 from . import exportable
 from .base import BLOCK, BilinearBackend, summing_dtype
 from .layout import CHANNELS_LAST, CONV, SMALL, in_format, in_format_of
+from .weight_layout import BANKS
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class PieceConvolutions(BilinearBackend):
     """
 
     parts: tuple[tuple[range, ...], ...]
+    weight_layout = BANKS
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         x = self._readable(input)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ..errors import ConversionError
-from .layers import arguments, as_ours, fill, name_of, takes_any_size
+from .layers import arguments, as_ours, fill, name_of
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def to_torch(layer: Any) -> Any:
         Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
     source = as_ours(layer)
-    if not takes_any_size(source):
+    if not source._takes_any_size:
         raise ConversionError(
             type(layer).__name__,
             "to be torch's own convolution, kernel and bias must both be shared by Full()",

@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Linear, Parameter
@@ -10,8 +11,8 @@ from torch.nn import Linear, Parameter
 from .._args import Size, integer
 from .._memory import check_fits
 from ..errors import ArgumentError, ConversionError
-from .layers import as_ours, biases_at, kernels_at, like, size_for
-from .taps import inputs_under_taps
+from ..pattern.taps import connections
+from .layers import as_ours, biases_at, kernels_at, like, size_for, taps_of
 
 
 @torch.no_grad()
@@ -61,12 +62,13 @@ def to_dense(
     if not sparse:
         _check_memory(layer, _shape(sized), max_bytes)
     kernels = kernels_at(source, sized.position_size).to(source.weight.dtype).flatten(3)
-    table = inputs_under_taps(sized).to(kernels.device)
+    table = taps_of(sized)
     if sparse:
         return _sparse(sized, kernels, table)
     linear = Linear(1, 1, bias=source.bias is not None, device="meta")
     linear.out_features, linear.in_features = _shape(sized)
-    linear.weight = Parameter(_dense(sized, kernels, table), requires_grad=source.weight.requires_grad)
+    matrix = _dense(sized, kernels, table.to(kernels.device))
+    linear.weight = Parameter(matrix, requires_grad=source.weight.requires_grad)
     if source.bias is not None:
         biases = biases_at(source, sized.output_size).T.flatten()
         linear.bias = Parameter(biases, requires_grad=source.bias.requires_grad)
@@ -93,17 +95,13 @@ def _dense(sized: Any, kernels: Tensor, table: Tensor) -> Tensor:
 
 
 def _sparse(sized: Any, kernels: Tensor, table: Tensor) -> Tensor:
-    position, tap = (table >= 0).nonzero(as_tuple=True)
-    values = kernels[position, :, :, tap]
-    owners, per_group = values.shape[1:]
-    owner = torch.arange(owners, device=table.device)[None, :, None]
-    channel = owner // (owners // sized.groups) * per_group + torch.arange(per_group, device=table.device)
-    rows = owner * len(table) + position[:, None, None]
-    others = prod(sized.output_size if sized.transposed else sized.input_size)
-    columns = channel * others + table[position, tap][:, None, None]
-    pair = [rows.expand(values.shape).flatten(), columns.expand(values.shape).flatten()]
-    indices = torch.stack(pair[::-1] if sized.transposed else pair)
-    matrix = torch.sparse_coo_tensor(indices, values.flatten(), _shape(sized), check_invariants=False)
+    channels = kernels.shape[1], kernels.shape[2] * sized.groups
+    inputs = prod(sized.output_size if sized.transposed else sized.input_size)
+    rows, columns, ids = connections(table.numpy(), np.arange(len(table)), *channels, sized.groups, inputs)
+    pair = (columns, rows) if sized.transposed else (rows, columns)
+    indices = torch.from_numpy(np.stack(pair)).to(kernels.device)
+    values = kernels.flatten()[torch.from_numpy(ids).to(kernels.device)]
+    matrix = torch.sparse_coo_tensor(indices, values, _shape(sized), check_invariants=False)
     return matrix.coalesce()
 
 

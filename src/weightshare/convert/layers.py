@@ -9,10 +9,12 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.prune import is_pruned
 
-from .. import functional, nn
+from .. import nn
 from .._args import Size, per_axis
+from ..backends import layout_of
 from ..errors import ArgumentError, ConversionError
-from ..sharing import Full, Local, Sharing
+from ..pattern.taps import inputs_under_taps
+from ..sharing import Full, Sharing
 
 _NAMES = [f"Conv{kind}{ndim}d" for kind in ("", "Transpose") for ndim in (1, 2, 3)]
 OURS: tuple[type, ...] = tuple(getattr(nn, name) for name in _NAMES)
@@ -114,14 +116,18 @@ def fill(target: Any, source: Any, values: dict[str, Tensor]) -> Any:
     return target.train(source.training)
 
 
-def takes_any_size(layer: Any) -> bool:
-    """Whether a layer of ours has nothing that depends on the size of its input."""
-    return layer.sharing == Full() and (layer.bias is None or layer.bias_sharing == Full())
+def taps_of(layer: Any) -> Tensor:
+    """Return the input under each tap of each position [P, taps], on the CPU; -1 for zero padding.
+
+    For a transposed layer, the output that the tap of an input position adds to; -1 where it is cut off.
+    """
+    inputs = layer.output_size if layer.transposed else layer.input_size
+    return torch.from_numpy(inputs_under_taps(layer.window, layer.position_size, inputs, layer.padding_mode))
 
 
 def size_for(layer: Any, input_size: Size | None) -> Size | None:
     """The input size to use: the one given, if the layer of ours can take it, else the layer's own."""
-    if input_size is None or takes_any_size(layer):
+    if input_size is None or layer._takes_any_size:
         return layer.input_size if input_size is None else input_size
     name = type(layer).__name__
     given = per_axis(name, "input_size", input_size, len(layer.kernel_size), least=1)
@@ -166,9 +172,7 @@ def biases_at(layer: Any, size: Sequence[int] | None) -> Tensor:
 
 def as_weight(banks: Tensor, sharing: Sharing) -> Tensor:
     """Banks of kernels in the layout of a layer's `weight`."""
-    if sharing == Full():
-        return banks[0]
-    return functional.as_local(banks) if sharing == Local() else banks
+    return layout_of(sharing).from_banks(banks)
 
 
 def as_bias(banks: Tensor, sharing: Sharing) -> Tensor:

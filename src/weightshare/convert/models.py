@@ -65,7 +65,7 @@ def _named(verb: str, model: Module, name: Any, sharing: Any) -> Sharing:
         got = f"a {type(modules[name]).__name__}"
         raise ArgumentError(f"{verb}: {name!r}", "must be a convolution", got, "leave it out of the plan")
     if not isinstance(sharing, Sharing):
-        hint = "use parse_sharing() for one written as text"
+        hint = "convert text with parse_sharing()"
         raise ArgumentError(f"{verb}: {name!r}", "the plan must give a sharing", repr(sharing), hint)
     return sharing
 

@@ -19,7 +19,7 @@ def relax_layer(
 ) -> Any:
     """A new layer of a sharing that refines the old one, with the same kernels; see `relax`."""
     if not isinstance(sharing, Sharing):
-        hint = "use parse_sharing() for one written as text"
+        hint = "convert text with parse_sharing()"
         raise ArgumentError("relax", "the new sharing must be one such as Local()", repr(sharing), hint)
     source = as_ours(layer)
     size = size_for(source, input_size)

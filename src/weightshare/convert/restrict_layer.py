@@ -8,10 +8,9 @@ from torch import Tensor
 from ..errors import ArgumentError, ConversionError
 from ..sharing import LowRank, Sharing
 from . import low_rank
-from .layers import OURS, as_bias, as_ours, as_weight, biases_at, fill, kernels_at, like
+from .layers import OURS, as_bias, as_ours, as_weight, biases_at, fill, kernels_at, like, taps_of
 from .means import bank_means
 from .relax_layer import relax_layer
-from .taps import inputs_under_taps
 
 
 @torch.no_grad()
@@ -27,7 +26,7 @@ def restrict_layer(
         return relax_layer(source, sharing), 0.0, 0.0
     _check_values(source)
     kernels = kernels_at(source, size).double().flatten(3)
-    touch = (inputs_under_taps(target) >= 0).to(kernels.device)
+    touch = (taps_of(target) >= 0).to(kernels.device)
     if isinstance(sharing, LowRank):
         values = low_rank.fit(kernels, sharing, size, touch, torch.finfo(source.weight.dtype).eps)
     else:
@@ -42,7 +41,7 @@ def restrict_layer(
 
 def _check(layer: Any, sharing: Any) -> None:
     if not isinstance(sharing, Sharing):
-        hint = "use parse_sharing() for one written as text"
+        hint = "convert text with parse_sharing()"
         raise ArgumentError("restrict", "the new sharing must be one such as Tiled(2)", repr(sharing), hint)
     if not isinstance(layer, OURS):
         raise ConversionError(

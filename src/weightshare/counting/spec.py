@@ -1,11 +1,11 @@
 """A layer as torch users write it, held as a value: everything that a count depends on and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from .._args import integer, times
-from ..errors import ArgumentError, ShapeError, SharingError
-from ..geometry import Window, check_padding_mode
+from .._args import integer
+from ..errors import ShapeError, SharingError
+from ..geometry import Window, check_groups, check_padding_mode, check_transposed
 from ..sharing import Full, Local, LowRank, Sharing
 from .connections import Axis
 from .sizes import size_text, split_size
@@ -57,17 +57,12 @@ class LayerSpec:
         channels, outputs = ("channels", "channels") if self.ndim else ("features", "features")
         integer(self.name, f"in_{channels}", self.in_channels, least=1)
         integer(self.name, f"out_{outputs}", self.out_channels, least=1)
-        integer(self.name, "groups", self.groups, least=1)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ArgumentError(
-                self.name,
-                "groups must divide in_channels and out_channels",
-                f"groups={self.groups}, in_channels={self.in_channels}, out_channels={self.out_channels}",
-                "use a divisor of both",
-            )
+        check_groups(self.name, self.groups, self.in_channels, self.out_channels)
         check_padding_mode(self.name, self.padding_mode)
         if self.transposed:
-            self._check_transposed()
+            check_transposed(
+                self.name, self.window.padding, self.padding_mode, self.output_padding, self.window
+            )
         if self.bias_sharing is not None and not self.bias_sharing.one_hot:
             raise SharingError(
                 f"{self.name}: bias_sharing={self.bias_sharing!r}",
@@ -81,23 +76,6 @@ class LayerSpec:
                 "has one position and nothing to share",
                 "corrections that vary by position",
                 "leave sharing= out",
-            )
-
-    def _check_transposed(self) -> None:
-        if self.padding_mode != "zeros":
-            raise ArgumentError(
-                self.name,
-                "padding_mode must be 'zeros' for a transposed layer",
-                repr(self.padding_mode),
-                "leave it out",
-            )
-        limits = [max(s, d) for s, d in zip(self.window.stride, self.window.dilation)]
-        if any(extra >= limit for extra, limit in zip(self.output_padding, limits)):
-            raise ArgumentError(
-                self.name,
-                "output_padding must be smaller than stride or dilation",
-                f"{self.output_padding} with stride={self.window.stride}, dilation={self.window.dilation}",
-                "use a smaller one",
             )
 
     @property
@@ -143,21 +121,7 @@ class LayerSpec:
             return ()
         if not self.transposed:
             return self.window.output_size(tuple(input_size), self.name, self.padding_mode)
-        w = self.window
-        size = tuple(
-            (n - 1) * s - before - after + extent + extra
-            for n, s, (before, after), extent, extra in zip(
-                input_size, w.stride, w.padding, w.extent, self.output_padding
-            )
-        )
-        if min(size) < 1:
-            raise ShapeError(
-                self.name,
-                "the output must have at least one position an axis",
-                f"{times(size)} from input_size={tuple(input_size)}",
-                "use a larger input or less padding",
-            )
-        return size
+        return self.window.transposed_size(input_size, self.output_padding, self.name)
 
     def position_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
         """Size of the grid of positions that share: the output; of a transposed layer the input."""
@@ -186,10 +150,6 @@ class LayerSpec:
                 "put the channels first, as in 3x32x32, or leave them out" if self.ndim else "give that many",
             )
         return size
-
-    def with_sharing(self, sharing: Sharing) -> "LayerSpec":
-        """The same layer, shared otherwise."""
-        return replace(self, sharing=sharing)
 
     def __str__(self) -> str:
         w, local = self.window, self.name.startswith("LocallyConnected")

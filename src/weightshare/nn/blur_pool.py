@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from .._args import Size, per_axis, times
+from ..backends.checks import not_a_tensor
 from ..errors import ArgumentError, ShapeError
-from ..geometry import PADDING_MODES
-from .checks import no_tensor
+from ..geometry import check_padding_mode
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -27,20 +27,13 @@ class _BlurPoolNd(Module):
         where = type(self).__name__
         self.filter_size = per_axis(where, "filter_size", filter_size, self._ndim, least=1)
         self.stride = per_axis(where, "stride", stride, self._ndim, least=1)
-        if padding_mode not in PADDING_MODES:
-            raise ArgumentError(
-                where,
-                f"padding_mode must be one of {', '.join(PADDING_MODES)}",
-                repr(padding_mode),
-                "use one",
-            )
-        self.padding_mode = padding_mode
+        self.padding_mode = check_padding_mode(where, padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, *size] or [C, *size] -> the same with each n of size ceil(n / stride)."""
         ndim = self._ndim
         if not isinstance(input, Tensor):
-            raise no_tensor(type(self).__name__, input)
+            raise not_a_tensor(type(self).__name__, input)
         if input.dim() not in (ndim + 1, ndim + 2):
             raise ShapeError(
                 type(self).__name__,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, cat, tensor
 
 from .._args import per_axis, times
-from ..functional import as_local
+from ..backends import layout_of
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 from . import init
 
@@ -104,9 +104,8 @@ def expand_plain(
         init.reset_coefficients(list(fresh.values()))  # the layer's own may be zero, or not be there yet
         state_dict.update(fresh)
     elif layer.sharing != Full():
-        bank = weight.unsqueeze(0)
-        bank = as_local(bank) if layer.sharing == Local() else bank
-        weight = bank.repeat(len(layer.weight), *(1,) * len(shape))
+        banks = weight.expand(len(layer.weight), *shape)
+        weight = layout_of(layer.sharing).from_banks(banks).contiguous()
     state_dict[f"{prefix}weight"] = weight
     if bias is not None and layer.bias is not None and bias.dim() < layer.bias.dim():
         state_dict[f"{prefix}bias"] = bias.repeat(len(layer.bias), 1)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import functional
 from .._args import Size
+from ..backends import convolve, pad_input
 from ..sharing import Sharing
 from .base import SharedLayer
 
@@ -39,18 +39,18 @@ class _ConvNd(SharedLayer):
             in_channels,
             out_channels,
             kernel_size,
-            stride,
-            padding,
-            0,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-            sharing,
-            input_size,
-            bias_sharing,
+            stride=stride,
+            padding=padding,
+            output_padding=0,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+            sharing=sharing,
+            input_size=input_size,
+            bias_sharing=bias_sharing,
         )
 
     def _output_size(self, input_size: tuple[int, ...]) -> tuple[int, ...]:
@@ -58,13 +58,13 @@ class _ConvNd(SharedLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size]."""
-        unbatched = self._unbatched(input)
-        if self._any_size:
+        unbatched = self._is_unbatched(input)
+        if self._takes_any_size:
             return self._by_torch(input, self.bias)
         self._check(input)
         if self._backend is None:
-            return self._with_bias(self._by_torch(input, None))
-        result = functional.conv(
+            return self._add_bias(self._by_torch(input, None))
+        result = convolve(
             input.unsqueeze(0) if unbatched else input,
             self._backend_weight(),
             None if self.bias is None else self._broadcast_bias(input),
@@ -76,12 +76,12 @@ class _ConvNd(SharedLayer):
 
     def _by_torch(self, input: Tensor, bias: Tensor | None) -> Tensor:
         """Full sharing, by torch's own function."""
-        if self._pads:
-            batched = input.dim() == self._ndim + 2
-            padded = functional.pad(input if batched else input[None], self.window, self.padding_mode)
-            input, padding = (padded if batched else padded[0]), 0
-        else:
+        if self.padding_mode == "zeros":
             padding = self.padding
+        else:
+            batched = input.dim() == self._ndim + 2
+            padded = pad_input(input if batched else input[None], self.window, self.padding_mode)
+            input, padding = (padded if batched else padded[0]), 0
         conv = type(self)._torch_function
         return conv(input, self.weight, bias, self.stride, padding, self.dilation, self.groups)
 

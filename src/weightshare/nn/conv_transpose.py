@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import functional
 from .._args import Size
-from ..geometry import Window
+from ..backends import convolve_transposed
+from ..geometry import Window, check_transposed
 from ..sharing import Full, Sharing
 from . import checks
 from .base import SharedLayer
@@ -41,27 +41,27 @@ class _ConvTransposeNd(SharedLayer):
     ):
         name = type(self).__name__
         window = Window(kernel_size, stride, 0, dilation, ndim=self._ndim, where=name)
-        checks.check_transposed(name, padding, padding_mode, output_padding, window)
+        check_transposed(name, padding, padding_mode, output_padding, window)
         super().__init__(
             in_channels,
             out_channels,
             kernel_size,
-            stride,
-            padding,
-            output_padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-            sharing,
-            input_size,
-            bias_sharing,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+            sharing=sharing,
+            input_size=input_size,
+            bias_sharing=bias_sharing,
         )
 
     def _output_size(self, input_size: tuple[int, ...]) -> tuple[int, ...]:
-        return checks.transposed_size(type(self).__name__, self.window, input_size, self.output_padding)
+        return self.window.transposed_size(input_size, self.output_padding, type(self).__name__)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size].
@@ -70,14 +70,14 @@ class _ConvTransposeNd(SharedLayer):
             output_size: Chooses the output padding, as torch's: the spatial size of the output, or that with
                 all that stands in front of it.
         """
-        unbatched = self._unbatched(input)
+        unbatched = self._is_unbatched(input)
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
-        if self._any_size:
+        if self._takes_any_size:
             return self._by_torch(input, self.bias, extra)
         self._check(input)
         if self._backend is None:
-            return self._with_bias(self._by_torch(input, None, extra))
-        result = functional.conv_transpose(
+            return self._add_bias(self._by_torch(input, None, extra))
+        result = convolve_transposed(
             input.unsqueeze(0) if unbatched else input,
             self._backend_weight(),
             None if self.bias is None else self._broadcast_bias(input),

@@ -13,7 +13,7 @@ class LocallyConnected1d(Conv1d):
         (torch.Size([8, 3, 3, 8]), torch.Size([8, 8]))
     """
 
-    _default_sharing = Local()
+    _fixed_sharing = Local()
 
 
 class LocallyConnected2d(Conv2d):
@@ -25,7 +25,7 @@ class LocallyConnected2d(Conv2d):
         (torch.Size([80, 3, 3, 3, 8]), torch.Size([80, 8]))
     """
 
-    _default_sharing = Local()
+    _fixed_sharing = Local()
 
 
 class LocallyConnected3d(Conv3d):
@@ -37,4 +37,4 @@ class LocallyConnected3d(Conv3d):
         (torch.Size([27, 3, 3, 3, 1, 4]), torch.Size([27, 4]))
     """
 
-    _default_sharing = Local()
+    _fixed_sharing = Local()

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..backends import autocast_dtype
+from ..backends.checks import check_operands, not_a_tensor
+from ..backends.operators import autocast_dtype
 from ..errors import ArgumentError, ShapeError
 from ..pattern import Pattern
-from . import checks
+from ..sharing import Full
 from .sparse_product import sparse_product
 
 _TABLES = ("_weight_ids", "_inputs", "_outputs", "_bias_ids")
@@ -131,7 +132,7 @@ class SharedLinear(torch.nn.Module):
 
     def _check(self, input: Tensor) -> None:
         if not isinstance(input, Tensor):
-            raise checks.no_tensor("SharedLinear", input)
+            raise not_a_tensor("SharedLinear", input)
         if input.dim() < 1 or input.shape[-1] != self.in_features:
             raise ShapeError(
                 "SharedLinear",
@@ -139,8 +140,7 @@ class SharedLinear(torch.nn.Module):
                 str(list(input.shape)),
                 "flatten channels and positions with flatten(1)",
             )
-        if input.dtype != self.weight.dtype:
-            checks.check_mixed("SharedLinear", input, self.weight)
+        check_operands("SharedLinear", input, self.weight, Full())
 
     def _sparse(self, input: Tensor, values: Tensor) -> Tensor:
         """The sum over connections alone."""

@@ -162,5 +162,5 @@ def _output_padding(where: str, source: Any) -> tuple[int, ...]:
     if getattr(source, "input_size", None) is None:
         return (0,) * len(source.kernel_size)
     padding = _symmetric(where, source)
-    sizes = zip(source.input_size, source.output_size, source.stride, source.window.extent, padding)
-    return tuple(n + 2 * p - ((m - 1) * s + e) for n, m, s, e, p in sizes)
+    sizes = zip(source.input_size, source.window.span(source.output_size), padding)
+    return tuple(n + 2 * p - span for n, span, p in sizes)

@@ -1,6 +1,5 @@
 """The connections of a layer, from its geometry and its sharing alone."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -10,11 +9,12 @@ import torch.nn as nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from .._args import Size, per_axis, times
+from .._args import Size, per_axis
 from .._memory import check_fits
-from ..errors import ArgumentError, PatternError, ShapeError
-from ..geometry import Window, check_padding_mode, padded_index
+from ..errors import ArgumentError, PatternError
+from ..geometry import Window, check_padding_mode
 from ..sharing import Full
+from .taps import combine_axes, connections, taps_along
 
 _BYTES = 96  # that a connection takes while edges are made and sorted
 _LONG = 2**24  # numbers of one axis, above which connections are estimated before they are looked at
@@ -105,7 +105,11 @@ def _convolution(layer: Any, input_size: Size | None, padding_mode: str | None) 
     mode = layer.padding_mode if padding_mode is None else check_padding_mode(name, padding_mode)
     if transposed and mode != "zeros":
         raise ArgumentError(name, "a transposed layer has no padding_mode", repr(mode), "leave it out")
-    out_size = _transposed_size(layer, window, size) if transposed else window.output_size(size, name, mode)
+    if not transposed:
+        out_size = window.output_size(size, name, mode)
+    else:
+        out_size = getattr(layer, "output_size", None)
+        out_size = out_size or window.transposed_size(size, layer.output_padding, name)
     sharing, bias_sharing = getattr(layer, "sharing", Full()), getattr(layer, "bias_sharing", Full())
     positions, places = (size, out_size) if transposed else (out_size, size)
     owners, others = layer.out_channels, layer.in_channels
@@ -114,11 +118,11 @@ def _convolution(layer: Any, input_size: Size | None, padding_mode: str | None) 
     per_tap = owners * (others // layer.groups)
     if max(n * taps for n, taps in zip(positions, window.kernel_size)) > _LONG:
         _check_memory(layer, prod(positions) * window.taps * per_tap)
-    axes = [_along(window, axis, *ends, mode) for axis, ends in enumerate(zip(positions, places))]
+    axes = [taps_along(window, axis, *ends, mode) for axis, ends in enumerate(zip(positions, places))]
     _check_memory(layer, prod(int((along >= 0).sum()) for along in axes) * per_tap)
-    table = _table(axes, places)
+    table = combine_axes(axes, places)
     labels = np.array(sharing.labels(positions))
-    rows, columns, ids = _connections(table, labels, owners, others, layer.groups, prod(places))
+    rows, columns, ids = connections(table, labels, owners, others, layer.groups, prod(places))
     if transposed:
         rows, columns = columns, rows
     bias = None
@@ -139,63 +143,6 @@ def _convolution(layer: Any, input_size: Size | None, padding_mode: str | None) 
         if sharing.one_hot
         else f"the kernel that all positions share; the corrections of {sharing!r} differ by position",
     }
-
-
-def _transposed_size(layer: Any, window: Window, size: tuple[int, ...]) -> tuple[int, ...]:
-    known = getattr(layer, "output_size", None)
-    if known is not None:
-        return known
-    more = layer.output_padding
-    ends = zip(size, window.stride, window.padding, window.extent, more)
-    found = tuple((n - 1) * s - sum(pair) + extent + extra for n, s, pair, extent, extra in ends)
-    if min(found) < 1:
-        raise ShapeError(
-            type(layer).__name__,
-            "the output must have at least one position an axis",
-            f"{times(found)} from input_size={size}, padding={layer.padding}",
-            "use a larger input_size or less padding",
-        )
-    return found
-
-
-def _along(window: Window, axis: int, positions: int, places: int, mode: str) -> np.ndarray:
-    """The place under every tap of every position of one axis [P, taps]; -1 where there is none."""
-    start = np.arange(positions)[:, None] * window.stride[axis] - window.padding[axis][0]
-    at = start + np.arange(window.kernel_size[axis]) * window.dilation[axis]
-    first = int(at.min())
-    stands = [padded_index(i, places, mode) for i in range(first, int(at.max()) + 1)]
-    return np.array([-1 if i is None else i for i in stands])[at - first]
-
-
-def _table(axes: Sequence[np.ndarray], places: Sequence[int]) -> np.ndarray:
-    """The place under every tap of every position [P, taps], row-major; -1 where there is none."""
-    table = np.zeros((1, 1), dtype=np.int64)
-    for along, size in zip(axes, places):
-        one, so_far = along[None, :, None, :], table[:, None, :, None]
-        both = np.where((so_far < 0) | (one < 0), -1, so_far * size + one)
-        table = both.reshape(len(table) * len(along), -1)
-    return table
-
-
-def _connections(
-    table: np.ndarray, labels: np.ndarray, owners: int, others: int, groups: int, places: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(owning neuron, other neuron, weight id) of every connection, for every channel of its group.
-
-    Args:
-        owners: Channels that have a kernel a position: the output's, of a transposed layer the input's.
-    """
-    positions, taps = table.shape
-    position, tap = np.nonzero(table >= 0)
-    place = table[position, tap][:, None, None]
-    position, tap = position[:, None, None], tap[:, None, None]
-    per_group = others // groups
-    owner, local = np.arange(owners)[None, :, None], np.arange(per_group)[None, None, :]
-    other = owner // (owners // groups) * per_group + local
-    ids = ((labels[position] * owners + owner) * per_group + local) * taps + tap
-    rows, columns = owner * positions + position, other * places + place
-    rows, columns, ids = np.broadcast_arrays(rows, columns, ids)
-    return rows.ravel(), columns.ravel(), ids.ravel()
 
 
 def _check_memory(layer: Any, connections: int) -> None:

@@ -5,7 +5,7 @@ express all that another can (`refines`), and draws itself (`draw`).
 """
 
 from .along import SharedAlong
-from .base import OneHot, Separable, Sharing
+from .base import OneHot, Separable, Sharing, check_sharing
 from .full import Full
 from .local import Local
 from .low_rank import LowRank
@@ -25,5 +25,6 @@ __all__ = [
     "SharedAlong",
     "Sharing",
     "Tiled",
+    "check_sharing",
     "parse_sharing",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from math import prod
 
 from .._args import is_sequence, per_axis, times
-from ..errors import SharingError
+from ..errors import ArgumentError, SharingError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -93,6 +93,27 @@ class Separable(OneHot):
             part_of = {index: number for number, part in enumerate(parts) for index in part}
             labels = [label * len(parts) + part_of[index] for label in labels for index in range(size)]
         return labels
+
+
+def check_sharing(where: str, argument: str, value: object, default: Sharing) -> Sharing:
+    """Return a checked sharing, or `default` for None."""
+    if value is None:
+        return default
+    if not isinstance(value, Sharing):
+        raise ArgumentError(
+            where,
+            f"{argument} must be a sharing such as Tiled(2)",
+            repr(value),
+            "convert text with parse_sharing()",
+        )
+    if argument == "bias_sharing" and not value.one_hot:
+        raise ArgumentError(
+            where,
+            "bias_sharing must give every position one bias",
+            repr(value),
+            "use any sharing except LowRank",
+        )
+    return value
 
 
 def per_output_axis(sharing: Sharing, name: str, value: object, ndim: int, where: str) -> tuple[int, ...]:

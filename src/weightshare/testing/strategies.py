@@ -109,10 +109,7 @@ def transposed_layers(
         for e, x, pair, s in zip(window.extent, extra, window.padding, stride)
     ]
     size = tuple(draw(st.integers(low, max(low, _MOST[ndim]))) for low in least)
-    out_size = tuple(
-        (n - 1) * s + e + x - sum(pair)
-        for n, s, e, x, pair in zip(size, stride, window.extent, extra, window.padding)
-    )
+    out_size = window.transposed_size(size, extra)
     arguments = {
         **_channels(draw),
         "kernel_size": kernel,

@@ -148,7 +148,7 @@ def _ours(module: Any, shared: bool) -> WindowOf | None:
 
     def compute(x: Tensor, mode: str) -> Tensor:
         changed = copy.copy(layer)
-        changed.padding_mode, changed._pads = mode, mode != "zeros"
+        changed.padding_mode = mode
         return changed(x)
 
     window = module.window

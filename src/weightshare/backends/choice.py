@@ -1,0 +1,33 @@
+"""Which backend computes a layer."""
+
+from collections.abc import Sequence
+
+from ..geometry import Window
+from ..sharing import LowRank, Separable, Sharing
+from .base import Backend
+from .local_rows import LocalRows
+from .local_taps import FEW_PRODUCTS, LocalTaps
+from .low_rank import BasisConvolutions
+from .mapped import GatheredPositions
+from .tiled_regional import PieceConvolutions
+
+
+def choose(
+    sharing: Sharing, window: Window, position_size: Sequence[int], groups: int, kernel_shape: Sequence[int]
+) -> Backend:
+    """Return the backend of a layer with this sharing (`Full` is computed by torch and has none).
+
+    Args:
+        position_size: Positions that own kernels, per axis.
+        kernel_shape: Shape of one bank, [out, in/groups, *kernel_size]: small kernels use another backend.
+    """
+    size = tuple(position_size)
+    if isinstance(sharing, LowRank):
+        return BasisConvolutions(window, size, groups)
+    if isinstance(sharing, Separable):
+        parts = sharing.parts(size)
+        if any(len(axis) != n for axis, n in zip(parts, size)):
+            return PieceConvolutions(window, size, groups, tuple(map(tuple, parts)))
+        products = kernel_shape[0] // groups * kernel_shape[1]
+        return (LocalTaps if products <= FEW_PRODUCTS else LocalRows)(window, size, groups)
+    return GatheredPositions(window, size, groups, tuple(sharing.labels(size)))

@@ -1,0 +1,90 @@
+"""Compute a layer with its backend: pad the input, call the backend, add the bias."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..geometry import Window
+from .base import Backend
+from .operators import autocast_dtype
+
+
+def pad_input(input: Tensor, window: Window, padding_mode: str) -> Tensor:
+    """[N, C, *size] -> [N, C, *padded], in the padding modes of torch."""
+    if not any(map(any, window.padding)):
+        return input
+    amounts = [n for pair in reversed(window.padding) for n in pair]
+    return F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
+
+
+def convolve(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    backend: Backend,
+    padding_mode: str = "zeros",
+    coefficients: Tensor | None = None,
+) -> Tensor:
+    """Compute a layer of any sharing except `Full`.
+
+    Args:
+        input: [N, in, *size].
+        weight: In the backend's layout.
+        bias: Anything that broadcasts over [N, out, *output_size].
+        coefficients: [rank, *output_size], for low rank only.
+    """
+    x, weight = _autocast(pad_input(input, backend.window, padding_mode), weight)
+    return _add_bias(_in_format_of(input, backend(x, weight, coefficients)), bias)
+
+
+def convolve_transposed(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    backend: Backend,
+    out_channels: int,
+    output_padding: Sequence[int],
+    coefficients: Tensor | None = None,
+) -> Tensor:
+    """Compute a transposed layer of any sharing except `Full` with the backend of its adjoint.
+
+    Args:
+        input: [N, in, *size].
+        weight: In the backend's layout.
+        bias: Anything that broadcasts over [N, out, *output_size].
+        output_padding: Outputs added at the end of each axis.
+        coefficients: [rank, *size], for low rank only.
+    """
+    window, (x, weight) = backend.window, _autocast(input, weight)
+    padded = [n + extra for n, extra in zip(window.span(backend.output_size), output_padding)]
+    batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
+    result = backend.transposed(x, weight, (batch, out_channels, *padded), coefficients)
+    if any(map(any, window.padding)):
+        result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
+    return _add_bias(_in_format_of(input, result), bias)
+
+
+def _add_bias(result: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return result
+    return result + (bias if bias.dtype == result.dtype else bias.to(result.dtype))
+
+
+def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Cast both to autocast's dtype where it is enabled."""
+    dtype = autocast_dtype(input.device.type)
+    if dtype is None or input.dtype == torch.float64:
+        return input, weight
+    return input.to(dtype), weight.to(dtype)
+
+
+def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
+    """Return the output in channels_last if the input is: padding and low rank may have lost the format.
+
+    Uses operators that `torch.func.vmap` supports, which those of `layout` are not.
+    """
+    if input.is_contiguous() or not input.movedim(1, -1).is_contiguous():
+        return output
+    return output.movedim(1, -1).contiguous().movedim(-1, 1)

@@ -1,0 +1,77 @@
+"""Which input is under each tap of each position, and the connections that follow from it.
+
+Positions own kernels: they are the output positions of a layer, or the input positions of a transposed layer.
+"Inputs" are what the window reaches: the layer's inputs, or the outputs of a transposed layer.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..geometry import Window, padded_index
+
+
+def inputs_under_taps(
+    window: Window, positions: Sequence[int], inputs: Sequence[int], padding_mode: str = "zeros"
+) -> np.ndarray:
+    """Return the row-major index of the input under each tap of each position [P, taps]; -1 for zero padding.
+
+    >>> inputs_under_taps(Window(3, padding=1), (3,), (3,))
+    array([[-1,  0,  1],
+           [ 0,  1,  2],
+           [ 1,  2, -1]])
+    """
+    sizes = enumerate(zip(positions, inputs))
+    return combine_axes([taps_along(window, axis, p, n, padding_mode) for axis, (p, n) in sizes], inputs)
+
+
+def taps_along(window: Window, axis: int, positions: int, inputs: int, padding_mode: str) -> np.ndarray:
+    """Return the index of the input under each tap of each position of one axis [positions, taps]."""
+    start = np.arange(positions)[:, None] * window.stride[axis] - window.padding[axis][0]
+    at = start + np.arange(window.kernel_size[axis]) * window.dilation[axis]
+    first = int(at.min())
+    under = [padded_index(i, inputs, padding_mode) for i in range(first, int(at.max()) + 1)]
+    return np.array([-1 if i is None else i for i in under])[at - first]
+
+
+def combine_axes(axes: Sequence[np.ndarray], inputs: Sequence[int]) -> np.ndarray:
+    """Return the table of all axes together [P, taps], row-major, from those of `taps_along`."""
+    table = np.zeros((1, 1), dtype=np.int64)
+    for along, size in zip(axes, inputs):
+        one, so_far = along[None, :, None, :], table[:, None, :, None]
+        both = np.where((so_far < 0) | (one < 0), -1, so_far * size + one)
+        table = both.reshape(len(table) * len(along), -1)
+    return table
+
+
+def connections(
+    table: np.ndarray,
+    labels: np.ndarray,
+    position_channels: int,
+    window_channels: int,
+    groups: int,
+    inputs: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (neuron at the position, neuron under the tap, weight id) of each connection.
+
+    Args:
+        table: The inputs under the taps [P, taps].
+        labels: The bank of each position [P].
+        position_channels: Channels on the side of the positions.
+        window_channels: Channels on the side that the window reaches.
+        inputs: Number of inputs of one channel.
+
+    Returns:
+        Three arrays of equal length. The weight id is the index into banks [K, position_channels,
+        window_channels / groups, taps], flattened.
+    """
+    positions, taps = table.shape
+    position, tap = np.nonzero(table >= 0)
+    place = table[position, tap][:, None, None]
+    position, tap = position[:, None, None], tap[:, None, None]
+    per_group = window_channels // groups
+    near, local = np.arange(position_channels)[None, :, None], np.arange(per_group)[None, None, :]
+    far = near // (position_channels // groups) * per_group + local
+    ids = ((labels[position] * position_channels + near) * per_group + local) * taps + tap
+    rows, columns, ids = np.broadcast_arrays(near * positions + position, far * inputs + place, ids)
+    return rows.ravel(), columns.ravel(), ids.ravel()
