@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import weightshare as ws
+from weightshare.cli.equivariance import report
 from weightshare.pattern import generators
 from weightshare.symmetry import prove_shift, trace_equivariance
-from weightshare.symmetry.command import answer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import ROOT, put
@@ -17,7 +17,7 @@ from pages import ROOT, put
 
 def command() -> str:
     """What `weightshare equivariance lenet5 --shift 1 --shift 4` prints."""
-    return f"```text\n{answer('lenet5', None, (1, 28, 28), ['1', '4'], True, 0, False)}\n```"
+    return f"```text\n{report('lenet5', None, None, ['1', '4'], True, 0, False)}\n```"
 
 
 def ladder() -> list[tuple[object, ...]]:

@@ -5,6 +5,8 @@ import sys
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.helpers.study"]  # its fixtures
+
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 

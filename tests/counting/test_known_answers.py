@@ -57,7 +57,7 @@ def test_the_plus_one_of_every_filter_is_shown():
 
 
 def test_alexnet_in_the_words_of_learners():
-    text = str(explain(ALEXNET, (3, 227, 227)))
+    text = explain(ALEXNET, (3, 227, 227)).to_text(verbose=True)
     for words in (
         "290,400",
         "55 x 55 x 96: 96 depth slices of 55 x 55",
@@ -85,7 +85,7 @@ def test_dense_is_not_a_linear_layer_of_another_output_size():
 def test_patterns_of_one_pixel_of_four():
     answer = explain("Conv2d(1, 1, 1)", (2, 2))
     assert answer.counts["patterns"] == {"local_bits": 1, "global_bits": 4}
-    text = " ".join(str(answer).split())
+    text = " ".join(answer.to_text(verbose=True).split())
     assert "(1 pixel) would have 2 patterns to tell apart, and a global one (4 pixels) 2^4 = 16" in text
 
 
@@ -150,5 +150,14 @@ def test_the_saving_often_quoted_compares_different_outputs():
 
 
 def test_one_bit_inputs_of_several_channels_are_not_called_pixels():
-    assert "a local feature (363 inputs) would have" in str(explain("Conv2d(3, 96, 11, stride=4)", 227))
-    assert "a local feature (1 pixel) would have 2 patterns" in str(explain("Conv2d(1, 1, 1)", 2))
+    assert "a local feature (363 inputs) would have" in explain("Conv2d(3, 96, 11, stride=4)", 227).to_text(
+        True
+    )
+    assert "a local feature (1 pixel) would have 2 patterns" in explain("Conv2d(1, 1, 1)", 2).to_text(True)
+
+
+def test_the_default_text_ends_after_the_comparison_of_sharings():
+    answer = explain(ALEXNET, (3, 227, 227))
+    assert answer.to_text(verbose=True).startswith(str(answer))
+    assert "One-bit pixels" not in str(answer)
+    assert "One-bit pixels" in answer._repr_html_()

@@ -8,7 +8,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import weightshare as ws
-from two_processes import on_two_processes
+from tests.helpers.processes import on_two_processes
 
 
 class Tied(nn.Module):

@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from every_sharing import SHARINGS
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tests.helpers.sharings import SHARINGS
 from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
 

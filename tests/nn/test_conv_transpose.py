@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from every_sharing import SHARINGS
 from safetensors.torch import load_file, save_file
 
+from tests.helpers.sharings import SHARINGS
 from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, explain, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
 

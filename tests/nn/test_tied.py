@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from every_sharing import SHARINGS
 from torch import nn as torch_nn
 
 import weightshare as ws
+from tests.helpers.sharings import SHARINGS
 from weightshare.errors import ArgumentError, ShapeError
 
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.study import tiny_arrays
 from weightshare.errors import DataError, SpecError
 from weightshare.study.data import draw, load_images, npz, shifted
 from weightshare.study.data import images as data_room
-
-from .conftest import tiny_arrays
 
 
 def test_digits_are_split_by_class_and_normalised():

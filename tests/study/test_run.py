@@ -10,10 +10,9 @@ import pytest
 import torch
 from filelock import FileLock
 
+from tests.helpers.study import tiny_arrays
 from weightshare.errors import StudyError
 from weightshare.study import StudySpec, run, training
-
-from .conftest import tiny_arrays
 
 SUMMARY_KEYS = {
     "sharing", "layer_sharing", "width", "matches", "parameters", "macs", "seeds", "accuracy", "accuracy_ci",

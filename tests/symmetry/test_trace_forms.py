@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-from test_trace import picture
 from torch import nn
 
 import weightshare as ws
+from tests.helpers.networks import picture
 from weightshare.pattern import generators
 from weightshare.symmetry import equivariance_error, translate
 

@@ -5,12 +5,12 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from kinds import KINDS, same, table_of, transposed
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import weightshare as ws
+from tests.helpers.ties import KINDS, same, table_of, transposed
 from weightshare.errors import ArgumentError
 from weightshare.tying.check import CODES
 

@@ -7,10 +7,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from kinds import cells
 from safetensors.torch import save_file
 
 import weightshare as ws
+from tests.helpers.ties import cells
 
 
 def large(kind):

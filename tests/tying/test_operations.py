@@ -11,7 +11,6 @@ import peft
 import pytest
 import torch
 from accelerate.utils import find_tied_parameters, retie_parameters
-from kinds import KINDS, cells, input_of
 from safetensors.torch import load_file
 from torch import nn
 from torch.func import functional_call
@@ -20,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
 import weightshare as ws
+from tests.helpers.ties import KINDS, cells, input_of
 from weightshare.errors import TieError
 from weightshare.tying.reference import reference_of
 

@@ -6,12 +6,12 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
-from kinds import INPUTS, KINDS, cells, input_of
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import weightshare as ws
-from two_processes import on_two_processes
+from tests.helpers.processes import on_two_processes
+from tests.helpers.ties import INPUTS, KINDS, cells, input_of
 from weightshare.errors import TieError
 
 STEPS = 3

@@ -10,7 +10,8 @@ from ..errors import ArgumentError, ShapeError, SharingError
 from ..sharing import Full, Local, Sharing
 from .closed_form import Term, connections, dense, kernel_factors, macs, neurons, scheme
 from .connections import dead_taps, most_seen
-from .explanation import Explanation, Row
+from .counts import Row
+from .explanation import Explanation
 from .from_layer import spec_of
 from .from_text import as_sharing, read_spec
 from .sizes import read_size, volume

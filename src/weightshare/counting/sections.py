@@ -1,17 +1,13 @@
-"""What an explanation says, section by section; `text` and `page` only lay it out."""
-
-from __future__ import annotations
+"""The counts of a layer in words, section by section; `views` lays the sections out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .._args import times
+from ..views.numbers import format_count
+from ..views.section import Section
 from .closed_form import Factor, Scheme
+from .counts import Counts
 from .sizes import size_text
-
-if TYPE_CHECKING:
-    from .explanation import Explanation
 
 #: A power of two up to this one is also written out.
 WRITTEN_OUT = 20
@@ -22,44 +18,30 @@ _SINGULAR = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading, a table and sentences below it.
+def sections(answer: Counts, verbose: bool = True) -> list[Section]:
+    """Return the sections in reading order: counts, derivation and comparison of sharings, then the rest.
 
     Args:
-        align: "l" or "r" for every column.
-        head: The columns' names, or nothing.
+        verbose: Whether to explain the differences between the sharings, too.
     """
-
-    title: str
-    align: str = ""
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    lines: tuple[str, ...] = ()
-
-
-def sections(answer: Explanation) -> list[Section]:
-    """The sections in reading order, the numbers that were asked for first."""
     found = [_numbers(answer), _origin(answer)]
     if answer.input is not None:
-        found += [_degrees(answer), _difference(answer)]
-    found.append(_constant(answer))
-    if answer.patterns is not None and answer.layer.ndim:
-        found.append(_patterns(answer.patterns, answer.layer.in_channels))
+        found.append(_degrees(answer))
+    if verbose:
+        if answer.input is not None:
+            found.append(_difference(answer))
+        found.append(_constant(answer))
+        if answer.patterns is not None and answer.layer.ndim:
+            found.append(_patterns(answer.patterns, answer.layer.in_channels))
     if answer.notes:
         found.append(Section("Notes", lines=answer.notes))
     return found
 
 
-def title(answer: Explanation) -> str:
+def title(answer: Counts) -> str:
     """The layer and its input in one line."""
     where = "" if answer.input is None else f" on an input of {times(answer.input)}"
     return f"{answer.layer}{where}"
-
-
-def number(n: int | None) -> str:
-    """A count as people read it."""
-    return "-" if n is None else f"{n:,}"
 
 
 def product(factors: Sequence[Factor]) -> str:
@@ -75,7 +57,7 @@ def formula(scheme: Scheme) -> str:
     parts = []
     for term in scheme.terms:
         *first, last = term.factors
-        figures = " x ".join(number(f.n) for f in first)
+        figures = " x ".join(format_count(f.n) for f in first)
         if term.label == "biases":
             parts.append(_counted(term.n, "biases"))
         elif scheme.name == "dense" or last.label.startswith("positions"):
@@ -97,26 +79,32 @@ def _counted(n: int, label: str) -> str:
     return f"{n:,} {label}"
 
 
-def _numbers(answer: Explanation) -> Section:
+def _numbers(answer: Counts) -> Section:
     layer, size = answer.layer, answer.output
     side = "input neuron" if layer.transposed else "neuron"
     bias = " + 1" if layer.bias and not layer.transposed else ""
     also = ", and one bias" if bias else ""
     seen = product(dict(answer.terms)["weights_per_neuron"][0].factors)
     rows = [
-        ("parameters", number(answer.parameters), f"{_sum_of(answer.own)} (sharing: {layer.sharing})"),
+        ("parameters", format_count(answer.parameters), f"{_sum_of(answer.own)} (sharing: {layer.sharing})"),
         (f"weights per {side}", f"{answer.weights_per_neuron:,}{bias}", f"{seen}{also}"),
     ]
     if size is not None:
         slices = f"{_counted(layer.out_channels, 'depth slices')} of {times(size[1:])}"
         volume = f"the output volume, {times((*size[1:], size[0]))}: {slices}"
         rows += [
-            ("neurons", number(answer.neurons), volume if layer.ndim else "outputs"),
-            ("connections", number(answer.connections), "(output, input) pairs; padding and biases left out"),
-            ("multiplications", number(answer.macs), "computed, padding included"),
+            ("neurons", format_count(answer.neurons), volume if layer.ndim else "outputs"),
+            (
+                "connections",
+                format_count(answer.connections),
+                "(output, input) pairs; padding and biases left out",
+            ),
+            ("multiplications", format_count(answer.macs), "computed, padding included"),
         ]
     if answer.dead_taps:
-        rows.append(("dead taps", number(answer.dead_taps), "(bank, tap) pairs that only ever meet padding"))
+        rows.append(
+            ("dead taps", format_count(answer.dead_taps), "(bank, tap) pairs that only ever meet padding")
+        )
     return Section("", "lrl", rows=tuple(rows))
 
 
@@ -128,10 +116,10 @@ def _sum_of(scheme: Scheme) -> str:
     return " + ".join(_counted(n, kind) for kind, n in sums.items())
 
 
-def _origin(answer: Explanation) -> Section:
+def _origin(answer: Counts) -> Section:
     layer = answer.layer
-    rows = [(term.label, number(term.n), product(term.factors)) for term in answer.own.terms]
-    rows.append(("together", number(answer.parameters), ""))
+    rows = [(term.label, format_count(term.n), product(term.factors)) for term in answer.own.terms]
+    rows.append(("together", format_count(answer.parameters), ""))
     lines = ()
     if layer.bias and not layer.transposed:
         per_filter = f"{_counted(answer.weights_per_neuron, 'weights')} + 1 bias"
@@ -139,10 +127,10 @@ def _origin(answer: Explanation) -> Section:
     return Section("Where the parameters come from", "lrl", rows=tuple(rows), lines=lines)
 
 
-def _degrees(answer: Explanation) -> Section:
+def _degrees(answer: Counts) -> Section:
     by_name = {scheme.name: scheme for scheme in (*answer.others, answer.own)}
     order = ["full", *(name for name in by_name if name not in ("full", "local", "dense")), "local", "dense"]
-    rows = [(name, number(by_name[name].parameters), formula(by_name[name])) for name in order]
+    rows = [(name, format_count(by_name[name].parameters), formula(by_name[name])) for name in order]
     line = (
         "dense has the same output volume: every output neuron sees every input. A Linear layer with "
         "another number of outputs computes another function, and a ratio of the two counts compares "
@@ -164,7 +152,7 @@ def _degrees(answer: Explanation) -> Section:
     )
 
 
-def _difference(answer: Explanation) -> Section:
+def _difference(answer: Counts) -> Section:
     layer, positions = answer.layer, answer.positions or 1
     side, kernels = "input channel" if layer.transposed else "depth slice", layer.near[1]
     grid = answer.input if layer.transposed else answer.output
@@ -187,7 +175,7 @@ def _difference(answer: Explanation) -> Section:
     return Section(f"Why full and local differ by a factor of {positions:,}", lines=tuple(lines))
 
 
-def _constant(answer: Explanation) -> Section:
+def _constant(answer: Counts) -> Section:
     full = next((s for s in (*answer.others, answer.own) if s.name == "full"), None)
     if not answer.layer.ndim:
         line = "The count is for this number of inputs: a linear layer has no image size to be free of."
@@ -205,7 +193,7 @@ def _constant(answer: Explanation) -> Section:
         return Section("What does not change with the image size", lines=(line,))
     names = [name for name, _ in answer.rows[0].parameters]
     rows = tuple(
-        (size_text(row.input), size_text(row.output), *(number(n) for _, n in row.parameters))
+        (size_text(row.input), size_text(row.output), *(format_count(n) for _, n in row.parameters))
         for row in answer.rows
     )
     lines = [line]

@@ -9,27 +9,11 @@ from typing import Any
 from .._nests import shape_of
 from ..parameters.groups import Group
 from . import reconcile, table
+from .notes import Note
 from .rows import Row
 from .totals import Totals
 
 SCHEMA = "weightshare-summary/1"
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something to know about the counts.
-
-    Args:
-        code: "LAZY", "VIEW_TIE", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED" or "FORWARD_FAILED".
-        names: Of the parameters, modules or operators it is about.
-    """
-
-    code: str
-    names: tuple[str, ...]
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"code": self.code, "names": list(self.names), "text": self.text}
 
 
 @dataclass(frozen=True)
@@ -121,11 +105,15 @@ class Summary:
 
     def to_markdown(self, heading: str = "parameters") -> str:
         """The table in Markdown."""
-        return table.markdown(self, heading)
+        return table.markdown(self._title, self.rows, self.totals, self.warnings, heading)
 
     def to_text(self, heading: str = "parameters") -> str:
         """The table; `heading="Param #"` for those who come from Keras."""
-        return table.text(self, heading)
+        return table.text(self._title, self.rows, self.totals, self.warnings, heading)
+
+    @property
+    def _title(self) -> str:
+        return self.model if self.input is None else f"{self.model} on {self.input}"
 
     def __str__(self) -> str:
         return self.to_text()

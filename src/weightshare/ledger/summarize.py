@@ -12,15 +12,14 @@ from torch.nn.parameter import is_lazy
 
 from .._args import integer, is_sequence, times
 from .._nests import shape_of, tensors_in
-from .._running import find_raising_module
 from ..counting.sizes import read_size
 from ..errors import ArgumentError
-from ..parameters.groups import Group, groups_of
-from ..parameters.modules import is_convolution
+from ..parameters.groups import groups_of
 from .forward import Watched, watch
+from .notes import notes_of
 from .reconcile import conventions_of
-from .result import Note, Summary, group_row
-from .rows import all_names, is_dead, rows_of
+from .result import Summary, group_row
+from .rows import rows_of
 from .totals import totals_of
 
 
@@ -79,7 +78,7 @@ def summary(
         totals,
         rows_of(model, groups, watched),
         tuple(map(group_row, groups)),
-        tuple(_notes(model, groups, watched)),
+        tuple(notes_of(model, groups, watched)),
         conventions_of(model, groups, totals),
     )
 
@@ -127,39 +126,3 @@ def _zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
 
 def _described(inputs: Sequence[Any]) -> str:
     return ", ".join(times(shape_of(tensor)) or "one number" for tensor in tensors_in(inputs)) or "no tensor"
-
-
-def _notes(model: Module, groups: Sequence[Group], watched: Watched | None) -> list[Note]:
-    """What the counts leave open."""
-    names = list(all_names(groups))
-    notes = []
-    if lazy := tuple(name.name for name in names if name.kind == "lazy"):
-        notes.append(
-            Note("LAZY", lazy, f"{', '.join(lazy)}: no shape before the first call, counted as none")
-        )
-    for group in groups:
-        if views := tuple(name.name for name in group.names if name.kind == "view"):
-            text = (
-                f"{', '.join(views)}: another Parameter on the memory of {group.owner.name}; "
-                "moving, copying or an optimiser with state parts them"
-            )
-            notes.append(Note("VIEW_TIE", (group.owner.name, *views), text))
-    if watched is None:
-        return notes
-    if dead := tuple(group.owner.name for group in groups if is_dead(group, watched)):
-        text = f"{', '.join(dead)}: nothing read them in a forward pass in evaluation mode"
-        notes.append(Note("DEAD_PARAM", dead, text))
-    known = [m for m in model.modules() if id(m) in watched.convolving and not is_convolution(m)]
-    if known:
-        names_of = tuple(name or "the model itself" for name, m in model.named_modules() if m in known)
-        text = f"{', '.join(names_of)}: convolutions that are no layers are left as they are in unshared"
-        notes.append(Note("NOT_UNSHARED", names_of, text))
-    if watched.uncounted:
-        text = ", ".join(f"{name} ({count} calls)" for name, count in watched.uncounted.items())
-        notes.append(Note("NOT_COUNTED", tuple(watched.uncounted), f"no formula for the products of {text}"))
-    if watched.failed is not None:
-        name, module = find_raising_module(model, watched.failed)
-        where = f"{name or 'the model itself'} ({type(module).__name__})"
-        text = f"the forward pass stopped in {where}: {type(watched.failed).__name__}: {watched.failed}"
-        notes.append(Note("FORWARD_FAILED", (name,), text))
-    return notes

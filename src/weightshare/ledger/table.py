@@ -1,21 +1,18 @@
 """A summary as plain text and as Markdown."""
 
-from __future__ import annotations
-
-import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .._args import did_you_mean, times
-from ..counting.sections import Section
-from ..counting.text import table
 from ..errors import ArgumentError
+from ..views.escape import visible
+from ..views.markdown import escape
+from ..views.markdown import table as markdown_table
+from ..views.section import Section
+from ..views.text import table
+from .notes import Note
 from .rows import Part, Row
-from .totals import MEANINGS
-
-if TYPE_CHECKING:
-    from .result import Summary
+from .totals import MEANINGS, Totals
 
 WIDTH = 118
 #: How the model itself is called.
@@ -23,25 +20,21 @@ ROOT = "(model)"
 _ALWAYS = ("unique", "untied", "trainable", "frozen", "buffers", "bytes")
 
 
-def text(summary: Summary, heading: str) -> str:
-    """Rows, totals and notes below each other."""
-    title = summary.model if summary.input is None else f"{summary.model} on {summary.input}"
-    head, align, body = _columns(summary, heading)
-    parts = [title, "\n".join(table(Section("", align, head, body), WIDTH)), _totals(summary)]
-    told = [_printable(f"{note.code}: {note.text}") for note in summary.warnings]
-    notes = [textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ") for line in told]
-    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
+def text(title: str, rows: Sequence[Row], totals: Totals, notes: Sequence[Note], heading: str) -> str:
+    """Return the rows, the totals and the notes as text."""
+    head, align, body = _columns(rows, heading, totals.macs is not None)
+    parts = [title, "\n".join(table(Section("", align, head, body), WIDTH)), _totals(totals)]
+    lines = [visible(f"{note.code}: {note.text}") for note in notes]
+    lines = [textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
+    return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
-def markdown(summary: Summary, heading: str) -> str:
-    """The rows as a table, the totals as a list."""
-    head, align, body = _columns(summary, heading)
-    title = summary.model if summary.input is None else f"{summary.model} on {summary.input}"
-    rows = [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (head, *body)]
-    rows.insert(1, "|" + "|".join("---:" if side == "r" else "---" for side in align) + "|")
-    totals = [f"- {name}: {value} ({meaning})" for name, value, meaning in _named(summary)]
-    notes = [f"- {note.code}: {_escaped(note.text)}" for note in summary.warnings]
-    return "\n".join([_escaped(title), "", *rows, "", *totals, *notes])
+def markdown(title: str, rows: Sequence[Row], totals: Totals, notes: Sequence[Note], heading: str) -> str:
+    """Return the rows as a Markdown table, the totals and notes as a list."""
+    head, align, body = _columns(rows, heading, totals.macs is not None)
+    items = [f"- {name}: {value} ({meaning})" for name, value, meaning in _named(totals)]
+    items += [f"- {note.code}: {escape(note.text)}" for note in notes]
+    return "\n".join([escape(title), "", *markdown_table(align, head, body), "", *items])
 
 
 def explained(rows: Sequence[Row], name: str) -> str:
@@ -72,19 +65,20 @@ def _in_words(part: Part) -> str:
     return f"{part.name}: {part.words or f'shape {part.derivation}'} = {part.numel:,}{also}"
 
 
-def _columns(summary: Summary, heading: str) -> tuple[tuple[str, ...], str, tuple[tuple[str, ...], ...]]:
-    """Heads, alignment and cells; calls, outputs and multiplications where there was a forward pass."""
-    watched = summary.totals.macs is not None
-    shares = _percentages([row.own_unique for row in summary.rows])
+def _columns(
+    rows: Sequence[Row], heading: str, watched: bool
+) -> tuple[tuple[str, ...], str, tuple[tuple[str, ...], ...]]:
+    """Return heads, alignment and cells; calls, outputs and MACs only after a forward pass."""
+    shares = _percentages([row.own_unique for row in rows])
     head = ["module", "type", heading, "%", *(["calls", "output", "mult-adds"] if watched else []), "from"]
     align = "llrr" + "rlr" * watched + "l"
     body = []
-    for row, share in zip(summary.rows, shares):
+    for row, share in zip(rows, shares):
         seen = []
         if watched:
             shape = "" if row.output_shape is None else times(row.output_shape)
             seen = [str(row.calls), shape, f"{row.macs:,}" if row.macs else ""]
-        body.append((_printable(row.name) or ROOT, row.type, f"{row.own_unique:,}", share, *seen, _from(row)))
+        body.append((visible(row.name) or ROOT, row.type, f"{row.own_unique:,}", share, *seen, _from(row)))
     return tuple(head), align, tuple(body)
 
 
@@ -114,7 +108,7 @@ def _from(row: Row) -> str:
             parts.append(f"{part.own:,} {part.attribute}{sign}{product}{shared}")
         if part.kind in ("alias", "view", "reference", "repeated", "lazy"):
             parts.append(f"{part.attribute} {_shared(part)}")
-    return _printable("; ".join(parts))
+    return visible("; ".join(parts))
 
 
 def _shared(part: Part) -> str:
@@ -126,16 +120,15 @@ def _shared(part: Part) -> str:
     return f"is {word} of {part.owner}"
 
 
-def _named(summary: Summary) -> list[tuple[str, str, str]]:
-    values = summary.totals.to_dict()
+def _named(totals: Totals) -> list[tuple[str, str, str]]:
+    values = totals.to_dict()
     shown = [name for name in MEANINGS if values[name] is not None and (name in _ALWAYS or values[name])]
     return [(name, f"{values[name]:,}", MEANINGS[name]) for name in shown]
 
 
-def _totals(summary: Summary) -> str:
-    named = _named(summary)
+def _totals(totals: Totals) -> str:
+    named = _named(totals)
     lines = table(Section("", "lrl", rows=tuple(named)), WIDTH)
-    totals = summary.totals
     saved = [
         (totals.untied - totals.unique, "tying"),
         ((totals.unrolled or 0) - totals.untied, "calling modules again"),
@@ -145,13 +138,3 @@ def _totals(summary: Summary) -> str:
     if said:
         lines += textwrap.wrap(f"Sharing saves {', '.join(said)}.", WIDTH, initial_indent="  ")
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    """Names come from outside: what steers a terminal or breaks a line is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _escaped(text: str) -> str:
-    """Safe in a cell of Markdown."""
-    return re.sub(r"([\\`*_<>|])", r"\\\1", " ".join(text.split()))

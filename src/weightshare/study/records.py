@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import StudyError
+from ..views.files import write_atomic
 from .spec import StudySpec
 from .trials import Trial
 
@@ -81,17 +81,7 @@ class Folder:
     def write(self, name: str, text: str) -> None:
         """Write a file as a whole: readers see the old one or the new one, never a part."""
         with _working_on(self.path / name):
-            handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-            try:
-                with open(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, self.path / name)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            write_atomic(self.path / name, text)
 
 
 @contextmanager
@@ -108,7 +98,7 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Fold
     try:
         path.mkdir(parents=True, exist_ok=True)
         others = sorted(entry.name for entry in path.iterdir() if entry.name not in OURS)
-        others = [name for name in others if not name.startswith(tuple(f".{ours}." for ours in OURS))]
+        others = [name for name in others if not name.startswith(".weightshare-")]
         if others and not (path / RECORDS).is_file():
             raise StudyError(
                 where,

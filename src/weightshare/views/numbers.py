@@ -1,6 +1,15 @@
 """Numbers as people read them."""
 
 
+def format_count(n: int | None) -> str:
+    """Format a count with thousands separators; "-" for an unknown one.
+
+    >>> format_count(34944), format_count(None)
+    ('34,944', '-')
+    """
+    return "-" if n is None else f"{n:,}"
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction in percent, without the sign.
 
@@ -47,3 +56,12 @@ def times_as_many(ratio: float) -> str:
     ('61', '3.8')
     """
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
+
+
+def format_error(error: float | None) -> str:
+    """Format a relative error with two digits; "-" for an unknown one.
+
+    >>> format_error(0.0), format_error(1.234e-3), format_error(None)
+    ('0', '0.0012', '-')
+    """
+    return "-" if error is None else f"{error:.2g}"

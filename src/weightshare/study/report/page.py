@@ -1,13 +1,10 @@
 """The report of a study: one page that needs nothing else."""
 
-from typing import Any
-
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ...views import pictures
-from ...views.escape import visible
 from ...views.numbers import percent, percent_with, short
+from ...views.page import environment
 from ...views.pictures import Series
 from ..first_layer import FirstLayer
 from ..result import StudyResult
@@ -19,14 +16,7 @@ SHOWN_BELOW_TARGET = 25  # percentage points of the learning curves
 
 def render(result: StudyResult) -> str:
     """The page as HTML, with every picture inside; all names are escaped, and nothing in them is obeyed."""
-    page = Environment(
-        loader=PackageLoader("weightshare.study.report", "."),
-        autoescape=True,
-        finalize=_harmless,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    page = environment(__package__)
     page.filters.update(percent=percent, percent_with=percent_with, short=short)
     return page.get_template("report.html.jinja").render(
         result=result,
@@ -43,10 +33,6 @@ def render(result: StudyResult) -> str:
         kernels=kernel_pictures(result),
         colours=[pictures.PALETTE[colour % len(pictures.PALETTE)] for colour, _ in looks(result)],
     )
-
-
-def _harmless(value: Any) -> Any:
-    return type(value)(visible(value)) if isinstance(value, str) else value
 
 
 def looks(result: StudyResult) -> list[tuple[int, bool]]:

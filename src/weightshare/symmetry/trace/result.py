@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from ..._args import Size
+from ...views.numbers import format_error
 from .interventions import Interventions, intervened
 from .run import checked_shift
 
@@ -141,8 +142,8 @@ class EquivarianceTrace:
                     row.name,
                     row.op,
                     sizes,
-                    number(row.local),
-                    number(row.accumulated),
+                    format_error(row.local),
+                    format_error(row.accumulated),
                     exact,
                     border,
                     row.cause,
@@ -176,12 +177,3 @@ def group(exact: Sequence[int] | None) -> str:
         return "all shifts"
     parts = ["Z" if s == 1 else f"{s}Z" for s in steps]
     return f"shifts in {parts[0] if len(set(parts)) == 1 else ' x '.join(parts)}"
-
-
-def number(value: float | None) -> str:
-    """A relative error in a table.
-
-    >>> number(0.0), number(1.234e-3), number(None)
-    ('0', '0.0012', '-')
-    """
-    return "-" if value is None else f"{value:.2g}"

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from weightshare import cli
-from weightshare.study import StudySpec, command
+from weightshare.cli.study import default_folder
+from weightshare.study import StudySpec
 
 SMALL = ["--seeds", "1", "--epochs-max", "1", "--width", "3", "--accelerator", "cpu"]
 
@@ -42,7 +43,7 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
     assert call(monkeypatch, capsys, "study", tiny, "--sharing", "full", *SMALL)[0] == 0
     (folder,) = tmp_path.glob("study-tiny-*")
     assert (folder / "report.html").is_file()
-    assert command.default_folder(StudySpec("folder:../../a b")).parent.name == ""
+    assert default_folder(StudySpec("folder:../../a b")).parent.name == ""
 
 
 @pytest.mark.parametrize(
@@ -79,11 +80,11 @@ def test_interrupted(monkeypatch, capsys, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "run", interrupt)
+    monkeypatch.setattr("weightshare.study.run", interrupt)
     code, _, err = call(monkeypatch, capsys, "study", "digits", "--out", str(tmp_path / "out"))
     assert code == 130
     assert (
-        f"Stopped. Finished trials are kept in {tmp_path / 'out'}; the same command goes on from there."
+        f"Interrupted. Finished trials are kept in {tmp_path / 'out'}; run the same command again to continue."
         in err
     )
 
@@ -102,7 +103,7 @@ def test_interrupted_by_the_keyboard_and_continued(tiny, tmp_path):
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert f"Stopped. Finished trials are kept in {out}; the same command goes on from there." in err
+    assert f"Interrupted. Finished trials are kept in {out}; run the same command again to continue." in err
     assert "Traceback" not in err
     kept = (out / "records.jsonl").read_text()
     assert 1 <= kept.count("\n") < 12

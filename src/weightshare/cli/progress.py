@@ -1,4 +1,4 @@
-"""A study's progress on standard error: a bar in a terminal, elsewhere one line a finished trial."""
+"""The progress of a study on standard error: a bar in a terminal, elsewhere one line per finished trial."""
 
 import sys
 from types import TracebackType
@@ -7,13 +7,13 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
+from ..study import Progress
 from ..views.escape import visible
 from ..views.numbers import percent
-from ._run import Progress
 
 
 class Terminal:
-    """Shows the progress of a study while it is entered; pass `update` to `run`."""
+    """Show the progress of a study inside the context; pass `update` to `run`."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -39,25 +39,26 @@ class Terminal:
             self._bar.stop()
 
     def update(self, state: Progress) -> None:
-        """Show where the study stands."""
+        """Show the progress so far."""
         accuracy = percent(state.validation_accuracy)
         name = visible(state.sharing)
         if self._console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task("", total=state.total)
-            words = f"{name}, seed {state.seed}: epoch {state.epoch}, {accuracy} % of validation"
+            words = f"{name}, seed {state.seed}: epoch {state.epoch}, {accuracy}% validation accuracy"
             self._bar.update(self._task, completed=state.done, total=state.total, description=words)
         elif state.trial is not None:
             print(
-                f"{state.done}/{state.total} {name}, seed {state.seed}: {percent(state.trial.accuracy)} % of "
-                f"the test images after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
+                f"{state.done}/{state.total} {name}, seed {state.seed}: "
+                f"{percent(state.trial.accuracy)}% test accuracy "
+                f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
                 file=sys.stderr,
                 flush=True,
             )
 
 
 class _Description(bars.ProgressColumn):
-    """The trial at work, as text that is never markup."""
+    """Description of the current trial, as plain text without markup."""
 
     def render(self, task: bars.Task) -> Text:
         return Text(task.description, overflow="ellipsis", no_wrap=True)

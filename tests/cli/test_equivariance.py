@@ -52,7 +52,7 @@ def factory():
 
 
 def test_a_shift_that_the_output_cannot_show(run, monkeypatch, tmp_path):
-    (tmp_path / "mine.py").write_text("from test_cli_equivariance import factory")
+    (tmp_path / "mine.py").write_text("from tests.cli.test_equivariance import factory")
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("mine:factory", "--input", "1x8x8")
     assert code == 0
@@ -63,8 +63,8 @@ def test_a_shift_that_the_output_cannot_show(run, monkeypatch, tmp_path):
     ("arguments", "text"),
     [
         (["vgg61"], "did you mean 'vgg16'"),
-        (["torch.nn:ReLU"], "equivariance: needs the shape of one example, got none; give --input"),
-        (["lenet5", "--shift", "one"], "a shift must be pixels, or pixels for each axis, got 'one'"),
+        (["torch.nn:ReLU"], "equivariance: needs the shape of one example, got none; add --input"),
+        (["lenet5", "--shift", "one"], "--shift must be pixels, or pixels for each axis, got 'one'"),
         (["lenet5", "--shift", "0"], "shift must move something"),
         (["lenet5", "--shift", "1x1x1"], "one integer for each of 2 spatial axes"),
         (

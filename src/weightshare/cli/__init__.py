@@ -1,0 +1,44 @@
+"""The command line, one file per command: parse the options, call one function, print its answer.
+
+An error of the package is one line on standard error and exit code 2.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .._version import __version__
+from ..errors import WeightshareError
+from ..views.escape import visible
+from . import equivariance, explain, study, summary, ties
+
+app = typer.Typer(
+    help="How much should the weights of a layer be shared?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (explain, summary, ties, equivariance, study):
+    app.command(command.__name__.rpartition(".")[2])(command.command)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except WeightshareError as error:
+        print(f"weightshare: {visible(str(error))}", file=sys.stderr)
+        sys.exit(2)

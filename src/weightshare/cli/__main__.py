@@ -1,0 +1,5 @@
+"""`python -m weightshare.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,99 @@
+"""`weightshare equivariance`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..counting.sizes import read_size
+from ..errors import SpecError, SymmetryError
+from ._model import Input, Json, Model, Weights, build_model, print_visible
+
+
+def command(
+    model: Model,
+    input: Input = None,
+    weights: Weights = None,
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The first is traced, others only measured."
+        ),
+    ] = None,
+    interventions: Annotated[bool, typer.Option(help="Ablate each cause and re-measure.")] = True,
+    seed: Annotated[int, typer.Option(help="Random seed for input and weights.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find where a model loses shift equivariance, and why."""
+    print_visible(report(model, input, weights, shift or ["1"], interventions, seed, as_json))
+
+
+def report(
+    name: str,
+    input: str | None,
+    weights: str | None,
+    shifts: Sequence[str],
+    interventions: bool,
+    seed: int,
+    as_json: bool,
+) -> str:
+    """Trace the first shift, measure the others and run the interventions, in float64.
+
+    Args:
+        seed: Seeds the weights that no checkpoint gives, and the standard normal input.
+    """
+    import torch
+
+    from ..models.find import shape_of
+    from ..symmetry import trace_equivariance
+    from ..views.numbers import format_error
+
+    steps = [_parse_shift(text) for text in shifts]
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = build_model(name, weights, "cpu").double().eval()
+        x = torch.randn(1, *_parse_size(input or shape_of(name)), dtype=torch.float64)
+    trace = trace_equivariance(model, x, steps[0])
+    others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
+    changed, reason = None, ""
+    if interventions:
+        try:
+            changed = trace.interventions()
+        except SymmetryError as error:
+            reason = str(error)
+    if as_json:
+        effects = (
+            None if changed is None else {**vars(changed), "effects": [vars(e) for e in changed.effects]}
+        )
+        return json.dumps({**trace.to_dict(), "shifts": others, "interventions": effects}, indent=2)
+    lines = [str(trace)]
+    if others:
+        errors = (
+            f"{text}: {'undefined' if error is None else format_error(error)}"
+            for text, error in others.items()
+        )
+        lines.append(f"\nrelative error of the output for other shifts: {', '.join(errors)}")
+    lines.append(f"\n{changed}" if changed is not None else f"\n{reason}" if reason else "")
+    return "\n".join(lines).rstrip()
+
+
+def _parse_size(shape: str | Sequence[int] | None) -> tuple[int, ...]:
+    if shape is None:
+        raise SpecError(
+            "equivariance", "needs the shape of one example", "none", "add --input, e.g. --input 3x224x224"
+        )
+    size = read_size(shape) if isinstance(shape, str) else tuple(shape)
+    return (size,) if isinstance(size, int) else size
+
+
+def _parse_shift(text: str) -> int | tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.split("x"))
+    except ValueError:
+        raise SpecError(
+            "equivariance", "--shift must be pixels, or pixels for each axis", repr(text), "e.g. 1 or 0x3"
+        ) from None
+    return values[0] if len(values) == 1 else values

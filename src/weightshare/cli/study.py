@@ -1,0 +1,106 @@
+"""`weightshare study`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..views.escape import visible
+
+if TYPE_CHECKING:
+    from ..study import StudySpec
+
+INTERRUPTED = 130
+
+
+def command(
+    data: Annotated[str, typer.Argument(help="digits, faces, npz:FILE or folder:DIR.")],
+    sharing: Annotated[
+        str, typer.Option(help="Comma-separated sharings.")
+    ] = "full,tiled:2,regional:4,lowrank:4,local",
+    seeds: Annotated[int, typer.Option(help="Runs per network.")] = 3,
+    out: Annotated[str | None, typer.Option(help="Folder for results and report.")] = None,
+    train_images: Annotated[int | None, typer.Option(help="Use only this many training images.")] = None,
+    width: Annotated[int, typer.Option(help="Channels of each convolution.")] = 16,
+    epochs_max: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without improvement before the learning rate drops.")
+    ] = 6,
+    batch_size: Annotated[int, typer.Option(help="Batch size.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 3e-3,
+    accelerator: Annotated[str, typer.Option(help="Fabric accelerator: cpu, cuda, mps, auto.")] = "auto",
+    devices: Annotated[str, typer.Option(help="Fabric devices: a number or a list.")] = "1",
+    strategy: Annotated[str, typer.Option(help="Fabric strategy: auto, ddp, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="Fabric precision: 32-true, bf16-mixed, ...")] = "32-true",
+) -> None:
+    """Compare sharing schemes by training one small network with each of them.
+
+    The same command run again continues where it stopped.
+    """
+    from ..study import StudySpec
+
+    spec = StudySpec(
+        data=data,
+        sharings=sharing,
+        seeds=seeds,
+        out=out,
+        train_images=train_images,
+        width=width,
+        epochs_max=epochs_max,
+        patience=patience,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=precision,
+    )
+    raise typer.Exit(run_study(spec if out is not None else replace(spec, out=default_folder(spec))))
+
+
+def default_folder(spec: StudySpec) -> Path:
+    """Return a folder for this spec, the same each time, so that the same command resumes its study.
+
+    >>> from weightshare.study import StudySpec
+    >>> default_folder(StudySpec("npz:some/mnist.npz")).name[:12]
+    'study-mnist-'
+    """
+    kind, _, place = spec.data.partition(":")
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", Path(place).stem if place else kind).strip("-")
+    text = json.dumps(spec.to_dict(), sort_keys=True).encode()
+    return Path(f"study-{name[:40]}-{hashlib.blake2b(text, digest_size=4).hexdigest()}")
+
+
+def run_study(spec: StudySpec) -> int:
+    """Run a study with its progress on standard error, print its table, and return the exit code."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+    from rich.console import Console
+
+    from ..study import run
+    from ..study.records import REPORT
+    from ..study.report.table import as_table
+    from .progress import Terminal
+
+    try:
+        with Terminal() as terminal:
+            result = run(spec, terminal.update)
+    except KeyboardInterrupt:
+        kept = f"Finished trials are kept in {visible(str(spec.out))}" if spec.out else "Nothing was kept"
+        print(f"\nInterrupted. {kept}; run the same command again to continue.", file=sys.stderr)
+        return INTERRUPTED
+    if not rank_zero_only.rank:  # with several devices, every process gets here
+        if sys.stdout.isatty():
+            console = Console()
+            console.print(as_table(result, console.width))
+        else:
+            print(result)
+        if result.out is not None:
+            print(f"Report: {visible(str(result.out / REPORT))}")
+    return 0

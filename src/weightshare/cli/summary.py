@@ -1,0 +1,42 @@
+"""`weightshare summary`."""
+
+from typing import Annotated
+
+import typer
+
+from ._model import Input, Json, Model, Weights, build_model, print_visible
+
+
+def command(
+    model: Model,
+    input: Input = None,
+    weights: Weights = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help='Device to build the model on ("meta" allocates no memory; --weights needs "cpu").'
+        ),
+    ] = "meta",
+    explain: Annotated[str | None, typer.Option(help="Explain the size of one parameter or module.")] = None,
+    reconcile: Annotated[
+        int | None, typer.Option(help="Explain how a published count differs from this one.")
+    ] = None,
+    heading: Annotated[str, typer.Option(help='Column title for the counts, e.g. "Param #".')] = "parameters",
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Show where a model's parameters are, which of them are shared, and what sharing saves."""
+    from ..ledger import summary
+    from ..models.find import shape_of
+
+    answer = summary(
+        build_model(model, weights, device), input_shape=shape_of(model) if input is None else input
+    )
+    if as_json:
+        print_visible(answer.to_json())
+    elif explain is not None:
+        print_visible(answer.explain(explain))
+    elif reconcile is not None:
+        print_visible(str(answer.reconcile(reconcile)))
+    else:
+        print_visible(answer.to_markdown(heading) if as_markdown else answer.to_text(heading))

@@ -1,0 +1,20 @@
+"""Tables as Markdown."""
+
+import re
+from collections.abc import Sequence
+
+
+def table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, each cell escaped; `align` has "l" or "r" for each column.
+
+    >>> table("lr", ["name", "count"], [["a|b", "1"]])
+    ['| name | count |', '|---|---:|', '| a\\\\|b | 1 |']
+    """
+    lines = [f"| {' | '.join(escape(cell) for cell in row)} |" for row in (head, *rows)]
+    lines.insert(1, "|" + "|".join("---:" if side == "r" else "---" for side in align) + "|")
+    return lines
+
+
+def escape(text: str) -> str:
+    """Return text on one line, with Markdown's special characters escaped."""
+    return re.sub(r"([\\`*_<>|])", r"\\\1", " ".join(text.split()))

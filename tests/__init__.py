@@ -1,0 +1,1 @@
+"""The tests; `helpers` has what several of them share."""
