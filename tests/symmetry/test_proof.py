@@ -1,4 +1,4 @@
-"""Proofs by random integers, and what breaks the shift of a layer."""
+"""Proofs by random integers that a linear layer commutes with a transform."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from torch import nn
 
 import weightshare as ws
 from weightshare import Pattern
-from weightshare.errors import PatternError, SymmetryError
-from weightshare.symmetry import flip, permute_channels, prove, prove_shift, rotate90, translate
+from weightshare.errors import SymmetryError
+from weightshare.symmetry import flip, permute_channels, prove, rotate90, translate
 
 CIRCULAR = {"padding": 1, "padding_mode": "circular"}
 
@@ -67,41 +67,3 @@ def test_what_cannot_be_proved():
         SymmetryError, match=r"integers below 2\*\*53.* got numbers up to .*prove its layers one by one"
     ):
         prove(deep, (1, 8), translate(1, "crop"))
-
-
-SHIFTS = [
-    (nn.Conv1d(1, 1, 3), 8, "none"),
-    (nn.Conv1d(1, 1, 3, padding=1), 8, "border"),
-    (nn.Conv1d(1, 1, 3, padding=1, padding_mode="reflect"), 8, "border"),
-    (nn.Conv1d(1, 1, 5, padding=1), 8, "border"),  # the sizes allow no circular control
-    (nn.Conv1d(1, 1, 3, padding="same"), 8, "border"),
-    (nn.Conv1d(1, 1, 3, padding="valid"), 8, "none"),
-    (ws.nn.LocallyConnected1d(1, 1, 3, padding=1, input_size=8), None, "structure"),
-    (ws.nn.LocallyConnected1d(1, 1, 3, input_size=8), None, "structure"),
-    (ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Tiled(2), input_size=8), None, "structure"),
-    (ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Regional(2), input_size=8), None, "structure"),
-    (ws.nn.Conv1d(1, 1, 3, padding=1, bias_sharing=ws.Local(), input_size=8), None, "structure"),
-    (ws.nn.Conv1d(1, 1, 3, sharing=ws.LowRank(2), input_size=8), None, "structure"),
-]
-
-
-@pytest.mark.parametrize(("layer", "size", "cause"), SHIFTS, ids=str)
-def test_borders_are_told_from_structure(layer, size, cause):
-    assert prove_shift(layer, 1, size).cause == cause
-
-
-def test_the_control_in_words():
-    found = prove_shift(nn.Conv2d(1, 1, 3, padding=1), (3, 5), 32)
-    assert found.control
-    assert str(found).startswith(
-        "broken by the border alone: with circular padding it holds; shift (3, 5): 675 of"
-    )
-    tiled = ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Tiled(2), input_size=8)
-    assert prove_shift(tiled, 2).cause == "border"
-    assert "broken by weights that differ by position" in str(prove_shift(tiled, 1))
-    low_rank = ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.LowRank(2), input_size=8)
-    assert str(prove_shift(low_rank, 1)).endswith("corrections of LowRank(2) differ by position)")
-    circle = prove_shift(nn.Conv1d(1, 1, 3, **CIRCULAR), 1, 8)
-    assert (circle.cause, bool(circle.control)) == ("border", True)
-    with pytest.raises(PatternError, match="undefined for this stride"):
-        prove_shift(nn.Conv1d(1, 1, 3, stride=2), 1, 9)

@@ -5,9 +5,10 @@ linear layer as a black box, by random integers), where a shift that is not circ
 (`equivariance_error`, `trace_equivariance`), and the agreement of a classifier (`consistency`).
 """
 
+from ..pattern.shift_proof import ShiftProof, prove_shift
 from ._consistency import Consistency, consistency
 from .error import Result, assert_equivariant, equivariance_error
-from .proof import Proof, ShiftProof, prove, prove_shift
+from .proof import Proof, prove
 from .sensitivity import SensitivityMap, sensitivity_map
 from .trace import EquivarianceTrace, Interventions, Row, trace_equivariance
 from .transforms import Transform, flip, permute_channels, rotate90, translate

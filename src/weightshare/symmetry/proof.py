@@ -1,9 +1,8 @@
-"""Proofs: of a linear layer as a black box, by random integers, and of what breaks the shifts of a layer."""
+"""Prove that a linear layer, as a black box, commutes with a transform, by random integers."""
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from .._args import Size, integer
 from .._running import evaluating
 from ..errors import SymmetryError
-from ..pattern import PartialShift, Pattern, PatternProof
 from ..pattern.shifts import border_of
 from .error import name_of, out_transform, tensor_of
 from .transforms import Transform, UndefinedError, as_transform
@@ -132,93 +130,6 @@ def prove(
     chance = 1 / _INPUTS + (1 / _WEIGHTS if isinstance(f, nn.Module) else 0)
     found = (exact & inside).numpy()
     return Proof(bool(exact[overlap].all()), chance**trials, found, overlap)
-
-
-@dataclass(frozen=True)
-class ShiftProof:
-    """What a shift does at a layer, whatever its weights, and why.
-
-    Args:
-        partial: Where the shift is exact when what enters is unknown.
-        control: Whether the same layer with circular padding keeps the circular shift; None where the sizes
-            allow no circular shift.
-        cause: "none", "border" or "structure".
-    """
-
-    partial: PartialShift
-    control: PatternProof | None
-    cause: str
-
-    def __str__(self) -> str:
-        reasons = {
-            "none": "exact wherever the input overlaps",
-            "border": "broken by the border alone",
-            "structure": "broken by weights that differ by position",
-        }
-        on_circle = (
-            ": with circular padding it holds" if self.control is not None and self.control.holds else ""
-        )
-        reason = reasons[self.cause] + (on_circle if self.cause == "border" else "")
-        note = f" ({self.partial.note})" if self.partial.note else ""
-        return f"{reason}; {self.partial}{note}"
-
-
-def prove_shift(layer: Any, shift: Size, input_size: Size | None = None) -> ShiftProof:
-    """Tell what breaks a shift at a layer: its border, or weights that are not shared.
-
-    The control is the same layer with circular padding, where there is no border: what is still broken then
-    is structure. A layer without padding is its own control.
-
-    Args:
-        layer: What `Pattern.of` takes.
-        shift: Of the input, a multiple of the stride.
-        input_size: Needed where the layer does not know it.
-
-    Raises:
-        PatternError: a shift that is no multiple of the stride.
-
-    Example:
-        >>> import weightshare as ws
-        >>> print(prove_shift(torch.nn.Conv1d(1, 1, 3, padding=1), 1, input_size=8))
-        broken by the border alone: with circular padding it holds; shift (1,): 5 of 7 positions exact; ...
-        >>> prove_shift(ws.nn.LocallyConnected1d(1, 1, 3, padding=1, input_size=8), 1).cause
-        'structure'
-    """
-    pattern = Pattern.of(layer, input_size)
-    partial = pattern.partial_shift(shift)
-    padded = any(any(pair) for pair in _padding(layer))
-    control = _control(layer, input_size, partial) if padded else None
-    holds_inside = partial.border is not None if control is None else control.holds
-    if not (partial.violations or pattern.note):
-        cause = "none"
-    else:  # a note: of low rank, whose corrections differ by position
-        cause = "border" if padded and holds_inside and not pattern.note else "structure"
-    return ShiftProof(partial, control, cause)
-
-
-def _control(layer: Any, input_size: Size | None, partial: PartialShift) -> PatternProof | None:
-    """The proof of the circular shift for circular padding."""
-    if getattr(layer, "transposed", False) or getattr(layer, "output_padding", (0,))[0]:
-        return None
-    circular = Pattern.of(layer, input_size, padding_mode="circular")
-    sizes = zip(circular.in_shape[1:], circular.out_shape[1:], circular.stride)
-    if any(n_in != n_out * stride for n_in, n_out, stride in sizes):
-        return None
-    pairs = []
-    for shape, steps in ((circular.in_shape, partial.shift), (circular.out_shape, partial.out_shift)):
-        numbers = np.arange(prod(shape)).reshape(shape)
-        pairs.append(np.roll(numbers, [-s for s in steps], tuple(range(1, len(shape)))).ravel())
-    return circular.is_equivariant(*pairs)
-
-
-def _padding(layer: Any) -> Any:
-    window = getattr(layer, "window", None)
-    if window is not None:
-        return window.padding
-    padding = getattr(layer, "padding", 0)
-    if isinstance(padding, str):
-        return [(int(padding == "same" and max(layer.kernel_size) > 1),)]
-    return [(p,) for p in padding] if isinstance(padding, tuple) else [(padding,)]
 
 
 def _acting(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
