@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from weightshare.errors import ArgumentError, ShapeError
+from weightshare.errors import ArgumentError, ShapeError, SymmetryError
 from weightshare.symmetry._consistency import Consistency, consistency, wilson
 from weightshare.symmetry.protocols import taken
 
@@ -228,13 +228,13 @@ def noisy(x):
         ({"model": lambda x: x.flatten(1) / 0}, ArgumentError, "logits must be finite, got nan"),
         (
             {"model": noisy},
-            ArgumentError,
-            r"same outputs for the same pictures, got outputs that differ by .*; turn off dropout",
+            SymmetryError,
+            r"the model must be deterministic, got outputs that differ by .*; disable dropout",
         ),
         (
-            {"model": lambda x: (x.flatten(1) + 1 + 0.1 * torch.rand(len(x), 16)).bfloat16()},
-            ArgumentError,
-            r"same outputs for the same pictures, got outputs that differ by 0.0",
+            {"model": lambda x: (x.flatten(1) + 1 + 0.5 * torch.rand(len(x), 16)).bfloat16()},
+            SymmetryError,
+            r"the model must be deterministic, got outputs that differ by 0.1",
         ),
         ({"protocol": []}, ArgumentError, r"random_crops, small_rolls, got \[\]; choose one"),
         ({"labels": torch.zeros(5)}, ArgumentError, "labels must be integers, got torch.float32; convert"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from weightshare.errors import ArgumentError, ShapeError
+from weightshare.errors import ArgumentError, ShapeError, SymmetryError
 from weightshare.symmetry.sensitivity import SensitivityMap, sensitivity_map
 
 
@@ -96,8 +96,8 @@ def test_radial_and_text():
         ),
         (
             {"model": lambda x: x + torch.rand(())},
-            ArgumentError,
-            "same outputs for the same pictures, got outputs that differ by .*; turn off dropout",
+            SymmetryError,
+            "the model must be deterministic, got outputs that differ by .*; disable dropout",
         ),
         ({"model": lambda x: x / 0}, ArgumentError, "outputs must be finite, got nan"),
         ({"model": lambda x: [x]}, ArgumentError, "the model must return a tensor, got list"),

@@ -16,6 +16,7 @@ from torch import Tensor
 from .._args import Size, integer
 from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
+from .outputs import check_repeatable
 from .protocols import SOURCES, Plan, planned
 
 CONFIDENCE = 0.95
@@ -183,20 +184,6 @@ def squares(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Of each of N pairs the squared distance [N] and the mean of the squared lengths [N], in float64."""
     a, b = one.flatten(1).double(), other.flatten(1).double()
     return (a - b).square().sum(1), (a.square().sum(1) + b.square().sum(1)) / 2
-
-
-def check_repeatable(where: str, one: Tensor, other: Tensor) -> None:
-    """Refuse outputs of two runs that differ by more than rounding."""
-    scale = max(one.abs().max().item(), other.abs().max().item()) or 1.0
-    moved, length = (values.sum().item() for values in squares(one / scale, other / scale))
-    tolerance = min(100 * torch.finfo(one.dtype).eps, 0.02) if one.is_floating_point() else 0.0
-    if sqrt(moved) > tolerance * sqrt(length):
-        raise ArgumentError(
-            where,
-            "the model must give the same outputs for the same pictures",
-            f"outputs that differ by {sqrt(moved / length):.2g} of their length between two runs",
-            "turn off dropout and other random parts (model.eval(), or a fixed seed inside)",
-        )
 
 
 def check_numbers(where: str, what: str, outputs: Tensor) -> None:

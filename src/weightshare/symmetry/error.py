@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from .._running import evaluating
 from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
+from .outputs import FLOORS, check_finite, check_repeatable, check_tensor, get_name, is_close, to_real
 from .transforms import Identity, Transform, Translate, UndefinedError, as_transform
-
-#: Relative errors up to which rounding explains them.
-FLOORS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 _OUTS = ("invariant", "same", "scaled")
 
@@ -80,14 +78,15 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
         raise ArgumentError(where, "x must be a tensor with numbers in it", got, "give a batch of inputs")
     moving = as_transform(where, transform)
     with evaluating(f):
-        output = tensor_of(
+        output = check_tensor(
             f, f(x.clone())
         ).clone()  # a function may write into its input, and later its output
         check_finite(f, output)
-        check_repeatable(f, x, output)
+        second = check_tensor(f, f(x.clone()))
+        check_repeatable(get_name(f), output, second, lambda: _find_random_module(f, x))
         moved = moving(x)
         try:
-            got = tensor_of(f, f(moved.clone()))
+            got = check_tensor(f, f(moved.clone()))
         except Exception as error:
             if moved.shape == x.shape:
                 raise
@@ -99,7 +98,7 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
             ) from error
     check_finite(f, got)
     try:
-        acting = out_transform(where, moving, out, x, output)
+        acting = choose_out_transform(where, moving, out, x, output)
     except UndefinedError as why:
         acting = moving if out in _OUTS else as_transform(where, out)
         return Result(None, None, None, None, acting, str(why))
@@ -125,7 +124,7 @@ def assert_equivariant(
     limit = FLOORS.get(x.dtype, 0.0) if tol is None else tol
     if result.relative is None or not result.relative <= limit:
         raise EquivarianceError(
-            f"assert_equivariant({name_of(f)})",
+            f"assert_equivariant({get_name(f)})",
             f"the relative error must be at most {limit:g}",
             str(result),
             "trace_equivariance(model, x) says which operation loses it",
@@ -143,7 +142,7 @@ def difference(where: str, got: Tensor, expected: Tensor, output: Tensor, acting
         )
     axes = len(acting.shift) if isinstance(acting, Translate) else 0
     region = (..., *acting.overlap(expected.shape[expected.dim() - axes :]))
-    got, expected = real(got), real(expected)
+    got, expected = to_real(got), to_real(expected)
     apart, length = (got - expected)[region], torch.linalg.vector_norm(expected[region].double()).item()
     if not apart.numel():
         raise ShapeError(
@@ -162,72 +161,16 @@ def difference(where: str, got: Tensor, expected: Tensor, output: Tensor, acting
     )
 
 
-def check_repeatable(f: Callable[..., Any], x: Tensor, first: Tensor) -> None:
-    """Refuse a function that gives something else for the same input, naming the first module that does."""
-    second = tensor_of(f, f(x.clone()))
-    if same(first, second):
-        return
-    apart = (second - first).double().norm() / first.double().norm().clamp(min=1e-300)
-    raise SymmetryError(
-        name_of(f),
-        "the model must be deterministic",
-        f"outputs that differ by {apart:.3g} of their size in two runs on one input{_random_module(f, x)}",
-        "turn off what draws random numbers, or fix its seed in forward",
-    )
-
-
-def same(first: Tensor, second: Tensor) -> bool:
-    """Whether two runs agree, to rounding."""
-    if first.shape != second.shape:
-        return False
-    if torch.equal(first, second):
-        return True
-    first, second = real(first), real(second)
-    apart = torch.linalg.vector_norm(first - second, dtype=torch.float64)
-    return bool(apart <= FLOORS.get(first.dtype, 0.0) * torch.linalg.vector_norm(first, dtype=torch.float64))
-
-
-def real(tensor: Tensor) -> Tensor:
-    """Numbers that can be subtracted and squared: integers and truth values in float64, halves in float32."""
-    if tensor.is_complex():
-        return torch.view_as_real(tensor)
-    if tensor.dtype in (torch.float32, torch.float64):
-        return tensor
-    return tensor.float() if tensor.is_floating_point() else tensor.double()
-
-
-def tensor_of(f: Callable[..., Any], output: Any) -> Tensor:
-    """The output, if it is one tensor."""
-    if not isinstance(output, Tensor):
-        hint = "measure a function that picks one: lambda x: model(x)[0]"
-        raise ArgumentError(name_of(f), "the output must be one tensor", type(output).__name__, hint)
-    return output
-
-
-def check_finite(f: Callable[..., Any], output: Tensor) -> None:
-    """Refuse outputs that no error can be measured on."""
-    if not torch.isfinite(output).all():
-        got = f"{int((~torch.isfinite(output)).sum()):,} that are infinite or no number"
-        raise SymmetryError(
-            name_of(f), "the outputs must be finite", got, "measure a model with sound weights"
-        )
-
-
-def name_of(f: Callable[..., Any]) -> str:
-    """What errors call a function or module."""
-    return type(f).__name__ if isinstance(f, nn.Module) else getattr(f, "__name__", type(f).__name__)
-
-
-def _random_module(f: Callable[..., Any], x: Tensor) -> str:
-    """The first innermost module whose output differs between two runs, as words."""
+def _find_random_module(f: Callable[..., Any], x: Tensor) -> str | None:
+    """Return the name of the first innermost module whose output differs between two runs, if any."""
     if not isinstance(f, nn.Module):
-        return ""
-    seen: list[list[tuple[str, Any]]] = []
+        return None
     leaves = [(name, m) for name, m in f.named_modules() if not any(m.children())]
+    runs: list[list[tuple[str, Any]]] = []
     for _ in range(2):
-        seen.append([])
+        outputs: list[tuple[str, Any]] = []
         hooks = [
-            m.register_forward_hook(lambda _m, _i, out, name=name: seen[-1].append((name, _copy(out))))
+            m.register_forward_hook(lambda _m, _i, out, name=name, to=outputs: to.append((name, _copy(out))))
             for name, m in leaves
         ]
         try:
@@ -235,17 +178,18 @@ def _random_module(f: Callable[..., Any], x: Tensor) -> str:
         finally:
             for hook in hooks:
                 hook.remove()
-    for (name, one), (_, other) in zip(*seen):
-        if isinstance(one, Tensor) and name and not same(one, other):
-            return f", first at {name!r}"
-    return ""
+        runs.append(outputs)
+    for (name, one), (_, other) in zip(*runs):
+        if isinstance(one, Tensor) and name and not is_close(one, other):
+            return name
+    return None
 
 
 def _copy(output: Any) -> Any:
     return output.clone() if isinstance(output, Tensor) else None
 
 
-def out_transform(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
+def choose_out_transform(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
     if isinstance(out, str) and out not in _OUTS:
         options = ", ".join(repr(name) for name in _OUTS)
         raise ArgumentError(

@@ -13,7 +13,8 @@ from .._args import Size, integer
 from .._running import evaluating
 from ..errors import SymmetryError
 from ..pattern.shifts import border_of
-from .error import name_of, out_transform, tensor_of
+from .error import choose_out_transform
+from .outputs import check_tensor, get_name
 from .transforms import Transform, UndefinedError, as_transform
 
 _WEIGHTS, _INPUTS = 2**10, 2**20  # as large as numbers are drawn
@@ -109,14 +110,14 @@ def prove(
         with evaluating(drawn):
             _check_exact(f, drawn, x + other)
             _flip_signs([x, other, *_parameters(drawn)], generator)
-            output = tensor_of(drawn, drawn(x))
+            output = check_tensor(drawn, drawn(x))
             _check_linear(f, drawn, x, other, output)
             acting = _acting(where, moving, out, x, output)
             moved = moving(x)
             if not torch.equal(moved, moved.round()):
                 expected = "the transform must give integers for integers"
                 raise SymmetryError(where, expected, "fractions", "measure it with equivariance_error")
-            agrees = (tensor_of(drawn, drawn(moved)) == acting(output))[0]
+            agrees = (check_tensor(drawn, drawn(moved)) == acting(output))[0]
         agrees = agrees.all(0) if agrees.dim() > 1 else agrees
         exact = agrees if exact is None else exact & agrees
         overlap = acting.overlap(agrees.shape)
@@ -134,7 +135,7 @@ def prove(
 
 def _acting(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
     try:
-        return out_transform(where, moving, out, x, output)
+        return choose_out_transform(where, moving, out, x, output)
     except UndefinedError as why:
         raise SymmetryError(
             where, "the shift must be whole at the output", str(why), "use a multiple"
@@ -164,12 +165,12 @@ def _flip_signs(numbers: list[Tensor], generator: torch.Generator) -> None:
 
 def _check_exact(f: Any, drawn: Any, x: Tensor) -> None:
     """All numbers are positive here, so the output bounds every partial sum, whatever signs follow."""
-    output = tensor_of(f, drawn(x))
+    output = check_tensor(f, drawn(x))
     largest = output.abs().max().item()
     if not largest < _EXACT or not torch.equal(output, output.round()):
         got = f"numbers up to {largest:.2g}" if not largest < _EXACT else "numbers with a fraction"
         raise SymmetryError(
-            f"prove({name_of(f)})",
+            f"prove({get_name(f)})",
             "outputs of integers must be integers below 2**53, which float64 has exactly",
             got,
             "prove its layers one by one, or measure with equivariance_error",
@@ -177,10 +178,12 @@ def _check_exact(f: Any, drawn: Any, x: Tensor) -> None:
 
 
 def _check_linear(f: Any, drawn: Any, x: Tensor, other: Tensor, output: Tensor) -> None:
-    both, second, constant = (tensor_of(f, drawn(part)) for part in (x + other, other, torch.zeros_like(x)))
+    both, second, constant = (
+        check_tensor(f, drawn(part)) for part in (x + other, other, torch.zeros_like(x))
+    )
     if not torch.equal(both - constant, (output - constant) + (second - constant)):
         raise SymmetryError(
-            f"prove({name_of(f)})",
+            f"prove({get_name(f)})",
             "it must be linear, but for a constant",
             "f(x + y) that is not f(x) + f(y) - f(0)",
             "prove its linear layers one by one, or measure with equivariance_error",

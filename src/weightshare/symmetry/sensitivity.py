@@ -13,7 +13,8 @@ from torch import Tensor
 from .._args import integer
 from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
-from ._consistency import check_images, check_numbers, check_repeatable, squares
+from ._consistency import check_images, check_numbers, squares
+from .outputs import check_repeatable
 
 WHERE = "sensitivity_map"
 PADDING = {"circular": "circular", "zeros": "constant"}

@@ -66,7 +66,7 @@ class Translate(Transform):
     def _scaled(self, shift: Any, n_in: int, n_out: int) -> Any:
         if self.mode == "fractional":
             return shift * n_out / n_in
-        stride = stride_of(n_in, n_out)
+        stride = infer_stride(n_in, n_out)
         if stride.numerator * n_out != n_in * stride.denominator and self.mode == "circular":
             raise UndefinedError(f"circular shifts of {n_in} positions are none of {n_out}")
         moved = shift / stride
@@ -219,7 +219,7 @@ def as_transform(where: str, value: object) -> Transform:
     return Own(value)  # type: ignore[arg-type]
 
 
-def stride_of(n_in: int, n_out: int) -> Fraction:
+def infer_stride(n_in: int, n_out: int) -> Fraction:
     """Input positions from one output position to the next, as the sizes of the maps say."""
     if n_in % n_out == 0 or n_out % n_in == 0:
         return Fraction(n_in, n_out)

@@ -14,7 +14,7 @@ from ..._running import evaluating
 from ..._torch import tree_map_only
 from ...errors import SymmetryError
 from ...sharing import Full
-from ..error import FLOORS, same
+from ..outputs import FLOORS, is_close
 from .causes import constants, pads
 from .layout import Layout
 from .tape import Step
@@ -93,7 +93,7 @@ def _intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interv
     if whole is None:
         expected, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
         raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
-    if not same(run.model(run.x.clone()), run.tape.replay(run.x)):
+    if not is_close(run.model(run.x.clone()), run.tape.replay(run.x)):
         expected = "the operations must give the model's output when they are computed again"
         hint = "change the model by hand, and use equivariance_error"
         raise SymmetryError("interventions", expected, "another output", hint)

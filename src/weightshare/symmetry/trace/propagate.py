@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..transforms import stride_of
+from ..transforms import infer_stride
 from .layout import Dim, Factor, Layout, plain
 from .tape import Ref, Step
 
@@ -89,7 +89,7 @@ def _window(step: Step, shape: torch.Size, before: torch.Size, layout: Layout) -
     for number, (n, dim) in enumerate(zip(shape[first:], spatial)):
         (factor,) = dim.factors
         resized = any(word in step.op.lower() for word in ("interpolate", "upsampl", "adaptive"))
-        ratio = Fraction(factor.size, n) if resized else stride_of(factor.size, n)
+        ratio = Fraction(factor.size, n) if resized else infer_stride(factor.size, n)
         stride = given[number] if given else ratio
         dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride, halo=(0, 0)),)))
     return tuple(dims)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..._args import Size, is_sequence
 from ..._running import evaluating
 from ...pattern.shifts import border_of, signed
-from ..error import real
+from ..outputs import to_real
 from ..transforms import UndefinedError
 from .layout import Layout, by_sizes, moved, of_input, positions, strides
 from .propagate import propagated
@@ -65,7 +65,7 @@ def border_width(
     if got is None or expected is None or layout is None or not strides(layout):
         return None
     if not got.is_complex():
-        got, expected = real(got), real(expected)
+        got, expected = to_real(got), to_real(expected)
     apart, largest = (got - expected).abs_(), expected.abs().max().item()
     if not isfinite(largest):  # equal infinities are no difference
         apart, largest = (
@@ -84,7 +84,7 @@ def border_width(
 
 def relative(got: Tensor, expected: Tensor) -> float:
     """The length of the difference over that of what is expected; equal infinities are no difference."""
-    got, expected = real(got), real(expected)
+    got, expected = to_real(got), to_real(expected)
     apart, length = _length(got - expected), _length(expected)
     if not (isfinite(apart) and isfinite(length)):
         apart = _length(torch.where(got == expected, 0, got - expected))
