@@ -111,8 +111,8 @@ def test_models_of_other_libraries_are_counted(benchmarks, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "timm: not installed",
         "torchvision:tied: 1.weight = 0.weight (same parameter)",
-        "torchvision:broken: 'torchvision:broken': must be built by calling it without arguments, got "
-        "ValueError: no size; name a function that builds the model.",
+        "torchvision:broken: 'torchvision:broken': must build a model when called without "
+        "arguments, got ValueError: no size; name a function that needs no arguments.",
         "2 models built, 0 counted differently",
     ]
     monkeypatch.setattr(published, "differences", lambda model: {"unique": 1, "Parameters": 2})

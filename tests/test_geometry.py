@@ -15,7 +15,7 @@ numbers = st.integers(1, 4)
 def test_output_size_is_torchs(kernel, stride, padding, dilation, size):
     window = Window(kernel, stride, padding, dilation)
     if size + 2 * padding < window.extent[0]:
-        with pytest.raises(ShapeError, match="input_size must be at least"):
+        with pytest.raises(ShapeError, match="the padded input must be at least"):
             window.output_size(size)
         return
     conv = torch.nn.Conv1d(1, 1, kernel, stride, padding, dilation)
@@ -73,25 +73,25 @@ def test_receptive_fields_of_the_first_layers_of_vgg():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kernel_size": 0}, "Window: kernel_size must be at least 1, got 0; use 1 or more."),
-        ({"kernel_size": 3, "stride": -1}, "Window: stride must be at least 1, got -1; use 1 or more."),
+        ({"kernel_size": 0}, "Window: kernel_size must be at least 1, got 0."),
+        ({"kernel_size": 3, "stride": -1}, "Window: stride must be at least 1, got -1."),
         (
             {"kernel_size": (3, 3, 3), "ndim": 2},
-            "Window: kernel_size must be an integer or a tuple of 2 (one entry a spatial axis), "
-            "got (3, 3, 3) of length 3; give 2 values.",
+            "Window: kernel_size must be an integer or a tuple of length 2 (one entry per spatial "
+            "axis), got (3, 3, 3).",
         ),
-        ({"kernel_size": 3, "ndim": -1}, "Window: ndim must be at least 0, got -1; use 0 or more."),
+        ({"kernel_size": 3, "ndim": -1}, "Window: ndim must be at least 0, got -1."),
         (
             {"kernel_size": 2.5},
-            "Window: kernel_size must be an integer, got 2.5; give an integer of at least 1.",
+            "Window: kernel_size must be an integer, got 2.5.",
         ),
         (
             {"kernel_size": 3, "padding": "full"},
-            "Window: padding must be integers, 'same' or 'valid', got 'full'; use one of these.",
+            "Window: padding must be integers, 'same' or 'valid', got 'full'.",
         ),
         (
             {"kernel_size": 3, "stride": 2, "padding": "same"},
-            "Window: padding='same' needs stride 1, got stride=(2,); give the padding in numbers.",
+            "Window: padding='same' needs stride 1, got stride=(2,); pass the padding as integers.",
         ),
     ],
 )
@@ -104,5 +104,7 @@ def test_bad_windows(arguments, message):
 def test_receptive_fields_of_something_without_a_window():
     with pytest.raises(ArgumentError, match=r"item 1: every item must be a Window .*, got ReLU; pass Window"):
         receptive_fields([Window(3), torch.nn.ReLU()])
-    with pytest.raises(ArgumentError, match="item 1: every window must have 1 axes, as the first, got 2"):
+    with pytest.raises(
+        ArgumentError, match="item 1: every window must have as many axes as the first one, 1, got 2"
+    ):
         receptive_fields([Window(3), Window((3, 3))])

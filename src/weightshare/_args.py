@@ -16,11 +16,9 @@ def integer(where: str, name: str, value: object, least: int) -> int:
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise ArgumentError(
-            where, f"{name} must be an integer", repr(value), f"give an integer of at least {least}"
-        ) from None
+        raise ArgumentError(where, f"{name} must be an integer", repr(value)) from None
     if number < least:
-        raise ArgumentError(where, f"{name} must be at least {least}", str(number), f"use {least} or more")
+        raise ArgumentError(where, f"{name} must be at least {least}", str(number))
     return number
 
 
@@ -41,9 +39,8 @@ def per_axis(where: str, name: str, value: object, ndim: int, least: int) -> tup
     if len(values) != ndim:
         raise ArgumentError(
             where,
-            f"{name} must be an integer or a tuple of {ndim} (one entry a spatial axis)",
-            f"{values} of length {len(values)}",
-            f"give {ndim} values",
+            f"{name} must be an integer or a tuple of length {ndim} (one entry per spatial axis)",
+            str(values),
         )
     return tuple(integer(where, f"{name}[{axis}]", v, least) for axis, v in enumerate(values))
 
@@ -62,7 +59,7 @@ def scalar_or_tuple(where: str, name: str, value: object, least: int) -> int | t
     if not is_sequence(value):
         return integer(where, name, value, least)
     if not value:
-        raise ArgumentError(where, f"{name} must have one entry a spatial axis", "none", "give a number")
+        raise ArgumentError(where, f"{name} must have one entry per spatial axis", "()")
     return per_axis(where, name, value, len(value), least)  # type: ignore[arg-type]
 
 

@@ -74,4 +74,16 @@ class StudyError(WeightshareError):
 
 
 class MissingExtraError(WeightshareError, ImportError):
-    """A part of the package whose optional dependencies are not installed (also an `ImportError`)."""
+    """A package that is needed but not installed (also an `ImportError`)."""
+
+    @classmethod
+    def for_package(cls, where: str, package: str, extra: str | None = None) -> "MissingExtraError":
+        """Return the error for a missing package, with the command that installs it.
+
+        Args:
+            where: The command, function or file that needs the package.
+            package: Name of the package, as pip knows it.
+            extra: The extra of `weightshare` that contains it; None to install the package alone.
+        """
+        command = f"pip install {package}" if extra is None else f"pip install '.[{extra}]' in the repository"
+        return cls(where, f"needs the package {package}", "no such package", f"run {command}")

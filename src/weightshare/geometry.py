@@ -96,7 +96,7 @@ class Window:
             if more is not None and any(pair) and n < max(pair) + more:
                 raise ShapeError(
                     where,
-                    f"padding_mode={padding_mode!r} can add at most {n - more} to an axis of {n}",
+                    f"padding_mode={padding_mode!r} can pad an axis of length {n} by at most {n - more}",
                     f"padding={self.padding}",
                     "use less padding or another padding_mode",
                 )
@@ -104,8 +104,8 @@ class Window:
         if any(n < e for n, e in zip(padded, self.extent)):
             raise ShapeError(
                 where,
-                f"input_size must be at least {self.extent} with its padding (the window's extent)",
-                f"{size}, with padding {padded}",
+                f"the padded input must be at least {self.extent}, the extent of the window",
+                f"{padded} from input_size={size}",
                 "use a larger input, a smaller kernel or more padding",
             )
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))
@@ -225,7 +225,7 @@ def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
                 f"receptive_fields, item {place}",
                 "every item must be a Window or have one as .window",
                 type(item).__name__,
-                "pass Window(kernel_size, stride, padding, dilation) for it",
+                "pass Window(kernel_size, stride, padding, dilation) instead",
             )
         if field is None:
             ones = (1,) * window.ndim
@@ -233,9 +233,9 @@ def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
         if window.ndim != len(field.size):
             raise ArgumentError(
                 f"receptive_fields, item {place}",
-                f"every window must have {len(field.size)} axes, as the first",
+                f"every window must have as many axes as the first one, {len(field.size)}",
                 str(window.ndim),
-                "give tuples, or ndim=, so that all have the same number",
+                "pass ndim= or a tuple to each Window",
             )
         field = ReceptiveField(
             size=tuple(r + (e - 1) * j for r, e, j in zip(field.size, window.extent, field.stride)),
@@ -251,12 +251,10 @@ def _pairs(where, padding, kernel, stride, dilation) -> tuple[tuple[int, int], .
         if padding == "valid":
             return ((0, 0),) * ndim
         if padding != "same":
-            raise ArgumentError(
-                where, "padding must be integers, 'same' or 'valid'", repr(padding), "use one of these"
-            )
+            raise ArgumentError(where, "padding must be integers, 'same' or 'valid'", repr(padding))
         if any(s != 1 for s in stride):
             raise ArgumentError(
-                where, "padding='same' needs stride 1", f"stride={stride}", "give the padding in numbers"
+                where, "padding='same' needs stride 1", f"stride={stride}", "pass the padding as integers"
             )
         totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
         return tuple((total // 2, total - total // 2) for total in totals)

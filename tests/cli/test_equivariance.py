@@ -64,7 +64,10 @@ def test_a_shift_that_the_output_cannot_show(run, monkeypatch, tmp_path):
     [
         (["vgg61"], "did you mean 'vgg16'"),
         (["torch.nn:ReLU"], "equivariance: needs the shape of one example, got none; add --input"),
-        (["lenet5", "--shift", "one"], "--shift must be pixels, or pixels for each axis, got 'one'"),
+        (
+            ["lenet5", "--shift", "one"],
+            "--shift must be an integer number of pixels, or one per axis joined by x, got 'one'",
+        ),
         (["lenet5", "--shift", "0"], "shift must move something"),
         (["lenet5", "--shift", "1x1x1"], "one integer for each of 2 spatial axes"),
         (

@@ -139,7 +139,11 @@ def test_without_the_extra():
     )
     ended = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "no filelock; pip install 'weightshare[study]'" in ended.stderr
+    message = (
+        "study: needs the package filelock, got no such package; "
+        "run pip install '.[study]' in the repository."
+    )
+    assert message in ended.stderr
 
 
 def test_help_does_not_import_torch():

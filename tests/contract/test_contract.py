@@ -226,8 +226,8 @@ REFUSED = [
         "which is no module; "
         "build one, or use relax() on one of torch.nn.",
     ),
-    (lambda: check_layer(SIZED, batch=0), "Conv2d: batch must be at least 1, got 0; use 1 or more."),
-    (lambda: check_layer(SIZED, batch=-1), "Conv2d: batch must be at least 1, got -1; use 1 or more."),
+    (lambda: check_layer(SIZED, batch=0), "Conv2d: batch must be at least 1, got 0."),
+    (lambda: check_layer(SIZED, batch=-1), "Conv2d: batch must be at least 1, got -1."),
     (
         lambda: check_layer(nn.Conv2d(2, 2, 3, input_size=5, device="meta")),
         "Conv2d: check_layer needs parameters that hold numbers, got a layer on the meta device; "

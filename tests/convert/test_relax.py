@@ -237,8 +237,8 @@ ERRORS = [
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Local(), input_size=2),
         ShapeError,
-        "Conv2d: input_size must be at least (3, 3) with its padding (the window's extent), got (2, 2), "
-        "with padding (2, 2); use a larger input, a smaller kernel or more padding.",
+        "Conv2d: the padded input must be at least (3, 3), the extent of the window, got (2, 2) "
+        "from input_size=(2, 2); use a larger input, a smaller kernel or more padding.",
     ),
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Regional(5), input_size=6),

@@ -81,9 +81,9 @@ def test_find_model():
         ("no.such.module:net", "needs the module 'no.such.module'"),
         ("torch.nn:NoLayer", "must name a class or a function, got nothing of that name"),
         ("math:pi", "must name a class or a function, got float"),
-        ("torch.nn:Linear", "must be built by calling it without arguments, got TypeError"),
+        ("torch.nn:Linear", "must build a model when called without arguments, got TypeError"),
         (":x", "needs the module ''"),
-        ("builtins:dict", r"must make a torch\.nn\.Module, got dict"),
+        ("builtins:dict", r"must build a torch\.nn\.Module, got dict"),
     ],
 )
 def test_names_of_no_model(name, said):
@@ -93,5 +93,5 @@ def test_names_of_no_model(name, said):
 
 def test_a_library_that_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(MissingExtraError, match="timm:resnet18: needs timm"):
+    with pytest.raises(MissingExtraError, match="timm:resnet18: needs the package timm"):
         models.find_model("timm:resnet18")

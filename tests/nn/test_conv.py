@@ -344,16 +344,16 @@ def test_repr():
             {"sharing": Mapped([[0, 1]])},
             SharingError,
             f"Conv2d: sharing={Mapped([[0, 1]])!r} needs an output of 1 x 2 (the shape of its labels), got "
-            "(6, 6) from input_size=(8, 8), kernel_size=3; give labels of the output's shape.",
+            "(6, 6) from input_size=(8, 8), kernel_size=3; pass labels with the shape of the output.",
         ),
-        ({"kernel_size": 0}, ArgumentError, "Conv2d: kernel_size must be at least 1, got 0; use 1 or more."),
-        ({"stride": -1}, ArgumentError, "Conv2d: stride must be at least 1, got -1; use 1 or more."),
-        ({"padding": -1}, ArgumentError, "Conv2d: padding must be at least 0, got -1; use 0 or more."),
+        ({"kernel_size": 0}, ArgumentError, "Conv2d: kernel_size must be at least 1, got 0."),
+        ({"stride": -1}, ArgumentError, "Conv2d: stride must be at least 1, got -1."),
+        ({"padding": -1}, ArgumentError, "Conv2d: padding must be at least 0, got -1."),
         (
             {"kernel_size": (3, 3, 3)},
             ArgumentError,
-            "Conv2d: kernel_size must be an integer or a tuple of 2 (one entry a spatial axis), "
-            "got (3, 3, 3) of length 3; give 2 values.",
+            "Conv2d: kernel_size must be an integer or a tuple of length 2 (one entry per spatial "
+            "axis), got (3, 3, 3).",
         ),
         (
             {"groups": 3},
@@ -369,8 +369,8 @@ def test_repr():
         (
             {"padding_mode": "reflect", "padding": 8},
             ShapeError,
-            "Conv2d: padding_mode='reflect' can add at most 7 to an axis of 8, got padding=((8, 8), (8, 8)); "
-            "use less padding or another padding_mode.",
+            "Conv2d: padding_mode='reflect' can pad an axis of length 8 by at most 7, got "
+            "padding=((8, 8), (8, 8)); use less padding or another padding_mode.",
         ),
         (
             {"sharing": "local"},
@@ -381,7 +381,7 @@ def test_repr():
         (
             {"bias_sharing": LowRank(1)},
             ArgumentError,
-            "Conv2d: bias_sharing must give every position one bias, got LowRank(1); use any "
+            "Conv2d: bias_sharing must assign one bias to each position, got LowRank(1); use any "
             "sharing except LowRank.",
         ),
         (
@@ -399,8 +399,8 @@ def test_repr():
         (
             {"sharing": Local(), "input_size": 2},
             ShapeError,
-            "Conv2d: input_size must be at least (3, 3) with its padding (the window's extent), "
-            "got (2, 2), with padding (2, 2); use a larger input, a smaller kernel or more padding.",
+            "Conv2d: the padded input must be at least (3, 3), the extent of the window, got (2, 2) "
+            "from input_size=(2, 2); use a larger input, a smaller kernel or more padding.",
         ),
     ],
 )

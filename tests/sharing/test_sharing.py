@@ -137,72 +137,71 @@ def test_drawings():
         (
             lambda: SharedAlong(2).check((4, 4)),
             SharingError,
-            "SharedAlong(2) needs different axes between -2 and 1 for 2 spatial axes, got (2,); "
-            "count axes from 0 and name each once.",
+            "SharedAlong(2) needs distinct axes between -2 and 1 for 2 spatial axes, got (2,); "
+            "count spatial axes from 0.",
         ),
         (
             lambda: SharedAlong((0, -2)).check((4, 4)),
             SharingError,
-            "SharedAlong((0, -2)) needs different axes between -2 and 1 for 2 spatial axes, got (0, -2); "
-            "count axes from 0 and name each once.",
+            "SharedAlong((0, -2)) needs distinct axes between -2 and 1 for 2 spatial axes, got (0, "
+            "-2); count spatial axes from 0.",
         ),
         (
             lambda: SharedAlong((0, 0)),
             ArgumentError,
-            "SharedAlong: axes must be different, got (0, 0); name each axis once.",
+            "SharedAlong: axes must be distinct, got (0, 0).",
         ),
         (
             lambda: Tiled(()),
             ArgumentError,
-            "Tiled: period must have one entry a spatial axis, got none; give a number.",
+            "Tiled: period must have one entry per spatial axis, got ().",
         ),
         (
             lambda: Mapped([0, 10**30]),
             ArgumentError,
-            "Mapped: labels must run from 0 to K - 1 with each of them used, got no position with label 1; "
-            "renumber the labels.",
+            "Mapped: labels must be 0 to K - 1, each used at least once, got no position with label "
+            "1; renumber the labels.",
         ),
         (
             lambda: Mapped([[[[0]]]]),
             ArgumentError,
-            "Mapped: labels must have at most 3 axes, got more; give one axis a spatial axis.",
+            "Mapped: labels must have at most 3 axes (one per spatial axis), got more.",
         ),
         (
             lambda: Tiled((2, 2)).check((4, 4, 4)),
             SharingError,
-            "Tiled((2, 2)) has a period for 2 axes, got an output of 3; give 3 numbers.",
+            "Tiled((2, 2)) needs an output with 2 spatial axes (one per entry of its period), got 3.",
         ),
         (
             lambda: Tiled(0),
             ArgumentError,
-            "Tiled: period must be at least 1, got 0; use 1 or more.",
+            "Tiled: period must be at least 1, got 0.",
         ),
         (
             lambda: LowRank(-1),
             ArgumentError,
-            "LowRank: rank must be at least 0, got -1; use 0 or more.",
+            "LowRank: rank must be at least 0, got -1.",
         ),
         (
             lambda: LowRank(1, "full"),
             ArgumentError,
-            "LowRank: coefficients must be 'factorized' or 'free', got 'full'; use one of these.",
+            "LowRank: coefficients must be 'factorized' or 'free', got 'full'.",
         ),
         (
             lambda: Mapped([[0, 2], [0, 2]]),
             ArgumentError,
-            "Mapped: labels must run from 0 to K - 1 with each of them used, got no position with label 1; "
-            "renumber the labels.",
+            "Mapped: labels must be 0 to K - 1, each used at least once, got no position with label "
+            "1; renumber the labels.",
         ),
         (
             lambda: Mapped([0, -1]),
             ArgumentError,
-            "Mapped: labels must run from 0 to K - 1 with each of them used, got label -1; "
-            "renumber the labels.",
+            "Mapped: labels must be 0 to K - 1, each used at least once, got label -1; renumber the labels.",
         ),
         (
             lambda: Mapped([[0, 1], [0]]),
             ArgumentError,
-            "Mapped: labels must be a full grid, got rows of different lengths; make all rows equally long.",
+            "Mapped: labels must be rectangular, got rows of different lengths.",
         ),
         (
             lambda: Mapped(np.array([0.5])),
@@ -212,19 +211,19 @@ def test_drawings():
         (
             lambda: Mapped(3),
             ArgumentError,
-            "Mapped: labels must be a grid with one entry a position, got the single number 3; "
-            "give a list, an array or a tensor.",
+            "Mapped: labels must be a grid with one entry per position, got the single number 3; "
+            "pass a list, an array or a tensor.",
         ),
         (
             lambda: parse_sharing("tiled:two"),
             SpecError,
-            "sharing: must be one of full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, along:1, "
-            "along:0,2, lowrank:4, lowrank:4:free, mapped:FILE.npy, got 'tiled:two'; write one of these.",
+            "sharing: must be one of full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, "
+            "along:1, along:0,2, lowrank:4, lowrank:4:free, mapped:FILE.npy, got 'tiled:two'.",
         ),
         (
             lambda: parse_sharing("lowrank:-1"),
             SpecError,
-            "sharing 'lowrank:-1': rank must be at least 0, got -1; use 0 or more.",
+            "sharing 'lowrank:-1': rank must be at least 0, got -1.",
         ),
     ],
 )
@@ -235,7 +234,7 @@ def test_errors(make, error, message):
 
 
 def test_mapped_shape_mismatch_names_both_and_the_digest():
-    with pytest.raises(SharingError, match=r"needs an output of 2 x 2 .* got \(3, 3\); give labels of the"):
+    with pytest.raises(SharingError, match=r"needs an output of 2 x 2 .* got \(3, 3\); pass labels with"):
         Mapped([[0, 1], [1, 0]]).check((3, 3))
 
 
@@ -249,7 +248,11 @@ def test_arrays_tensors_and_numpy_integers_are_understood():
 
 def test_a_pipe_is_no_map(tmp_path):
     os.mkfifo(tmp_path / "map.npy")
-    with pytest.raises(SpecError, match=r"must name a readable \.npy file, got something else"):
+    with pytest.raises(
+        SpecError,
+        match=r"must name a readable \.npy file, got something that is not "
+        "a regular file",
+    ):
         parse_sharing(f"mapped:{tmp_path / 'map.npy'}")
 
 

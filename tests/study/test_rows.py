@@ -82,16 +82,14 @@ def test_a_map_that_fits(digits):
         ),
         (
             "along:2",
-            "study: sharing=SharedAlong(2) needs different axes between -2 and 1 for 2 spatial axes, "
-            "got (2,); "
-            "count axes from 0 and name each once.",
+            "study: sharing=SharedAlong(2) needs distinct axes between -2 and 1 for 2 spatial axes, "
+            "got (2,); count spatial axes from 0.",
         ),
         (
             [Mapped([[0, 1]])],
-            "study: sharing=Mapped(<1 x 2 labels, 2 banks, digest 21320dbe0c662c6d>) needs an output "
-            "of 1 x 2 (the "
-            "shape of its labels), got (8, 8) from images of 8 x 8 pixels; give labels of the "
-            "output's shape.",
+            "study: sharing=Mapped(<1 x 2 labels, 2 banks, digest 21320dbe0c662c6d>) needs an "
+            "output of 1 x 2 (the shape of its labels), got (8, 8) from images of 8 x 8 pixels; "
+            "pass labels with the shape of the output.",
         ),
     ],
 )

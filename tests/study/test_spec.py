@@ -42,7 +42,7 @@ def test_digest_depends_on_everything_but_the_folder():
 @pytest.mark.parametrize(
     ("arguments", "kind", "text"),
     [
-        ({"seeds": 0}, ArgumentError, "study: seeds must be at least 1, got 0; use 1 or more."),
+        ({"seeds": 0}, ArgumentError, "study: seeds must be at least 1, got 0."),
         ({"width": 1.5}, ArgumentError, "study: width must be an integer, got 1.5"),
         ({"epochs_max": -1}, ArgumentError, "study: epochs_max must be at least 1, got -1"),
         ({"train_images": 1}, ArgumentError, "study: train_images must be at least 2, got 1"),

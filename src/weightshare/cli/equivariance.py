@@ -94,6 +94,9 @@ def _parse_shift(text: str) -> int | tuple[int, ...]:
         values = tuple(int(part) for part in text.split("x"))
     except ValueError:
         raise SpecError(
-            "equivariance", "--shift must be pixels, or pixels for each axis", repr(text), "e.g. 1 or 0x3"
+            "equivariance",
+            "--shift must be an integer number of pixels, or one per axis joined by x",
+            repr(text),
+            "write 1 or 0x3, for example",
         ) from None
     return values[0] if len(values) == 1 else values

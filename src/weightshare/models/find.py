@@ -51,12 +51,10 @@ def find_model(name: str, device: str | None = None) -> Module:
         raise
     except Exception as error:  # whatever a factory raises
         text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        hint = "name a function that builds the model"
-        raise SpecError(repr(name), "must be built by calling it without arguments", text, hint) from error
+        hint = "name a function that needs no arguments"
+        raise SpecError(repr(name), "must build a model when called without arguments", text, hint) from error
     if not isinstance(model, Module):
-        raise SpecError(
-            repr(name), "must make a torch.nn.Module", type(model).__name__, "name a class or a function"
-        )
+        raise SpecError(repr(name), "must build a torch.nn.Module", type(model).__name__)
     return model
 
 
@@ -88,7 +86,7 @@ def _factory(name: str) -> Callable[[], Any]:
         found: Any = importlib.import_module(library)
     except (ImportError, ValueError, TypeError) as error:  # the latter two for names such as "" and ".a"
         raise SpecError(
-            repr(name), f"needs the module {library!r}", f"{type(error).__name__}: {error}", "check its name"
+            repr(name), f"needs the module {library!r}", f"{type(error).__name__}: {error}"
         ) from error
     for part in rest.split("."):
         found = getattr(found, part, None)
@@ -102,9 +100,7 @@ def _from_library(library: str, name: str) -> Callable[[], Any]:
     try:
         module = importlib.import_module(library if library == "timm" else f"{library}.models")
     except ImportError as error:
-        raise MissingExtraError(
-            f"{library}:{name}", f"needs {library}", "no such package", f"pip install {library}"
-        ) from error
+        raise MissingExtraError.for_package(f"{library}:{name}", library) from error
     known = list(module.list_models())
     if name not in known:
         hint = did_you_mean(name, known, f"list the names with {library}'s list_models()")

@@ -27,7 +27,7 @@ def load_weights(model: Module, path: str | Path) -> None:
     """
     if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
         raise DataError(
-            str(path), "needs a model with memory", "one on the meta device", "build it on the CPU"
+            str(path), "needs a model with allocated memory", "one on the meta device", "build it on the CPU"
         )
     file, before = Path(path), copy.deepcopy(model.state_dict())
     try:
@@ -36,11 +36,11 @@ def load_weights(model: Module, path: str | Path) -> None:
         else:
             load_state_dict(model, _from_torch(file))
     except OSError as error:
-        raise DataError(str(path), "must be a file that can be read", str(error), "check its name") from error
+        raise DataError(str(path), "must be a readable file", str(error)) from error
     except (RuntimeError, TieError) as error:
         model.load_state_dict(before)
         text = "; ".join(line.strip() for line in str(error).splitlines()[1:4]) or str(error)
-        raise DataError(str(path), "must fit the model", text, "give the file of this model") from error
+        raise DataError(str(path), "must fit the model", text, "use a checkpoint of this model") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -57,11 +57,16 @@ def _from_torch(path: Path) -> dict:
     except Exception as error:  # on what is no checkpoint the reader raises anything
         raise DataError(
             str(path),
-            "must be safetensors, or a state dict that torch.load(weights_only=True) takes",
+            "must be safetensors, or a state dict that torch.load(weights_only=True) can read",
             ": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
-            "load it where you trust it and write it with safetensors.torch.save_model",
+            "load it where you trust it and save it with safetensors.torch.save_model",
         ) from error
     if not isinstance(state, dict):
         got = type(state).__name__
-        raise DataError(str(path), "must be a state dict, names to tensors", got, "save model.state_dict()")
+        raise DataError(
+            str(path),
+            "must be a state dict (a mapping from names to tensors)",
+            got,
+            "save model.state_dict()",
+        )
     return state

@@ -39,7 +39,7 @@ class SharedAlong(Separable):
         given = tuple(self.axes) if is_sequence(self.axes) else (self.axes,)  # type: ignore[arg-type]
         axes = tuple(integer("SharedAlong", "axes", axis, least=-MOST_AXES) for axis in given)
         if len(set(axes)) < len(axes):
-            raise ArgumentError("SharedAlong", "axes must be different", str(axes), "name each axis once")
+            raise ArgumentError("SharedAlong", "axes must be distinct", str(axes))
         object.__setattr__(self, "axes", axes if is_sequence(self.axes) else axes[0])
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
@@ -57,8 +57,8 @@ class SharedAlong(Separable):
         axes: tuple[int, ...] = self.axes if isinstance(self.axes, tuple) else (self.axes,)  # type: ignore
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}
         if len(resolved) != len(axes):
-            expected = f"needs different axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
-            raise misfit(where, self, expected, f"{axes}", "count axes from 0 and name each once")
+            expected = f"needs distinct axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
+            raise misfit(where, self, expected, f"{axes}", "count spatial axes from 0")
         return tuple(sorted(resolved))
 
     def __repr__(self) -> str:

@@ -109,7 +109,7 @@ def check_sharing(where: str, argument: str, value: object, default: Sharing) ->
     if argument == "bias_sharing" and not value.one_hot:
         raise ArgumentError(
             where,
-            "bias_sharing must give every position one bias",
+            "bias_sharing must assign one bias to each position",
             repr(value),
             "use any sharing except LowRank",
         )
@@ -119,12 +119,12 @@ def check_sharing(where: str, argument: str, value: object, default: Sharing) ->
 def per_output_axis(sharing: Sharing, name: str, value: object, ndim: int, where: str) -> tuple[int, ...]:
     """A sharing's numbers, one for each axis of the output."""
     if is_sequence(value) and len(value) != ndim:  # type: ignore[arg-type]
-        got = f"an output of {ndim}"
-        raise misfit(where, sharing, f"has a {name} for {len(value)} axes", got, f"give {ndim} numbers")  # type: ignore
+        expected = f"needs an output with {len(value)} spatial axes (one per entry of its {name})"  # type: ignore
+        raise misfit(where, sharing, expected, str(ndim))
     return per_axis(type(sharing).__name__, name, value, ndim, least=1)
 
 
-def misfit(where: str, sharing: Sharing, expected: str, got: str, hint: str) -> SharingError:
+def misfit(where: str, sharing: Sharing, expected: str, got: str, hint: str | None = None) -> SharingError:
     """The error of a sharing that does not fit, in the words common to all sharings."""
     return SharingError(f"{where}{sharing!r}", expected, got, hint)
 

@@ -42,10 +42,7 @@ class LowRank(Sharing):
         object.__setattr__(self, "rank", integer("LowRank", "rank", self.rank, least=0))
         if self.coefficients not in COEFFICIENTS:
             raise ArgumentError(
-                "LowRank",
-                "coefficients must be 'factorized' or 'free'",
-                repr(self.coefficients),
-                "use one of these",
+                "LowRank", "coefficients must be 'factorized' or 'free'", repr(self.coefficients)
             )
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:

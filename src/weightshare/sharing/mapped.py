@@ -40,9 +40,9 @@ class Mapped(OneHot):
         if not is_sequence(nested):
             raise ArgumentError(
                 "Mapped",
-                "labels must be a grid with one entry a position",
+                "labels must be a grid with one entry per position",
                 f"the single number {nested!r}",
-                "give a list, an array or a tensor",
+                "pass a list, an array or a tensor",
             )
         shape, flat = _flatten(nested)
         used = set(flat)
@@ -50,7 +50,7 @@ class Mapped(OneHot):
             unused = next(label for label in range(len(used) + 1) if label not in used)
             got = f"label {min(used)}" if min(used) < 0 else f"no position with label {unused}"
             raise ArgumentError(
-                "Mapped", "labels must run from 0 to K - 1 with each of them used", got, "renumber the labels"
+                "Mapped", "labels must be 0 to K - 1, each used at least once", got, "renumber the labels"
             )
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "flat", flat)
@@ -65,7 +65,11 @@ class Mapped(OneHot):
         if self.shape != tuple(out_size):
             expected = f"needs an output of {times(self.shape)} (the shape of its labels)"
             raise misfit(
-                where, self, expected, f"{tuple(out_size)}{source}", "give labels of the output's shape"
+                where,
+                self,
+                expected,
+                f"{tuple(out_size)}{source}",
+                "pass labels with the shape of the output",
             )
 
     def banks(self, out_size: Sequence[int]) -> int:
@@ -99,15 +103,13 @@ def _flatten(nested: Any, depth: int = 0) -> tuple[tuple[int, ...], tuple[int, .
         return (), (nested,)
     if depth == MOST_AXES:
         raise ArgumentError(
-            "Mapped", f"labels must have at most {MOST_AXES} axes", "more", "give one axis a spatial axis"
+            "Mapped", f"labels must have at most {MOST_AXES} axes (one per spatial axis)", "more"
         )
     if len(nested) == 0:
         raise ArgumentError(
-            "Mapped", "labels must not be empty", "an axis of length 0", "give one a position"
+            "Mapped", "labels must not be empty", "an axis of length 0", "pass one label per position"
         )
     inner = [_flatten(item, depth + 1) for item in nested]
     if len({shape for shape, _ in inner}) > 1:
-        raise ArgumentError(
-            "Mapped", "labels must be a full grid", "rows of different lengths", "make all rows equally long"
-        )
+        raise ArgumentError("Mapped", "labels must be rectangular", "rows of different lengths")
     return (len(inner), *inner[0][0]), tuple(label for _, flat in inner for label in flat)

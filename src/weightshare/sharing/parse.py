@@ -37,7 +37,7 @@ def parse_sharing(text: str) -> Sharing:
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         got = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
         raise SpecError(
-            "sharing", f"must be text of at most {MAX_TEXT} characters", got, f"write one of {FORMS}"
+            "sharing", f"must be text of at most {MAX_TEXT} characters", got, f"use one of {FORMS}"
         )
     kind, _, rest = text.strip().partition(":")
     try:
@@ -58,7 +58,7 @@ def parse_sharing(text: str) -> Sharing:
         raise SpecError(f"sharing {text!r}", error.expected, error.got, error.hint) from None
     except _NotANumberError:
         pass
-    raise SpecError("sharing", f"must be one of {FORMS}", repr(text), "write one of these")
+    raise SpecError("sharing", f"must be one of {FORMS}", repr(text))
 
 
 class _NotANumberError(Exception):
@@ -82,7 +82,7 @@ def _read_labels(path: Path):
 
     where = f"sharing 'mapped:{path}'"
     if not path.is_file():
-        got = "no file there" if not path.exists() else "something else"
+        got = "a missing file" if not path.exists() else "something that is not a regular file"
         raise SpecError(where, "must name a readable .npy file", got, "write it with numpy.save")
     try:
         # a memory map: the header is checked before the entries are read

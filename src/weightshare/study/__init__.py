@@ -9,13 +9,18 @@ from importlib.util import find_spec
 
 from ..errors import MissingExtraError
 
-NEEDED = ("filelock", "lightning_fabric", "matplotlib", "PIL", "sklearn")
+#: The packages that a study needs, and the modules that they install.
+NEEDED = {
+    "filelock": "filelock",
+    "lightning-fabric": "lightning_fabric",
+    "matplotlib": "matplotlib",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+}
 
-_missing = [name for name in NEEDED if find_spec(name) is None]
-if _missing:
-    raise MissingExtraError(
-        "study", f"needs {', '.join(NEEDED)}", f"no {_missing[0]}", "pip install 'weightshare[study]'"
-    )
+for _package, _module in NEEDED.items():
+    if find_spec(_module) is None:
+        raise MissingExtraError.for_package("study", _package, extra="study")
 
 from ._run import Progress, run  # noqa: E402
 from .result import StudyResult  # noqa: E402

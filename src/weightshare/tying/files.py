@@ -147,7 +147,5 @@ def _safetensors(path: object):
     try:
         import safetensors.torch
     except ImportError as error:
-        raise MissingExtraError(
-            str(path), "needs safetensors", "no such package", "pip install 'weightshare[study]'"
-        ) from error
+        raise MissingExtraError.for_package(str(path), "safetensors", extra="study") from error
     return safetensors

@@ -46,9 +46,7 @@ def load_faces() -> Raw:
     try:
         from skimage.data import lfw_subset
     except ImportError:
-        raise MissingExtraError(
-            "faces", "scikit-image must be installed", "no module skimage", "pip install 'weightshare[faces]'"
-        ) from None
+        raise MissingExtraError.for_package("faces", "scikit-image", extra="faces") from None
     try:
         images = lfw_subset()
     except Exception as error:  # it may be a download: whatever goes wrong there is no fault of the caller's
