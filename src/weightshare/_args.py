@@ -1,16 +1,22 @@
-"""Normalize arguments once, where they enter the package."""
+"""Check arguments and bring them into one form, where they enter the package."""
 
 import difflib
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeGuard
 
 from .errors import ArgumentError
 
+#: A spatial size: one int for all axes, or one per axis.
 Size = int | Sequence[int]
 
 
-def integer(where: str, name: str, value: object, least: int) -> int:
-    """`value` as an int of at least `least`; booleans and floats are refused."""
+def check_integer(where: str, name: str, value: object, least: int) -> int:
+    """Return `value` as an int.
+
+    Raises:
+        ArgumentError: the value is not an integer (booleans and floats are not), or below `least`.
+    """
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -22,45 +28,52 @@ def integer(where: str, name: str, value: object, least: int) -> int:
     return number
 
 
-def is_sequence(value: object) -> bool:
-    """Whether `value` gives one entry an axis (a tuple, a list, a `torch.Size`) rather than a scalar."""
+def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    """Return whether `value` is a sequence, such as a tuple, list or `torch.Size`, rather than a scalar."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def per_axis(where: str, name: str, value: object, ndim: int, least: int) -> tuple[int, ...]:
-    """`value` as one int for each of `ndim` axes; a scalar means the same on every axis.
+def check_per_axis(where: str, name: str, value: object, ndim: int, least: int) -> tuple[int, ...]:
+    """Return `value` as one int per axis; a scalar is repeated for each of the `ndim` axes.
 
-    >>> per_axis("Conv2d", "stride", 2, ndim=2, least=1)
+    Raises:
+        ArgumentError: a tuple of another length, or an entry that is not an integer of at least `least`.
+
+    >>> check_per_axis("Conv2d", "stride", 2, ndim=2, least=1)
     (2, 2)
     """
     if not is_sequence(value):
-        return (integer(where, name, value, least),) * ndim
-    values = tuple(value)  # type: ignore[arg-type]
+        return (check_integer(where, name, value, least),) * ndim
+    values = tuple(value)
     if len(values) != ndim:
         raise ArgumentError(
             where,
             f"{name} must be an integer or a tuple of length {ndim} (one entry per spatial axis)",
             str(values),
         )
-    return tuple(integer(where, f"{name}[{axis}]", v, least) for axis, v in enumerate(values))
+    return tuple(check_integer(where, f"{name}[{axis}]", v, least) for axis, v in enumerate(values))
 
 
-def times(size: Sequence[int]) -> str:
-    """A size as people write it.
+def check_scalar_or_per_axis(where: str, name: str, value: object, least: int) -> int | tuple[int, ...]:
+    """Return `value` as an int, or as a tuple of ints if it is a sequence, of any length but 0.
 
-    >>> times((55, 55))
+    Raises:
+        ArgumentError: an empty sequence, or an entry that is not an integer of at least `least`.
+    """
+    if not is_sequence(value):
+        return check_integer(where, name, value, least)
+    if not value:
+        raise ArgumentError(where, f"{name} must have one entry per spatial axis", "()")
+    return check_per_axis(where, name, value, len(value), least)
+
+
+def format_size(size: Sequence[int]) -> str:
+    """Return a size with its axes joined by "x".
+
+    >>> format_size((55, 55))
     '55 x 55'
     """
     return " x ".join(map(str, size))
-
-
-def scalar_or_tuple(where: str, name: str, value: object, least: int) -> int | tuple[int, ...]:
-    """`value` as an int, or as a tuple of ints where it gives one an axis."""
-    if not is_sequence(value):
-        return integer(where, name, value, least)
-    if not value:
-        raise ArgumentError(where, f"{name} must have one entry per spatial axis", "()")
-    return per_axis(where, name, value, len(value), least)  # type: ignore[arg-type]
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str | None = None) -> str | None:
@@ -69,7 +82,7 @@ def did_you_mean(name: object, known: Iterable[str], otherwise: str | None = Non
     >>> did_you_mean("strid", ["stride", "padding"])
     "did you mean 'stride'?"
     """
-    by_lower = {word.lower(): word for word in sorted(known)}  # of "Conv2D" and "Conv2d" the latter
+    by_lower = {word.lower(): word for word in sorted(known)}  # "Conv2d" wins over "Conv2D"
     close = difflib.get_close_matches(str(name)[:100].lower(), by_lower, n=3, cutoff=0.5)
     names = ", ".join(repr(by_lower[word]) for word in close)
     return f"did you mean {names}?" if close else otherwise

@@ -1,11 +1,11 @@
-"""Refuse what does not fit into memory, before it is allocated."""
+"""Refuse requests that do not fit in memory, before anything is allocated."""
 
 import os
 
 from .errors import WeightshareError
 
 
-def free_bytes() -> int | None:
+def get_free_bytes() -> int | None:
     """Return the free memory of the machine in bytes, or None if the system does not report it."""
     try:
         with open("/proc/meminfo") as file:  # MemAvailable counts caches as free, sysconf does not
@@ -28,7 +28,16 @@ def check_fits(
     hint: str,
     limit: int | None = None,
 ) -> None:
-    """Raise `error` if `what` needs more bytes than `limit`, by default the free memory of the machine."""
-    limit = free_bytes() if limit is None else limit
+    """Raise `error` if something needs more memory than is allowed.
+
+    Args:
+        where: Name that the error starts with.
+        what: Name of the thing that needs memory, such as "the matrix".
+        needed: Bytes that it needs.
+        got: Description of the request, such as its shape.
+        hint: How to need less memory.
+        limit: Bytes allowed; None for the free memory of the machine.
+    """
+    limit = get_free_bytes() if limit is None else limit
     if limit is not None and needed > limit:
         raise error(where, f"{what} must fit in {limit:,} bytes of memory", f"{got} ({needed:,} bytes)", hint)

@@ -18,13 +18,13 @@ __all__ = [
     "BatchNormBase",
     "OpOverload",
     "TorchDispatchMode",
-    "below_autograd",
-    "fsdp_state",
+    "get_fsdp_state",
+    "get_storage_id",
     "is_forward_mode_active",
     "is_function_mode_active",
     "is_functorch_active",
     "reshards_after_forward",
-    "storage_id",
+    "skip_autograd",
     "tree_iter",
     "tree_leaves",
     "tree_map",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def storage_id(tensor: Tensor) -> int:
+def get_storage_id(tensor: Tensor) -> int:
     """Return what identifies a tensor's storage, also on the meta device, while the tensor is alive."""
     return tensor.untyped_storage()._cdata
 
@@ -53,7 +53,7 @@ def is_function_mode_active() -> bool:
     return torch._C._is_torch_function_mode_enabled()
 
 
-def below_autograd() -> AbstractContextManager[Any]:
+def skip_autograd() -> AbstractContextManager[Any]:
     """Return a context in which operators skip autograd's dispatch."""
     return torch._C._AutoDispatchBelowAutograd()
 
@@ -75,7 +75,7 @@ def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Ite
             marks.pop(after.id, None)  # torch does not remove these marks together with the hook
 
 
-def fsdp_state(module: Any) -> Any:
+def get_fsdp_state(module: Any) -> Any:
     """Return the FSDP2 state of a module, or None if `fully_shard` was not applied to it."""
     return module._get_fsdp_state() if hasattr(module, "_get_fsdp_state") else None
 

@@ -1,6 +1,7 @@
-"""The errors of the package. Each one names what is wrong and where, what was expected and what was given.
+"""Exceptions of the package. Each one reports where the error is, what was expected and what was given.
 
-Every error is a `WeightshareError`, and therefore a `ValueError`, and carries its parts as attributes.
+All of them are subclasses of `WeightshareError`, and therefore of `ValueError`, and carry these parts as
+attributes.
 """
 
 
@@ -10,10 +11,10 @@ class WeightshareError(ValueError):
     The message reads "where: expected, got got; hint."
 
     Args:
-        where: The layer, value, file or command at fault.
-        expected: What is required, as a clause that continues "where: ".
-        got: What was given, as text.
-        hint: How to fix it, if that does not follow from `expected`.
+        where: Name of the layer, value, file or command with the error.
+        expected: Requirement, as a clause such as "stride must be at least 1".
+        got: Description of what was given.
+        hint: Way to fix the error, as an imperative; None if it follows from `expected`.
     """
 
     _separator = ": "
@@ -32,7 +33,10 @@ class ArgumentError(WeightshareError):
 
 
 class SharingError(WeightshareError):
-    """A sharing that does not fit the output it is used on; `where` ends with the sharing."""
+    """A sharing that does not fit the output of its layer.
+
+    `where` ends with the sharing, and the message reads "where expected, got got; hint."
+    """
 
     _separator = " "
 
@@ -46,7 +50,7 @@ class SpecError(WeightshareError):
 
 
 class DataError(WeightshareError):
-    """A data set that is missing, corrupt, or not of the named kind."""
+    """A data set or checkpoint that is missing, corrupt, or of another kind than required."""
 
 
 class ConversionError(WeightshareError):
@@ -82,8 +86,8 @@ class MissingExtraError(WeightshareError, ImportError):
 
         Args:
             where: The command, function or file that needs the package.
-            package: Name of the package, as pip knows it.
-            extra: The extra of `weightshare` that contains it; None to install the package alone.
+            package: Name under which pip installs the package.
+            extra: Extra of `weightshare` that includes the package; None if no extra does.
         """
         command = f"pip install {package}" if extra is None else f"pip install '.[{extra}]' in the repository"
         return cls(where, f"needs the package {package}", "no such package", f"run {command}")

@@ -1,10 +1,10 @@
-"""Where each output position looks: windows, output sizes and receptive fields. Pure Python."""
+"""Windows, output sizes and receptive fields, in pure Python."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ._args import Size, integer, is_sequence, per_axis, times
+from ._args import Size, check_integer, check_per_axis, format_size, is_sequence
 from .errors import ArgumentError, ShapeError
 
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
@@ -12,21 +12,23 @@ PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
 
 @dataclass(frozen=True, init=False)
 class Window:
-    """The window of a layer: where output position p looks, on every spatial axis.
+    """The window of a layer: where each position looks, on every spatial axis.
 
-    Output index i of an axis sees inputs `i * stride - padding + t * dilation` for taps `t < kernel_size`.
+    On each axis, output index i sees the inputs `i * stride - padding + t * dilation` for the taps
+    t = 0, ..., `kernel_size - 1`.
 
     Args:
-        kernel_size: Taps an axis, at least 1.
-        stride: Inputs from one output to the next, at least 1.
-        padding: Inputs added at both ends of an axis (an int, one int an axis, or one `(before, after)` an
-            axis), or "valid" (none) or "same" (as many outputs as inputs; stride 1 only).
-        dilation: Inputs from one tap to the next, at least 1.
-        ndim: Number of spatial axes, needed only where every other argument is a scalar (default 1).
-        where: The name that errors start with.
+        kernel_size: Number of taps per axis, at least 1.
+        stride: Distance between the inputs of neighboring outputs, at least 1.
+        padding: Number of elements added at both ends of each axis: an int, one int per axis, or one pair
+            `(before, after)` per axis. "valid" adds none; "same" adds as many as keep the size (only with
+            stride 1).
+        dilation: Distance between the inputs of neighboring taps, at least 1.
+        ndim: Number of spatial axes, if all other arguments are scalars (default 1).
+        where: Name that errors start with.
 
     Raises:
-        ArgumentError: a value below its range, or a tuple of the wrong length.
+        ArgumentError: a value below its minimum, or a tuple of the wrong length.
 
     Example:
         >>> window = Window(11, stride=4, ndim=2)
@@ -53,15 +55,15 @@ class Window:
     ):
         if ndim is None:
             given = (kernel_size, stride, padding, dilation)
-            ndim = next((len(v) for v in given if is_sequence(v)), 1)  # type: ignore[arg-type]
-        integer(where, "ndim", ndim, least=0)
-        kernel = per_axis(where, "kernel_size", kernel_size, ndim, least=1)
-        steps = per_axis(where, "stride", stride, ndim, least=1)
-        dilations = per_axis(where, "dilation", dilation, ndim, least=1)
+            ndim = next((len(value) for value in given if is_sequence(value)), 1)
+        check_integer(where, "ndim", ndim, least=0)
+        kernel = check_per_axis(where, "kernel_size", kernel_size, ndim, least=1)
+        steps = check_per_axis(where, "stride", stride, ndim, least=1)
+        dilations = check_per_axis(where, "dilation", dilation, ndim, least=1)
         object.__setattr__(self, "kernel_size", kernel)
         object.__setattr__(self, "stride", steps)
         object.__setattr__(self, "dilation", dilations)
-        object.__setattr__(self, "padding", _pairs(where, padding, kernel, steps, dilations))
+        object.__setattr__(self, "padding", _check_padding(where, padding, kernel, steps, dilations))
 
     @property
     def ndim(self) -> int:
@@ -70,27 +72,28 @@ class Window:
 
     @property
     def taps(self) -> int:
-        """Taps of the whole kernel, for one input channel."""
+        """Number of taps of the kernel, for one input channel."""
         return prod(self.kernel_size)
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """Inputs from the first tap to the last, both counted: the receptive field of this layer alone."""
+        """Number of inputs from the first tap to the last: the receptive field of this layer alone."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation))
 
     def padded_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
-        """Input size with the padding added."""
+        """Return the input size with padding."""
         return tuple(n + sum(pair) for n, pair in zip(input_size, self.padding))
 
     def output_size(
         self, input_size: Size, where: str = "Window", padding_mode: str = "zeros"
     ) -> tuple[int, ...]:
-        """Number of output positions on every axis.
+        """Return the number of output positions on each axis.
 
         Raises:
-            ShapeError: the padded input is smaller than the window, or the input too small for its padding.
+            ShapeError: the padded input is smaller than the window, or the input is too small for this much
+                padding in this padding mode.
         """
-        size = per_axis(where, "input_size", input_size, self.ndim, least=1)
+        size = check_per_axis(where, "input_size", input_size, self.ndim, least=1)
         more = {"circular": 0, "reflect": 1}.get(padding_mode)
         for n, pair in zip(size, self.padding):
             if more is not None and any(pair) and n < max(pair) + more:
@@ -111,7 +114,7 @@ class Window:
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))
 
     def span(self, positions: Sequence[int]) -> tuple[int, ...]:
-        """Return the number of inputs from the first position's first tap to the last position's last tap."""
+        """Return the number of inputs that the given number of positions covers on each axis."""
         return tuple((n - 1) * s + e for n, s, e in zip(positions, self.stride, self.extent))
 
     def transposed_size(
@@ -120,7 +123,7 @@ class Window:
         """Return the spatial size of a transposed layer's output.
 
         Raises:
-            ShapeError: the output would have no position on some axis.
+            ShapeError: the output would be empty.
         """
         extra = output_padding or (0,) * self.ndim
         size = tuple(n - sum(p) + x for n, p, x in zip(self.span(input_size), self.padding, extra))
@@ -128,15 +131,19 @@ class Window:
             raise ShapeError(
                 where,
                 "the output must have at least one position on each axis",
-                f"{times(size)} from input_size={tuple(input_size)}, padding={self.padding}",
+                f"{format_size(size)} from input_size={tuple(input_size)}, padding={self.padding}",
                 "use a larger input or less padding",
             )
         return size
 
 
 def check_groups(where: str, groups: object, in_channels: int, out_channels: int) -> int:
-    """Return `groups` as an int that divides both numbers of channels."""
-    number = integer(where, "groups", groups, least=1)
+    """Return `groups` as an int.
+
+    Raises:
+        ArgumentError: it does not divide both numbers of channels.
+    """
+    number = check_integer(where, "groups", groups, least=1)
     if in_channels % number or out_channels % number:
         raise ArgumentError(
             where,
@@ -149,12 +156,17 @@ def check_groups(where: str, groups: object, in_channels: int, out_channels: int
 def check_transposed(
     where: str, padding: object, padding_mode: object, output_padding: object, window: Window
 ) -> tuple[int, ...]:
-    """Refuse what a transposed layer cannot have, as torch does; return the output padding of each axis."""
+    """Return the output padding of a transposed layer as one int per axis.
+
+    Raises:
+        ArgumentError: an argument that torch's transposed convolutions do not accept either: padding by name,
+            a padding mode other than zeros, or an output padding not smaller than both stride and dilation.
+    """
     if padding_mode != "zeros":
         raise ArgumentError(where, "padding_mode must be 'zeros' for a transposed layer", repr(padding_mode))
     if isinstance(padding, str):
         raise ArgumentError(where, "padding must be integers for a transposed layer", repr(padding))
-    extra = per_axis(where, "output_padding", output_padding, window.ndim, least=0)
+    extra = check_per_axis(where, "output_padding", output_padding, window.ndim, least=0)
     if any(n >= max(s, d) for n, s, d in zip(extra, window.stride, window.dilation)):
         raise ArgumentError(
             where,
@@ -164,10 +176,10 @@ def check_transposed(
     return extra
 
 
-def padded_index(index: int, size: int, padding_mode: str) -> int | None:
-    """Which input stands at `index` of a padded axis; None for zero padding.
+def find_padded_index(index: int, size: int, padding_mode: str) -> int | None:
+    """Return the index of the input that padding puts at `index` of an axis; None for zero padding.
 
-    >>> [padded_index(i, 3, "reflect") for i in (-2, -1, 0, 3)]
+    >>> [find_padded_index(i, 3, "reflect") for i in (-2, -1, 0, 3)]
     [2, 1, 0, 1]
     """
     if 0 <= index < size:
@@ -183,12 +195,12 @@ def padded_index(index: int, size: int, padding_mode: str) -> int | None:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one position of a stack's output sees of the stack's input, on every axis.
+    """The part of a stack's input that one output position of the stack depends on, on every axis.
 
     Args:
-        size: Inputs seen (padding counted).
-        stride: Inputs from one output position to the next.
-        start: Index of the first input that output position 0 sees; negative where it looks into padding.
+        size: Number of inputs, including padding.
+        stride: Distance between the receptive fields of neighboring output positions.
+        start: Index of the first input in the receptive field of output position 0; negative in the padding.
     """
 
     size: tuple[int, ...]
@@ -197,13 +209,13 @@ class ReceptiveField:
 
 
 def receptive_fields(windows: Iterable[object]) -> list[ReceptiveField]:
-    """The hierarchy of local regions: the receptive field after every layer of a stack.
+    """Return the receptive field after each layer of a stack.
 
     Args:
-        windows: `Window`s in the order the input passes them, or layers that have one as `.window`.
+        windows: Windows from the input to the output, or layers with an attribute `window`.
 
     Raises:
-        ArgumentError: something without a window, or windows of different numbers of axes.
+        ArgumentError: an item without a window, or windows with different numbers of axes.
 
     Example:
         >>> conv, pool = Window(3, padding=1), Window(2, stride=2)
@@ -213,17 +225,17 @@ def receptive_fields(windows: Iterable[object]) -> list[ReceptiveField]:
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks",
     Distill 2019, equations 1 to 4.
     """
-    return list(_fields(windows))
+    return list(_iter_fields(windows))
 
 
-def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
+def _iter_fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
     field = None
     for place, item in enumerate(windows):
         window = getattr(item, "window", item)
         if not isinstance(window, Window):
             raise ArgumentError(
                 f"receptive_fields, item {place}",
-                "every item must be a Window or have one as .window",
+                "every item must be a Window or have an attribute window",
                 type(item).__name__,
                 "pass Window(kernel_size, stride, padding, dilation) instead",
             )
@@ -233,7 +245,7 @@ def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
         if window.ndim != len(field.size):
             raise ArgumentError(
                 f"receptive_fields, item {place}",
-                f"every window must have as many axes as the first one, {len(field.size)}",
+                f"every window must have as many axes as the first ({len(field.size)})",
                 str(window.ndim),
                 "pass ndim= or a tuple to each Window",
             )
@@ -245,7 +257,10 @@ def _fields(windows: Iterable[object]) -> Iterator[ReceptiveField]:
         yield field
 
 
-def _pairs(where, padding, kernel, stride, dilation) -> tuple[tuple[int, int], ...]:
+def _check_padding(
+    where: str, padding: object, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Return the padding as one pair `(before, after)` per axis."""
     ndim = len(kernel)
     if isinstance(padding, str):
         if padding == "valid":
@@ -259,13 +274,23 @@ def _pairs(where, padding, kernel, stride, dilation) -> tuple[tuple[int, int], .
         totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
         return tuple((total // 2, total - total // 2) for total in totals)
     if is_sequence(padding) and len(padding) == ndim and all(is_sequence(pair) for pair in padding):
-        both = [per_axis(where, f"padding[{axis}]", pair, 2, least=0) for axis, pair in enumerate(padding)]
-        return tuple((before, after) for before, after in both)
-    return tuple((p, p) for p in per_axis(where, "padding", padding, ndim, least=0))
+        return tuple(_check_pair(where, f"padding[{axis}]", pair) for axis, pair in enumerate(padding))
+    return tuple((p, p) for p in check_per_axis(where, "padding", padding, ndim, least=0))
+
+
+def _check_pair(where: str, name: str, pair: Sequence[object]) -> tuple[int, int]:
+    if len(pair) != 2:
+        raise ArgumentError(where, f"{name} must be an integer or a pair (before, after)", str(tuple(pair)))
+    before, after = pair
+    return check_integer(where, name, before, least=0), check_integer(where, name, after, least=0)
 
 
 def check_padding_mode(where: str, padding_mode: object) -> str:
-    """`padding_mode` if it is one of torch's four."""
+    """Return `padding_mode`.
+
+    Raises:
+        ArgumentError: it is not one of `PADDING_MODES`.
+    """
     if padding_mode not in PADDING_MODES:
         names = ", ".join(repr(mode) for mode in PADDING_MODES)
         raise ArgumentError(where, f"padding_mode must be one of {names}", repr(padding_mode))

@@ -1,7 +1,7 @@
-"""The oracle: builds the kernel W[p] of every position and multiplies. Slow, exact, differentiable.
+"""The oracle: computes layers from the kernel W[p] of each position. Slow, exact and differentiable.
 
-It shares no code with the fast path: sharings are written out here position by position from their
-definitions, padding is numpy's, and there is one algorithm for every window, sharing and number of axes.
+It shares no code with the backends. Sharings are evaluated position by position from their definitions, numpy
+does the padding, and one algorithm covers every window, sharing and number of axes.
 """
 
 import itertools
@@ -20,14 +20,14 @@ _NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", 
 
 
 def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int]) -> tuple:
-    """What the positions that share with `position` have in common, from the sharing's definition.
+    """Return a key that is the same for exactly the positions that share a bank with `position`.
 
     >>> bank_key(Regional(2), (0, 3), (4, 4))
     (0, 1)
     """
     ndim = len(out_size)
 
-    def on_axes(value):
+    def expand(value):
         return (value,) * ndim if isinstance(value, int) else value
 
     if isinstance(sharing, Full | LowRank):
@@ -35,9 +35,9 @@ def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int])
     if isinstance(sharing, Local):
         return tuple(position)
     if isinstance(sharing, Tiled):
-        return tuple(i % t for i, t in zip(position, on_axes(sharing.period)))
+        return tuple(i % t for i, t in zip(position, expand(sharing.period)))
     if isinstance(sharing, Regional):
-        return tuple(i * g // n for i, g, n in zip(position, on_axes(sharing.grid), out_size))
+        return tuple(i * g // n for i, g, n in zip(position, expand(sharing.grid), out_size))
     if isinstance(sharing, SharedAlong):
         axes = (sharing.axes,) if isinstance(sharing.axes, int) else sharing.axes
         shared = {axis + ndim if axis < 0 else axis for axis in axes}
@@ -50,15 +50,21 @@ def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int])
 def assignment(
     sharing: Sharing, out_size: Sequence[int], coefficients: dict[str, Tensor] | None = None
 ) -> Tensor:
-    """The matrix A [P, K] of the sharing; float64 but for learned coefficients, which keep their dtype."""
+    """Return the assignment A [P, K] of a sharing.
+
+    Args:
+        coefficients: Parameters of a `LowRank` by name. The result has their dtype; for all other sharings it
+            is float64.
+    """
     positions = list(itertools.product(*map(range, out_size)))
     if isinstance(sharing, LowRank):
+        named = {} if coefficients is None else coefficients
         rows = []
         for p in positions:
             if sharing.coefficients == "free":
-                row = coefficients["coefficients"][(slice(None), *p)]  # type: ignore[index]
+                row = named["coefficients"][(slice(None), *p)]
             else:
-                terms = [coefficients[f"coefficients_{a}"][:, i] for a, i in enumerate(p)]  # type: ignore
+                terms = [named[f"coefficients_{axis}"][:, i] for axis, i in enumerate(p)]
                 row = torch.stack(terms).sum(0)
             rows.append(torch.cat([row.new_ones(1), row]))
         return torch.stack(rows)
@@ -76,14 +82,16 @@ def input_table(
     padding_mode: str = "zeros",
     out_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Flat input index under every tap of every position [P, taps]; the input's size where it is padding.
+    """Return the flat index of the input element under each tap of each position [P, taps].
+
+    For zero padding, the index is the number of input elements.
 
     Args:
-        out_size: Positions on every axis; None for as many as fit.
+        out_size: Number of positions on each axis; None for as many as fit.
     """
-    numbers = np.arange(prod(input_size)).reshape(tuple(input_size))
-    fill = {"constant_values": numbers.size} if padding_mode == "zeros" else {}
-    padded = np.pad(numbers, window.padding, mode=_NUMPY_MODES[padding_mode], **fill)  # type: ignore
+    indices = np.arange(prod(input_size)).reshape(tuple(input_size))
+    fill = {"constant_values": indices.size} if padding_mode == "zeros" else {}
+    padded = np.pad(indices, window.padding, mode=_NUMPY_MODES[padding_mode], **fill)  # type: ignore
     out_size = window.output_size(input_size) if out_size is None else out_size
     rows = []
     for position in itertools.product(*map(range, out_size)):
@@ -96,7 +104,11 @@ def input_table(
 
 
 def kernels_by_position(layer: Any) -> Tensor:
-    """The kernel W[p] of every position [P, out, in/groups, taps]; transposed [P, in, out/groups, taps]."""
+    """Return the kernel W[p] of each position.
+
+    Shape:
+        [P, out, in/groups, taps]; for a transposed layer [P, in, out/groups, taps]
+    """
     banks = layer.kernels().flatten(3)
     size = layer.input_size if layer.transposed else layer.output_size
     matrix = assignment(layer.sharing, size, dict(layer.named_parameters(recurse=False)))
@@ -104,14 +116,15 @@ def kernels_by_position(layer: Any) -> Tensor:
 
 
 def output(layer: Any, input: Tensor) -> Tensor:
-    """What the layer should give for a batched input [N, in, *size] -> [N, out, *output_size].
+    """Return the output that a layer must have for a batch of inputs.
 
-    Of a `SharedLinear` [N, n_in] -> [N, n_out].
+    Shape:
+        [N, in, *size] -> [N, out, *output_size]; for a `SharedLinear` [N, n_in] -> [N, n_out]
     """
     if hasattr(layer, "pattern"):
-        return _shared_linear_output(layer, input)
+        return _compute_shared_linear(layer, input)
     if layer.transposed:
-        return _transposed_output(layer, input)
+        return _compute_transposed(layer, input)
     kernels = kernels_by_position(layer)
     table = input_table(layer.window, input.shape[2:], layer.padding_mode).to(input.device)
     batch, groups = input.shape[0], layer.groups
@@ -122,8 +135,8 @@ def output(layer: Any, input: Tensor) -> Tensor:
     return result + bias_map(layer)
 
 
-def _shared_linear_output(layer: Any, input: Tensor) -> Tensor:
-    """The matrix, every connection's weight added at its place, times the input."""
+def _compute_shared_linear(layer: Any, input: Tensor) -> Tensor:
+    """Multiply the input with the matrix to which each connection of the pattern adds its weight."""
     pattern = layer.pattern
     rows, columns, ids = (torch.tensor(column, device=input.device) for column in pattern.edges.T)
     matrix = input.new_zeros(pattern.n_out, pattern.n_in)
@@ -132,8 +145,8 @@ def _shared_linear_output(layer: Any, input: Tensor) -> Tensor:
     return result if layer.bias is None else result + layer.bias[torch.tensor(pattern.bias)].to(result)
 
 
-def _transposed_output(layer: Any, input: Tensor) -> Tensor:
-    """Every input position adds its kernel, weighted by its value, into the outputs under its taps."""
+def _compute_transposed(layer: Any, input: Tensor) -> Tensor:
+    """Let each input position add its kernel, multiplied by its value, to the outputs under its taps."""
     batch, groups, size = input.shape[0], layer.groups, layer.output_size
     kernels = kernels_by_position(layer).unflatten(1, (groups, -1))
     table = input_table(layer.window, size, out_size=layer.input_size).to(input.device)
@@ -145,7 +158,7 @@ def _transposed_output(layer: Any, input: Tensor) -> Tensor:
 
 
 def bias_map(layer: Any) -> Tensor:
-    """The bias of every output neuron [out, *output_size]; zeros without bias."""
+    """Return the bias of each output element [out, *output_size]; zeros for a layer without bias."""
     shape = (layer.out_channels, *layer.output_size)
     if layer.bias is None:
         return layer.weight.new_zeros(shape)
@@ -154,27 +167,37 @@ def bias_map(layer: Any) -> Tensor:
 
 
 def dense_matrix(layer: Any, input_size: Sequence[int]) -> Tensor:
-    """The matrix of any layer [out * outputs, in * inputs], channels outermost, bias left out."""
+    """Return the matrix of a layer [out * outputs, in * inputs], with channels outermost and without bias."""
     if layer.transposed:
         table = input_table(layer.window, layer.output_size, out_size=input_size)
-        return _dense(layer, table, prod(layer.output_size), layer.in_channels, layer.out_channels).T
+        return _build_dense_matrix(
+            layer, table, prod(layer.output_size), layer.in_channels, layer.out_channels
+        ).T
     table = input_table(layer.window, input_size, layer.padding_mode)
-    return _dense(layer, table, prod(input_size), layer.out_channels, layer.in_channels)
+    return _build_dense_matrix(layer, table, prod(input_size), layer.out_channels, layer.in_channels)
 
 
-def _dense(layer: Any, table: Tensor, places: int, near: int, far: int) -> Tensor:
-    """[near * P, far * places], entry by entry.
+def _build_dense_matrix(
+    layer: Any, table: Tensor, window_size: int, position_channels: int, window_channels: int
+) -> Tensor:
+    """Return the matrix from the window side to the position side, entry by entry.
+
+    Shape:
+        [position_channels * P, window_channels * window_size]
 
     Args:
-        table: The place under every tap of every position.
-        near: Channels that have one kernel a position: the output's, of a transposed layer the input's.
-        far: Channels on the other side.
+        table: Flat index of the element under each tap of each position [P, taps]; `window_size` for padding.
+        window_size: Number of elements per channel on the window side.
+        position_channels: Number of channels on the position side, which is the output, or the input of a
+            transposed layer.
+        window_channels: Number of channels on the window side.
     """
-    kernels, per_group = kernels_by_position(layer), far // layer.groups
-    matrix = kernels.new_zeros(near, len(table), far, places + 1)
-    for channel in range(near):
-        first = channel // (near // layer.groups) * per_group
+    kernels, per_group = kernels_by_position(layer), window_channels // layer.groups
+    matrix = kernels.new_zeros(position_channels, len(table), window_channels, window_size + 1)
+    for channel in range(position_channels):
+        first = channel // (position_channels // layer.groups) * per_group
         for p, row in enumerate(table.tolist()):
-            for t, s in enumerate(row):
-                matrix[channel, p, first : first + per_group, s] += kernels[p, channel, :, t]
-    return matrix[..., :places].reshape(near * len(table), far * places)
+            for t, element in enumerate(row):
+                matrix[channel, p, first : first + per_group, element] += kernels[p, channel, :, t]
+    matrix = matrix[..., :window_size]  # the last column collected what meets padding
+    return matrix.reshape(position_channels * len(table), window_channels * window_size)

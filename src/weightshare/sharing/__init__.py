@@ -1,7 +1,7 @@
-"""Which positions of a layer use which bank of weights: frozen values in pure Python.
+"""Sharings: which positions of a layer use which bank. Frozen values in pure Python.
 
-Each sharing says how many banks it has (`banks`), which bank every position uses (`labels`), whether it can
-express all that another can (`refines`), and draws itself (`draw`).
+Each sharing returns its number of banks (`banks`) and the bank of every position (`labels`), compares itself
+with other sharings (`refines`) and draws its pattern (`draw`).
 """
 
 from .along import SharedAlong

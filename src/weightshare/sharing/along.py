@@ -1,29 +1,32 @@
-"""Sharing along some axes only."""
+"""Sharing along some of the axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, integer, is_sequence
-from ..errors import ArgumentError
-from .base import Separable, join, misfit
+from .._args import Size, check_integer, is_sequence
+from ..errors import ArgumentError, SharingError
+from .base import Separable, join_numbers
 
-#: Negative axes count from the end, so that they go no further than layers have axes.
+#: Layers have at most this many spatial axes, so the smallest valid axis is -3.
 MOST_AXES = 3
 
 
 @dataclass(frozen=True, repr=False)
 class SharedAlong(Separable):
-    """Positions share along the given spatial axes and along no other.
+    """Positions share along the given spatial axes only.
 
         a a a a
-        b b b b     SharedAlong(1): the same kernel all along a row
+        b b b b     SharedAlong(1): one bank per row
         c c c c
 
-    For data whose axes differ: longitude or time shared, latitude or frequency not. All axes is `Full`, none
-    is `Local`.
+    For data whose axes differ in kind: share along longitude or time, but not along latitude or frequency.
+    With all axes this is `Full`, with none (`SharedAlong(())`) it is `Local`.
 
     Args:
-        axes: Spatial axes, 0 the first; negatives count from the end. One number or a tuple.
+        axes: Spatial axis or tuple of axes. 0 is the first spatial axis; negative numbers count from the end.
+
+    Raises:
+        ArgumentError: an axis that is not an integer of at least -3, or one that is given twice.
 
     Example:
         >>> SharedAlong(-1).banks((3, 4))
@@ -36,8 +39,8 @@ class SharedAlong(Separable):
     axes: Size
 
     def __post_init__(self):
-        given = tuple(self.axes) if is_sequence(self.axes) else (self.axes,)  # type: ignore[arg-type]
-        axes = tuple(integer("SharedAlong", "axes", axis, least=-MOST_AXES) for axis in given)
+        given = self.axes if is_sequence(self.axes) else (self.axes,)
+        axes = tuple(check_integer("SharedAlong", "axes", axis, least=-MOST_AXES) for axis in given)
         if len(set(axes)) < len(axes):
             raise ArgumentError("SharedAlong", "axes must be distinct", str(axes))
         object.__setattr__(self, "axes", axes if is_sequence(self.axes) else axes[0])
@@ -53,16 +56,20 @@ class SharedAlong(Separable):
         ]
 
     def resolve(self, ndim: int, where: str = "") -> tuple[int, ...]:
-        """The shared axes of `ndim`, counted from 0, in order."""
-        axes: tuple[int, ...] = self.axes if isinstance(self.axes, tuple) else (self.axes,)  # type: ignore
+        """Return the shared axes of an output with `ndim` axes, counted from 0 and sorted.
+
+        Raises:
+            SharingError: the output does not have one of the axes, or two of them are the same axis.
+        """
+        axes = (self.axes,) if isinstance(self.axes, int) else tuple(self.axes)
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}
         if len(resolved) != len(axes):
             expected = f"needs distinct axes between {-ndim} and {ndim - 1} for {ndim} spatial axes"
-            raise misfit(where, self, expected, f"{axes}", "count spatial axes from 0")
+            raise SharingError(f"{where}{self!r}", expected, f"{axes}", "count spatial axes from 0")
         return tuple(sorted(resolved))
 
     def __repr__(self) -> str:
         return f"SharedAlong({self.axes})"
 
     def __str__(self) -> str:
-        return f"along:{join(self.axes, ',')}"
+        return f"along:{join_numbers(self.axes, ',')}"

@@ -1,78 +1,78 @@
-"""What every sharing promises, and what the one-hot and the separable ones have in common."""
+"""The interface of all sharings, and the parts that one-hot and separable sharings have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
 
-from .._args import is_sequence, per_axis, times
+from .._args import check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, SharingError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Sharing(ABC):
-    """Which output positions of a layer use which bank of weights.
+    """Which positions of a layer use which bank.
 
-    A frozen, hashable value that knows no tensor. `out_size` is the number of output positions on every
-    spatial axis; positions are counted row-major. `str(sharing)` is its short name, as `parse_sharing` reads
-    it (of a `Mapped` shape and digest instead of the file).
+    A frozen, hashable value without tensors. In all methods, `out_size` is the number of positions on each
+    spatial axis; positions are counted row-major. `str(sharing)` is a short name that `parse_sharing` can
+    read, except that a `Mapped` shows its shape and digest instead of a file.
     """
 
-    #: Whether every position uses exactly one bank as it is (false only for `LowRank`).
+    #: Whether each position uses exactly one bank, unweighted. False only for `LowRank`.
     one_hot: bool
 
     @abstractmethod
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        """Raise `SharingError` unless this sharing fits the output.
+        """Raise `SharingError` if this sharing does not fit the output.
 
         Args:
-            where: Put before the sharing's name in the error, such as "Conv2d: sharing=".
-            source: Put behind the output size, such as " from input_size=(6, 6), kernel_size=3".
+            where: Text before the sharing's name in the error, such as "Conv2d: sharing=".
+            source: Text after the output size, such as " from input_size=(6, 6), kernel_size=3".
         """
 
     @abstractmethod
     def banks(self, out_size: Sequence[int]) -> int:
-        """Number of banks K."""
+        """Return the number of banks, K."""
 
     @abstractmethod
     def labels(self, out_size: Sequence[int]) -> list[int]:
-        """The bank, 0 to K - 1, of every position; for `LowRank` the bank that all positions share, 0."""
+        """Return the bank of each position, 0 to K - 1; for `LowRank` always 0, the bank that all share."""
 
     @abstractmethod
     def refines(self, other: "Sharing", out_size: Sequence[int]) -> bool:
-        """Whether every layer that `other` can express is one that this sharing can express too.
+        """Return whether this sharing can express every layer that `other` can express.
 
-        A partial order: `Local()` refines all, all refine `Full()`, `Regional(4)` refines `Regional(2)` and
-        `Regional(3)` does not.
+        This is a partial order. `Local()` refines every sharing, and every sharing refines `Full()`.
+        `Regional(4)` refines `Regional(2)`, but `Regional(3)` does not.
         """
 
     @abstractmethod
     def draw(self, out_size: Sequence[int]) -> str:
-        """The pattern as text: one character a position, the same character where the weights are shared."""
+        """Return a drawing with one letter per position; positions with the same letter share a bank."""
 
 
 class OneHot(Sharing):
-    """A sharing whose positions each use one bank."""
+    """A sharing in which each position uses exactly one bank."""
 
     one_hot = True
 
     def refines(self, other: Sharing, out_size: Sequence[int]) -> bool:
         self.check(out_size)
         other.check(out_size)
-        mine = self.labels(out_size)
-        if other.banks(out_size) == 1 or len(set(mine)) == len(mine):
+        labels = self.labels(out_size)
+        if other.banks(out_size) == 1 or len(set(labels)) == len(labels):
             return True
         if not other.one_hot:
             return False
-        return len(set(zip(mine, other.labels(out_size)))) == len(set(mine))
+        return len(set(zip(labels, other.labels(out_size)))) == len(set(labels))
 
     def draw(self, out_size: Sequence[int]) -> str:
         self.check(out_size)
-        return picture(self.labels(out_size), out_size)
+        return draw_labels(self.labels(out_size), out_size)
 
 
 class Separable(OneHot):
-    """A one-hot sharing that cuts every axis on its own; a bank is one part of each axis.
+    """A one-hot sharing that divides each axis independently; a bank is one part of each axis.
 
     Example:
         >>> from weightshare import Tiled
@@ -82,7 +82,7 @@ class Separable(OneHot):
 
     @abstractmethod
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
-        """For every axis, the ranges of output indices that its banks cover, in the order of the banks."""
+        """Return, for each axis, the ranges of positions that its banks cover, in the order of the banks."""
 
     def banks(self, out_size: Sequence[int]) -> int:
         return prod(len(parts) for parts in self.parts(out_size))
@@ -96,7 +96,15 @@ class Separable(OneHot):
 
 
 def check_sharing(where: str, argument: str, value: object, default: Sharing) -> Sharing:
-    """Return a checked sharing, or `default` for None."""
+    """Return `value` if it is a sharing that the argument accepts, and `default` if it is None.
+
+    Args:
+        where: Name that errors start with, such as "Conv2d".
+        argument: Name of the argument; "bias_sharing" accepts only one-hot sharings.
+
+    Raises:
+        ArgumentError: the value is not a sharing, or not one-hot where it has to be.
+    """
     if value is None:
         return default
     if not isinstance(value, Sharing):
@@ -116,23 +124,24 @@ def check_sharing(where: str, argument: str, value: object, default: Sharing) ->
     return value
 
 
-def per_output_axis(sharing: Sharing, name: str, value: object, ndim: int, where: str) -> tuple[int, ...]:
-    """A sharing's numbers, one for each axis of the output."""
-    if is_sequence(value) and len(value) != ndim:  # type: ignore[arg-type]
-        expected = f"needs an output with {len(value)} spatial axes (one per entry of its {name})"  # type: ignore
-        raise misfit(where, sharing, expected, str(ndim))
-    return per_axis(type(sharing).__name__, name, value, ndim, least=1)
+def check_per_output_axis(
+    sharing: Sharing, name: str, value: int | Sequence[int], ndim: int, where: str
+) -> tuple[int, ...]:
+    """Return an argument of a sharing as one int per axis of the output.
+
+    Raises:
+        SharingError: a tuple whose length is not the number of axes.
+    """
+    if is_sequence(value) and len(value) != ndim:
+        expected = f"needs an output with {len(value)} spatial axes (one per entry of its {name})"
+        raise SharingError(f"{where}{sharing!r}", expected, str(ndim))
+    return check_per_axis(type(sharing).__name__, name, value, ndim, least=1)
 
 
-def misfit(where: str, sharing: Sharing, expected: str, got: str, hint: str | None = None) -> SharingError:
-    """The error of a sharing that does not fit, in the words common to all sharings."""
-    return SharingError(f"{where}{sharing!r}", expected, got, hint)
+def draw_labels(labels: Sequence[int], out_size: Sequence[int]) -> str:
+    """Return one letter per label, in rows of the last axis; blank lines separate the planes of a 3d output.
 
-
-def picture(labels: Sequence[int], out_size: Sequence[int]) -> str:
-    """One character a position: rows of the last axis, a blank line between the planes of a third.
-
-    Beyond 52 banks the letters start again, which the last line then says.
+    With more than 52 banks the letters repeat, and a last line notes it.
     """
     width = out_size[-1]
     plane = width * (out_size[-2] if len(out_size) > 1 else 1)
@@ -143,10 +152,10 @@ def picture(labels: Sequence[int], out_size: Sequence[int]) -> str:
         lines.append(" ".join(LETTERS[label % len(LETTERS)] for label in labels[start : start + width]))
     banks = len(set(labels))
     if banks > len(LETTERS):
-        lines.append(f"({banks} banks on {times(out_size)} positions: letters repeat)")
+        lines.append(f"({banks} banks on {format_size(out_size)} positions: letters repeat)")
     return "\n".join(lines)
 
 
-def join(value: int | Sequence[int], separator: str) -> str:
-    """A number, or numbers joined, as `parse_sharing` reads them."""
+def join_numbers(value: int | Sequence[int], separator: str) -> str:
+    """Return a number, or several joined by the separator, in the notation of `parse_sharing`."""
     return str(value) if isinstance(value, int) else separator.join(map(str, value))

@@ -8,7 +8,7 @@ from .base import Separable
 
 @dataclass(frozen=True, repr=False)
 class Local(Separable):
-    """A bank of its own for every position: a locally connected layer, nothing shared.
+    """One bank for each position, so nothing is shared: a locally connected layer.
 
         a b c d
         e f g h

@@ -1,29 +1,33 @@
-"""Low-rank sharing: one shared kernel plus a few corrections that vary by position."""
+"""Low-rank sharing: one shared kernel plus corrections with coefficients that vary by position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from .._args import integer
+from .._args import check_integer
 from ..errors import ArgumentError
-from .base import Sharing, picture
+from .base import Sharing, draw_labels
 
 COEFFICIENTS = ("factorized", "free")
 
 
 @dataclass(frozen=True, repr=False)
 class LowRank(Sharing):
-    """One shared kernel plus `rank` corrections, mixed by learned coefficients at every position.
+    """One shared kernel plus `rank` corrections, weighted by learned coefficients at each position.
 
         W[p] = B[0] + A[p, 1] B[1] + ... + A[p, rank] B[rank]
 
-    `LowRank(0)` is `Full`; rank P - 1 with free coefficients reaches `Local`. The kernels it can express
-    contain the softmax-weighted form of Elsayed et al. at spatial rank `rank + 1`.
+    `LowRank(0)` is `Full`. With free coefficients and P positions, rank P - 1 can express every layer that
+    `Local` can. The kernels of the softmax-weighted form of Elsayed et al. at spatial rank `rank + 1` are
+    among those that `LowRank(rank)` can express.
 
     Args:
         rank: Number of corrections, at least 0.
-        coefficients: "factorized" (A[p, k] is a sum of one learned term for each spatial axis) or "free" (any
-            value at every position).
+        coefficients: "factorized" (A[p, k] is a sum of one learned term per spatial axis) or "free" (A[p, k]
+            is learned separately for each position).
+
+    Raises:
+        ArgumentError: a rank that is not an integer of at least 0, or other coefficients.
 
     Example:
         >>> LowRank(4).banks((28, 28))
@@ -39,7 +43,7 @@ class LowRank(Sharing):
     one_hot = False
 
     def __post_init__(self):
-        object.__setattr__(self, "rank", integer("LowRank", "rank", self.rank, least=0))
+        object.__setattr__(self, "rank", check_integer("LowRank", "rank", self.rank, least=0))
         if self.coefficients not in COEFFICIENTS:
             raise ArgumentError(
                 "LowRank", "coefficients must be 'factorized' or 'free'", repr(self.coefficients)
@@ -55,7 +59,7 @@ class LowRank(Sharing):
         return [0] * prod(out_size)
 
     def coefficient_shapes(self, out_size: Sequence[int]) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the coefficient parameters.
+        """Return the names and shapes of the coefficient parameters.
 
         >>> LowRank(4).coefficient_shapes((5, 7))
         {'coefficients_0': (4, 5), 'coefficients_1': (4, 7)}
@@ -76,15 +80,18 @@ class LowRank(Sharing):
         return enough and (self._is_free(out_size) or _is_additive(labels, out_size))
 
     def draw(self, out_size: Sequence[int]) -> str:
-        shared = picture(self.labels(out_size), out_size)
+        shared = draw_labels(self.labels(out_size), out_size)
         return f"{shared}\n(a everywhere, plus {self.rank} corrections weighted by position)"
 
     def _is_free(self, out_size: Sequence[int]) -> bool:
-        """With at most one axis of more than one position, a sum over axes is any value."""
+        """Return whether the coefficients can take any value.
+
+        Factorized ones can if at most one axis has more than one position.
+        """
         return self.coefficients == "free" or sum(n > 1 for n in out_size) <= 1
 
     def _reach(self, out_size: Sequence[int]) -> int:
-        """The rank beyond which more corrections add nothing."""
+        """Return the effective rank: corrections beyond it cannot express anything more."""
         free, factorized = prod(out_size) - 1, sum(n - 1 for n in out_size)
         return min(self.rank, free if self._is_free(out_size) else factorized)
 
@@ -96,7 +103,11 @@ class LowRank(Sharing):
 
 
 def _is_additive(labels: list[int], out_size: Sequence[int]) -> bool:
-    """Whether each label's indicator is a sum of one function an axis: it then depends on one axis alone."""
+    """Return whether factorized coefficients can express the labels.
+
+    The indicator of each label must be a sum of functions of one axis each. Since its values are 0 and 1, it
+    is such a sum only if it depends on a single axis.
+    """
     varying = 0
     step = len(labels)
     for n in out_size:

@@ -1,30 +1,32 @@
-"""Sharing by any map of labels."""
+"""Sharing by an arbitrary map of labels."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._args import is_sequence, times
-from ..errors import ArgumentError
-from .base import OneHot, misfit
+from .._args import format_size, is_sequence
+from ..errors import ArgumentError, SharingError
+from .base import OneHot
 
 MOST_AXES = 3
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Mapped(OneHot):
-    """Positions with the same label share: land and sea, parts of a face, clusters.
+    """Positions with the same label share: land and sea, parts of a face, clusters of positions.
 
         a a b b
         a b b b     Mapped([[0, 0, 1, 1], [0, 1, 1, 1]])
 
+    With a single label this is `Full`; with a different label at each position it is `Local`.
+
     Args:
-        labels: Integer map with the output's shape (nested lists, or an array or tensor), labels 0 to K - 1,
-            each of them used.
+        labels: Map of integers with the shape of the output, as nested lists, an array or a tensor. Labels
+            are 0 to K - 1, and each is used at least once.
 
     Raises:
-        ArgumentError: labels that are ragged, not integers, negative or unused.
+        ArgumentError: labels that are not a rectangular grid of integers, negative labels, or unused ones.
 
     Example:
         >>> land_and_sea = Mapped([[0, 0, 1], [0, 1, 1]])
@@ -36,7 +38,7 @@ class Mapped(OneHot):
     flat: tuple[int, ...]
 
     def __init__(self, labels: Any):
-        nested = _plain(labels)
+        nested = _to_lists(labels)
         if not is_sequence(nested):
             raise ArgumentError(
                 "Mapped",
@@ -57,20 +59,15 @@ class Mapped(OneHot):
 
     @property
     def digest(self) -> int:
-        """63 bits that tell this map from others."""
+        """A 63-bit hash of the map's shape and labels."""
         text = repr((self.shape, self.flat)).encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         if self.shape != tuple(out_size):
-            expected = f"needs an output of {times(self.shape)} (the shape of its labels)"
-            raise misfit(
-                where,
-                self,
-                expected,
-                f"{tuple(out_size)}{source}",
-                "pass labels with the shape of the output",
-            )
+            expected = f"needs an output of {format_size(self.shape)} (the shape of its labels)"
+            got, hint = f"{tuple(out_size)}{source}", "pass labels with the shape of the output"
+            raise SharingError(f"{where}{self!r}", expected, got, hint)
 
     def banks(self, out_size: Sequence[int]) -> int:
         self.check(out_size)
@@ -81,20 +78,21 @@ class Mapped(OneHot):
         return list(self.flat)
 
     def __repr__(self) -> str:
-        return f"Mapped(<{times(self.shape)} labels, {max(self.flat) + 1} banks, digest {self.digest:016x}>)"
+        banks = max(self.flat) + 1
+        return f"Mapped(<{format_size(self.shape)} labels, {banks} banks, digest {self.digest:016x}>)"
 
     def __str__(self) -> str:
-        return f"mapped:{times(self.shape).replace(' ', '')}-{self.digest:016x}"
+        return f"mapped:{format_size(self.shape).replace(' ', '')}-{self.digest:016x}"
 
 
-def _plain(labels: Any) -> Any:
-    """An array or tensor as nested lists."""
+def _to_lists(labels: Any) -> Any:
+    """Return an array or tensor as nested lists, and everything else unchanged."""
     return labels.tolist() if hasattr(labels, "tolist") else labels
 
 
 def _flatten(nested: Any, depth: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shape and row-major entries of nested sequences of integers."""
-    nested = _plain(nested)
+    """Return the shape and the row-major entries of nested sequences of integers."""
+    nested = _to_lists(nested)
     if not is_sequence(nested):
         if isinstance(nested, bool) or not isinstance(nested, int):
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Sharing values written as text, as the command line takes them."""
+"""Sharings written as text, for the command line."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ MAX_LABELS = 2**24
 
 
 def parse_sharing(text: str) -> Sharing:
-    """The sharing that a text names; a `Mapped` is read from a file.
+    """Return the sharing that the text names.
 
     Args:
         text: "full", "local", "tiled:2", "tiled:2x3", "regional:4x4", "along:1", "along:0,2", "lowrank:4",
-            "lowrank:4:free" or "mapped:FILE.npy" (an integer array with the output's shape).
+            "lowrank:4:free" or "mapped:FILE.npy" (a file with an integer array of the output's shape).
 
     Raises:
-        SpecError: a text of another form, or a file that cannot be read.
+        SpecError: the text has another form, or the file cannot be read.
 
     Example:
         >>> parse_sharing("regional:4x2")
@@ -44,14 +44,14 @@ def parse_sharing(text: str) -> Sharing:
         if kind in ("full", "local") and not rest:
             return Full() if kind == "full" else Local()
         if kind == "tiled":
-            return Tiled(_numbers(rest, "x"))
+            return Tiled(_read_numbers(rest, "x"))
         if kind == "regional":
-            return Regional(_numbers(rest, "x"))
+            return Regional(_read_numbers(rest, "x"))
         if kind == "along":
-            return SharedAlong(_numbers(rest, ",") if rest else ())
+            return SharedAlong(_read_numbers(rest, ",") if rest else ())
         if kind == "lowrank":
             rank, _, coefficients = rest.partition(":")
-            return LowRank(_number(rank), coefficients or "factorized")
+            return LowRank(_read_number(rank), coefficients or "factorized")
         if kind == "mapped" and rest:
             return Mapped(_read_labels(Path(rest)))
     except ArgumentError as error:
@@ -62,32 +62,32 @@ def parse_sharing(text: str) -> Sharing:
 
 
 class _NotANumberError(Exception):
-    pass
+    """A part of the text should be an integer and is not."""
 
 
-def _number(text: str) -> int:
+def _read_number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
         raise _NotANumberError
     return int(text)
 
 
-def _numbers(text: str, separator: str) -> int | tuple[int, ...]:
-    numbers = tuple(_number(part) for part in text.split(separator))
+def _read_numbers(text: str, separator: str) -> int | tuple[int, ...]:
+    numbers = tuple(_read_number(part) for part in text.split(separator))
     return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _read_labels(path: Path):
-    import numpy as np  # this room is pure Python; only a map on disk needs numpy
+    import numpy as np  # only here: all other sharings work without numpy
 
     where = f"sharing 'mapped:{path}'"
     if not path.is_file():
         got = "a missing file" if not path.exists() else "something that is not a regular file"
         raise SpecError(where, "must name a readable .npy file", got, "write it with numpy.save")
     try:
-        # a memory map: the header is checked before the entries are read
+        # as a memory map, so that dtype and size are checked before the entries are read
         labels = np.load(path, allow_pickle=False, mmap_mode="r")
-    except Exception as error:  # numpy raises whatever it likes on a damaged header
+    except Exception as error:  # a damaged header can raise any exception
         raise SpecError(
             where,
             "must name a readable .npy file",
@@ -95,7 +95,7 @@ def _read_labels(path: Path):
             "write it with numpy.save",
         ) from None
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.size > MAX_LABELS:
-        kind = f"{labels.dtype} of {labels.size} entries" if isinstance(labels, np.ndarray) else "an archive"
+        kind = f"{labels.size} entries of {labels.dtype}" if isinstance(labels, np.ndarray) else "an archive"
         raise SpecError(
             where, f"must hold one array of at most {MAX_LABELS:,} integers", kind, "write it with numpy.save"
         )

@@ -1,10 +1,11 @@
-"""Regional sharing: one bank for each block of a grid."""
+"""Regional sharing: one bank per block of a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, scalar_or_tuple, times
-from .base import Separable, join, misfit, per_output_axis
+from .._args import Size, check_scalar_or_per_axis, format_size
+from ..errors import SharingError
+from .base import Separable, check_per_output_axis, join_numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -13,13 +14,16 @@ class Regional(Separable):
 
         a a b b
         a a b b
-        c c d d
+        c c d d     Regional(2)
 
-    Index i of an axis of n positions is in block `i * grid // n`. `Regional(1)` is `Full`; a grid as large as
-    the output is `Local`.
+    Index i of an axis with n positions is in block `i * grid // n`. `Regional(1)` is `Full`; a grid as large
+    as the output is `Local`.
 
     Args:
-        grid: Blocks an axis, at least 1: one number, or one an axis.
+        grid: Number of blocks per axis, at least 1; an int or one per axis.
+
+    Raises:
+        ArgumentError: a grid below 1.
 
     Example:
         >>> print(Regional((1, 2)).draw((2, 5)))
@@ -33,19 +37,19 @@ class Regional(Separable):
     grid: Size
 
     def __post_init__(self):
-        object.__setattr__(self, "grid", scalar_or_tuple("Regional", "grid", self.grid, least=1))
+        object.__setattr__(self, "grid", check_scalar_or_per_axis("Regional", "grid", self.grid, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        grid = per_output_axis(self, "grid", self.grid, len(out_size), where)
+        grid = check_per_output_axis(self, "grid", self.grid, len(out_size), where)
         if any(g > n for g, n in zip(grid, out_size)):
-            expected = f"needs an output of at least {times(grid)}"
+            expected = f"needs an output of at least {format_size(grid)}"
             hint = "use a smaller grid or Local()"
-            raise misfit(where, self, expected, f"{tuple(out_size)}{source}", hint)
+            raise SharingError(f"{where}{self!r}", expected, f"{tuple(out_size)}{source}", hint)
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)
-        grid = per_output_axis(self, "grid", self.grid, len(out_size), "")
-        # block b holds the i with b <= i * g / n < b + 1: from ceil(b * n / g) to ceil((b + 1) * n / g)
+        grid = check_per_output_axis(self, "grid", self.grid, len(out_size), "")
+        # block b contains the i with b <= i * g / n < b + 1, from ceil(b * n / g) to ceil((b + 1) * n / g)
         return [
             [range(-(-b * n // g), -(-(b + 1) * n // g)) for b in range(g)] for n, g in zip(out_size, grid)
         ]
@@ -54,4 +58,4 @@ class Regional(Separable):
         return f"Regional({self.grid})"
 
     def __str__(self) -> str:
-        return f"regional:{join(self.grid, 'x')}"
+        return f"regional:{join_numbers(self.grid, 'x')}"

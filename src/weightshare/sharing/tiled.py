@@ -3,22 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import Size, scalar_or_tuple, times
-from .base import Separable, join, misfit, per_output_axis
+from .._args import Size, check_scalar_or_per_axis, format_size
+from ..errors import SharingError
+from .base import Separable, check_per_output_axis, join_numbers
 
 
 @dataclass(frozen=True, repr=False)
 class Tiled(Separable):
-    """Positions `period` steps apart share, anchored at output 0.
+    """Positions that are `period` apart share, starting from position 0.
 
         a b a b a
         c d c d c
-        a b a b a
+        a b a b a     Tiled(2)
 
     `Tiled(1)` is `Full`; a period as large as the output is `Local`.
 
     Args:
-        period: Steps from a position to the next of its bank, at least 1: one number, or one an axis.
+        period: Distance between positions that share a bank, at least 1; an int or one per axis.
+
+    Raises:
+        ArgumentError: a period below 1.
 
     Example:
         >>> print(Tiled((1, 3)).draw((2, 5)))
@@ -31,22 +35,22 @@ class Tiled(Separable):
     period: Size
 
     def __post_init__(self):
-        object.__setattr__(self, "period", scalar_or_tuple("Tiled", "period", self.period, least=1))
+        object.__setattr__(self, "period", check_scalar_or_per_axis("Tiled", "period", self.period, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
-        period = per_output_axis(self, "period", self.period, len(out_size), where)
+        period = check_per_output_axis(self, "period", self.period, len(out_size), where)
         if any(t > n for t, n in zip(period, out_size)):
-            expected = f"needs an output of at least {times(period)} (its period)"
+            expected = f"needs an output of at least {format_size(period)} (its period)"
             hint = "use a smaller period or Local()"
-            raise misfit(where, self, expected, f"{tuple(out_size)}{source}", hint)
+            raise SharingError(f"{where}{self!r}", expected, f"{tuple(out_size)}{source}", hint)
 
     def parts(self, out_size: Sequence[int]) -> list[list[range]]:
         self.check(out_size)
-        period = per_output_axis(self, "period", self.period, len(out_size), "")
+        period = check_per_output_axis(self, "period", self.period, len(out_size), "")
         return [[range(i, n, t) for i in range(t)] for n, t in zip(out_size, period)]
 
     def __repr__(self) -> str:
         return f"Tiled({self.period})"
 
     def __str__(self) -> str:
-        return f"tiled:{join(self.period, 'x')}"
+        return f"tiled:{join_numbers(self.period, 'x')}"

@@ -1,24 +1,34 @@
-"""Text from outside made harmless: nothing in it steers a terminal, turns a line around or breaks UTF-8.
+"""Text from outside made harmless: it cannot steer a terminal, reverse the order of a line or break UTF-8.
 
-Markup is not touched: for HTML, jinja2's autoescape does that.
+Markup is not touched: jinja2's autoescape takes care of HTML, `views.markdown` of Markdown.
 """
 
 import unicodedata
 
+#: Unicode categories that terminals and editors obey: control, format (including bidirectional), surrogate,
+#: line separator and paragraph separator.
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
-def visible(text: str) -> str:
-    """The text with control, format (bidirectional too), line-breaking and surrogate characters written out.
 
-    >>> print(visible("cat\\x1b[31m"))
+def escape_controls(text: str) -> str:
+    """Return the text with control, format, surrogate and line-breaking characters as escape sequences.
+
+    >>> print(escape_controls("cat\\x1b[31m"))
     cat\\x1b[31m
     """
     if text.isprintable():
         return text
-    return "".join(_written(c) if unicodedata.category(c) in _OBEYED else c for c in text)
+    return "".join(_escape(c) if unicodedata.category(c) in _OBEYED else c for c in text)
 
 
-_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+def quote(text: str, length: int = 60) -> str:
+    """Return the text as a quoted Python string, cut to at most `length` characters.
+
+    >>> quote("cat\\x1b[31m"), quote("a long text", length=9)
+    ("'cat\\\\x1b[31m'", "'a long...'")
+    """
+    return repr(text if len(text) <= length else text[: length - 3] + "...")
 
 
-def _written(character: str) -> str:
+def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

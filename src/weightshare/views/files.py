@@ -1,4 +1,4 @@
-"""Write a text file as a whole: readers see the old content or the new one, never a part."""
+"""Write files so that readers see the old content or the new one, never a part of it."""
 
 import os
 import secrets
@@ -7,16 +7,17 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file beside it; it is on the disk when this returns.
+    """Replace the content of a file by `text`, through a temporary file in the same folder.
 
-    A failure leaves the old file in place, and no temporary one.
+    When this returns, the text is on the disk. If it fails, the old file is unchanged and no temporary file
+    remains.
 
     Raises:
-        OSError: the path cannot be written, or is not a plain file.
+        OSError: the path cannot be written, or is not a regular file.
         ValueError: the path is not a valid file name.
     """
     if path.exists() and not path.is_file():
-        raise OSError("it exists and is not a plain file")
+        raise OSError("it exists and is not a regular file")
     temporary = path.parent / f".weightshare-{secrets.token_hex(8)}.tmp"
     try:
         with open(temporary, "x", encoding="utf-8") as file:

@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 
 
-def table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, each cell escaped; `align` has "l" or "r" for each column.
+def format_table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, with the text of each cell escaped.
 
-    >>> table("lr", ["name", "count"], [["a|b", "1"]])
+    Args:
+        align: "l" or "r" for each column.
+
+    >>> format_table("lr", ["name", "count"], [["a|b", "1"]])
     ['| name | count |', '|---|---:|', '| a\\\\|b | 1 |']
     """
     lines = [f"| {' | '.join(escape(cell) for cell in row)} |" for row in (head, *rows)]
@@ -16,5 +19,5 @@ def table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 
 def escape(text: str) -> str:
-    """Return text on one line, with Markdown's special characters escaped."""
+    """Return the text on one line, with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_<>|])", r"\\\1", " ".join(text.split()))

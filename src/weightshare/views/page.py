@@ -1,4 +1,4 @@
-"""Sections as HTML: a fragment for notebooks, and one self-contained page that loads nothing."""
+"""Sections as HTML: a fragment for notebooks, or a self-contained page that loads nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .escape import visible
+from .escape import escape_controls
 from .section import Section
 
 if TYPE_CHECKING:
@@ -14,34 +14,38 @@ if TYPE_CHECKING:
 
 
 @cache
-def environment(package: str) -> Environment:
-    """Return the environment for the templates of a package, in which all text is escaped.
+def make_environment(package: str) -> Environment:
+    """Return an environment for the templates of a package in which all text is escaped.
 
-    jinja2 is imported with the first page: counting alone works without it.
+    jinja2 is imported here, so that counting works without it.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
         loader=PackageLoader(package, "."),
         autoescape=True,
-        finalize=_visible,
+        finalize=_escape_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def fragment(title: str, sections: Sequence[Section]) -> str:
+def render_fragment(title: str, sections: Sequence[Section]) -> str:
     """Return the sections as one `<div>`."""
-    return environment(__package__).get_template("fragment.html.jinja").render(title=title, sections=sections)
+    return (
+        make_environment(__package__)
+        .get_template("fragment.html.jinja")
+        .render(title=title, sections=sections)
+    )
 
 
-def document(title: str, sections: Sequence[Section]) -> str:
-    """Return the sections as a whole page."""
-    template = environment(__package__).get_template("document.html.jinja")
-    return template.render(title=title, fragment=fragment(title, sections))
+def render_document(title: str, sections: Sequence[Section]) -> str:
+    """Return the sections as a complete HTML page."""
+    template = make_environment(__package__).get_template("document.html.jinja")
+    return template.render(title=title, fragment=render_fragment(title, sections))
 
 
-def _visible(value: Any) -> Any:
-    """Write out control characters in text; safe markup, a subclass of str, keeps its type."""
-    return type(value)(visible(value)) if isinstance(value, str) else value
+def _escape_text(value: Any) -> Any:
+    """Escape control characters in text. Safe markup, a subclass of `str`, keeps its type."""
+    return type(value)(escape_controls(value)) if isinstance(value, str) else value

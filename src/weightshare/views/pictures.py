@@ -1,6 +1,8 @@
-"""Pictures as data URIs, drawn without matplotlib's global state, in colours that everyone can tell apart.
+"""Pictures as data URIs, drawn without matplotlib's global state.
 
-Source: Okabe and Ito, "Color Universal Design", 2008 (the palette).
+The colors are distinguishable with all common kinds of color vision.
+
+Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
 """
 
 import base64
@@ -16,15 +18,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .escape import visible
-from .numbers import short
+from .escape import escape_controls
+from .numbers import abbreviate
 
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00")
 MARKERS = "osD^vP*X"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "weightshare",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # names from outside are text, "$" included
+    "text.parse_math": False,  # "$" in a name is just a character
     "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -38,18 +40,20 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """One line or point of a chart.
+    """One line or set of points of a chart.
 
     Args:
-        name: For the legend.
-        colour: Its place in the palette; a partner drawn hollow has the same.
+        name: Name in the legend.
+        color: Index into the palette, modulo its length. A series and its hollow counterpart have the same.
         hollow: Whether markers are hollow and lines dashed.
-        x, y: The values.
-        low, high: Ends of the intervals of `y`; None where there are none.
+        x: Horizontal coordinates.
+        y: Vertical coordinates.
+        low: Lower ends of the intervals of `y`; None without intervals.
+        high: Upper ends of the intervals of `y`; None without intervals.
     """
 
     name: str
-    colour: int
+    color: int
     hollow: bool
     x: Sequence[float]
     y: Sequence[float]
@@ -57,53 +61,66 @@ class Series:
     high: Sequence[float] | None = None
 
 
-def points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
-    """Named points with intervals over a logarithmic axis, as an SVG data URI."""
+def draw_points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
+    """Draw points with intervals over a logarithmic x axis, and return an SVG data URI."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.6, 4.2)
+        figure, axes = _make_figure(7.6, 4.2)
         for one in series:
-            errors = _errors(one)
+            errors = _get_error_bars(one)
             axes.errorbar(
-                one.x, one.y, yerr=errors, fmt=_marker(one), capsize=3, **_look(one), label=visible(one.name)
+                one.x,
+                one.y,
+                yerr=errors,
+                fmt=_get_marker(one),
+                capsize=3,
+                **_get_style(one),
+                label=escape_controls(one.name),
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: abbreviate(value)))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
         axes.margins(x=0.08, y=0.1)
-        return _finished(figure, axes, xlabel, ylabel)
+        return _finish(figure, axes, xlabel, ylabel)
 
 
-def lines(
+def draw_lines(
     series: Sequence[Series], xlabel: str, ylabel: str, markers: bool = False, floor: float | None = None
 ) -> str:
-    """Lines, each with the band of its interval where it has one, as an SVG data URI.
+    """Draw lines with bands for their intervals, and return an SVG data URI.
 
     Args:
-        markers: Whether to mark the values.
-        floor: What lies below is cut off.
+        markers: Whether to draw a marker at each value.
+        floor: Value below which lines are cut off; None to show all values.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(7.6, 4.2)
+        figure, axes = _make_figure(7.6, 4.2)
         for one in series:
-            look = {**_look(one), "linestyle": "--" if one.hollow else "-", "linewidth": 1.6}
-            axes.plot(one.x, one.y, marker=_marker(one) if markers else "", label=visible(one.name), **look)
+            style = {**_get_style(one), "linestyle": "--" if one.hollow else "-", "linewidth": 1.6}
+            axes.plot(
+                one.x,
+                one.y,
+                marker=_get_marker(one) if markers else "",
+                label=escape_controls(one.name),
+                **style,
+            )
             if one.low is not None and one.high is not None:
-                colour = PALETTE[one.colour % len(PALETTE)]
-                axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.1, linewidth=0)
+                color = PALETTE[one.color % len(PALETTE)]
+                axes.fill_between(one.x, one.low, one.high, color=color, alpha=0.1, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if floor is not None and axes.get_ylim()[0] < floor:
             axes.set_ylim(bottom=floor)
-        return _finished(figure, axes, xlabel, ylabel)
+        return _finish(figure, axes, xlabel, ylabel)
 
 
-def tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> str:
-    """Small images in a grid, as a PNG data URI: orange is above zero, purple below.
+def draw_tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> str:
+    """Draw small images in a grid, and return a PNG data URI.
 
-    Shape:
-        images [rows, columns, height, width]
+    Positive values are orange, negative ones purple.
 
     Args:
-        row_labels, column_labels: Written at the left and on top.
+        images: Values of the images [rows, columns, height, width].
+        row_labels: Labels to the left of the rows.
+        column_labels: Labels above the columns.
     """
     rows, columns, height, width = images.shape
     canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
@@ -114,7 +131,7 @@ def tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels: Seq
     limit = float(np.nanmax(np.abs(images))) or 1.0
     with matplotlib.rc_context({**STYLE, "axes.grid": False, "font.size": 8}):
         unit = min(0.13, 6.4 / canvas.shape[1])
-        figure, axes = _figure(unit * canvas.shape[1] + 0.5, unit * canvas.shape[0] + 0.45)
+        figure, axes = _make_figure(unit * canvas.shape[1] + 0.5, unit * canvas.shape[0] + 0.45)
         axes.imshow(canvas, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
         axes.xaxis.tick_top()
         ticks = [(i * (width + 1) + (width - 1) / 2) for i in range(len(column_labels))]
@@ -123,38 +140,38 @@ def tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels: Seq
         axes.set_yticks(ticks, row_labels)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        return _uri(figure, "png")
+        return _encode(figure, "png")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _make_figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def _look(one: Series) -> dict[str, Any]:
-    colour = PALETTE[one.colour % len(PALETTE)]
-    return {"color": colour, "markerfacecolor": "white" if one.hollow else colour, "markersize": 7}
+def _get_style(one: Series) -> dict[str, Any]:
+    color = PALETTE[one.color % len(PALETTE)]
+    return {"color": color, "markerfacecolor": "white" if one.hollow else color, "markersize": 7}
 
 
-def _marker(one: Series) -> str:
-    return MARKERS[one.colour % len(MARKERS)]
+def _get_marker(one: Series) -> str:
+    return MARKERS[one.color % len(MARKERS)]
 
 
-def _errors(one: Series) -> np.ndarray | None:
+def _get_error_bars(one: Series) -> np.ndarray | None:
     if one.low is None or one.high is None:
         return None
     return np.array([np.subtract(one.y, one.low), np.subtract(one.high, one.y)])
 
 
-def _finished(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> str:
+def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> str:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    return _uri(figure, "svg")
+    return _encode(figure, "svg")
 
 
-def _uri(figure: Figure, kind: str) -> str:
+def _encode(figure: Figure, kind: str) -> str:
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)

@@ -1,18 +1,18 @@
-"""A section of a report as data; `text`, `markdown` and `page` lay it out."""
+"""A section of a report as data, which `text` and `page` lay out."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a table, and sentences below it.
+    """A heading with a table and sentences below it.
 
     Args:
-        title: The heading; empty for none.
-        align: "l" or "r" for each column.
+        title: Heading; empty for none.
+        align: "l" or "r" for each column of the table.
         head: Names of the columns; empty for none.
         rows: Cells of the table, as text.
-        lines: Sentences.
+        lines: Sentences after the table.
     """
 
     title: str

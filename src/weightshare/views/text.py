@@ -7,12 +7,16 @@ from .section import Section
 
 
 def render(title: str, sections: Sequence[Section], width: int = 98) -> str:
-    """Return the title and the sections, separated by blank lines, about `width` characters wide."""
-    return "\n\n".join([title, *(_section(section, width) for section in sections)])
+    """Return the title and the sections, separated by blank lines.
+
+    Args:
+        width: Number of characters after which lines wrap.
+    """
+    return "\n\n".join([title, *(_format_section(section, width) for section in sections)])
 
 
-def table(section: Section, width: int = 98, indent: str = "  ") -> list[str]:
-    """Return the lines of a section's table in aligned columns; a last column of words wraps under itself."""
+def format_table(section: Section, width: int = 98, indent: str = "  ") -> list[str]:
+    """Return the lines of a section's table, with aligned columns. A left-aligned last column wraps."""
     rows = [*([section.head] if section.head else []), *section.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(section.align))]
     wraps = section.align.endswith("l")
@@ -35,10 +39,10 @@ def table(section: Section, width: int = 98, indent: str = "  ") -> list[str]:
     return lines
 
 
-def _section(section: Section, width: int) -> str:
+def _format_section(section: Section, width: int) -> str:
     lines = [section.title] if section.title else []
     if section.rows:
-        lines += table(section, width)
+        lines += format_table(section, width)
     for line in section.lines:
         lines += textwrap.wrap(line, width, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
