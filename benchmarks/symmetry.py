@@ -1,7 +1,7 @@
-"""How long patterns, proofs and traces take: python benchmarks/symmetry.py [--out FOLDER]
+"""Time patterns, proofs and traces: python benchmarks/symmetry.py [--out FOLDER]
 
-Patterns of 32 x 32 images, the trace of ResNet-18 beside its forward pass, and `SharedLinear` beside
-`torch.nn.Linear` of the same size. Medians of interleaved calls.
+The benchmark covers patterns on 32 x 32 images, the trace of ResNet-18 compared with its forward pass, and
+`SharedLinear` compared with a `torch.nn.Linear` of the same size. Reported are medians of interleaved calls.
 """
 
 import argparse
@@ -18,22 +18,24 @@ from measure import machine
 from weightshare.pattern import generators
 
 
-def patterns() -> dict[str, Callable[[], object]]:
-    """Orbits of a million connections, and proofs on a convolution with 9,216."""
+def make_pattern_calls() -> dict[str, Callable[[], object]]:
+    """Return calls that find the orbits of a million connections, and that check a convolution with 9,216."""
     shifts = generators.circular_shifts((32, 32))
-    circle = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
-    found, other = ws.Pattern.of(circle, 32), ws.Pattern.of(nn.Conv2d(1, 1, 3, padding=1), 32)
+    conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
+    circular, zeros = ws.Pattern.of(conv, 32), ws.Pattern.of(nn.Conv2d(1, 1, 3, padding=1), 32)
     return {
         "orbits of a 32 x 32 image (1,048,576 pairs)": lambda: ws.Pattern.from_symmetry(shifts, shifts),
-        "pattern of a 3 x 3 layer on 32 x 32": lambda: ws.Pattern.of(circle, 32),
-        "is_equivariant of it, which holds": lambda: found.is_equivariant(shifts[0], shifts[0]),
-        "is_equivariant with zero padding, which fails": lambda: other.is_equivariant(shifts[0], shifts[0]),
-        "symmetries of it": found.symmetries,
+        "pattern of a 3 x 3 layer on 32 x 32": lambda: ws.Pattern.of(conv, 32),
+        "is_equivariant with circular padding, which holds": lambda: circular.is_equivariant(
+            shifts[0], shifts[0]
+        ),
+        "is_equivariant with zero padding, which fails": lambda: zeros.is_equivariant(shifts[0], shifts[0]),
+        "symmetries of the 3 x 3 layer": circular.symmetries,
     }
 
 
-def traces() -> dict[str, Callable[[], object]]:
-    """The trace of one shift, of a further one, and all interventions (two causes, four combinations)."""
+def make_trace_calls() -> dict[str, Callable[[], object]]:
+    """Return calls that trace a shift, measure another one, and run all interventions on two causes."""
     model, x = ws.models.resnet18().eval(), torch.randn(1, 3, 224, 224)
     trace = ws.trace_equivariance(model, x)
 
@@ -44,24 +46,26 @@ def traces() -> dict[str, Callable[[], object]]:
     return {
         "forward pass of ResNet-18": forward,
         "trace of one shift": lambda: ws.trace_equivariance(model, x),
-        "a further shift": lambda: trace.at(32),
+        "error of another shift": lambda: trace.at(32),
         "interventions": trace.interventions,
     }
 
 
-def layers() -> dict[str, Callable[[], object]]:
-    """Forward and backward at batch 64, 1,024 inputs and outputs."""
+def make_layer_calls() -> dict[str, Callable[[], object]]:
+    """Return training steps (forward and backward) at batch size 64, with 1,024 inputs and outputs."""
     shifts = generators.circular_shifts((32, 32))
     circle = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
-    sides = {
+    candidates = {
         "Linear": nn.Linear(1024, 1024),
         "SharedLinear, every connection (1,024 weights)": ws.nn.SharedLinear(
             ws.Pattern.from_symmetry(shifts, shifts)
         ),
-        "SharedLinear, 9 connections an output (9 weights)": ws.nn.SharedLinear(ws.Pattern.of(circle, 32)),
+        "SharedLinear, 9 connections per output (9 weights)": ws.nn.SharedLinear(ws.Pattern.of(circle, 32)),
     }
     x = torch.randn(64, 1024)
-    return {f"step of {name}": lambda layer=layer: layer(x).sum().backward() for name, layer in sides.items()}
+    return {
+        f"step of {name}": lambda layer=layer: layer(x).sum().backward() for name, layer in candidates.items()
+    }
 
 
 def main() -> None:
@@ -69,13 +73,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    taken: dict[str, float] = {}
-    for calls in (patterns(), traces(), layers()):
-        taken |= milliseconds(calls, arguments.rounds)
+    times: dict[str, float] = {}
+    for calls in (make_pattern_calls(), make_trace_calls(), make_layer_calls()):
+        times |= milliseconds(calls, arguments.rounds)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    results = {"machine": machine(), "milliseconds": taken}
+    results = {"machine": machine(), "milliseconds": times}
     (arguments.out / "symmetry.json").write_text(json.dumps(results, indent=1) + "\n")
-    for name, value in taken.items():
+    for name, value in times.items():
         print(f"{name}: {value:.1f} ms")
 
 

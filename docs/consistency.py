@@ -1,4 +1,4 @@
-"""Write the table of a benchmark into docs/consistency.md: python docs/consistency.py RESULTS.json"""
+"""Write the results of blur_pooling.py to docs/consistency.md: python docs/consistency.py RESULTS.json"""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import blur_pooling  # noqa: E402
 
 
 def main(results: str, page: str = str(DOCS / "consistency.md")) -> None:
-    put(page, blur_pooling.table(json.loads(Path(results).read_text())))
+    put(page, blur_pooling.format_table(json.loads(Path(results).read_text())))
 
 
 if __name__ == "__main__":

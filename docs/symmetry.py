@@ -1,4 +1,4 @@
-"""Compute the tables of docs/symmetry.md and write them there: python docs/symmetry.py"""
+"""Compute the tables of docs/symmetry.md and write them to the page: python docs/symmetry.py"""
 
 import sys
 from pathlib import Path
@@ -15,75 +15,85 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pages import ROOT, put
 
 
-def command() -> str:
-    """What `weightshare equivariance lenet5 --shift 1 --shift 4` prints."""
+def run_command() -> str:
+    """Return the output of `weightshare equivariance lenet5 --shift 1 --shift 4`."""
     return f"```text\n{report('lenet5', None, None, ['1', '4'], True, 0, False)}\n```"
 
 
-def ladder() -> list[tuple[object, ...]]:
-    """Sharings of one layer: what circular padding keeps, and where shifts are exact with zero padding."""
+def compare_sharings() -> list[tuple[object, ...]]:
+    """List the exact shifts of one layer per sharing, with circular padding and with zero padding."""
     sharings = [
         *(ws.Full(), ws.Tiled(2), ws.Tiled(3), ws.Tiled(4), ws.Tiled(6), ws.Regional(2), ws.Regional(4)),
         *(ws.Mapped([0] * 4 + [1] * 8), ws.LowRank(2), ws.Local()),
     ]
     rows: list[tuple[object, ...]] = [
-        ("sharing", "weights", "shifts kept", "which", "zero padding, shift 1", "shift 2")
+        ("sharing", "weights", "circular shifts kept", "which", "zero padding, shift 1", "shift 2")
     ]
     for sharing in sharings:
-        circle, zeros = (
+        circular, zeros = (
             ws.nn.Conv1d(1, 1, 3, padding=1, padding_mode=mode, sharing=sharing, input_size=12, bias=False)
             for mode in ("circular", "zeros")
         )
         if isinstance(sharing, ws.LowRank):
-            trace = trace_equivariance(corrected(circle), torch.randn(1, 1, 12, dtype=torch.float64))
+            trace = trace_equivariance(draw_parameters(circular), torch.randn(1, 1, 12, dtype=torch.float64))
             assert trace.exact_for is None
-            which = "none but 0: the shared kernel alone keeps all"
+            which = "only 0 (all, without the corrections)"
             causes = (prove_shift(zeros, shift).cause for shift in (1, 2))
-            rows.append((f"`{sharing}`", circle.weight.numel(), 1, which, *causes))
+            rows.append((f"`{sharing}`", circular.weight.numel(), 1, which, *causes))
             continue
-        found = ws.Pattern.of(circle).symmetries()
-        step = found.shifts[0][0][0] if found.shifts else 12
-        which = "all" if step == 1 else "none but 0" if step == 12 else f"multiples of {step}"
-        name = "mapped: land and sea" if isinstance(sharing, ws.Mapped) else f"`{sharing}`"
+        symmetries = ws.Pattern.of(circular).symmetries()
+        step = symmetries.shifts[0][0][0] if symmetries.shifts else 12
+        which = "all" if step == 1 else "only 0" if step == 12 else f"multiples of {step}"
+        name = "`Mapped`: two regions of 4 and 8" if isinstance(sharing, ws.Mapped) else f"`{sharing}`"
         rows.append(
-            (name, circle.weight.numel(), found.n_shifts, which, *map(partly, (zeros, zeros), (1, 2)))
+            (
+                name,
+                circular.weight.numel(),
+                symmetries.n_shifts,
+                which,
+                *(attribute(zeros, s) for s in (1, 2)),
+            )
         )
     dense = ws.Pattern.of(nn.Linear(12, 12, bias=False))
-    rows.append(
-        ("dense", dense.n_weights, dense.symmetries().n_shifts, "none but 0", "structure", "structure")
-    )
+    rows.append(("dense", dense.n_weights, dense.symmetries().n_shifts, "only 0", "structure", "structure"))
     return rows
 
 
-def partly(layer: nn.Module, shift: int) -> str:
-    """What breaks a shift, and how many positions are exact."""
+def attribute(layer: nn.Module, shift: int) -> str:
+    """Return what breaks a shift and at how many positions it is exact."""
     proof = prove_shift(layer, shift)
     return f"{proof.cause}: {proof.partial.exact.sum()} of {proof.partial.compared} exact"
 
 
-def corrected(layer: nn.Module) -> nn.Module:
-    """With corrections that are not zero, as after training."""
+def draw_parameters(layer: nn.Module) -> nn.Module:
+    """Draw all parameters, so that the corrections are not zero, as after training."""
     torch.manual_seed(0)
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     return layer.double().eval()
 
 
-def groups() -> list[tuple[object, ...]]:
-    """Weights and biases of the freest equivariant linear map."""
+def count_weights() -> list[tuple[object, ...]]:
+    """Count the weights and biases of the most general equivariant linear map, per symmetry."""
     points, pairs = generators.permutations, generators.on_pairs
     shifts, turns = generators.circular_shifts, generators.quarter_turns
     grid = shifts((16, 16))
     cases = [
-        ("all orders of 6 points (Deep Sets)", points(6), points(6)),
-        ("all orders of 6 points, one output", points(6), [[0], [0]]),
-        ("all orders of 4 points, on pairs (Maron et al. 2019)", pairs(points(4)), pairs(points(4))),
+        ("permutations of 6 points (Deep Sets)", points(6), points(6)),
+        ("permutations of 6 points, one invariant output", points(6), [[0], [0]]),
+        ("permutations of 4 points, acting on pairs (Maron et al. 2019)", pairs(points(4)), pairs(points(4))),
         ("circular shifts of 12", shifts(12), shifts(12)),
-        ("circular shifts of 12 by 2, to 6 outputs", shifts(12, step=2), shifts(6)),
+        ("circular shifts of 12 by multiples of 2, 6 outputs", shifts(12, step=2), shifts(6)),
         ("circular shifts of 16 x 16", grid, grid),
-        ("and quarter turns", grid + turns((16, 16)), grid + turns((16, 16))),
-        ("and flips", *[grid + turns((16, 16)) + generators.flips((16, 16), axes=0)] * 2),
-        ("3 sequences of 5, in any order", *[generators.product(points(3), shifts(5))] * 2),
+        ("circular shifts and quarter turns of 16 x 16", grid + turns((16, 16)), grid + turns((16, 16))),
+        (
+            "circular shifts, quarter turns and flips of 16 x 16",
+            *[grid + turns((16, 16)) + generators.flips((16, 16), axes=0)] * 2,
+        ),
+        (
+            "permutations of 3 sequences, circular shifts of their 5 positions",
+            *[generators.product(points(3), shifts(5))] * 2,
+        ),
     ]
     rows: list[tuple[object, ...]] = [("symmetry", "inputs", "connections", "weights", "biases")]
     for name, inputs, outputs in cases:
@@ -92,24 +102,24 @@ def groups() -> list[tuple[object, ...]]:
     return rows
 
 
-def net(padding_mode: str, down: str) -> nn.Module:
-    """Three convolutions, two down-samplings, global average, linear; random weights, the same for all."""
+def build_network(padding_mode: str, down: str) -> nn.Module:
+    """Build three convolutions, two down-samplings, global average pooling and a linear layer (seed 0)."""
     torch.manual_seed(0)
 
     def conv(inputs: int, stride: int = 1) -> nn.Module:
         return nn.Conv2d(inputs, 8, 3, stride, padding=1, padding_mode=padding_mode)
 
-    def smaller() -> nn.Module:
+    def downsample() -> nn.Module:
         kinds = {"none": nn.Identity(), "max pool": nn.MaxPool2d(2), "stride": None}
         mode = "circular" if padding_mode == "circular" else "reflect"
         kinds["blur pool"] = ws.nn.BlurPool2d(padding_mode=mode)
         return kinds[down] or conv(8, 2)
 
-    parts = [conv(3), nn.ReLU(), smaller(), conv(8), nn.ReLU(), smaller(), conv(8), nn.ReLU()]
+    parts = [conv(3), nn.ReLU(), downsample(), conv(8), nn.ReLU(), downsample(), conv(8), nn.ReLU()]
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).double().eval()
 
 
-def nets() -> list[tuple[object, ...]]:
+def compare_networks() -> list[tuple[object, ...]]:
     """Where one shift is lost, for which it holds, and what each cause adds."""
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     head = (
@@ -124,7 +134,7 @@ def nets() -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [head]
     for padding in ("circular", "zeros"):
         for down in ("none", "max pool", "stride", "blur pool"):
-            trace = trace_equivariance(net(padding, down), x)
+            trace = trace_equivariance(build_network(padding, down), x)
             lost = "nowhere" if trace.first_loss is None else f"`{trace.first_loss}`"
             cause = next((row.cause for row in trace.rows if row.name == trace.first_loss), "")
             kept = "no shift" if trace.exact_for is None else f"{trace.exact_for[0]}Z".removeprefix("1")
@@ -140,15 +150,16 @@ def error(value: float | None) -> str:
     return "0" if value < 1e-12 else f"{value:.1e}"
 
 
-def markdown(rows: list[tuple[object, ...]]) -> str:
+def format_markdown(rows: list[tuple[object, ...]]) -> str:
     lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def main(page: str = str(ROOT / "docs/symmetry.md")) -> None:
-    put(page, command(), "command")
-    for make in (ladder, groups, nets):
-        put(page, markdown(make()), make.__name__)
+    put(page, run_command(), "command")
+    tables = {"sharings": compare_sharings, "weights": count_weights, "networks": compare_networks}
+    for name, compute in tables.items():
+        put(page, format_markdown(compute()), name)
 
 
 if __name__ == "__main__":

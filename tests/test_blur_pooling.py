@@ -1,4 +1,4 @@
-"""The benchmark of blur pooling runs, sums up by arithmetic, and its page has the results."""
+"""The benchmark of blur pooling runs, its summary is correct, and the docs contain its results."""
 
 import json
 import runpy
@@ -24,7 +24,7 @@ def test_both_networks_have_the_same_weights_and_sizes(blur_pooling):
     outputs = []
     for pool in blur_pooling.POOLS:
         torch.manual_seed(0)
-        model = blur_pooling.network(3, 28, 10, pool)
+        model = blur_pooling.build_network(3, 28, 10, pool)
         outputs.append((model.state_dict(), model[:-3](torch.zeros(1, 3, 28, 28)).shape))
     (one, shape), (other, same) = outputs
     assert shape == same == (1, 64, 7, 7)
@@ -32,23 +32,23 @@ def test_both_networks_have_the_same_weights_and_sizes(blur_pooling):
     assert len(one) == len(other)
 
 
-def test_differences_are_taken_seed_by_seed(blur_pooling):
+def test_differences_are_paired_by_seed(blur_pooling):
     accuracy = {("max", 0): 0.5, ("max", 1): 0.7, ("blur", 0): 0.6, ("blur", 1): 0.8}
     trials = [
         {"pool": pool, "seed": seed, "protocols": {"p": dict.fromkeys(blur_pooling.MEASURES, value)}}
         for (pool, seed), value in accuracy.items()
     ]
-    result = blur_pooling.summary(trials)["p"]["accuracy"]
+    result = blur_pooling.summarize(trials)["p"]["accuracy"]
     assert result["max"]["mean"] == pytest.approx(0.6)
     assert result["difference"]["mean"] == pytest.approx(0.1)
     assert result["difference"]["ci"] == pytest.approx([0.1, 0.1])
     assert result["max"]["ci"] == pytest.approx([0.6 - 1.2706, 0.6 + 1.2706], abs=1e-4)
 
 
-def test_the_page_has_the_results(blur_pooling):
+def test_the_docs_contain_the_results(blur_pooling):
     results = json.loads((ROOT / "benchmarks/results/blur_pooling.json").read_text())
-    assert results["summary"] == blur_pooling.summary(results["trials"])
-    assert blur_pooling.table(results) in (ROOT / "docs/consistency.md").read_text()
+    assert results["summary"] == blur_pooling.summarize(results["trials"])
+    assert blur_pooling.format_table(results) in (ROOT / "docs/consistency.md").read_text()
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Consistency by the three published protocols: models whose figures can be worked out by hand."""
+"""Consistency under the three published protocols, for models whose figures can be computed by hand."""
 
 import dataclasses
 
@@ -8,14 +8,14 @@ from scipy import stats
 from torch import nn
 
 from weightshare.errors import ArgumentError, ShapeError, SymmetryError
-from weightshare.symmetry._consistency import Consistency, consistency, wilson
-from weightshare.symmetry.protocols import taken
+from weightshare.symmetry._consistency import Consistency, consistency, wilson_interval
+from weightshare.symmetry.protocols import crop_circular
 
 PROTOCOLS = {"circular_roll": {}, "random_crops": {"crop": 9}, "small_rolls": {"max_shift": 5}}
 
 
 def one_pixel(x):
-    """Class 1 where the first pixel is bright."""
+    """Return logits for class 1 if the first pixel is bright, otherwise for class 0."""
     first = x[:, 0].flatten(1)[:, :1]
     return torch.cat([torch.full_like(first, 0.5), first], 1)
 
@@ -48,7 +48,7 @@ def test_a_constant_model(protocol, value):
 
 
 def test_small_rolls_by_hand():
-    """The bright corner leaves with every shift; a picture all bright stays."""
+    """Every shift moves the bright corner away; an image that is bright everywhere does not change."""
     images = torch.cat([bright_corner(1, 3), torch.ones(1, 1, 3, 3)])
     result = consistency(one_pixel, images, torch.tensor([1, 0]), protocol="small_rolls", max_shift=2)
     assert result.consistency == 0.5
@@ -60,7 +60,7 @@ def test_small_rolls_by_hand():
 
 
 def test_circular_rolls_by_chance():
-    """The corner stays where both shifts are zero or neither is: each is one of nine."""
+    """Both views agree if both shifts are zero, or neither is: zero is one of nine shifts."""
     result = consistency(
         one_pixel,
         bright_corner(2000, 5),
@@ -71,11 +71,11 @@ def test_circular_rolls_by_chance():
     )
     assert result.consistency == pytest.approx((1 / 9) ** 2 + (8 / 9) ** 2, abs=0.01)
     assert result.chance == pytest.approx(result.consistency, abs=0.01)
-    assert result.accuracy == 1  # of the pictures not rolled
+    assert result.accuracy == 1  # on the unshifted images
 
 
 def test_random_crops_by_chance():
-    """One of four crops has the corner."""
+    """One of the four possible crops contains the corner."""
     result = consistency(
         one_pixel,
         bright_corner(2000, 5),
@@ -85,29 +85,29 @@ def test_random_crops_by_chance():
         passes=4,
     )
     assert result.consistency == pytest.approx((1 / 4) ** 2 + (3 / 4) ** 2, abs=0.01)
-    assert result.accuracy == pytest.approx(1 / 4, abs=0.01)  # of the crops
+    assert result.accuracy == pytest.approx(1 / 4, abs=0.01)  # on the crops
 
 
-def test_every_crop_is_one_of_the_picture():
+def test_all_crops_of_the_image_are_drawn():
     seen = []
     image = torch.arange(20.0).view(1, 1, 4, 5)
 
-    def watching(x):
+    def record(x):
         seen.extend(x[:, 0])
         return x.flatten(1)
 
-    consistency(watching, image.expand(30, 1, 4, 5), protocol="random_crops", crop=(2, 4), batch_size=7)
+    consistency(record, image.expand(30, 1, 4, 5), protocol="random_crops", crop=(2, 4), batch_size=7)
     possible = {
         tuple(image[0, 0, y : y + 2, x : x + 4].flatten().tolist()) for y in range(3) for x in range(2)
     }
     assert {tuple(crop.flatten().tolist()) for crop in seen} == possible
 
 
-def test_taken_rolls_as_torch_does():
+def test_crop_circular_agrees_with_torch_roll():
     images = torch.randn(3, 2, 4, 5)
     shifts = torch.tensor([[1, -2], [0, 0], [-3, 4]])
     expected = torch.stack([image.roll(tuple(s.tolist()), (1, 2)) for image, s in zip(images, shifts)])
-    assert torch.equal(taken(images, -shifts, (4, 5)), expected)
+    assert torch.equal(crop_circular(images, -shifts, (4, 5)), expected)
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
@@ -133,12 +133,12 @@ def test_signals():
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
-def test_the_seed_says_it_all(protocol):
+def test_the_seed_determines_the_shifts(protocol):
     images = torch.randn(40, 2, 11, 12, dtype=torch.float64)
     model = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(2)).double().eval()
     state = torch.get_rng_state()
 
-    def measured(seed, batch_size=250):
+    def measure(seed, batch_size=250):
         result = consistency(
             lambda x: model(x)[:, :, 0],
             images,
@@ -149,22 +149,22 @@ def test_the_seed_says_it_all(protocol):
         )
         return dataclasses.astuple(dataclasses.replace(result, logit_error=round(result.logit_error, 10)))
 
-    assert measured(3) == measured(3) == measured(3, batch_size=7)
-    assert protocol == "small_rolls" or measured(3) != measured(4)
+    assert measure(3) == measure(3) == measure(3, batch_size=7)
+    assert protocol == "small_rolls" or measure(3) != measure(4)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_any_seed_and_as_many_views_as_are_needed():
+def test_large_seeds_are_accepted_and_only_the_used_views_are_classified():
     seen = []
     images = torch.randn(4, 1, 8, 8)
     model = lambda x: seen.append(len(x)) or x.flatten(1)  # noqa: E731
     consistency(model, images, protocol="circular_roll", seed=2**70)
-    assert len(seen) == 2 + 2  # twice the same for randomness
+    assert len(seen) == 2 + 2  # two more runs to check that the model is deterministic
     consistency(model, images, torch.arange(4), protocol="circular_roll")
     assert len(seen) == 4 + 2 + 3
 
 
-def test_a_model_in_training_mode_is_left_so():
+def test_a_model_in_training_mode_is_restored():
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.warns(UserWarning, match="Sequential is in training mode") as caught:
@@ -177,18 +177,18 @@ def test_a_model_in_training_mode_is_left_so():
 @pytest.mark.parametrize(("agreed", "count"), [(0, 7), (3, 7), (7, 7), (450, 500)])
 def test_wilson_interval(agreed, count):
     expected = stats.binomtest(agreed, count).proportion_ci(0.95, method="wilson")
-    assert wilson(agreed / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert wilson_interval(agreed / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_text():
     result = Consistency("random_crops", "Zhang, ICML 2019", 0.9, (0.85, 0.94), 0.1, 0.72, 0.123, 100, 500)
     assert str(result).splitlines() == [
         "protocol     random_crops (Zhang, ICML 2019)",
-        "consistency  90.00 %, 95 % interval 85.00 to 94.00",
-        "by chance    10.00 %",
-        "accuracy     72.00 %",
+        "consistency  90.00% (95% CI 85.00% to 94.00%)",
+        "by chance    10.00%",
+        "accuracy     72.00%",
         "logit error  0.123",
-        "pairs        500 of 100 images",
+        "pairs        500 from 100 images",
     ]
 
 
@@ -202,27 +202,31 @@ def noisy(x):
         (
             {"protocol": "zhang"},
             ArgumentError,
-            "protocol must be one of circular_roll, random_crops, small_rolls, got 'zhang'; choose one",
+            r"protocol must be one of circular_roll, random_crops, small_rolls, got 'zhang'\.",
         ),
-        ({"images": torch.zeros(3, 3)}, ShapeError, r"images must be \[N, C, H, W\] .*got shape \(3, 3\)"),
-        ({"images": torch.zeros(0, 1, 4, 4)}, ShapeError, r"not empty, got shape \(0, 1, 4, 4\)"),
+        (
+            {"images": torch.zeros(3, 3)},
+            ShapeError,
+            r"images must be a non-empty tensor of shape \[N, C, H, W\] .*got \(3, 3\); pass one image as",
+        ),
+        ({"images": torch.zeros(0, 1, 4, 4)}, ShapeError, r"must be a non-empty .*, got \(0, 1, 4, 4\)"),
         ({"images": [1]}, ArgumentError, "images must be a torch.Tensor, got list"),
-        ({"labels": torch.zeros(2)}, ShapeError, r"labels must be \[5\], one an image, got shape \(2,\)"),
+        ({"labels": torch.zeros(2)}, ShapeError, r"labels must have shape \[5\], one per image, got \(2,\)"),
         ({"labels": [0] * 5}, ArgumentError, "labels must be a torch.Tensor, got list"),
-        ({"crop": 2}, ArgumentError, "'circular_roll': takes only max_shift and passes, got crop=2; leave"),
-        ({"protocol": "random_crops"}, ArgumentError, "'random_crops': crop must be given, got none"),
+        ({"crop": 2}, ArgumentError, r"'circular_roll': accepts only max_shift and passes, got crop=2\."),
+        ({"protocol": "random_crops"}, ArgumentError, "'random_crops': crop is required, got None; pass"),
         (
             {"protocol": "random_crops", "crop": 5},
             ArgumentError,
-            "crop must be smaller than the pictures of 4 x 4, got 5 x 5",
+            r"crop must be smaller than the images \(4 x 4\), got 5 x 5",
         ),
-        ({"protocol": "random_crops", "crop": 4}, ArgumentError, "must be smaller .* of 4 x 4, got 4 x 4"),
-        ({"protocol": "small_rolls"}, ArgumentError, "max_shift must be below the 4 pixels of a side, got 7"),
-        ({"protocol": "small_rolls", "passes": 2}, ArgumentError, "takes only max_shift, got passes=2"),
+        ({"protocol": "random_crops", "crop": 4}, ArgumentError, r"must be smaller .* \(4 x 4\), got 4 x 4"),
+        ({"protocol": "small_rolls"}, ArgumentError, "max_shift must be less than 4, the .*, got 7"),
+        ({"protocol": "small_rolls", "passes": 2}, ArgumentError, "accepts only max_shift, got passes=2"),
         ({"max_shift": 0}, ArgumentError, "max_shift must be at least 1, got 0"),
         ({"batch_size": 0}, ArgumentError, "batch_size must be at least 1, got 0"),
         ({"seed": 0.5}, ArgumentError, "seed must be an integer, got 0.5"),
-        ({"model": lambda x: x}, ShapeError, r"give logits \[5, classes\] .*, got shape \(5, 1, 4, 4\)"),
+        ({"model": lambda x: x}, ShapeError, r"return logits \[5, classes\] .*, got shape \(5, 1, 4, 4\)"),
         ({"model": lambda x: x.flatten(1)[:2]}, ShapeError, r"logits \[5, classes\] .*, got shape \(2, 16\)"),
         ({"model": lambda x: (x,)}, ArgumentError, "the model must return a tensor, got tuple"),
         ({"model": lambda x: x.flatten(1) / 0}, ArgumentError, "logits must be finite, got nan"),
@@ -236,17 +240,21 @@ def noisy(x):
             SymmetryError,
             r"the model must be deterministic, got outputs that differ by 0.1",
         ),
-        ({"protocol": []}, ArgumentError, r"random_crops, small_rolls, got \[\]; choose one"),
+        ({"protocol": []}, ArgumentError, r"random_crops, small_rolls, got \[\]\."),
         ({"labels": torch.zeros(5)}, ArgumentError, "labels must be integers, got torch.float32; convert"),
         ({"labels": torch.tensor([0, 1, 16, 0, 0])}, ArgumentError, "from 0 to 15, the classes .*, got 16"),
         ({"labels": torch.tensor([0, 1, -1, 0, 0])}, ArgumentError, "from 0 to 15, the classes .*, got -1"),
         (
             {"model": lambda x: x.flatten(1)[:, :1]},
             ShapeError,
-            r"\[5, classes\] of at least 2 classes, got shape \(5, 1\); .* z of one class as \[0, z\]",
+            r"\[5, classes\] with at least 2 classes, got shape \(5, 1\); .* one logit z return \[0, z\]",
         ),
         ({"model": lambda x: x.flatten(1) * 1j}, ArgumentError, "logits must be real numbers"),
-        ({"model": lambda x: x.flatten(1).double() - 1e200}, ArgumentError, "below .* squared, got 1e"),
+        (
+            {"model": lambda x: x.flatten(1).double() - 1e200},
+            ArgumentError,
+            r"logits must be at most 1e\+150 in absolute value, so that they can be squared, got 1e\+200",
+        ),
     ],
 )  # fmt: skip
 def test_errors(change, error, text):

@@ -1,4 +1,4 @@
-"""Transforms against numpy, errors against hand-made functions, and what is refused."""
+"""Transforms agree with NumPy, errors agree with hand-made functions, and invalid arguments raise errors."""
 
 import math
 import warnings
@@ -32,14 +32,14 @@ def circular(stride=1, channels=4):
 
 
 @given(st.integers(-9, 9), st.integers(-9, 9))
-def test_a_circular_shift_is_numpys_roll(dy, dx):
+def test_a_circular_shift_equals_numpy_roll(dy, dx):
     x = images(2, 3, 4, 5)
     np.testing.assert_array_equal(translate((dy, dx))(x), np.roll(x.numpy(), (dy, dx), (2, 3)))
 
 
 @given(st.integers(1, 9), st.floats(-4, 4))
 def test_a_fractional_shift_moves_waves(n, shift):
-    """Waves of every frequency that n samples have below the highest."""
+    """Sine waves of every frequency below the highest that n samples can represent."""
     t = torch.arange(n, dtype=torch.float64)
     for frequency in range((n - 1) // 2 + 1):
         wave = torch.cos(2 * math.pi * frequency * t / n + 0.3)[None, None]
@@ -53,7 +53,7 @@ def test_a_fractional_shift_by_whole_pixels_is_a_roll(n, shift):
     torch.testing.assert_close(translate(float(shift), "fractional")(x), torch.roll(x, shift, -1))
 
 
-def test_turns_flips_and_channels():
+def test_rotations_flips_and_permuted_channels():
     x = images(1, 3, 4, 4)
     np.testing.assert_array_equal(rotate90(3)(x), np.rot90(x.numpy(), 3, (2, 3)))
     np.testing.assert_array_equal(flip(0)(x), x.numpy()[:, :, ::-1])
@@ -78,7 +78,7 @@ def test_circular_convolutions_are_exact_and_padded_ones_are_not():
 
 
 def test_the_overlap_of_a_crop():
-    """A padded layer differs in a ring of what stays on the map, a valid one nowhere."""
+    """A padded layer differs in a ring of the overlap, a layer without padding nowhere."""
     x = images(1, 1, 32, 32)
     ones = nn.Conv2d(1, 1, 3, padding=1).double().eval()
     assert equivariance_error(ones, x, translate((3, 5), "crop")).relative > 1e-3
@@ -89,7 +89,7 @@ def test_the_overlap_of_a_crop():
     assert found.where[2] in (3, 31) or found.where[3] in (5, 31)
 
 
-def test_shifts_behind_a_stride():
+def test_shifts_after_a_stride():
     x = images(1, 3, 8, 8)
     assert equivariance_error(circular(2), x, translate((4, -2)), out="scaled").relative < 1e-12
     odd = equivariance_error(circular(2), x, translate((1, 2)), out="scaled")
@@ -101,10 +101,11 @@ def test_shifts_behind_a_stride():
     assert equivariance_error(up, x, translate((1, 2)), out="scaled").relative == 0
     assert equivariance_error(circular(2), x, translate((2, 4)), out=translate((1, 2))).relative < 1e-12
     valid = equivariance_error(nn.Conv2d(3, 1, 2).double().eval(), x, translate((1, 0)), out="scaled")
-    assert str(valid) == "circular shifts of 8 positions are none of 7"
+    expected = "7 output positions have no circular shift that matches one of 8 input positions"
+    assert str(valid) == f"undefined for these sizes: {expected}"
 
 
-def test_invariant_outputs_and_functions_of_the_users():
+def test_invariant_outputs_and_user_supplied_functions():
     model = nn.Sequential(circular(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     x = images(2, 3, 8, 8)
     assert equivariance_error(model, x, translate((1, 2)), out="invariant").relative < 1e-12
@@ -138,7 +139,7 @@ def test_assertions():
         assert_equivariant(circular(2), images(1, 3, 8, 8), translate((1, 2)), out="scaled", tol=9)
 
 
-def test_a_model_in_training_mode_is_left_as_it_was():
+def test_a_model_in_training_mode_is_restored():
     model = nn.Sequential(circular(), nn.BatchNorm2d(4).double(), nn.Dropout(0.5)).train()
     model[0].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -195,17 +196,25 @@ X = images(1, 3, 6, 8)
         (
             lambda: rotate90(45),
             ArgumentError,
-            "turns must be quarter turns, from -3 to 3, got 45; 1 is 90 degrees",
+            "turns must be a number of quarter turns from -3 to 3, got 45; use 1 for 90 degrees",
         ),
         (lambda: permute_channels([0, 0]), ArgumentError, "every number from 0 to channels - 1 once"),
         (lambda: permute_channels([1, 0])(X), ShapeError, r"must have 2 channels.*got \[1, 3, 6, 8\]"),
-        (lambda: flip(2)(X), ArgumentError, "axis must be one of the 2 spatial axes"),
-        (lambda: flip(-3)(X), ArgumentError, "axis must be one of the 2 spatial axes"),
+        (
+            lambda: flip(2)(X),
+            ArgumentError,
+            r"axis must be one of the 2 spatial axes .*; use an axis in \[-2, 2\)",
+        ),
+        (
+            lambda: flip(-3)(X),
+            ArgumentError,
+            r"axis must be one of the 2 spatial axes .*; use an axis in \[-2, 2\)",
+        ),
         (lambda: translate((1, 1, 1))(X[0]), ShapeError, "must have 3 spatial axes after its channels"),
         (
             lambda: equivariance_error(fixed, X, rotate90()),
             SymmetryError,
-            r"f must take the transformed input \[1, 3, 8, 6\] as it takes \[1, 3, 6, 8\], got ShapeError",
+            r"f must accept the transformed input \[1, 3, 8, 6\], as it accepts \[1, 3, 6, 8\], got Shape",
         ),
         (
             lambda: equivariance_error(random_weights, X, translate((1, 1))),
@@ -235,12 +244,12 @@ X = images(1, 3, 6, 8)
         (
             lambda: equivariance_error(torch.relu, X, lambda x: None),
             ArgumentError,
-            "must give a tensor, got NoneType",
+            "must return a tensor, got NoneType",
         ),
         (
             lambda: equivariance_error(torch.relu, X.numpy(), flip()),
             ArgumentError,
-            "x must be a tensor with numbers in it, got ndarray",
+            "x must be a non-empty tensor, got ndarray",
         ),
         (
             lambda: equivariance_error(lambda x: (x,), X, flip()),
@@ -257,14 +266,18 @@ X = images(1, 3, 6, 8)
             ShapeError,
             r"the output of the transformed input must have the shape \[1, 3, 6, 8\], got \[1, 3, 2, 8\]",
         ),
-        (lambda: equivariance_error(torch.relu, X, translate((6, 0), "crop")), ShapeError, "must leave some"),
+        (
+            lambda: equivariance_error(torch.relu, X, translate((6, 0), "crop")),
+            ShapeError,
+            "so that positions remain to compare",
+        ),
     ],
 )
-def test_what_is_refused(act, error, text):
+def test_errors(act, error, text):
     with pytest.raises(error, match=text):
         act()
 
 
-def test_a_models_own_error_comes_through():
+def test_an_error_raised_by_the_model_is_not_replaced():
     with pytest.raises(ZeroDivisionError):
         equivariance_error(lambda x: x / (1 // 0), X, flip())

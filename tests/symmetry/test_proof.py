@@ -18,12 +18,12 @@ def test_circular_convolution():
     proof = prove(layer, (2, 8, 8), translate((3, 5)))
     assert proof
     assert proof.error_probability == pytest.approx((1 / 2**20 + 1 / 2**10) ** 3)
-    assert str(proof) == "equivariant, but for a probability of at most 9e-10"
+    assert str(proof) == "equivariant (error probability at most 9e-10)"
     assert torch.equal(layer.weight, before)
 
 
 def test_zero_padding_violates_240_positions_of_1024():
-    """All of the border and of where it goes, as in the leads; in the overlap its ring of 108."""
+    """Violations are the border of the map and its shifted copy; in the overlap they are a ring of 108."""
     layer = nn.Conv2d(1, 1, 3, padding=1)
     proof = prove(layer, (1, 32, 32), translate((3, 5)))
     assert (proof.holds, proof.violations, proof.compared) == (False, 240, 1024)
@@ -57,13 +57,14 @@ def test_other_transforms_and_outputs():
 def test_what_cannot_be_proved():
     both = nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU(), nn.Conv1d(1, 1, 3))
     with pytest.raises(
-        SymmetryError, match=r"prove\(Sequential\): it must be linear, but for a constant, got f\(x"
+        SymmetryError, match=r"prove\(Sequential\): f must be linear up to a constant, got f\(x"
     ):
         prove(both, (1, 8), translate(1, "crop"))
-    with pytest.raises(SymmetryError, match=r"integers below 2\*\*53.* got numbers with a fraction"):
+    with pytest.raises(SymmetryError, match=r"integers below 2\*\*53.* got fractions"):
         prove(nn.AvgPool1d(3), (1, 9), translate(3), out="scaled")
     deep = nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1) for _ in range(5)])
     with pytest.raises(
-        SymmetryError, match=r"integers below 2\*\*53.* got numbers up to .*prove its layers one by one"
+        SymmetryError,
+        match=r"integers below 2\*\*53.* got numbers up to .*prove its linear layers one by one",
     ):
         prove(deep, (1, 8), translate(1, "crop"))

@@ -1,4 +1,4 @@
-"""The sensitivity map: against torch.roll shift by shift, and models worked out by hand."""
+"""The sensitivity map agrees with a NumPy computation for every shift, and with models computed by hand."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from weightshare.errors import ArgumentError, ShapeError, SymmetryError
 from weightshare.symmetry.sensitivity import SensitivityMap, sensitivity_map
 
 
-def moved(image: np.ndarray, dy: int, dx: int, mode: str) -> np.ndarray:
-    """[C, H, W]."""
+def shift_image(image: np.ndarray, dy: int, dx: int, mode: str) -> np.ndarray:
+    """Shift an image [C, H, W] pixel by pixel."""
     if mode == "circular":
         return np.roll(image, (dy, dx), (1, 2))
     result = np.zeros_like(image)
@@ -37,12 +37,12 @@ def test_every_shift(mode, name):
     result = sensitivity_map(model, images, 2, mode=mode, distance=name, batch_size=2)
     for dy in range(-2, 3):
         for dx in range(-2, 3):
-            pairs = [(i.numpy().ravel(), moved(i.numpy(), dy, dx, mode).ravel()) for i in images]
+            pairs = [(i.numpy().ravel(), shift_image(i.numpy(), dy, dx, mode).ravel()) for i in images]
             expected = np.mean([distance(a @ matrix, b @ matrix, name) for a, b in pairs])
             assert result.values[2 + dy, 2 + dx] == pytest.approx(expected, abs=1e-12)
 
 
-def test_what_does_not_move():
+def test_invariant_models_have_a_map_of_zeros():
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular")
     model = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1)).double().eval()
@@ -51,8 +51,8 @@ def test_what_does_not_move():
     assert sensitivity_map(lambda x: 0 * x, torch.ones(1, 1, 4, 4), 1).values.max() == 0
 
 
-def test_only_one_output_is_zero():
-    """The bright corner is seen unshifted alone: at right angles to everything else."""
+def test_a_zero_output_has_cosine_distance_one_to_any_other():
+    """The output is nonzero only for the unshifted image, so every other shift has distance 1."""
     image = torch.zeros(1, 1, 4, 4)
     image[..., 0, 0] = 1
     result = sensitivity_map(lambda x: x[:, :, :1, :1], image, 1)
@@ -78,21 +78,29 @@ def test_radial_and_text():
         (
             {"images": torch.zeros(2, 1, 8)},
             ShapeError,
-            r"images must be \[N, C, H, W\], got shape \(2, 1, 8\)",
+            r"images must have shape \[N, C, H, W\], got \(2, 1, 8\)",
         ),
-        ({"max_shift": 4}, ArgumentError, "max_shift must be below the 4 pixels of a side, got 4"),
+        (
+            {"max_shift": 4},
+            ArgumentError,
+            "max_shift must be less than 4, the shortest side of the images, got 4",
+        ),
         ({"max_shift": 0}, ArgumentError, "max_shift must be at least 1, got 0"),
         ({"mode": "reflect"}, ArgumentError, "mode must be one of circular, zeros, got 'reflect'"),
         ({"distance": "l1"}, ArgumentError, "distance must be one of cosine, relative, got 'l1'"),
-        ({"model": lambda x: x.sum()}, ShapeError, r"give \[5, ...\] that is not empty, got shape \(\)"),
-        ({"model": lambda x: x[:, :0]}, ShapeError, r"not empty, got shape \(5, 0, 4, 4\)"),
+        (
+            {"model": lambda x: x.sum()},
+            ShapeError,
+            r"return a non-empty tensor \[5, ...\], .* got shape \(\)",
+        ),
+        ({"model": lambda x: x[:, :0]}, ShapeError, r"non-empty tensor .*, got shape \(5, 0, 4, 4\)"),
         ({"mode": []}, ArgumentError, r"mode must be one of circular, zeros, got \[\]"),
         ({"model": lambda x: x * 1j}, ArgumentError, "outputs must be real numbers, got torch.complex64"),
         ({"model": lambda x: x > 0}, ArgumentError, "outputs must be real numbers, got torch.bool"),
         (
             {"model": lambda x: x.double() + 1e200},
             ArgumentError,
-            r"below 1e\+150, to be squared, got 1e\+200",
+            r"at most 1e\+150 in absolute value, so that they can be squared, got 1e\+200",
         ),
         (
             {"model": lambda x: x + torch.rand(())},

@@ -1,8 +1,9 @@
-"""Does a model keep the symmetries of its input, how far from it is it, and which operation loses them?
+"""Prove and measure the equivariance of a model, and find the operation that breaks it.
 
-Five levels of evidence, the strongest first: `Pattern.is_equivariant` (all weights, by integers), `prove` (a
-linear layer as a black box, by random integers), where a shift that is not circular is exact, numbers
-(`equivariance_error`, `trace_equivariance`), and the agreement of a classifier (`consistency`).
+There are five levels of evidence, from the strongest to the weakest: `Pattern.is_equivariant` proves a symmetry
+for all weights of a layer; `prove` does so for a linear layer as a black box; `prove_shift` finds the positions
+at which a shift that is not circular is exact; `equivariance_error` and `trace_equivariance` measure errors for
+given weights and inputs; `consistency` and `sensitivity_map` measure how a model's predictions change on data.
 """
 
 from ..pattern.shift_proof import ShiftProof, prove_shift

@@ -1,8 +1,8 @@
-"""How often a classifier says the same of a picture and of the picture shifted.
+"""Prediction consistency of a classifier under shifts of its input images.
 
-"Consistency" has been published for three ways of shifting whose figures cannot be compared. Each has a name
-here, and a result carries it, together with what a high figure may hide: the agreement that chance would
-give, the accuracy, and how far the logits move.
+"Consistency" has been published for three protocols whose figures cannot be compared. A result therefore
+names its protocol. It also contains what is needed to interpret a high figure: the agreement expected by
+chance, the accuracy, and how much the logits change.
 """
 
 from collections.abc import Callable
@@ -13,32 +13,37 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from .._args import Size, integer
+from .._args import Size, check_integer
 from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
 from .outputs import check_repeatable
-from .protocols import SOURCES, Plan, planned
+from .protocols import SOURCES, Plan, plan_views
 
 CONFIDENCE = 0.95
-LARGEST = 1e150  # a number that can be squared and added up in float64
+LARGEST = 1e150  # sums of squares of numbers up to here are finite in float64
 WHERE = "consistency"
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """How often the class stayed when pictures were shifted. Fractions of 1.
+    """A frozen record of how often a classifier predicts the same class for shifted images.
+
+    Rates are fractions of 1.
 
     Args:
-        protocol: How they were shifted.
-        source: Who published it.
-        consistency: Pairs of shifts of one picture that were given the same class.
-        interval: Its 95 % Wilson interval, which counts pictures and not pairs: with several pairs a picture
-            it is wider than it need be.
-        chance: How often two independent draws from the classes given would agree.
-        accuracy: Of the crops, or of the pictures not rolled; None without labels.
-        logit_error: Root mean square distance of the logits of a pair over that of the logits from zero, so 0
-            where nothing moves and sqrt(2) for unrelated logits; 0 also where all logits are zero.
-        images, pairs: How many.
+        protocol: Name of the protocol.
+        source: Publication of the protocol.
+        consistency: Fraction of the pairs of views of one image for which the predicted class is the same.
+        interval: 95% Wilson interval of `consistency`. It counts images, not pairs, so with several pairs per
+            image it is wider than necessary.
+        chance: Probability that two independent draws from the predicted classes agree.
+        accuracy: Accuracy on the random crops, or on the unshifted images for the other protocols. None
+            without labels.
+        logit_error: Root mean square difference of the logits of a pair, divided by the root mean square of
+            the logits. It is 0 if the logits do not change and sqrt(2) if they are unrelated; 0 also if all
+            logits are zero.
+        images: Number of images.
+        pairs: Number of pairs.
     """
 
     protocol: str
@@ -52,15 +57,14 @@ class Consistency:
     pairs: int
 
     def __str__(self) -> str:
-        interval = " to ".join(f"{100 * end:.2f}" for end in self.interval)
-        accuracy = "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f} %"
+        interval = " to ".join(f"{100 * end:.2f}%" for end in self.interval)
         rows = {
             "protocol": f"{self.protocol} ({self.source})",
-            "consistency": f"{100 * self.consistency:.2f} %, 95 % interval {interval}",
-            "by chance": f"{100 * self.chance:.2f} %",
-            "accuracy": accuracy,
+            "consistency": f"{100 * self.consistency:.2f}% (95% CI {interval})",
+            "by chance": f"{100 * self.chance:.2f}%",
+            "accuracy": "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f}%",
             "logit error": f"{self.logit_error:.3g}",
-            "pairs": f"{self.pairs:,} of {self.images:,} images",
+            "pairs": f"{self.pairs:,} from {self.images:,} images",
         }
         return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
 
@@ -77,45 +81,50 @@ def consistency(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Consistency:
-    """Measure how often a classifier says the same of shifted pictures, by one of three published protocols.
+    """Measure how often a classifier predicts the same class for shifted images.
 
-        random_crops    two random crops of a larger picture
-        circular_roll   two random circular shifts of up to `max_shift` pixels an axis
-        small_rolls     circular shifts of 1 to `max_shift` pixels, one axis at a time, against the unshifted
+    There are three published protocols:
 
-    A network that pads with zeros sees a circular shift as other content at the border, so for it the last
-    two measure more than translation. A model that gives all pictures one class, as untrained ones do, is
-    fully consistent: compare with `chance`.
+        random_crops    two random crops of a larger image
+        circular_roll   two random circular shifts by up to `max_shift` pixels per axis
+        small_rolls     circular shifts by 1 to `max_shift` pixels, one axis at a time, compared with the
+                        unshifted image
 
-    Shifts are drawn for every picture, where the sources draw one for every batch; the mean is the same.
-    Every crop that fits may be drawn. The shift by 0, which always agrees, is no part of "small_rolls": a
-    figure that counts it too, on shifts of 0 to m, is (1 + m c) / (1 + m) for the figure c of this function.
+    For a network with zero padding, a circular shift also changes the content at the border, so
+    "circular_roll" and "small_rolls" measure more than translation. A model that predicts one class for all
+    images, as untrained models often do, is fully consistent: compare with `chance`.
+
+    Shifts are drawn per image. The sources draw them per batch, which has the same mean. Every crop that fits
+    into the image can be drawn. "small_rolls" leaves out the shift by 0, which always agrees. If c is the
+    consistency returned here, a figure that includes it, for shifts of 0 to m, is (1 + m c) / (1 + m).
 
     Args:
-        model: [N, C, *size] -> logits [N, classes]. A module runs in evaluation mode and is left as it was.
-        images: [N, C, H, W] or, for signals, [N, C, L].
-        labels: [N], for the accuracy.
-        protocol: One of the three.
-        crop: Side of the crops in pixels, for "random_crops" alone.
-        max_shift: In pixels; default 3 for "circular_roll", 7 for "small_rolls".
-        passes: Pairs drawn of every picture; default 5 for "random_crops", 1 for "circular_roll".
-        seed: Of the shifts; torch's own generators are left alone.
-        batch_size: Pictures at once. It changes no shift.
+        model: Classifier that maps images [N, C, *size] to logits [N, classes]. A module runs in evaluation
+            mode and is restored afterwards.
+        images: Images [N, C, H, W], or signals [N, C, L].
+        labels: Classes [N], to measure the accuracy.
+        protocol: Name of the protocol.
+        crop: Side of the crops in pixels, for "random_crops" only.
+        max_shift: Largest shift in pixels; default 3 for "circular_roll" and 7 for "small_rolls".
+        passes: Number of pairs drawn per image; default 5 for "random_crops" and 1 for "circular_roll".
+        seed: Random seed of the shifts. The global random state of torch is not used.
+        batch_size: Number of images per forward pass. It does not change the shifts.
 
     Raises:
-        ArgumentError: an unknown protocol, an argument that it does not take or that is out of its range,
-            labels that are no classes, or a model whose outputs are not finite, or differ from run to run.
-        ShapeError: images, labels or logits of another shape.
+        ArgumentError: If the protocol is unknown or does not accept an argument, if an argument is out of
+            range, if labels are not class indices, or if the logits are not finite.
+        ShapeError: If images, labels or logits have the wrong shape.
+        SymmetryError: If the model is not deterministic.
 
     Example:
         >>> top_left = lambda x: x[:, :, :2, :2].flatten(1)
         >>> print(consistency(top_left, torch.eye(4).expand(8, 1, 4, 4), protocol="small_rolls", max_shift=1))
         protocol     small_rolls (Gruver et al., ICLR 2023)
-        consistency  0.00 %, 95 % interval 0.00 to 32.44
-        by chance    37.50 %
+        consistency  0.00% (95% CI 0.00% to 32.44%)
+        by chance    37.50%
         accuracy     no labels
         logit error  1.41
-        pairs        16 of 8 images
+        pairs        16 from 8 images
 
     Source: Zhang, "Making convolutional networks shift-invariant again", ICML 2019; Chaman and Dokmanic,
     "Truly shift-invariant convolutional neural networks", CVPR 2021; Gruver et al., "The Lie derivative for
@@ -125,87 +134,73 @@ def consistency(
     check_images(WHERE, images)
     if labels is not None:
         _check_labels(images, labels)
-    batch_size = integer(WHERE, "batch_size", batch_size, least=1)
-    generator = torch.Generator().manual_seed(integer(WHERE, "seed", seed, least=0) % 2**63)
-    plan = planned(WHERE, protocol, given, images, generator, judged=labels is not None)
+    batch_size = check_integer(WHERE, "batch_size", batch_size, least=1)
+    generator = torch.Generator().manual_seed(check_integer(WHERE, "seed", seed, least=0) % 2**63)
+    plan = plan_views(WHERE, protocol, given, images, generator, has_labels=labels is not None)
     with evaluating(model):
-        first = plan.view(images, 0, slice(0, batch_size))
-        check_repeatable(WHERE, _logits(model, first), _logits(model, first))
+        first = plan.cut_view(images, 0, slice(0, batch_size))
+        check_repeatable(WHERE, _compute_logits(model, first), _compute_logits(model, first))
         counts = _Counts(len(plan.pairs))
         for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            logits = {k: _logits(model, plan.view(images, k, part)) for k in plan.seen}
+            batch = slice(start, start + batch_size)
+            logits = {view: _compute_logits(model, plan.cut_view(images, view, batch)) for view in plan.used}
             if labels is not None:
-                _check_classes(labels, logits[plan.judged[0]].shape[1])
-            counts.add(plan, logits, None if labels is None else labels[part])
-    return counts.result(protocol, len(images))
+                _check_classes(labels, logits[plan.scored[0]].shape[1])
+            counts.add(plan, logits, None if labels is None else labels[batch])
+    return counts.summarize(protocol, len(images))
 
 
 class _Counts:
-    """What is added up over the batches."""
+    """Sums over the batches."""
 
     def __init__(self, pairs: int):
         self.pairs = pairs
-        self.agreed = self.right = self.judged = 0
-        self.moved = self.length = 0.0
+        self.agreeing = self.correct = self.scored = 0
+        self.squared_distance = self.squared_norm = 0.0
         self.classes: Tensor | None = None
 
     def add(self, plan: Plan, logits: dict[int, Tensor], labels: Tensor | None) -> None:
-        said = {k: z.argmax(1) for k, z in logits.items()}
+        predicted = {view: z.argmax(1) for view, z in logits.items()}
         for one, other in plan.pairs:
-            self.agreed += int((said[one] == said[other]).sum())
-            moved, length = squares(logits[one], logits[other])
-            self.moved, self.length = self.moved + moved.sum().item(), self.length + length.sum().item()
-            seen = torch.bincount(torch.cat([said[one], said[other]]), minlength=logits[one].shape[1])
-            self.classes = seen if self.classes is None else self.classes + seen
+            self.agreeing += int((predicted[one] == predicted[other]).sum())
+            distances, norms = compute_squares(logits[one], logits[other])
+            self.squared_distance += distances.sum().item()
+            self.squared_norm += norms.sum().item()
+            both = torch.cat([predicted[one], predicted[other]])
+            counts = torch.bincount(both, minlength=logits[one].shape[1])
+            self.classes = counts if self.classes is None else self.classes + counts
         if labels is not None:
-            for view in plan.judged:
-                self.right += int((said[view] == labels.to(said[view].device)).sum())
-                self.judged += len(labels)
+            for view in plan.scored:
+                self.correct += int((predicted[view] == labels.to(predicted[view].device)).sum())
+                self.scored += len(labels)
 
-    def result(self, protocol: str, images: int) -> Consistency:
+    def summarize(self, protocol: str, images: int) -> Consistency:
         assert self.classes is not None  # there is at least one batch and one pair
         pairs = images * self.pairs
         shares = self.classes.double() / self.classes.sum()
         return Consistency(
             protocol=protocol,
             source=SOURCES[protocol],
-            consistency=self.agreed / pairs,
-            interval=wilson(self.agreed / pairs, images),
+            consistency=self.agreeing / pairs,
+            interval=wilson_interval(self.agreeing / pairs, images),
             chance=shares.square().sum().item(),
-            accuracy=self.right / self.judged if self.judged else None,
-            logit_error=sqrt(self.moved / self.length) if self.length else 0.0,
+            accuracy=self.correct / self.scored if self.scored else None,
+            logit_error=sqrt(self.squared_distance / self.squared_norm) if self.squared_norm else 0.0,
             images=images,
             pairs=pairs,
         )
 
 
-def squares(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each of N pairs the squared distance [N] and the mean of the squared lengths [N], in float64."""
+def compute_squares(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared distances [N] of N pairs and the means [N] of their squared norms, in float64."""
     a, b = one.flatten(1).double(), other.flatten(1).double()
     return (a - b).square().sum(1), (a.square().sum(1) + b.square().sum(1)) / 2
 
 
-def check_numbers(where: str, what: str, outputs: Tensor) -> None:
-    """Refuse outputs that are no finite real numbers, or whose squares are not."""
-    if outputs.is_complex() or outputs.dtype == torch.bool:
-        raise ArgumentError(
-            where, f"{what} must be real numbers", str(outputs.dtype), "convert them, as with .float()"
-        )
-    if not outputs.isfinite().all():
-        got = f"{outputs[~outputs.isfinite()][0].item()}"
-        raise ArgumentError(where, f"{what} must be finite", got, "check model and images")
-    if outputs.abs().max() > LARGEST:
-        got = f"{outputs.abs().max().item():.3g}"
-        raise ArgumentError(
-            where, f"{what} must be below {LARGEST:g}, to be squared", got, "check model and images"
-        )
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95% Wilson interval of a proportion observed in `count` independent draws.
 
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share of `count` independent draws.
-
-    >>> tuple(round(end, 4) for end in wilson(1.0, 100))
+    >>> tuple(round(end, 4) for end in wilson_interval(1.0, 100))
     (0.963, 1.0)
     """
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -216,64 +211,57 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def check_images(where: str, images: object) -> None:
-    """Refuse what is no batch of pictures or signals."""
+    """Raise an error if `images` is not a batch of images or signals."""
     if not isinstance(images, Tensor):
-        raise ArgumentError(
-            where, "images must be a torch.Tensor", type(images).__name__, "convert them first"
-        )
+        raise ArgumentError(where, "images must be a torch.Tensor", type(images).__name__)
     if images.dim() not in (3, 4) or 0 in images.shape:
         raise ShapeError(
             where,
-            "images must be [N, C, H, W] (or [N, C, L] for signals), not empty",
-            f"shape {tuple(images.shape)}",
-            "give them so, one picture as [1, C, H, W]",
+            "images must be a non-empty tensor of shape [N, C, H, W] (or [N, C, L] for signals)",
+            str(tuple(images.shape)),
+            "pass one image as [1, C, H, W]",
         )
+
+
+def check_numbers(where: str, name: str, outputs: Tensor) -> None:
+    """Raise an error unless outputs are finite real numbers that can be squared in float64."""
+    if outputs.is_complex() or outputs.dtype == torch.bool:
+        raise ArgumentError(where, f"{name} must be real numbers", str(outputs.dtype))
+    if not outputs.isfinite().all():
+        raise ArgumentError(where, f"{name} must be finite", f"{outputs[~outputs.isfinite()][0].item()}")
+    if outputs.abs().max() > LARGEST:
+        expected = f"{name} must be at most {LARGEST:g} in absolute value, so that they can be squared"
+        raise ArgumentError(where, expected, f"{outputs.abs().max().item():.3g}")
 
 
 def _check_labels(images: Tensor, labels: object) -> None:
     if not isinstance(labels, Tensor):
-        raise ArgumentError(
-            WHERE, "labels must be a torch.Tensor", type(labels).__name__, "convert them first"
-        )
+        raise ArgumentError(WHERE, "labels must be a torch.Tensor", type(labels).__name__)
     if tuple(labels.shape) != (len(images),):
-        raise ShapeError(
-            WHERE,
-            f"labels must be [{len(images)}], one an image",
-            f"shape {tuple(labels.shape)}",
-            "give the labels of these images",
-        )
+        expected = f"labels must have shape [{len(images)}], one per image"
+        raise ShapeError(WHERE, expected, f"{tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ArgumentError(
-            WHERE, "labels must be integers", str(labels.dtype), "convert them, as with .long()"
-        )
+        raise ArgumentError(WHERE, "labels must be integers", str(labels.dtype), "convert them with .long()")
 
 
 def _check_classes(labels: Tensor, classes: int) -> None:
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
-        raise ArgumentError(
-            WHERE,
-            f"labels must be from 0 to {classes - 1}, the classes of the logits",
-            f"{wrong[0].item()}",
-            "check labels and model",
-        )
+        expected = f"labels must be from 0 to {classes - 1}, the classes of the logits"
+        raise ArgumentError(WHERE, expected, f"{wrong[0].item()}")
 
 
-def _logits(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _compute_logits(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     logits = model(images)
     if not isinstance(logits, Tensor):
-        raise ArgumentError(
-            WHERE,
-            "the model must return a tensor",
-            type(logits).__name__,
-            "wrap it so that it gives its logits",
-        )
+        hint = "wrap it so that it returns only the logits"
+        raise ArgumentError(WHERE, "the model must return a tensor", type(logits).__name__, hint)
     if logits.dim() != 2 or len(logits) != len(images) or logits.shape[1] < 2:
         raise ShapeError(
             WHERE,
-            f"the model must give logits [{len(images)}, classes] of at least 2 classes",
+            f"the model must return logits [{len(images)}, classes] with at least 2 classes",
             f"shape {tuple(logits.shape)}",
-            "wrap it so that it gives one row an image, and z of one class as [0, z]",
+            "return one row per image; for a binary classifier with one logit z return [0, z]",
         )
     check_numbers(WHERE, "logits", logits)
     return logits

@@ -1,4 +1,4 @@
-"""How far a function is from equivariance, as numbers; and an assertion apart."""
+"""Measure how far a function is from equivariance, and assert that it is equivariant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from .._running import evaluating
 from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
 from .outputs import FLOORS, check_finite, check_repeatable, check_tensor, get_name, is_close, to_real
-from .transforms import Identity, Transform, Translate, UndefinedError, as_transform
+from .transforms import Identity, Transform, Translate, UndefinedError, as_transform, count_axes
 
 _OUTS = ("invariant", "same", "scaled")
 
 
 @dataclass(frozen=True)
 class Result:
-    """The difference between the output of the transformed input and the transformed output.
+    """A frozen record of how the output for a transformed input differs from the transformed output.
 
     Args:
-        relative: Its length over that of the output; infinite where the output is all zeros and the
-            difference is not. None where the question is undefined.
-        absolute: Its length, the root of the sum of squares.
-        max: The largest difference of one number.
-        where: Index of that number in the output.
-        out: What was done to the output.
-        undefined: Why there are no numbers; empty where there are.
+        relative: Norm of the difference divided by the norm of the transformed output. It is infinite if only
+            the transformed output is zero, and None if the error is undefined.
+        absolute: Norm of the difference.
+        max: Largest absolute difference of one element.
+        where: Index of that element in the output.
+        out: Transform that was applied to the output.
+        undefined: Why there is no error to report; empty if there is one.
     """
 
     relative: float | None
@@ -47,20 +47,22 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
     """Measure how far f(transform(x)) is from the transformed f(x).
 
     Args:
-        f: A module or function from a tensor to a tensor. A module in training mode is run in evaluation
-            mode, which a warning says, and is left as it was.
-        x: [N, C, *spatial].
-        transform: From `weightshare.symmetry`, or a function from a tensor to a tensor.
-        out: What should happen to the output: "same" as to the input, nothing ("invariant"), the same
-            "scaled" to the output's size (a shift by 4 pixels is one by 2 behind stride 2), or a transform.
+        f: Module or function from a tensor to a tensor. A module in training mode runs in evaluation mode,
+            with a warning, and its mode is restored.
+        x: Input [N, C, *spatial].
+        transform: Transform from `weightshare.symmetry`, or a function from a tensor to a tensor.
+        out: How the output should change: "same" (like the input), "invariant" (not at all), "scaled" (like
+            the input, scaled to the size of the output: after a stride of 2, a shift by 4 becomes a shift by
+            2), or a transform.
 
     Returns:
-        Numbers. A shift that is no multiple of the stride has none: `.undefined` says so.
+        The error in numbers. A shift that is not a multiple of the stride has no error in numbers; the reason
+        is in `.undefined`.
 
     Raises:
-        SymmetryError: a function that gives something else the second time, or an input that f rejects once
-            it is transformed.
-        ShapeError: an output that the transform cannot act on, or another shape after the transform.
+        SymmetryError: If f is not deterministic, returns NaN or infinity, or rejects the transformed input.
+        ShapeError: If the transform cannot be applied to the output, or if the output for the transformed
+            input has another shape.
 
     Example:
         >>> from weightshare.symmetry import translate
@@ -74,47 +76,49 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
     """
     where = "equivariance_error"
     if not isinstance(x, Tensor) or not x.numel():
-        got = f"one of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ArgumentError(where, "x must be a tensor with numbers in it", got, "give a batch of inputs")
-    moving = as_transform(where, transform)
+        got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(where, "x must be a non-empty tensor", got)
+    in_transform = as_transform(where, transform)
     with evaluating(f):
-        output = check_tensor(
-            f, f(x.clone())
-        ).clone()  # a function may write into its input, and later its output
+        # Cloned, because f may write into its input, and later into the output that it returned.
+        output = check_tensor(f, f(x.clone())).clone()
         check_finite(f, output)
         second = check_tensor(f, f(x.clone()))
         check_repeatable(get_name(f), output, second, lambda: _find_random_module(f, x))
-        moved = moving(x)
+        transformed = in_transform(x)
         try:
-            got = check_tensor(f, f(moved.clone()))
+            got = check_tensor(f, f(transformed.clone()))
         except Exception as error:
-            if moved.shape == x.shape:
+            if transformed.shape == x.shape:
                 raise
             raise SymmetryError(
                 where,
-                f"f must take the transformed input {list(moved.shape)} as it takes {list(x.shape)}",
+                f"f must accept the transformed input {list(transformed.shape)}, as it accepts "
+                f"{list(x.shape)}",
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
                 "use a transform that keeps the shape, or a square input",
             ) from error
     check_finite(f, got)
     try:
-        acting = choose_out_transform(where, moving, out, x, output)
-    except UndefinedError as why:
-        acting = moving if out in _OUTS else as_transform(where, out)
-        return Result(None, None, None, None, acting, str(why))
-    return difference(where, got, acting(output), output, acting)
+        out_transform = choose_out_transform(where, in_transform, out, x, output)
+    except UndefinedError as reason:
+        out_transform = in_transform if out in _OUTS else as_transform(where, out)
+        return Result(None, None, None, None, out_transform, str(reason))
+    return _measure_difference(where, got, out_transform(output), out_transform)
 
 
 def assert_equivariant(
     f: Callable[..., Any], x: Tensor, transform: Any, out: Any = "same", tol: float | None = None
 ) -> None:
-    """Raise unless `equivariance_error` is at most `tol`.
+    """Raise an `AssertionError` unless the error measured by `equivariance_error` is at most `tol`.
 
     Args:
-        tol: Of the relative error; default what rounding explains: 1e-12 in float64, 1e-5 in float32.
+        f, x, transform, out: See `equivariance_error`.
+        tol: Largest relative error allowed. Default: the limit of rounding, e.g. 1e-12 in float64 and 1e-5 in
+            float32.
 
     Raises:
-        EquivarianceError: an `AssertionError` with the figures, also where the question is undefined.
+        EquivarianceError: If the error is larger or undefined. This is an `AssertionError`.
 
     Example:
         >>> from weightshare.symmetry import flip
@@ -127,37 +131,81 @@ def assert_equivariant(
             f"assert_equivariant({get_name(f)})",
             f"the relative error must be at most {limit:g}",
             str(result),
-            "trace_equivariance(model, x) says which operation loses it",
+            "use trace_equivariance(model, x) to find the operation that loses it",
         )
 
 
-def difference(where: str, got: Tensor, expected: Tensor, output: Tensor, acting: Transform) -> Result:
-    """The numbers, over what the transform lets compare."""
+def choose_out_transform(
+    where: str, in_transform: Transform, out: Any, x: Tensor, output: Tensor
+) -> Transform:
+    """Return the transform of the output that the argument `out` of `equivariance_error` stands for.
+
+    Raises:
+        UndefinedError: If the shift is a fraction of an output position.
+        ArgumentError: If the value of `out` is unknown.
+        ShapeError: If the output does not have the spatial axes or the spatial size that `out` requires.
+    """
+    if isinstance(out, str) and out not in _OUTS:
+        options = ", ".join(repr(name) for name in _OUTS)
+        raise ArgumentError(where, f"out must be one of {options} or a transform", repr(out))
+    if not isinstance(out, str):
+        return as_transform(where, out)
+    if out == "invariant":
+        return Identity()
+    is_shift = isinstance(in_transform, Translate)
+    axes = len(in_transform.shift) if isinstance(in_transform, Translate) else max(0, x.dim() - 2)
+    if is_shift or (out == "scaled" and axes):
+        if output.dim() < axes + 1 or output.dim() != x.dim():
+            raise ShapeError(
+                where,
+                f"for out={out!r} the output must have the {count_axes(axes)} of the input",
+                str(list(output.shape)),
+                'use out="invariant" for an output without spatial axes',
+            )
+        in_size, out_size = x.shape[x.dim() - axes :], output.shape[output.dim() - axes :]
+        if out == "scaled":
+            return in_transform.rescale(in_size, out_size)
+        is_crop = isinstance(in_transform, Translate) and in_transform.mode == "crop"
+        if in_size != out_size and not is_crop:
+            raise ShapeError(
+                where,
+                f'for out="same" the output must have the spatial size {tuple(in_size)} of the input',
+                str(tuple(out_size)),
+                'use out="scaled" after a stride, or mode="crop" for layers without padding',
+            )
+    return in_transform
+
+
+def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform: Transform) -> Result:
+    """Compare two outputs on the positions that the transform allows to compare."""
     if got.shape != expected.shape:
         raise ShapeError(
             where,
             f"the output of the transformed input must have the shape {list(expected.shape)}",
             str(list(got.shape)),
-            'give out= what should happen to the output, such as "invariant"',
+            'describe with out= how the output should change, e.g. out="invariant"',
         )
-    axes = len(acting.shift) if isinstance(acting, Translate) else 0
-    region = (..., *acting.overlap(expected.shape[expected.dim() - axes :]))
+    axes = len(out_transform.shift) if isinstance(out_transform, Translate) else 0
+    region = (..., *out_transform.find_overlap(expected.shape[expected.dim() - axes :]))
     got, expected = to_real(got), to_real(expected)
-    apart, length = (got - expected)[region], torch.linalg.vector_norm(expected[region].double()).item()
-    if not apart.numel():
+    difference = (got - expected)[region]
+    if not difference.numel():
         raise ShapeError(
-            where, "the shift must leave some of the output", str(list(expected.shape)), "shift by less"
+            where,
+            "the shift must be smaller than the output, so that positions remain to compare",
+            str(list(expected.shape)),
         )
-    size = torch.linalg.vector_norm(apart.double()).item()
-    worst = int(apart.abs().argmax())
-    place = torch.unravel_index(torch.tensor(worst), apart.shape)
-    begins = [0] * (apart.dim() - axes) + [s.start or 0 for s in region[1:]]
+    absolute = torch.linalg.vector_norm(difference.double()).item()
+    length = torch.linalg.vector_norm(expected[region].double()).item()
+    worst = int(difference.abs().argmax())
+    index = torch.unravel_index(torch.tensor(worst), difference.shape)
+    begins = [0] * (difference.dim() - axes) + [s.start or 0 for s in region[1:]]
     return Result(
-        relative=size / length if length else (float("inf") if size else 0.0),
-        absolute=size,
-        max=apart.abs().flatten()[worst].item(),
-        where=tuple(int(p) + b for p, b in zip(place, begins)),
-        out=acting,
+        relative=absolute / length if length else (float("inf") if absolute else 0.0),
+        absolute=absolute,
+        max=difference.abs().flatten()[worst].item(),
+        where=tuple(int(i) + begin for i, begin in zip(index, begins)),
+        out=out_transform,
     )
 
 
@@ -165,58 +213,31 @@ def _find_random_module(f: Callable[..., Any], x: Tensor) -> str | None:
     """Return the name of the first innermost module whose output differs between two runs, if any."""
     if not isinstance(f, nn.Module):
         return None
-    leaves = [(name, m) for name, m in f.named_modules() if not any(m.children())]
-    runs: list[list[tuple[str, Any]]] = []
-    for _ in range(2):
-        outputs: list[tuple[str, Any]] = []
-        hooks = [
-            m.register_forward_hook(lambda _m, _i, out, name=name, to=outputs: to.append((name, _copy(out))))
-            for name, m in leaves
-        ]
-        try:
-            f(x.clone())
-        finally:
-            for hook in hooks:
-                hook.remove()
-        runs.append(outputs)
-    for (name, one), (_, other) in zip(*runs):
-        if isinstance(one, Tensor) and name and not is_close(one, other):
+    leaves = [(name, module) for name, module in f.named_modules() if not any(module.children())]
+    (first, second) = (_record_outputs(f, x, leaves) for _ in range(2))
+    for (name, one), (_, other) in zip(first, second):
+        if name and not is_close(one, other):
             return name
     return None
 
 
-def _copy(output: Any) -> Any:
-    return output.clone() if isinstance(output, Tensor) else None
+def _record_outputs(
+    f: nn.Module, x: Tensor, modules: list[tuple[str, nn.Module]]
+) -> list[tuple[str, Tensor]]:
+    """Run `f` and return the names and output tensors of the given modules, in order of execution."""
+    outputs: list[tuple[str, Tensor]] = []
 
+    def record(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                outputs.append((name, output.clone()))
 
-def choose_out_transform(where: str, moving: Transform, out: Any, x: Tensor, output: Tensor) -> Transform:
-    if isinstance(out, str) and out not in _OUTS:
-        options = ", ".join(repr(name) for name in _OUTS)
-        raise ArgumentError(
-            where, f"out must be one of {options} or a transform", repr(out), "use one of these"
-        )
-    if not isinstance(out, str):
-        return as_transform(where, out)
-    if out == "invariant":
-        return Identity()
-    axes = len(moving.shift) if isinstance(moving, Translate) else max(0, x.dim() - 2)
-    if isinstance(moving, Translate) or (out == "scaled" and axes):
-        if output.dim() < axes + 1 or output.dim() != x.dim():
-            raise ShapeError(
-                where,
-                f"for out={out!r} the output must have the {axes} spatial axes of the input",
-                str(list(output.shape)),
-                'use out="invariant" for an output without',
-            )
-        sizes = x.shape[x.dim() - axes :], output.shape[output.dim() - axes :]
-        if out == "scaled":
-            return moving.scaled(*sizes)
-        crops = isinstance(moving, Translate) and moving.mode == "crop"
-        if sizes[0] != sizes[1] and not crops:
-            raise ShapeError(
-                where,
-                f'for out="same" the output must have the spatial size {tuple(sizes[0])} of the input',
-                str(tuple(sizes[1])),
-                'use out="scaled" behind a stride, or mode="crop" for layers without padding',
-            )
-    return moving
+        return hook
+
+    handles = [module.register_forward_hook(record(name)) for name, module in modules]
+    try:
+        f(x.clone())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs

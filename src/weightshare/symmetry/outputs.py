@@ -46,7 +46,7 @@ def check_repeatable(
             Called only if the outputs differ.
 
     Raises:
-        SymmetryError: the outputs differ by more than rounding.
+        SymmetryError: If the outputs differ by more than rounding.
     """
     if is_close(first, second):
         return

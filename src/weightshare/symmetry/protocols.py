@@ -1,4 +1,4 @@
-"""The three published ways to shift pictures for a figure of consistency: which views are compared."""
+"""The three published protocols for consistency: how they shift images, and which views they compare."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .._args import Size, integer, per_axis, times
+from .._args import Size, check_integer, check_per_axis, format_size
 from ..errors import ArgumentError
 
 SOURCES = {
@@ -16,7 +16,7 @@ SOURCES = {
     "small_rolls": "Gruver et al., ICLR 2023",
 }
 
-#: What each protocol takes, with the value that its source has; None: to be given.
+#: Arguments of each protocol with their published values; None marks a required argument.
 ARGUMENTS: dict[str, dict[str, int | None]] = {
     "circular_roll": {"max_shift": 3, "passes": 1},
     "random_crops": {"crop": None, "passes": 5},
@@ -26,52 +26,53 @@ ARGUMENTS: dict[str, dict[str, int | None]] = {
 
 @dataclass
 class Plan:
-    """Which shifts are compared.
+    """A plan of the views of each image and of the pairs of views to compare.
+
+    A view is a window on the image that wraps around at the borders.
 
     Args:
-        starts: Of every view the first pixel of every picture [N, axes]; past the border it goes on at the
-            other side.
-        size: Of a view.
-        pairs: Which views are compared.
-        judged: On which views the accuracy is measured; none without labels.
+        starts: First pixel [N, axes] of each view, for every image.
+        size: Spatial size of a view.
+        pairs: Pairs of views to compare.
+        scored: Views on which the accuracy is measured; none without labels.
     """
 
     starts: list[Tensor]
     size: tuple[int, ...]
     pairs: list[tuple[int, int]]
-    judged: list[int]
+    scored: list[int]
 
     @property
-    def seen(self) -> list[int]:
-        """Views that the model has to see."""
-        return sorted({*self.judged, *(view for pair in self.pairs for view in pair)})
+    def used(self) -> list[int]:
+        """Views that the model has to classify."""
+        return sorted({*self.scored, *(view for pair in self.pairs for view in pair)})
 
-    def view(self, images: Tensor, view: int, part: slice) -> Tensor:
-        """One view of some pictures."""
-        return taken(images[part], self.starts[view][part], self.size)
+    def cut_view(self, images: Tensor, view: int, batch: slice) -> Tensor:
+        """Return one view of a batch of the images."""
+        return crop_circular(images[batch], self.starts[view][batch], self.size)
 
 
-def planned(
+def plan_views(
     where: str,
     protocol: str,
     given: dict[str, Size | None],
     images: Tensor,
     generator: torch.Generator,
-    judged: bool,
+    has_labels: bool,
 ) -> Plan:
-    """The views of these pictures that a protocol compares, with the arguments given or as published."""
+    """Return the plan of a protocol for these images. Arguments that are None have their published values."""
     if not isinstance(protocol, str) or protocol not in ARGUMENTS:
         names = ", ".join(sorted(ARGUMENTS))
-        raise ArgumentError(where, f"protocol must be one of {names}", repr(protocol), "choose one")
-    arguments = _arguments(f"{where}, protocol {protocol!r}", protocol, given, images.shape[2:])
+        raise ArgumentError(where, f"protocol must be one of {names}", repr(protocol))
+    arguments = _check_arguments(f"{where}, protocol {protocol!r}", protocol, given, images.shape[2:])
     plan = _PLANS[protocol](images, generator, **arguments)
-    return plan if judged else replace(plan, judged=[])
+    return plan if has_labels else replace(plan, scored=[])
 
 
-def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
-    """[N, C, *any] -> [N, C, *size]: of picture n what begins at `starts[n]`, going round at the borders.
+def crop_circular(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
+    """Crop each image [N, C, *any] -> [N, C, *size] from its start [N, axes] on, wrapping around at borders.
 
-    >>> taken(torch.arange(5).expand(2, 1, 5), torch.tensor([[0], [3]]), (4,)).tolist()
+    >>> crop_circular(torch.arange(5).expand(2, 1, 5), torch.tensor([[0], [3]]), (4,)).tolist()
     [[[0, 1, 2, 3]], [[3, 4, 0, 1]]]
     """
     axes = len(size)
@@ -84,21 +85,23 @@ def taken(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor:
     return images.movedim(1, -1)[(rows, *index)].movedim(-1, 1).contiguous()
 
 
-def _crops(images: Tensor, generator: torch.Generator, crop: tuple[int, ...], passes: int) -> Plan:
-    room = [n - side + 1 for n, side in zip(images.shape[2:], crop)]
-    starts = [_drawn(len(images), [0] * len(room), room, generator) for _ in range(2 * passes)]
+def _plan_random_crops(
+    images: Tensor, generator: torch.Generator, crop: tuple[int, ...], passes: int
+) -> Plan:
+    high = [n - side + 1 for n, side in zip(images.shape[2:], crop)]
+    starts = [_draw_starts(len(images), [0] * len(high), high, generator) for _ in range(2 * passes)]
     return Plan(starts, crop, [(2 * k, 2 * k + 1) for k in range(passes)], list(range(2 * passes)))
 
 
-def _rolls(images: Tensor, generator: torch.Generator, max_shift: int, passes: int) -> Plan:
+def _plan_circular_roll(images: Tensor, generator: torch.Generator, max_shift: int, passes: int) -> Plan:
     size = tuple(images.shape[2:])
     low, high = [-max_shift] * len(size), [max_shift + 1] * len(size)
     unshifted = torch.zeros(len(images), len(size), dtype=torch.int64)
-    starts = [_drawn(len(images), low, high, generator) for _ in range(2 * passes)]
+    starts = [_draw_starts(len(images), low, high, generator) for _ in range(2 * passes)]
     return Plan([unshifted, *starts], size, [(2 * k + 1, 2 * k + 2) for k in range(passes)], [0])
 
 
-def _small_rolls(images: Tensor, generator: torch.Generator, max_shift: int) -> Plan:
+def _plan_small_rolls(images: Tensor, generator: torch.Generator, max_shift: int) -> Plan:
     size = tuple(images.shape[2:])
     unshifted = torch.zeros(len(images), len(size), dtype=torch.int64)
     starts = [unshifted]
@@ -110,46 +113,44 @@ def _small_rolls(images: Tensor, generator: torch.Generator, max_shift: int) -> 
 
 
 _PLANS: dict[str, Callable[..., Plan]] = {
-    "circular_roll": _rolls,
-    "random_crops": _crops,
-    "small_rolls": _small_rolls,
+    "circular_roll": _plan_circular_roll,
+    "random_crops": _plan_random_crops,
+    "small_rolls": _plan_small_rolls,
 }
 
 
-def _drawn(count: int, low: Sequence[int], high: Sequence[int], generator: torch.Generator) -> Tensor:
-    """[count, axes], each axis from `low` to `high`, the latter left out."""
+def _draw_starts(count: int, low: Sequence[int], high: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draw integers [count, axes], on each axis from `low` up to but not including `high`."""
     columns = [torch.randint(a, b, (count,), generator=generator) for a, b in zip(low, high)]
     return torch.stack(columns, 1)
 
 
-def _arguments(
+def _check_arguments(
     where: str, protocol: str, given: dict[str, Size | None], size: Sequence[int]
 ) -> dict[str, object]:
-    """What the protocol takes: given, else as published."""
-    takes = ARGUMENTS[protocol]
+    """Return the arguments of a protocol: the given ones, otherwise the published ones."""
+    accepted = ARGUMENTS[protocol]
     for name, value in given.items():
-        if value is not None and name not in takes:
-            allowed = " and ".join(sorted(takes))
-            raise ArgumentError(where, f"takes only {allowed}", f"{name}={value}", f"leave {name} out")
+        if value is not None and name not in accepted:
+            raise ArgumentError(where, f"accepts only {' and '.join(sorted(accepted))}", f"{name}={value}")
     values: dict[str, object] = {}
-    for name, published in takes.items():
+    for name, published in accepted.items():
         value = published if given[name] is None else given[name]
-        values[name] = _crop(where, value, size) if name == "crop" else integer(where, name, value, least=1)
+        values[name] = (
+            _check_crop(where, value, size) if name == "crop" else check_integer(where, name, value, least=1)
+        )
     if "max_shift" in values and values["max_shift"] >= min(size):  # type: ignore[operator]
-        expected = f"max_shift must be below the {min(size)} pixels of a side"
-        raise ArgumentError(where, expected, f"{values['max_shift']}", "use a smaller one")
+        expected = f"max_shift must be less than {min(size)}, the shortest side of the images"
+        raise ArgumentError(where, expected, f"{values['max_shift']}")
     return values
 
 
-def _crop(where: str, crop: Size | None, size: Sequence[int]) -> tuple[int, ...]:
+def _check_crop(where: str, crop: Size | None, size: Sequence[int]) -> tuple[int, ...]:
     if crop is None:
-        raise ArgumentError(where, "crop must be given", "none", "give the side of the crops in pixels")
-    sides = per_axis(where, "crop", crop, len(size), least=1)
+        raise ArgumentError(where, "crop is required", "None", "pass the side of the crops in pixels")
+    sides = check_per_axis(where, "crop", crop, len(size), least=1)
     if any(side > n for side, n in zip(sides, size)) or prod(sides) == prod(size):
         raise ArgumentError(
-            where,
-            f"crop must be smaller than the pictures of {times(size)}",
-            times(sides),
-            "use a smaller crop or larger pictures",
+            where, f"crop must be smaller than the images ({format_size(size)})", format_size(sides)
         )
     return sides
