@@ -1,4 +1,4 @@
-"""`weightshare explain`: thin over `weightshare.explain`, and every error one line with exit code 2."""
+"""`weightshare explain` prints the explanation of a layer; each error is one line with exit code 2."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def test_it_prints_json(run):
     assert counts["spec"] == "Conv2d(3, 96, 11, stride=4, sharing='local')"
 
 
-def test_a_line_of_five(run):
+def test_an_input_of_five_elements(run):
     code, out, _ = run("Conv1d(1, 1, 3, bias=False)", "--input", "1x5", "--json")
     assert code == 0
     assert json.loads(out)["by_sharing"] == {"full": 3, "local": 9, "dense": 15}
@@ -50,17 +50,17 @@ def test_it_writes_a_page(run, tmp_path):
         (["Conv2(3, 8, 3)"], "weightshare: layer: must be one of Conv1d"),
         (["[red]Conv2d(3, 8, 3)"], "'[red]Conv2d(3, 8, 3)'"),
         (["\x1b[31mConv2d(3, 8, 3)"], "'\\x1b[31mConv2d(3, 8, 3)'"),
-        (["__import__('os').system('ls')"], "must be the call of a layer by its name"),
+        (["__import__('os').system('ls')"], "must call a layer class by its name"),
         (["Conv2d(3, 8, 0)"], "kernel_size must be at least 1, got 0."),
-        ([ALEXNET, "--input", "axb"], "input size: must be numbers joined by x, got 'axb'"),
+        ([ALEXNET, "--input", "axb"], "input size: must be integers joined by \"x\", got 'axb'"),
         ([ALEXNET, "--input", "3x9x9"], "Conv2d: the padded input must be at least (11, 11)"),
         ([ALEXNET, "--input", "1x227x227"], "Conv2d: the input must have in_channels=3, got 1"),
         ([ALEXNET, "--input", "9" * 50], "must be at most 1,000,000,000"),
         ([ALEXNET, "--input", "227", "--sharing", "regional:99"], "needs an output of at least 99 x 99"),
         ([ALEXNET, "--input", "227", "--sharing", "mapped:/none.npy"], "must name a readable .npy file"),
-        ([ALEXNET, "--sharing", "local"], "needs the size of the input, got no input size; give input_size="),
-        ([ALEXNET, "--html", "/none/page.html"], "page: must go to a file that can be written"),
-        (["Conv2D(96, 11)"], "needs in_channels, which Keras reads from the input"),
+        ([ALEXNET, "--sharing", "local"], "needs an input size, got none; pass input_size"),
+        ([ALEXNET, "--html", "/none/page.html"], "page: path must be a writable file"),
+        (["Conv2D(96, 11)"], "needs in_channels, which Keras infers from the input"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(run, arguments, expected):

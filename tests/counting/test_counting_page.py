@@ -1,4 +1,4 @@
-"""docs/counting.md: every command in it prints the figures below it."""
+"""Every command on docs/counting.md prints the figures below it."""
 
 import re
 import shlex
@@ -26,5 +26,5 @@ def test_a_command_prints_its_figures(command, figures, monkeypatch, capsys):
         assert re.search(rf"(?<![\d,]){re.escape(figure)}(?![\d,]*\d)", printed), figure
 
 
-def test_the_page_has_its_commands():
+def test_no_command_is_missing_from_the_page():
     assert len(COMMANDS) >= 14

@@ -1,4 +1,4 @@
-"""The closed forms against counting one by one: torch's layers, kernels from labels, listed pairs."""
+"""Closed-form counts equal counts by enumeration: over torch layers, kernels of labels and listed pairs."""
 
 from itertools import product
 from math import prod
@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled, explain
-from weightshare.counting.connections import Axis, dead_taps, most_seen, pairs
+from weightshare.counting.connection_counts import Axis, count_largest_window, count_pairs
+from weightshare.counting.dead_taps import count_dead_taps
 from weightshare.errors import WeightshareError
 
 MODES = ("zeros", "circular", "reflect", "replicate")
@@ -17,7 +18,7 @@ MODES = ("zeros", "circular", "reflect", "replicate")
 
 @st.composite
 def layers(draw, transposed=False):
-    """A layer's text, an equal torch layer and an input size that fits."""
+    """Draw a layer as text, the equal torch layer, an input size that fits, and the output size."""
     ndim = draw(st.integers(1, 3))
     numbers = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(ndim))  # noqa: E731
     groups = draw(st.integers(1, 2))
@@ -44,8 +45,8 @@ def layers(draw, transposed=False):
     return f"{name}({channels[0]}, {channels[1]}, {kernel}, {given_words})", module, size, output
 
 
-def touched(module, size):
-    """[out, in] whether an output depends on an input, by a convolution of ones with each unit input."""
+def find_connections(module, size):
+    """Return [out, in] whether an output depends on an input, from a kernel of ones and unit inputs."""
     ones = torch.nn.utils.skip_init(type(module), **_words(module))
     for parameter in ones.parameters():
         parameter.data.fill_(1)
@@ -64,7 +65,7 @@ def _words(module):
 
 
 def check_sums(counts):
-    """Every derivation's products and sums are the numbers."""
+    """Check that the products and sums of every derivation equal the counts."""
 
     def total(terms):
         for term in terms:
@@ -80,7 +81,7 @@ def check_sums(counts):
 
 @settings(max_examples=80, deadline=None)
 @given(st.booleans().flatmap(layers))
-def test_counts_are_those_of_torch(case):
+def test_counts_equal_those_of_the_torch_layer(case):
     text, module, size, output = case
     answer = explain(text, size)
     assert answer == explain(module, size)
@@ -88,7 +89,7 @@ def test_counts_are_those_of_torch(case):
     assert answer.parameters == sum(p.numel() for p in module.parameters())
     assert answer.output == (module.out_channels, *output)
     assert answer.neurons == prod(answer.output)
-    assert answer.connections == int(touched(module, size).sum())
+    assert answer.connections == int(find_connections(module, size).sum())
     assert answer.by_sharing["dense"] == (prod(answer.input) + (module.bias is not None)) * answer.neurons
     positions = prod(size if module.transposed else output)
     biases = 0 if module.bias is None else module.out_channels * (1 if module.transposed else positions)
@@ -122,7 +123,7 @@ def sharings(draw, size):
 
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.booleans().flatmap(layers))
-def test_counts_of_a_sharing_are_those_of_its_kernels(data, case):
+def test_counts_under_a_sharing_equal_those_of_its_kernels(data, case):
     text, module, size, output = case
     grid = size if module.transposed else output
     sharing = data.draw(sharings(grid))
@@ -136,13 +137,13 @@ def test_counts_of_a_sharing_are_those_of_its_kernels(data, case):
     biases = 0 if module.bias is None else module.out_channels * (1 if shared_bias else len(kernels))
     assert answer.parameters == sum(kernels.values()) + extra + biases
     assert answer.by_sharing[str(sharing)] == answer.parameters
-    assert answer.dead_taps == listed_dead_taps(answer.layer, size, sharing)
+    assert answer.dead_taps == list_dead_taps(answer.layer, size, sharing)
     check_sums(answer.counts)
     assert str(sharing) in str(answer)
 
 
-def listed_dead_taps(spec, size, sharing):
-    """Banks x taps less those that meet an input at some position, from the listed windows."""
+def list_dead_taps(spec, size, sharing):
+    """Count the (bank, tap) pairs that meet no input at any position, by listing all windows."""
     window, output = spec.window, spec.output_size(size)
     positions, others = (size, output) if spec.transposed else (output, size)
 
@@ -175,13 +176,13 @@ axes = st.builds(
 
 
 @given(axes, st.sampled_from(MODES[:2] + MODES[3:]))
-def test_pairs_of_an_axis_are_those_listed(axis, mode):
-    seen = [len(axis.seen(i, mode)) for i in range(axis.outputs)]
-    assert pairs(axis, mode) == sum(seen)
-    assert most_seen(axis, mode) == max(seen)
+def test_pairs_along_an_axis_equal_the_listed_ones(axis, mode):
+    inputs = [len(axis.list_inputs(i, mode)) for i in range(axis.outputs)]
+    assert count_pairs(axis, mode) == sum(inputs)
+    assert count_largest_window(axis, mode) == max(inputs)
 
 
-def test_huge_sizes_are_counted_at_once_and_exactly():
+def test_huge_sizes_are_counted_exactly_and_without_enumeration():
     text = "Conv2d(1000000000, 1000000000, 1000000000, padding=1000000000)"
     answer = explain(text, (10**9, 10**9))
     along_an_axis = 10**18  # n windows of n inputs slide over n inputs: the sum of n - |offset| is n * n
@@ -190,29 +191,29 @@ def test_huge_sizes_are_counted_at_once_and_exactly():
     assert answer.by_sharing["local"] == 10**18 * 10**18 * (2 * 10**9 + 1) ** 2 + 10**9 * (2 * 10**9 + 1) ** 2
 
 
-def test_what_only_too_long_a_listing_would_give_is_none_and_said():
+def test_counts_that_would_need_too_long_an_enumeration_are_none_with_a_note():
     answer = explain("Conv1d(1, 1, 100000, padding=100000, padding_mode='replicate')", 100_000)
     assert answer.connections is None
     assert answer.patterns == (100_000, 100_000)
     assert any("not counted" in note for note in answer.notes)
-    assert dead_taps([Axis(10**9, 10**9, 10**9, 7, 3, 10**9)], Full()) is None
+    assert count_dead_taps([Axis(10**9, 10**9, 10**9, 7, 3, 10**9)], Full()) is None
 
 
 @pytest.mark.parametrize("text", ["Tiled(1)", "Regional(1)", "SharedAlong((0, 1))", "LowRank(0)", "'full'"])
-def test_the_limits_of_every_sharing_are_full(text):
+def test_every_sharing_has_full_as_a_limit(text):
     full = explain("Conv2d(2, 4, 3, padding=1)", 8)
     answer = explain(f"Conv2d(2, 4, 3, padding=1, sharing={text})", 8)
     assert answer.parameters == full.parameters
 
 
 @pytest.mark.parametrize("text", ["Tiled(8)", "Regional(8)", "SharedAlong(())", "'local'", "Local()"])
-def test_the_limits_of_every_sharing_are_local(text):
+def test_every_sharing_has_local_as_a_limit(text):
     local = explain("LocallyConnected2d(2, 4, 3, padding=1)", 8)
     answer = explain(f"Conv2d(2, 4, 3, padding=1, sharing={text})", 8)
     assert (answer.parameters, answer.dead_taps) == (local.parameters, local.dead_taps)
 
 
-def test_a_bias_of_its_own_sharing():
+def test_the_bias_may_have_another_sharing():
     answer = explain("Conv2d(3, 32, 5, bias_sharing='local')", 32)
     assert answer.parameters == 3 * 25 * 32 + 32 * 28 * 28
     assert answer.by_sharing["full"] == answer.parameters
@@ -222,7 +223,7 @@ def test_a_bias_of_its_own_sharing():
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), layers())
-def test_explain_of_a_layer_of_ours_is_what_it_allocates(data, case):
+def test_the_count_of_a_weightshare_layer_is_what_it_allocates(data, case):
     nn = pytest.importorskip("weightshare.nn")
     _, module, size, output = case
     sharing = data.draw(sharings(output))
@@ -234,7 +235,7 @@ def test_explain_of_a_layer_of_ours_is_what_it_allocates(data, case):
     assert answer.output == (layer.out_channels, *layer.output_size)
 
 
-def test_layers_that_are_read_by_their_attributes():
+def test_torch_layers_are_read_by_their_attributes():
     class MyConv(torch.nn.Conv2d):
         pass
 

@@ -1,4 +1,4 @@
-"""Figures that circulate in courses, papers and forums."""
+"""Counts agree with figures that circulate in courses, papers and forums, and texts explain these figures."""
 
 import pytest
 
@@ -26,7 +26,7 @@ ALEXNET = "Conv2d(3, 96, 11, stride=4)"
         ("Conv2d(1, 6, 5)", 32, "connections", 122_304 - 28 * 28 * 6),  # LeCun 1998 counts the biases too
     ],
 )
-def test_number(spec, size, name, expected):
+def test_a_count_is_the_known_answer(spec, size, name, expected):
     answer = explain(spec, size)
     assert getattr(answer, name) == expected
     assert answer.counts[name] == expected
@@ -42,21 +42,21 @@ def test_number(spec, size, name, expected):
         ("Linear(1024, 64, bias=False)", None, 65_536, 65_536, 65_536),
     ],
 )
-def test_by_sharing(spec, size, full, local, dense):
+def test_counts_by_sharing_are_the_known_answers(spec, size, full, local, dense):
     assert explain(spec, size).by_sharing == {"full": full, "local": local, "dense": dense}
 
 
-def test_the_plus_one_of_every_filter_is_shown():
+def test_the_bias_of_each_filter_is_shown():
     answer = explain("Conv2d(1, 10, 5)")
     assert [(term["label"], term["n"]) for term in answer.counts["derivation"]] == [
         ("weights", 250),
         ("biases", 10),
     ]
     assert "250 weights + 10 biases" in str(answer)
-    assert "the +1 of every filter: 25 weights + 1 bias" in str(answer)
+    assert "Each filter has 25 weights + 1 bias: 10 x (25 + 1) = 260." in str(answer)
 
 
-def test_alexnet_in_the_words_of_learners():
+def test_alexnet_is_explained_in_the_words_of_learners():
     text = explain(ALEXNET, (3, 227, 227)).to_text(verbose=True)
     for words in (
         "290,400",
@@ -65,9 +65,9 @@ def test_alexnet_in_the_words_of_learners():
         "11 x 11 kernel x 3 input channels x 96 output channels x 1 bank",
         "154,587 inputs x 290,400 outputs + 290,400 biases",
         "factor of 3,025",
-        "Both have 96 kernels",
+        "Both have 96 kernels at each position",
         "55 x 55 = 3,025 positions",
-        "The shared count, 34,944, does not change with the image size, nor with stride, padding or",
+        "Not with full sharing: the count is 34,944 for any image size, stride, padding and dilation.",
         "2^363",
         "2^154587",
     ):
@@ -78,15 +78,18 @@ def test_alexnet_in_the_words_of_learners():
 
 def test_dense_is_not_a_linear_layer_of_another_output_size():
     text = " ".join(str(explain("Conv2d(1, 8, 3, bias=False)", 32)).split())
-    assert "dense has the same output volume" in text
-    assert "A Linear layer with another number of outputs computes another function" in text
+    assert "The dense layer has the same output volume" in text
+    assert "A Linear layer with a different output size computes a different function" in text
 
 
 def test_patterns_of_one_pixel_of_four():
     answer = explain("Conv2d(1, 1, 1)", (2, 2))
     assert answer.counts["patterns"] == {"local_bits": 1, "global_bits": 4}
     text = " ".join(answer.to_text(verbose=True).split())
-    assert "(1 pixel) would have 2 patterns to tell apart, and a global one (4 pixels) 2^4 = 16" in text
+    assert (
+        "(1 pixel) would have 2 possible patterns to distinguish, and a global feature (4 pixels) 2^4 = 16"
+        in text
+    )
 
 
 def test_a_window_larger_than_the_image_has_no_more_pixels_than_the_image():
@@ -110,7 +113,7 @@ def test_without_an_input_size_only_the_shared_count_is_known():
         "patterns",
     ):
         assert counts[name] is None
-    assert "with an input size" in counts["notes"][0]
+    assert "pass an input size" in counts["notes"][0]
 
 
 def test_a_transposed_layer_counts_input_positions():
@@ -128,7 +131,7 @@ def test_the_table_of_image_sizes():
     assert rows[1]["dense"] == 44_892_355_200
 
 
-def test_an_explanation_is_a_value():
+def test_an_explanation_is_an_immutable_value():
     one, two = explain(ALEXNET, 227), explain(ALEXNET, (3, 227, 227))
     assert one == two
     assert len({one, two}) == 1
@@ -138,26 +141,27 @@ def test_an_explanation_is_a_value():
         one.input = (1, 1, 1)  # type: ignore[misc]
 
 
-def test_the_saving_often_quoted_compares_different_outputs():
-    """Said in both halves of the comparison, 72 against 65,536."""
-    shared = str(explain("Conv2d(1, 8, 3, bias=False)", (1, 32, 32)))
-    assert "dense has the same output volume" in shared
-    assert "different\n  layers" in shared or "different layers" in shared
+def test_the_often_quoted_saving_compares_different_outputs():
+    """Both layers of the comparison, 72 and 65,536 weights, come with the explanation."""
+    shared = " ".join(str(explain("Conv2d(1, 8, 3, bias=False)", (1, 32, 32))).split())
+    assert "so its count is not comparable" in shared
     linear = " ".join(str(explain("Linear(1024, 64, bias=False)")).split())
     assert "1,024 input features x 64 output features" in linear
     linear = " ".join(str(explain("Linear(1024, 64, bias=False)", 1024)).split())
-    assert "The 910-fold saving often quoted compares layers with different outputs" in linear
+    assert "The often-quoted 910-fold saving compares layers with different outputs" in linear
 
 
 def test_one_bit_inputs_of_several_channels_are_not_called_pixels():
     assert "a local feature (363 inputs) would have" in explain("Conv2d(3, 96, 11, stride=4)", 227).to_text(
         True
     )
-    assert "a local feature (1 pixel) would have 2 patterns" in explain("Conv2d(1, 1, 1)", 2).to_text(True)
+    assert "a local feature (1 pixel) would have 2 possible patterns" in explain(
+        "Conv2d(1, 1, 1)", 2
+    ).to_text(True)
 
 
 def test_the_default_text_ends_after_the_comparison_of_sharings():
     answer = explain(ALEXNET, (3, 227, 227))
     assert answer.to_text(verbose=True).startswith(str(answer))
-    assert "One-bit pixels" not in str(answer)
-    assert "One-bit pixels" in answer._repr_html_()
+    assert "binary patterns" not in str(answer)
+    assert "binary patterns" in answer._repr_html_()

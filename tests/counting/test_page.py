@@ -1,4 +1,4 @@
-"""The page: one file, complete, escaped, and written in one step or not at all."""
+"""The HTML page is complete, escaped and self-contained, and is written as a whole or not at all."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def read(html):
         ("Conv3d(2, 4, 3, padding=1, sharing='lowrank:2', groups=2)", 9),
     ],
 )
-def test_the_page_is_whole_and_loads_nothing(spec, size, tmp_path):
+def test_the_page_is_complete_and_loads_nothing(spec, size, tmp_path):
     answer = explain(spec, size)
     answer.to_html(tmp_path / "page.html")
     words = read((tmp_path / "page.html").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def test_text_from_outside_is_escaped():
     assert "&lt;script&gt;" in answer._repr_html_()
 
 
-def test_what_was_there_stays_when_writing_fails(tmp_path):
+def test_an_existing_file_is_unchanged_if_writing_fails(tmp_path):
     answer = explain("Conv2d(1, 1, 3)")
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("before")
@@ -73,12 +73,12 @@ def test_what_was_there_stays_when_writing_fails(tmp_path):
         "a\0b",
         tmp_path / ("x" * 300),
     ):
-        with pytest.raises(ArgumentError, match="must go to a file that can be written"):
+        with pytest.raises(ArgumentError, match="path must be a writable file"):
             answer.to_html(path)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
     answer.to_html(tmp_path / "file")
     assert (tmp_path / "file").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    with pytest.raises(ArgumentError, match="not a plain file"):
+    with pytest.raises(ArgumentError, match="not a regular file"):
         answer.to_html(os.devnull)
 
 

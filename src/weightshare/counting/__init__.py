@@ -1,4 +1,4 @@
-"""Counting: closed forms that say where every number of a layer comes from, without importing torch."""
+"""Count a layer in closed form and derive every count, without importing torch."""
 
 from ._explain import explain
 from .explanation import Explanation

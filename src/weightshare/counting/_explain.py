@@ -1,40 +1,51 @@
-"""`explain`: where every number of a layer comes from."""
+"""`explain`: count a layer and derive each count."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
-from .._args import times
+from .._args import format_size
 from ..errors import ArgumentError, ShapeError, SharingError
 from ..sharing import Full, Local, Sharing
-from .closed_form import Term, connections, dense, kernel_factors, macs, neurons, scheme
-from .connections import dead_taps, most_seen
+from .closed_form import (
+    Term,
+    count_connections,
+    count_dense_parameters,
+    count_macs,
+    count_neurons,
+    count_parameters,
+    list_kernel_factors,
+)
+from .connection_counts import count_largest_window
 from .counts import Row
+from .dead_taps import count_dead_taps
 from .explanation import Explanation
-from .from_layer import spec_of
-from .from_text import as_sharing, read_spec
-from .sizes import read_size, volume
+from .from_layer import read_layer
+from .parse import parse_layer, to_sharing
+from .sizes import read_size
 from .spec import LayerSpec
 
 
 def explain(
     layer: Any, input_size: int | Sequence[int] | str | None = None, sharing: Sharing | str | None = None
 ) -> Explanation:
-    """Count a layer by formula and say where each number comes from.
+    """Count the parameters, neurons, connections and MACs of a layer, and derive each count.
 
     Args:
-        layer: A layer of `weightshare.nn` or `torch.nn` (convolution, transposed, linear), or its text such
-            as "Conv2d(3, 96, 11, stride=4)", parsed and never evaluated. Keras's words are understood.
-        input_size: Spatial size of the input, a scalar for the same on every axis, or with the channels in
-            front; also text such as "3x227x227". Without one, only the shared count is given.
-        sharing: Used in place of the layer's own.
+        layer: A convolution, transposed convolution or linear layer of `weightshare.nn` or `torch.nn`, or a
+            text such as "Conv2d(3, 96, 11, stride=4)", which is parsed and never evaluated. Names of classes
+            and arguments may also be those of Keras.
+        input_size: Spatial size of the input, optionally with the channels first. A scalar means the same
+            size on every axis. Text such as "3x227x227" is accepted, too. Without an input size only the
+            parameters under full sharing are counted.
+        sharing: Sharing to count instead of the layer's own.
 
     Raises:
-        SpecError: text that cannot be understood.
-        ArgumentError: arguments that no input could make right.
-        ShapeError: an input that does not fit the layer.
-        SharingError: a sharing that does not fit the output.
+        SpecError: The text cannot be parsed.
+        ArgumentError: No layer can have these arguments.
+        ShapeError: The input does not fit the layer.
+        SharingError: The sharing does not fit the output.
 
     Example:
         >>> answer = explain("Conv2d(3, 96, 11, stride=4)", (3, 227, 227))
@@ -45,47 +56,45 @@ def explain(
     """
     if isinstance(input_size, str):
         input_size = read_size(input_size)
-    spec = read_spec(layer, input_size) if isinstance(layer, str) else spec_of(layer)
+    spec = parse_layer(layer, input_size) if isinstance(layer, str) else read_layer(layer)
     size = None if input_size is None else spec.spatial_size(input_size)
     if sharing is not None:
-        spec = replace(spec, sharing=as_sharing(spec.name, "sharing", sharing))
+        spec = replace(spec, sharing=to_sharing(spec.name, "sharing", sharing))
     elif None not in (size, spec.input_size) and size != spec.input_size and spec.sharing != Full():
         raise ShapeError(
             spec.name,
-            f"was built for an input of {times(spec.input_size or ())}",
-            times(size or ()),
-            "leave input_size out, or build the layer for this size",
+            f"was built for an input of size {format_size(spec.input_size or ())}",
+            format_size(size or ()),
+            "leave out input_size, or build the layer for this size",
         )
-    return _explanation(spec, (spec.input_size if size is None else size) if spec.ndim else ())
+    if not spec.ndim:
+        size = ()
+    return _count(spec, spec.input_size if size is None else size)
 
 
-def _explanation(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
-    own = scheme(spec, spec.sharing, size)
-    others = [scheme(spec, Full(), size)] if size is not None or spec.bias_sharing in (None, Full()) else []
-    terms: dict[str, tuple[Term, ...]] = {"weights_per_neuron": (Term("weights", kernel_factors(spec)[:-1]),)}
-    dead = patterns = None
+def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
+    own = count_parameters(spec, spec.sharing, size)
+    others = []
+    if size is not None or spec.bias_sharing in (None, Full()):
+        others.append(count_parameters(spec, Full(), size))
+    terms: dict[str, tuple[Term, ...]] = {
+        "weights_per_neuron": (Term("weights", list_kernel_factors(spec)[:-1]),)
+    }
+    dead_taps = patterns = None
     rows: tuple[Row, ...] = ()
     notes = list(spec.notes)
     if spec.bias_sharing is not None:
-        notes.append(f"bias_sharing={spec.bias_sharing} is kept for every sharing compared here, but dense")
-    if size is not None:
-        others += [scheme(spec, Local(), size), dense(spec, size)]
-        terms |= _sized_terms(spec, size)
-        axes = spec.axes(size)
-        dead = dead_taps(axes, spec.sharing, spec.padding_mode)
-        if "connections" not in terms or dead is None:
-            notes.append(
-                "connections or dead taps are not counted: at this size they would have to be listed"
-            )
-        seen = [most_seen(axis, spec.padding_mode) for axis in axes]
-        if not spec.transposed and None not in seen:
-            bits = prod(n for n in seen if n is not None) * spec.far[1]
-            patterns = (bits, volume(spec.in_channels, size))
-        rows = _rows(spec, size)
+        notes.append(f"bias_sharing={spec.bias_sharing} applies to all sharings compared here except dense")
+    if size is None:
+        notes.append("pass an input size (input_size or --input) to count neurons and compare sharings")
     else:
-        notes.append(
-            "with an input size (input_size=, --input) neurons, connections and other sharings follow"
-        )
+        others += [count_parameters(spec, Local(), size), count_dense_parameters(spec, size)]
+        terms |= _list_sized_terms(spec, size)
+        dead_taps = count_dead_taps(spec.axes(size), spec.sharing, spec.padding_mode)
+        if "connections" not in terms or dead_taps is None:
+            notes.append("connections or dead taps are not counted: there are too many to enumerate")
+        patterns = _count_pattern_inputs(spec, size)
+        rows = _count_other_sizes(spec, size)
     return Explanation(
         layer=spec,
         input=None if size is None else (spec.in_channels, *size),
@@ -93,25 +102,43 @@ def _explanation(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
         own=own,
         others=tuple(other for other in others if other.name != own.name),
         terms=tuple(terms.items()),
-        dead_taps=dead,
+        dead_taps=dead_taps,
         patterns=patterns,
         rows=rows,
         notes=tuple(notes),
     )
 
 
-def _sized_terms(spec: LayerSpec, size: tuple[int, ...]) -> dict[str, tuple[Term, ...]]:
-    from_axes = connections(spec, size)
-    terms = {} if from_axes is None else {"connections": (from_axes,)}
-    terms["neurons"] = (neurons(spec, size),)
-    return terms | {"macs": macs(spec, spec.sharing, size)}
+def _list_sized_terms(spec: LayerSpec, size: tuple[int, ...]) -> dict[str, tuple[Term, ...]]:
+    """Return the terms of the counts that depend on the input size."""
+    terms = {}
+    connections = count_connections(spec, size)
+    if connections is not None:
+        terms["connections"] = (connections,)
+    terms["neurons"] = (count_neurons(spec, size),)
+    terms["macs"] = count_macs(spec, spec.sharing, size)
+    return terms
 
 
-def _rows(spec: LayerSpec, size: tuple[int, ...]) -> tuple[Row, ...]:
-    """The schemes on half, the same, twice and four times the input."""
+def _count_pattern_inputs(spec: LayerSpec, size: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the number of inputs that one output sees, and that a dense output would see."""
+    if spec.transposed:
+        return None
+    local = spec.window_side[1]
+    for axis in spec.axes(size):
+        inputs = count_largest_window(axis, spec.padding_mode)
+        if inputs is None:
+            return None
+        local *= inputs
+    return local, spec.in_channels * prod(size)
+
+
+def _count_other_sizes(spec: LayerSpec, size: tuple[int, ...]) -> tuple[Row, ...]:
+    """Count the parameters for half, the same, twice and four times the input size."""
     if not spec.ndim:
         return ()
     sizes = [tuple(n // 2 for n in size), *(tuple(n * factor for n in size) for factor in (1, 2, 4))]
+    sharings = {"full": Full(), str(spec.sharing): spec.sharing, "local": Local()}
     rows = []
     for other in sizes:
         try:
@@ -119,16 +146,14 @@ def _rows(spec: LayerSpec, size: tuple[int, ...]) -> tuple[Row, ...]:
         except ShapeError:
             output = None
         if output is not None:
-            names = {"full": Full(), str(spec.sharing): spec.sharing, "local": Local()}
-            counts = [(name, _fitting(spec, sharing, other)) for name, sharing in names.items()]
-            counts.append(("dense", dense(spec, other).parameters))
-            row = Row((spec.in_channels, *other), (spec.out_channels, *output), tuple(counts))
-            rows.append(row)
+            counts = [(name, _count_if_fitting(spec, sharing, other)) for name, sharing in sharings.items()]
+            counts.append(("dense", count_dense_parameters(spec, other).total))
+            rows.append(Row((spec.in_channels, *other), (spec.out_channels, *output), tuple(counts)))
     return tuple(rows)
 
 
-def _fitting(spec: LayerSpec, sharing: Sharing, size: tuple[int, ...]) -> int | None:
+def _count_if_fitting(spec: LayerSpec, sharing: Sharing, size: tuple[int, ...]) -> int | None:
     try:
-        return scheme(spec, sharing, size).parameters
+        return count_parameters(spec, sharing, size).total
     except (SharingError, ArgumentError):
         return None

@@ -1,4 +1,4 @@
-"""Counts of a layer by formula: every count is a sum of terms, every term a product of labelled factors."""
+"""Closed-form counts: every count is a sum of terms, and every term a product of labeled factors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from math import prod
 
 from ..errors import ArgumentError, SharingError
 from ..sharing import Full, Local, LowRank, Sharing
-from .connections import pairs
-from .sizes import volume
+from .connection_counts import count_pairs
 from .spec import LayerSpec
 
-#: A sharing that cuts its axes into parts lists them; beyond this many positions an axis it is refused.
+#: Most sharings list the parts of each axis, so the number of positions per axis is limited.
 MAX_POSITIONS = 2**20
 AXIS_NAMES: dict[int, tuple[str, ...]] = {
     0: (),
@@ -22,7 +21,7 @@ AXIS_NAMES: dict[int, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Factor:
-    """One number of a product, and what it counts."""
+    """A labeled factor of a product."""
 
     label: str
     n: int
@@ -30,9 +29,9 @@ class Factor:
 
 @dataclass(frozen=True)
 class Term:
-    """One product of a sum.
+    """A labeled term of a sum: the product of its factors.
 
-    >>> Term("biases", (Factor("output channels", 96), Factor("biases a channel", 1))).n
+    >>> Term("biases", (Factor("output channels", 96), Factor("biases per channel", 1))).n
     96
     """
 
@@ -52,121 +51,132 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Scheme:
-    """The parameters of a layer under one sharing; `banks` is None for the dense limit."""
+class ParameterCount:
+    """The parameters of a layer under one sharing.
+
+    Args:
+        name: Short name of the sharing, or "dense".
+        banks: Number of banks; None for the dense limit.
+        terms: Derivation of the count.
+    """
 
     name: str
     banks: int | None
     terms: tuple[Term, ...]
 
     @property
-    def parameters(self) -> int:
+    def total(self) -> int:
         return sum(term.n for term in self.terms)
 
 
-def scheme(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int] | None) -> Scheme:
-    """Parameters of `spec` shared by `sharing`.
+def count_parameters(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int] | None) -> ParameterCount:
+    """Count the parameters of a layer under a sharing.
 
     Args:
-        input_size: Spatial size of the input; None where the sharing needs no output size.
+        input_size: Spatial size of the input. May be None if the sharing does not need the output size.
 
     Raises:
-        SharingError: a sharing that does not fit the output.
-        ArgumentError: a sharing that needs the output size, without an input size.
+        SharingError: The sharing does not fit the output.
+        ArgumentError: The sharing needs the output size, and `input_size` is None.
     """
-    banks = bank_count(spec, sharing, input_size, on_positions=True)
-    terms = [Term("weights", (*kernel_factors(spec), Factor("banks", banks)))]
+    banks = _count_banks(spec, "sharing", sharing, input_size)
+    terms = [Term("weights", (*list_kernel_factors(spec), Factor("banks", banks)))]
     if isinstance(sharing, LowRank) and input_size is not None:
-        size = spec.position_size(input_size)
-        for name, shape in sharing.coefficient_shapes(size).items():
-            rank, *grid = shape
-            axis = name.rpartition("_")[2]
-            places = f"positions of axis {axis}" if len(grid) < len(size) else "positions"
-            terms.append(Term(name, (Factor("corrections", rank), Factor(places, prod(grid)))))
+        terms += _list_coefficient_terms(sharing, spec.position_size(input_size))
     if spec.bias:
-        biases = bank_count(spec, spec.bias_shared(sharing), input_size, on_positions=False)
-        channels, one = ("output channels", "channel") if spec.ndim else ("output features", "feature")
-        factors = (Factor(channels, spec.out_channels), Factor(f"biases a {one}", biases))
-        terms.append(Term("biases", factors))
-    return Scheme(str(sharing), banks, tuple(terms))
+        biases = _count_banks(spec, "bias_sharing", spec.choose_bias_sharing(sharing), input_size)
+        noun = "channel" if spec.ndim else "feature"
+        outputs = Factor(f"output {noun}s", spec.out_channels)
+        terms.append(Term("biases", (outputs, Factor(f"biases per {noun}", biases))))
+    return ParameterCount(str(sharing), banks, tuple(terms))
 
 
-def dense(spec: LayerSpec, input_size: Sequence[int]) -> Scheme:
-    """Parameters of a layer of the same output volume in which every output neuron sees every input."""
-    inputs = volume(spec.in_channels, input_size)
-    outputs = volume(spec.out_channels, spec.output_size(input_size))
+def count_dense_parameters(spec: LayerSpec, input_size: Sequence[int]) -> ParameterCount:
+    """Count the parameters of a layer with the same outputs in which every output sees every input."""
+    inputs = spec.in_channels * prod(input_size)
+    outputs = spec.out_channels * prod(spec.output_size(input_size))
     terms = [Term("weights", (Factor("inputs", inputs), Factor("outputs", outputs)))]
     if spec.bias:
-        terms.append(Term("biases", (Factor("outputs", outputs), Factor("biases an output", 1))))
-    return Scheme("dense", None, tuple(terms))
+        terms.append(Term("biases", (Factor("outputs", outputs), Factor("biases per output", 1))))
+    return ParameterCount("dense", None, tuple(terms))
 
 
-def kernel_factors(spec: LayerSpec) -> tuple[Factor, ...]:
-    """The factors of one bank's weights."""
-    taps = (Factor(f"kernel {name}", k) for name, k in zip(AXIS_NAMES[spec.ndim], spec.window.kernel_size))
-    return (*taps, _channels(spec.far), _channels(spec.near))
+def list_kernel_factors(spec: LayerSpec) -> tuple[Factor, ...]:
+    """Return the factors of the number of weights in one bank: kernel size, window side, position side."""
+    axes = zip(AXIS_NAMES[spec.ndim], spec.window.kernel_size)
+    taps = (Factor(f"kernel {name}", size) for name, size in axes)
+    return (*taps, Factor(*spec.window_side), Factor(*spec.position_side))
 
 
-def neurons(spec: LayerSpec, input_size: Sequence[int]) -> Term:
-    """Neurons of the output volume."""
-    named = zip(AXIS_NAMES[spec.ndim], spec.output_size(input_size))
-    spatial = (Factor(f"output {name}", n) for name, n in named)
+def count_neurons(spec: LayerSpec, input_size: Sequence[int]) -> Term:
+    """Count the neurons of the output."""
+    axes = zip(AXIS_NAMES[spec.ndim], spec.output_size(input_size))
+    spatial = (Factor(f"output {name}", size) for name, size in axes)
     return Term("neurons", (*spatial, Factor("output channels", spec.out_channels)))
 
 
-def connections(spec: LayerSpec, input_size: Sequence[int]) -> Term | None:
-    """(Output, input) pairs that touch the input; None where only too long a listing would give them."""
-    counts = [pairs(axis, spec.padding_mode) for axis in spec.axes(input_size)]
-    known = [n for n in counts if n is not None]
-    if len(known) < len(counts):
-        return None
-    names = AXIS_NAMES[spec.ndim]
-    spatial = (Factor(f"pairs of positions along {name}", n) for name, n in zip(names, known))
-    return Term("connections", (*spatial, _channels(spec.far), _channels(spec.near)))
+def count_connections(spec: LayerSpec, input_size: Sequence[int]) -> Term | None:
+    """Count the (output, input) pairs that touch the input.
+
+    Return None if that would require too long an enumeration.
+    """
+    spatial = []
+    for name, axis in zip(AXIS_NAMES[spec.ndim], spec.axes(input_size)):
+        pairs = count_pairs(axis, spec.padding_mode)
+        if pairs is None:
+            return None
+        spatial.append(Factor(f"pairs of positions along {name}", pairs))
+    return Term("connections", (*spatial, Factor(*spec.window_side), Factor(*spec.position_side)))
 
 
-def macs(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int]) -> tuple[Term, ...]:
-    """Multiplications computed, padding included."""
-    positions = prod(spec.position_size(input_size))
+def count_macs(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int]) -> tuple[Term, ...]:
+    """Count the multiply-accumulates (MACs) of a forward pass, including those on padding."""
+    positions = Factor("positions", prod(spec.position_size(input_size)))
+    factors = (positions, *list_kernel_factors(spec))
     rank = sharing.rank if isinstance(sharing, LowRank) else 0
-    factors = (Factor("positions", positions), *kernel_factors(spec))
     if not rank:
         return (Term("multiplications", factors),)
-    mixing = (Factor("corrections", rank), Factor("positions", positions), _channels(spec.near))
     return (
         Term("multiplications", (*factors, Factor("banks", 1 + rank))),
-        Term("mixing the banks", mixing),
+        Term("mixing the banks", (Factor("corrections", rank), positions, Factor(*spec.position_side))),
     )
 
 
-def bank_count(
-    spec: LayerSpec, sharing: Sharing, input_size: Sequence[int] | None, *, on_positions: bool
-) -> int:
-    """Banks of `sharing` over the positions of `spec`, or (for its bias) over its outputs."""
+def _list_coefficient_terms(sharing: LowRank, position_size: tuple[int, ...]) -> list[Term]:
+    """Return one term for each coefficient parameter, under the name of that parameter."""
+    terms = []
+    for name, (rank, *grid) in sharing.coefficient_shapes(position_size).items():
+        covers_one_axis = len(grid) < len(position_size)
+        label = f"positions along axis {name.rpartition('_')[2]}" if covers_one_axis else "positions"
+        terms.append(Term(name, (Factor("corrections", rank), Factor(label, prod(grid)))))
+    return terms
+
+
+def _count_banks(spec: LayerSpec, argument: str, sharing: Sharing, input_size: Sequence[int] | None) -> int:
+    """Return the number of banks of a sharing.
+
+    Args:
+        argument: "sharing", which assigns banks to positions, or "bias_sharing", which assigns biases to
+            outputs. The two grids differ only for a transposed layer.
+    """
     if isinstance(sharing, Full):
         return 1
-    word = "sharing" if on_positions else "bias_sharing"
     if input_size is None:
         raise ArgumentError(
-            f"{spec.name}: {word}={sharing!r}",
-            "needs the size of the input",
-            "no input size",
-            "give input_size= (--input on the command line)",
+            f"{spec.name}: {argument}={sharing!r}",
+            "needs an input size",
+            "none",
+            "pass input_size (--input on the command line)",
         )
-    size = spec.position_size(input_size) if on_positions else spec.output_size(input_size)
+    size = spec.position_size(input_size) if argument == "sharing" else spec.output_size(input_size)
     if isinstance(sharing, Local):
         return prod(size)
-    source = f" from input_size={tuple(input_size)}"
-    sharing.check(size, f"{spec.name}: {word}=", source)
+    sharing.check(size, f"{spec.name}: {argument}=", f" from input_size={tuple(input_size)}")
     if sharing.one_hot and max(size, default=1) > MAX_POSITIONS:
         raise SharingError(
-            f"{spec.name}: {word}={sharing!r}",
-            f"is counted on at most {MAX_POSITIONS:,} positions an axis",
+            f"{spec.name}: {argument}={sharing!r}",
+            f"can be counted for at most {MAX_POSITIONS:,} positions per axis",
             f"{max(size):,}",
             "use a smaller input, Full() or Local()",
         )
     return sharing.banks(size)
-
-
-def _channels(side: tuple[str, int]) -> Factor:
-    return Factor(*side)

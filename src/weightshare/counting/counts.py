@@ -1,16 +1,16 @@
-"""The counts of a layer as data; `sections` puts them into words, `Explanation` shows them."""
+"""The counts of a layer as data. `sections` turns them into text and tables, and `Explanation` shows them."""
 
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from .closed_form import Scheme, Term
+from .closed_form import ParameterCount, Term
 from .spec import LayerSpec
 
 
 @dataclass(frozen=True)
 class Row:
-    """Parameters at one input size; None where a sharing does not fit."""
+    """Parameters under several sharings at one input size; None for a sharing that does not fit the size."""
 
     input: tuple[int, ...]
     output: tuple[int, ...]
@@ -22,28 +22,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Counts:
-    """A layer's counts, and where each number comes from.
+    """The counts of a layer and their derivation.
 
-    What depends on the input size is None where none was given.
+    Counts that depend on the input size are None if no input size is known.
 
     Args:
-        layer: The layer, as it was understood.
-        input: `(channels, *size)` of the input.
-        output: `(channels, *size)` of the output.
-        own: The layer's parameters under its own sharing.
-        others: The same layer under other sharings, full, local and dense among them.
-        terms: The derivation of the counts that are not parameters: (name, sum of terms).
-        dead_taps: (Bank, tap) pairs that only ever meet padding.
-        patterns: Bits that a local and a global feature look at, where every input is one bit.
-        rows: The schemes at other input sizes.
-        notes: What else the reader should know.
+        layer: The layer that was counted.
+        input: Size of the input as `(channels, *size)`.
+        output: Size of the output as `(channels, *size)`.
+        own: Parameters under the layer's own sharing.
+        others: Parameters under other sharings, including full, local and dense.
+        terms: Derivations of the other counts, as pairs of a name and a sum of terms.
+        dead_taps: Number of (bank, tap) pairs that only ever meet padding.
+        patterns: Number of inputs that a local feature and a global feature see.
+        rows: Parameters at other input sizes.
+        notes: Further information for the reader.
     """
 
     layer: LayerSpec
     input: tuple[int, ...] | None
     output: tuple[int, ...] | None
-    own: Scheme
-    others: tuple[Scheme, ...]
+    own: ParameterCount
+    others: tuple[ParameterCount, ...]
     terms: tuple[tuple[str, tuple[Term, ...]], ...]
     dead_taps: int | None
     patterns: tuple[int, int] | None
@@ -52,55 +52,61 @@ class Counts:
 
     @property
     def parameters(self) -> int:
-        """Numbers that the layer allocates."""
-        return self.own.parameters
+        """Number of parameters that the layer allocates."""
+        return self.own.total
 
     @property
     def banks(self) -> int:
-        """Banks of weights under the layer's own sharing."""
+        """Number of banks under the layer's own sharing."""
         return self.own.banks or 1
 
     @property
     def kernels(self) -> int:
-        """Kernels of the whole layer: one for each bank and output channel (transposed: input channel)."""
-        return self.banks * self.layer.near[1]
+        """Number of kernels: one per bank and output channel (for a transposed layer: input channel)."""
+        return self.banks * self.layer.position_side[1]
 
     @property
     def depth_slices(self) -> int:
-        """Output channels: slices of the output volume."""
+        """Number of depth slices of the output, which is the number of output channels."""
         return self.layer.out_channels
 
     @property
+    def position_size(self) -> tuple[int, ...] | None:
+        """Spatial size of the position side: the output, or the input of a transposed layer."""
+        size = self.input if self.layer.transposed else self.output
+        return None if size is None else size[1:]
+
+    @property
     def positions(self) -> int | None:
-        """Positions that may share: outputs, or of a transposed layer inputs, for one channel."""
-        grid = self.input if self.layer.transposed else self.output
-        return None if grid is None else prod(grid[1:])
+        """Number of positions."""
+        return None if self.position_size is None else prod(self.position_size)
 
     @property
     def weights_per_neuron(self) -> int:
-        """Weights that meet at an ordinary output neuron, without its bias."""
+        """Number of weights in the window of one neuron, without its bias."""
         return self.layer.weights_per_neuron
 
     @property
     def neurons(self) -> int | None:
-        """Neurons of the output volume."""
+        """Number of neurons of the output."""
         return None if self.output is None else prod(self.output)
 
     @property
     def connections(self) -> int | None:
-        """(Output, input) pairs that touch the input."""
-        return self._total("connections")
+        """Number of (output, input) pairs that touch the input."""
+        return self._sum_terms("connections")
 
     @property
     def macs(self) -> int | None:
-        """Multiplications computed."""
-        return self._total("macs")
+        """Multiply-accumulates of a forward pass, including those on padding."""
+        return self._sum_terms("macs")
 
     @property
     def by_sharing(self) -> dict[str, int | None]:
-        """Parameters of the same layer under full, local, dense and its own sharing."""
+        """Parameters under full, local and dense sharing and under the layer's own."""
         unknown = dict.fromkeys(("full", "local", "dense"))
-        return unknown | {s.name: s.parameters for s in (*self.others, self.own)}
+        return unknown | {count.name: count.total for count in (*self.others, self.own)}
 
-    def _total(self, name: str) -> int | None:
-        return next((sum(term.n for term in terms) for key, terms in self.terms if key == name), None)
+    def _sum_terms(self, name: str) -> int | None:
+        terms = dict(self.terms).get(name)
+        return None if terms is None else sum(term.n for term in terms)

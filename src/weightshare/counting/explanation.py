@@ -1,4 +1,4 @@
-"""What `explain` returns: the counts of a layer, and the ways to show them."""
+"""The result of `explain`: the counts of a layer as text, JSON and HTML."""
 
 import json
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from ..errors import ArgumentError
 from ..views import page, text
 from ..views.files import write_atomic
 from .counts import Counts
-from .sections import sections, title
+from .sections import build_sections, format_title
 
 
 @dataclass(frozen=True)
 class Explanation(Counts):
-    """A layer's counts, and where each number comes from; `str` is the derivation as text."""
+    """The counts of a layer and their derivation. `str` returns them as text."""
 
     @property
     def counts(self) -> dict[str, Any]:
-        """Everything as one JSON object."""
+        """All counts and derivations as a JSON-compatible dictionary."""
         return {
             "spec": str(self.layer),
             "sharing": str(self.layer.sharing),
-            "input": _listed(self.input),
-            "output": _listed(self.output),
+            "input": _to_list(self.input),
+            "output": _to_list(self.output),
             "parameters": self.parameters,
             "neurons": self.neurons,
             "depth_slices": self.depth_slices,
@@ -40,7 +40,7 @@ class Explanation(Counts):
             "derivations": {
                 **{name: [term.to_dict() for term in terms] for name, terms in self.terms},
                 "by_sharing": {
-                    s.name: [term.to_dict() for term in s.terms] for s in (*self.others, self.own)
+                    count.name: [term.to_dict() for term in count.terms] for count in (*self.others, self.own)
                 },
             },
             "patterns": None
@@ -51,41 +51,41 @@ class Explanation(Counts):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """`counts`."""
+        """Return `counts`."""
         return self.counts
 
     def to_json(self) -> str:
-        """`counts` as JSON text."""
+        """Return `counts` as JSON text."""
         return json.dumps(self.counts, indent=2)
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the derivation as one self-contained page; a failure leaves what was there before.
+        """Write all sections to a self-contained HTML page. A failure leaves an existing file unchanged.
 
         Raises:
-            ArgumentError: a path that cannot be written.
+            ArgumentError: The file cannot be written.
         """
         try:
-            write_atomic(Path(path), page.document(title(self), sections(self)))
+            write_atomic(Path(path), page.render_document(format_title(self), build_sections(self)))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ArgumentError(
-                "page", "must go to a file that can be written", f"{fspath(path)!r} ({reason})"
+                "page", "path must be a writable file", f"{fspath(path)!r} ({reason})"
             ) from None
 
     def to_text(self, verbose: bool = False) -> str:
-        """Return the derivation as text.
+        """Return the counts, their derivation and a comparison of sharings as text.
 
         Args:
-            verbose: Whether to add what the page shows beyond the counts and the comparison of sharings.
+            verbose: Whether to include all sections, as on the HTML page.
         """
-        return text.render(title(self), sections(self, verbose))
+        return text.render(format_title(self), build_sections(self, verbose))
 
     def __str__(self) -> str:
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        return page.fragment(title(self), sections(self))
+        return page.render_fragment(format_title(self), build_sections(self))
 
 
-def _listed(size: tuple[int, ...] | None) -> list[int] | None:
+def _to_list(size: tuple[int, ...] | None) -> list[int] | None:
     return None if size is None else list(size)

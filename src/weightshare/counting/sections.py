@@ -1,222 +1,249 @@
-"""The counts of a layer in words, section by section; `views` lays the sections out."""
+"""The counts of a layer as sections of text and tables, which `views` lays out."""
 
 from collections.abc import Sequence
+from math import prod
 
-from .._args import times
+from .._args import format_size
 from ..views.numbers import format_count
 from ..views.section import Section
-from .closed_form import Factor, Scheme
+from .closed_form import Factor, ParameterCount
 from .counts import Counts
-from .sizes import size_text
+from .sizes import format_compact_size
 
-#: A power of two up to this one is also written out.
-WRITTEN_OUT = 20
-_SINGULAR = (
-    *(("biases", "bias"), ("channels", "channel"), ("banks", "bank"), ("inputs", "input")),
-    *(("outputs", "output"), ("weights", "weight"), ("corrections", "correction"), ("slices", "slice")),
-    *(("kernels", "kernel"), ("pixels", "pixel"), ("features", "feature"), ("positions", "position")),
-)
+#: Largest exponent for which a power of two is written out.
+MAX_EXPONENT = 20
+_SINGULAR = {
+    "biases": "bias",
+    "channels": "channel",
+    "features": "feature",
+    "banks": "bank",
+    "kernels": "kernel",
+    "weights": "weight",
+    "coefficients": "coefficient",
+    "corrections": "correction",
+    "positions": "position",
+    "slices": "slice",
+    "inputs": "input",
+    "outputs": "output",
+    "pixels": "pixel",
+}
 
 
-def sections(answer: Counts, verbose: bool = True) -> list[Section]:
-    """Return the sections in reading order: counts, derivation and comparison of sharings, then the rest.
+def build_sections(counts: Counts, verbose: bool = True) -> list[Section]:
+    """Return the sections in reading order.
 
     Args:
-        verbose: Whether to explain the differences between the sharings, too.
+        verbose: Whether to include all sections. Otherwise only counts, derivation, comparison of sharings
+            and notes are returned.
     """
-    found = [_numbers(answer), _origin(answer)]
-    if answer.input is not None:
-        found.append(_degrees(answer))
+    sections = [_list_counts(counts), _derive_parameters(counts)]
+    if counts.input is not None:
+        sections.append(_compare_sharings(counts))
     if verbose:
-        if answer.input is not None:
-            found.append(_difference(answer))
-        found.append(_constant(answer))
-        if answer.patterns is not None and answer.layer.ndim:
-            found.append(_patterns(answer.patterns, answer.layer.in_channels))
-    if answer.notes:
-        found.append(Section("Notes", lines=answer.notes))
-    return found
+        if counts.input is not None:
+            sections.append(_explain_difference(counts))
+        sections.append(_compare_input_sizes(counts))
+        if counts.patterns is not None and counts.layer.ndim:
+            sections.append(_describe_patterns(counts.patterns, counts.layer.in_channels))
+    if counts.notes:
+        sections.append(Section("Notes", lines=counts.notes))
+    return sections
 
 
-def title(answer: Counts) -> str:
-    """The layer and its input in one line."""
-    where = "" if answer.input is None else f" on an input of {times(answer.input)}"
-    return f"{answer.layer}{where}"
+def format_title(counts: Counts) -> str:
+    """Return the layer and its input in one line."""
+    return str(counts.layer) + (
+        "" if counts.input is None else f" on an input of {format_size(counts.input)}"
+    )
 
 
-def product(factors: Sequence[Factor]) -> str:
-    """A product in words, as in "11 x 11 kernel x 3 input channels"."""
+def format_product(factors: Sequence[Factor]) -> str:
+    """Format labeled factors as in "11 x 11 kernel x 3 input channels"."""
     kernel = [f.n for f in factors if f.label.startswith("kernel ")]
-    others = [_counted(f.n, f.label) for f in factors if not f.label.startswith("kernel ")]
-    shape = f"{kernel[0]}-tap kernel" if len(kernel) == 1 else f"{times(kernel)} kernel"
-    return " x ".join([shape, *others] if kernel else others)
+    parts = [_count_noun(f.n, f.label) for f in factors if not f.label.startswith("kernel ")]
+    if len(kernel) == 1:
+        parts.insert(0, f"{kernel[0]}-tap kernel")
+    elif kernel:
+        parts.insert(0, f"{format_size(kernel)} kernel")
+    return " x ".join(parts)
 
 
-def formula(scheme: Scheme) -> str:
-    """A scheme's parameters in one line of figures."""
+def format_derivation(count: ParameterCount) -> str:
+    """Format a parameter count as one line such as "3 x 3 x 2 x 16 x 1 bank + 16 biases"."""
     parts = []
-    for term in scheme.terms:
+    for term in count.terms:
         *first, last = term.factors
-        figures = " x ".join(format_count(f.n) for f in first)
         if term.label == "biases":
-            parts.append(_counted(term.n, "biases"))
-        elif scheme.name == "dense" or last.label.startswith("positions"):
-            parts.append(product(term.factors))
+            parts.append(_count_noun(term.n, "biases"))
+        elif last.label == "banks":
+            numbers = [format_count(factor.n) for factor in first]
+            parts.append(" x ".join([*numbers, _count_noun(last.n, "banks")]))
         else:
-            parts.append(f"{figures} x {_counted(last.n, last.label)}")
+            parts.append(format_product(term.factors))
     return " + ".join(parts)
 
 
-def _counted(n: int, label: str) -> str:
-    """A number and its noun.
+def _count_noun(n: int, label: str) -> str:
+    """Format a number and its noun.
 
-    >>> _counted(1, "banks"), _counted(3025, "banks")
+    >>> _count_noun(1, "banks"), _count_noun(3025, "banks")
     ('1 bank', '3,025 banks')
     """
     if n == 1:
-        for many, one in _SINGULAR:
-            label = label.replace(many, one)
+        label = " ".join(_SINGULAR.get(word, word) for word in label.split(" "))
     return f"{n:,} {label}"
 
 
-def _numbers(answer: Counts) -> Section:
-    layer, size = answer.layer, answer.output
-    side = "input neuron" if layer.transposed else "neuron"
-    bias = " + 1" if layer.bias and not layer.transposed else ""
-    also = ", and one bias" if bias else ""
-    seen = product(dict(answer.terms)["weights_per_neuron"][0].factors)
+def _list_counts(counts: Counts) -> Section:
+    layer = counts.layer
+    has_neuron_bias = layer.bias and not layer.transposed
+    window = format_product(dict(counts.terms)["weights_per_neuron"][0].factors)
     rows = [
-        ("parameters", format_count(answer.parameters), f"{_sum_of(answer.own)} (sharing: {layer.sharing})"),
-        (f"weights per {side}", f"{answer.weights_per_neuron:,}{bias}", f"{seen}{also}"),
+        (
+            "parameters",
+            format_count(counts.parameters),
+            f"{_sum_by_kind(counts.own)} (sharing: {layer.sharing})",
+        ),
+        (
+            "weights per input neuron" if layer.transposed else "weights per neuron",
+            f"{counts.weights_per_neuron:,}" + (" + 1" if has_neuron_bias else ""),
+            window + (", plus 1 bias" if has_neuron_bias else ""),
+        ),
     ]
-    if size is not None:
-        slices = f"{_counted(layer.out_channels, 'depth slices')} of {times(size[1:])}"
-        volume = f"the output volume, {times((*size[1:], size[0]))}: {slices}"
+    if counts.output is not None:
+        channels, *size = counts.output
+        slices = f"{_count_noun(channels, 'depth slices')} of {format_size(size)}"
+        volume = f"output volume {format_size((*size, channels))}: {slices}"
         rows += [
-            ("neurons", format_count(answer.neurons), volume if layer.ndim else "outputs"),
+            ("neurons", format_count(counts.neurons), volume if layer.ndim else "outputs"),
             (
                 "connections",
-                format_count(answer.connections),
-                "(output, input) pairs; padding and biases left out",
+                format_count(counts.connections),
+                "(output, input) pairs, without padding and biases",
             ),
-            ("multiplications", format_count(answer.macs), "computed, padding included"),
+            ("MACs", format_count(counts.macs), "multiply-accumulates, including those on padding"),
         ]
-    if answer.dead_taps:
+    if counts.dead_taps:
         rows.append(
-            ("dead taps", format_count(answer.dead_taps), "(bank, tap) pairs that only ever meet padding")
+            ("dead taps", format_count(counts.dead_taps), "(bank, tap) pairs that only ever meet padding")
         )
     return Section("", "lrl", rows=tuple(rows))
 
 
-def _sum_of(scheme: Scheme) -> str:
+def _sum_by_kind(count: ParameterCount) -> str:
     sums: dict[str, int] = {}
-    for term in scheme.terms:
-        kind = term.label.partition("_")[0]  # the coefficients of all axes together
+    for term in count.terms:
+        kind = term.label.partition("_")[0]  # adds up the coefficients of all axes
         sums[kind] = sums.get(kind, 0) + term.n
-    return " + ".join(_counted(n, kind) for kind, n in sums.items())
+    return " + ".join(_count_noun(n, kind) for kind, n in sums.items())
 
 
-def _origin(answer: Counts) -> Section:
-    layer = answer.layer
-    rows = [(term.label, format_count(term.n), product(term.factors)) for term in answer.own.terms]
-    rows.append(("together", format_count(answer.parameters), ""))
+def _derive_parameters(counts: Counts) -> Section:
+    layer, weights = counts.layer, counts.weights_per_neuron
+    rows = [(term.label, format_count(term.n), format_product(term.factors)) for term in counts.own.terms]
+    rows.append(("total", format_count(counts.parameters), ""))
     lines = ()
-    if layer.bias and not layer.transposed:
-        per_filter = f"{_counted(answer.weights_per_neuron, 'weights')} + 1 bias"
-        lines = (f"The biases are the +1 of every filter: {per_filter}.",)
-    return Section("Where the parameters come from", "lrl", rows=tuple(rows), lines=lines)
+    if layer.bias and not layer.transposed and counts.parameters == layer.out_channels * (weights + 1):
+        noun = "filter" if layer.ndim else "output"
+        lines = (
+            f"Each {noun} has {_count_noun(weights, 'weights')} + 1 bias: "
+            f"{layer.out_channels:,} x ({weights:,} + 1) = {counts.parameters:,}.",
+        )
+    return Section("Where do the parameters come from?", "lrl", rows=tuple(rows), lines=lines)
 
 
-def _degrees(answer: Counts) -> Section:
-    by_name = {scheme.name: scheme for scheme in (*answer.others, answer.own)}
-    order = ["full", *(name for name in by_name if name not in ("full", "local", "dense")), "local", "dense"]
-    rows = [(name, format_count(by_name[name].parameters), formula(by_name[name])) for name in order]
-    line = (
-        "dense has the same output volume: every output neuron sees every input. A Linear layer with "
-        "another number of outputs computes another function, and a ratio of the two counts compares "
-        "different layers."
-    )
-    if not answer.layer.ndim:
+def _compare_sharings(counts: Counts) -> Section:
+    by_name = {count.name: count for count in (*counts.others, counts.own)}
+    others = [name for name in by_name if name not in ("full", "local", "dense")]
+    names = ["full", *others, "local", "dense"]
+    rows = [(name, format_count(by_name[name].total), format_derivation(by_name[name])) for name in names]
+    if counts.layer.ndim:
         line = (
-            "A linear layer is one position that sees every input, with nothing to share: all are the same. "
-            "A convolution on the same inputs has fewer weights, but another output: eight 3 x 3 filters on "
-            "32 x 32 inputs have 72 weights and 8 x 30 x 30 outputs, Linear(1024, 64, bias=False) has 65,536 "
-            f"and 64. The {65536 // 72}-fold saving often quoted compares layers with different outputs."
+            "The dense layer has the same output volume, and each of its neurons sees every input. A Linear "
+            "layer with a different output size computes a different function, so its count is not "
+            "comparable."
         )
-    return Section(
-        "The same layer at other degrees of sharing",
-        "lrl",
-        ("sharing", "parameters", "from"),
-        tuple(rows),
-        (line,),
-    )
+    else:
+        line = (
+            "A linear layer has one position, which sees every input, so there is nothing to share. A "
+            "convolution on the same inputs has fewer weights but different outputs: eight 3 x 3 filters on "
+            "a 32 x 32 image have 72 weights and 8 x 30 x 30 outputs, while Linear(1024, 64, bias=False) has "
+            "65,536 weights and 64 outputs. The often-quoted 910-fold saving compares layers with different "
+            "outputs."
+        )
+    head = ("sharing", "parameters", "derivation")
+    return Section("How does the count depend on sharing?", "lrl", head, tuple(rows), (line,))
 
 
-def _difference(answer: Counts) -> Section:
-    layer, positions = answer.layer, answer.positions or 1
-    side, kernels = "input channel" if layer.transposed else "depth slice", layer.near[1]
-    grid = answer.input if layer.transposed else answer.output
-    if positions == 1 or grid is None:
-        lines = ("There is one position: full and local are the same layer.",)
-        return Section("Why full and local do not differ", lines=lines)
-    places = times(grid[1:]) + (f" = {positions:,}" if len(grid) > 2 else "")
-    whose = f"each {side} has" if kernels > 1 else f"its {side} has"
+def _explain_difference(counts: Counts) -> Section:
+    layer, size, kernels = counts.layer, counts.position_size or (), counts.layer.position_side[1]
+    positions = prod(size)
+    if positions == 1:
+        line = "They do not: there is only one position, so both are the same layer."
+        return Section("Why do full and local differ?", lines=(line,))
+    grid = f"{format_size(size)} = {positions:,}" if len(size) > 1 else f"{positions:,}"
+    side = "input channel" if layer.transposed else "depth slice"
+    number = _count_noun(kernels, "kernels")
+    owner = f"each {side} has" if kernels > 1 else f"the {side} has"
     lines = [
-        f"Both have {_counted(kernels, 'kernels')} at every position. "
-        f"With full sharing {whose} one kernel, used at all its {places} positions: {kernels:,} in all. "
-        f"Without sharing {whose} one at each of them: {kernels:,} x {positions:,} = "
-        f"{kernels * positions:,} kernels, {positions:,} times as many weights."
+        f"Both have {number} at each position. "
+        f"With full sharing, {owner} one kernel for all of its {grid} positions: {number} in total. "
+        f"Without sharing, {owner} a separate kernel at each position: {kernels:,} x {positions:,} = "
+        f"{kernels * positions:,} kernels, which is {positions:,} times as many weights."
     ]
-    if answer.banks not in (1, positions):
-        mixed = "" if layer.sharing.one_hot else ", mixed anew at every position"
+    if counts.banks not in (1, positions):
+        mixed = "" if layer.sharing.one_hot else ", mixed separately at each position"
         lines.append(
-            f"{layer.sharing} has {answer.banks:,} banks{mixed}: {_counted(answer.kernels, 'kernels')}."
+            f"{layer.sharing} has {counts.banks:,} banks{mixed}: {_count_noun(counts.kernels, 'kernels')}."
         )
-    return Section(f"Why full and local differ by a factor of {positions:,}", lines=tuple(lines))
+    return Section(f"Why do full and local differ by a factor of {positions:,}?", lines=tuple(lines))
 
 
-def _constant(answer: Counts) -> Section:
-    full = next((s for s in (*answer.others, answer.own) if s.name == "full"), None)
-    if not answer.layer.ndim:
-        line = "The count is for this number of inputs: a linear layer has no image size to be free of."
-        return Section("What changes with the input size", lines=(line,))
-    count = "" if full is None else f", {full.parameters:,},"
-    line = (
-        f"The shared count{count} does not change with the image size, nor with stride, padding or dilation."
-    )
-    if (
-        answer.layer.bias_sharing is not None
-        and answer.layer.bias_sharing.banks((2,) * answer.layer.ndim) > 1
-    ):
-        line = "The shared weights do not change with the image size; biases that are not shared do."
-    if not answer.rows:
-        return Section("What does not change with the image size", lines=(line,))
-    names = [name for name, _ in answer.rows[0].parameters]
+def _compare_input_sizes(counts: Counts) -> Section:
+    layer = counts.layer
+    title = f"Does the count depend on the {'image' if layer.ndim else 'input'} size?"
+    if not layer.ndim:
+        line = (
+            "Yes. A linear layer has no spatial size: each further input feature adds one weight per output."
+        )
+        return Section(title, lines=(line,))
+    lines = []
+    if layer.bias_sharing is not None and layer.bias_sharing.banks((2,) * layer.ndim) > 1:
+        lines.append("With full sharing the weights do not depend on the image size, but the biases do.")
+    else:
+        full = next((c.total for c in (*counts.others, counts.own) if c.name == "full"), None)
+        number = " is the same" if full is None else f" is {full:,}"
+        lines.append(
+            f"Not with full sharing: the count{number} for any image size, stride, padding and dilation."
+        )
+    if not counts.rows:
+        return Section(title, lines=tuple(lines))
+    if any(n is None for row in counts.rows for _, n in row.parameters):
+        lines.append('"-" means that the sharing does not fit this size.')
+    names = [name for name, _ in counts.rows[0].parameters]
     rows = tuple(
-        (size_text(row.input), size_text(row.output), *(format_count(n) for _, n in row.parameters))
-        for row in answer.rows
+        (
+            format_compact_size(row.input),
+            format_compact_size(row.output),
+            *(format_count(n) for _, n in row.parameters),
+        )
+        for row in counts.rows
     )
-    lines = [line]
-    if any(n is None for row in answer.rows for _, n in row.parameters):
-        lines.append("- : the sharing does not fit that size.")
-    head = ("input", "output", *names)
-    return Section(
-        "What does not change with the image size", "ll" + "r" * len(names), head, rows, tuple(lines)
-    )
+    return Section(title, "ll" + "r" * len(names), ("input", "output", *names), rows, tuple(lines))
 
 
-def _patterns(bits: tuple[int, int], channels: int) -> Section:
-    local, everything = bits
+def _describe_patterns(patterns: tuple[int, int], channels: int) -> Section:
+    local, dense = patterns
     noun = "pixels" if channels == 1 else "inputs"
     line = (
-        f"If every input were one bit, a local feature ({_counted(local, noun)}) would have "
-        f"{_power(local)} patterns to tell apart, and a global one "
-        f"({_counted(everything, noun)}) {_power(everything)}."
+        f"If every input were one bit, a local feature ({_count_noun(local, noun)}) would have "
+        f"{_format_power(local)} possible patterns to distinguish, and a global feature "
+        f"({_count_noun(dense, noun)}) {_format_power(dense)}."
     )
-    return Section("One-bit pixels: patterns to tell apart", lines=(line,))
+    return Section("How many binary patterns can a feature see?", lines=(line,))
 
 
-def _power(bits: int) -> str:
-    if bits == 1:
+def _format_power(exponent: int) -> str:
+    if exponent == 1:
         return "2"
-    return f"2^{bits} = {2**bits:,}" if bits <= WRITTEN_OUT else f"2^{bits}"
+    return f"2^{exponent}" + (f" = {2**exponent:,}" if exponent <= MAX_EXPONENT else "")

@@ -1,35 +1,41 @@
-"""A layer as torch users write it, held as a value: everything that a count depends on and nothing else."""
+"""A layer as a value that holds everything its counts depend on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._args import integer
+from .._args import check_integer
 from ..errors import ShapeError, SharingError
 from ..geometry import Window, check_groups, check_padding_mode, check_transposed
 from ..sharing import Full, Local, LowRank, Sharing
-from .connections import Axis
-from .sizes import size_text, split_size
+from .connection_counts import Axis
+from .sizes import EXAMPLES, format_compact_size, split_size
 
 FULL = Full()
+
+
+def choose_bias_sharing(sharing: Sharing, transposed: bool) -> Sharing:
+    """Return the default bias sharing: `Full` for low-rank and transposed layers, else `sharing` itself."""
+    return Full() if transposed or not sharing.one_hot else sharing
 
 
 @dataclass(frozen=True)
 class LayerSpec:
     """A convolution, transposed convolution, locally connected or linear layer.
 
-    A linear layer is the case without spatial axes: one position that sees every input.
+    A linear layer is the case without spatial axes: one position that sees every input. `str` returns the
+    layer in torch's notation.
 
     Args:
-        name: The class as torch (or this package) calls it.
+        name: Class name in `torch.nn` or `weightshare.nn`.
         window: Where each output position looks; for a transposed layer, where each *input* position writes.
-        output_padding: As torch's, one number an axis; empty for layers that are not transposed.
-        bias_sharing: None means as `sharing` where that is one-hot, else `Full`.
-        input_size: Spatial size of the input, where the layer itself fixes it.
-        notes: What was understood on the way here, for the reader of the answer.
+        output_padding: One number per axis, as in torch; empty for layers that are not transposed.
+        bias_sharing: Sharing of the bias. None selects the default of `choose_bias_sharing`.
+        input_size: Spatial size of the input, if the layer fixes it.
+        notes: How the layer was understood, for the reader.
 
     Raises:
-        ArgumentError: channels below 1, groups that do not divide them, an unknown padding mode.
-        SharingError: a low-rank bias, or a low-rank linear layer.
+        ArgumentError: Channels are below 1, groups do not divide them, or the padding mode is unknown.
+        SharingError: The bias or a linear layer has a low-rank sharing.
 
     Example:
         >>> spec = LayerSpec("Conv2d", 3, 96, Window((11, 11), stride=4))
@@ -54,9 +60,8 @@ class LayerSpec:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        channels, outputs = ("channels", "channels") if self.ndim else ("features", "features")
-        integer(self.name, f"in_{channels}", self.in_channels, least=1)
-        integer(self.name, f"out_{outputs}", self.out_channels, least=1)
+        check_integer(self.name, f"in_{self._noun}", self.in_channels, least=1)
+        check_integer(self.name, f"out_{self._noun}", self.out_channels, least=1)
         check_groups(self.name, self.groups, self.in_channels, self.out_channels)
         check_padding_mode(self.name, self.padding_mode)
         if self.transposed:
@@ -68,14 +73,14 @@ class LayerSpec:
                 f"{self.name}: bias_sharing={self.bias_sharing!r}",
                 "must be one-hot (each position uses one bias)",
                 "a low-rank sharing",
-                "use Full(), Local() or another",
+                "use Full(), Local() or another one-hot sharing",
             )
         if not self.ndim and isinstance(self.sharing, LowRank):
             raise SharingError(
                 f"{self.name}: sharing={self.sharing!r}",
-                "has one position and nothing to share",
-                "corrections that vary by position",
-                "leave sharing= out",
+                "needs a layer with spatial positions",
+                "a linear layer",
+                "leave out sharing",
             )
 
     @property
@@ -84,39 +89,43 @@ class LayerSpec:
         return self.window.ndim
 
     @property
-    def near(self) -> tuple[str, int]:
-        """The side with one kernel a channel and position: the output; of a transposed layer the input."""
+    def position_side(self) -> tuple[str, int]:
+        """Label and number of channels on the position side: the output, or the input if transposed."""
         return self._input_side if self.transposed else self._output_side
 
     @property
-    def far(self) -> tuple[str, int]:
-        """The side that a kernel reaches over to, in channels of one group."""
+    def window_side(self) -> tuple[str, int]:
+        """Label and number of channels on the window side, within one group."""
         label, channels = self._output_side if self.transposed else self._input_side
         if self.groups > 1:
-            label += f" of a group ({channels:,} / {self.groups:,})"
+            label += f" per group ({channels:,} / {self.groups:,})"
         return label, channels // self.groups
 
     @property
+    def _noun(self) -> str:
+        return "channels" if self.ndim else "features"
+
+    @property
     def _input_side(self) -> tuple[str, int]:
-        return "input channels" if self.ndim else "input features", self.in_channels
+        return f"input {self._noun}", self.in_channels
 
     @property
     def _output_side(self) -> tuple[str, int]:
-        return "output channels" if self.ndim else "output features", self.out_channels
+        return f"output {self._noun}", self.out_channels
 
     @property
     def weights_per_neuron(self) -> int:
-        """Weights that meet at an ordinary output neuron; transposed: that leave an input neuron."""
-        return self.window.taps * self.far[1]
+        """Number of weights into an output neuron, or out of an input neuron if transposed; borders aside."""
+        return self.window.taps * self.window_side[1]
 
-    def bias_shared(self, sharing: Sharing) -> Sharing:
-        """How the bias is shared where the weights are shared by `sharing`."""
+    def choose_bias_sharing(self, sharing: Sharing) -> Sharing:
+        """Return the sharing of the bias if the weights have the given sharing."""
         if self.bias_sharing is not None:
             return self.bias_sharing
-        return Full() if self.transposed or not sharing.one_hot else sharing
+        return choose_bias_sharing(sharing, self.transposed)
 
     def output_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
-        """Spatial size of the output."""
+        """Return the spatial size of the output."""
         if not self.ndim:
             return ()
         if not self.transposed:
@@ -124,64 +133,74 @@ class LayerSpec:
         return self.window.transposed_size(input_size, self.output_padding, self.name)
 
     def position_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
-        """Size of the grid of positions that share: the output; of a transposed layer the input."""
+        """Return the spatial size of the position side."""
         return tuple(input_size) if self.transposed else self.output_size(input_size)
 
     def axes(self, input_size: Sequence[int]) -> list[Axis]:
-        """Which positions meet which inputs, axis by axis (for a transposed layer: which outputs)."""
-        w, out = self.window, self.output_size(input_size)
-        positions, others = (tuple(input_size), out) if self.transposed else (out, tuple(input_size))
+        """Return how positions and their windows are arranged along each spatial axis."""
+        window, output_size = self.window, self.output_size(input_size)
+        positions, reached = tuple(output_size), tuple(input_size)
+        if self.transposed:
+            positions, reached = reached, positions
         return [
-            Axis(inputs, outputs, k, s, d, before)
-            for inputs, outputs, k, s, d, (before, _) in zip(
-                others, positions, w.kernel_size, w.stride, w.dilation, w.padding
+            Axis(inputs, outputs, taps, stride, dilation, before)
+            for inputs, outputs, taps, stride, dilation, (before, _) in zip(
+                reached, positions, window.kernel_size, window.stride, window.dilation, window.padding
             )
         ]
 
     def spatial_size(self, input_size: object) -> tuple[int, ...]:
-        """`input_size` without its channels, which are checked where they are given."""
+        """Return `input_size` without its channels, which are checked if given."""
         channels, size = split_size(self.name, self.ndim, input_size)
         if channels is not None and channels != self.in_channels:
-            word = "channels" if self.ndim else "features"
             raise ShapeError(
                 self.name,
-                f"the input must have in_{word}={self.in_channels}",
-                f"{channels} from input {size_text((channels, *size))}",
-                "put the channels first, as in 3x32x32, or leave them out" if self.ndim else "give that many",
+                f"the input must have in_{self._noun}={self.in_channels}",
+                f"{channels} from input {format_compact_size((channels, *size))}",
+                f"put the channels first, e.g. {EXAMPLES[self.ndim]}, or leave them out"
+                if self.ndim
+                else None,
             )
         return size
 
     def __str__(self) -> str:
-        w, local = self.window, self.name.startswith("LocallyConnected")
         if not self.ndim:
             bias = "" if self.bias else ", bias=False"
             return f"Linear({self.in_channels}, {self.out_channels}{bias})"
-        unusual_local = local and not isinstance(self.sharing, Local)
-        name = f"Conv{self.ndim}d" if unusual_local else self.name
-        default = Local() if local and not unusual_local else Full()
-        padding = _padding_text(w)
+        window, name = self.window, self.name
+        default_sharing: Sharing = Full()
+        if name.startswith("LocallyConnected"):
+            if isinstance(self.sharing, Local):
+                default_sharing = Local()
+            else:
+                name = f"Conv{self.ndim}d"
+        padding = _format_padding(window)
         words = {
-            "stride": _short(w.stride) if set(w.stride) != {1} else None,
+            "stride": _format_axes(window.stride) if set(window.stride) != {1} else None,
             "padding": padding if padding != "0" else None,
-            "output_padding": _short(self.output_padding) if any(self.output_padding) else None,
-            "dilation": _short(w.dilation) if set(w.dilation) != {1} else None,
+            "output_padding": _format_axes(self.output_padding) if any(self.output_padding) else None,
+            "dilation": _format_axes(window.dilation) if set(window.dilation) != {1} else None,
             "groups": str(self.groups) if self.groups > 1 else None,
             "bias": None if self.bias else "False",
             "padding_mode": repr(self.padding_mode) if self.padding_mode != "zeros" else None,
-            "sharing": repr(str(self.sharing)) if self.sharing != default else None,
+            "sharing": repr(str(self.sharing)) if self.sharing != default_sharing else None,
             "bias_sharing": repr(str(self.bias_sharing)) if self.bias_sharing is not None else None,
         }
-        given = "".join(f", {word}={value}" for word, value in words.items() if value is not None)
-        return f"{name}({self.in_channels}, {self.out_channels}, {_short(w.kernel_size)}{given})"
+        options = "".join(f", {word}={value}" for word, value in words.items() if value is not None)
+        kernel = _format_axes(window.kernel_size)
+        return f"{name}({self.in_channels}, {self.out_channels}, {kernel}{options})"
 
 
-def _short(values: Sequence[int]) -> str:
+def _format_axes(values: Sequence[int]) -> str:
+    """Format one value per axis as a scalar if all are equal."""
     return str(values[0]) if len(set(values)) == 1 else str(tuple(values))
 
 
-def _padding_text(window: Window) -> str:
+def _format_padding(window: Window) -> str:
     if all(before == after for before, after in window.padding):
-        return _short([before for before, _ in window.padding])
-    same = [d * (k - 1) for k, d in zip(window.kernel_size, window.dilation)]
-    halves = tuple((total // 2, total - total // 2) for total in same)
-    return repr("same") if window.padding == halves and set(window.stride) == {1} else repr(window.padding)
+        return _format_axes([before for before, _ in window.padding])
+    if set(window.stride) == {1}:
+        same = Window(window.kernel_size, padding="same", dilation=window.dilation)
+        if window.padding == same.padding:
+            return repr("same")
+    return repr(window.padding)

@@ -1,91 +1,72 @@
-"""The words that layers are written in: torch's in torch's order, and Keras's translated to them."""
+"""The arguments of each layer class in the words and the order of `torch.nn`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _CONV = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode device dtype"
-_TRANSPOSED = (
+_CONV_TRANSPOSE = (
     "in_channels out_channels kernel_size stride padding output_padding groups bias dilation padding_mode "
     "device dtype"
 )
-_OURS = ("sharing", "bias_sharing", "input_size")
-_KERAS_NEUTRAL = (
-    *("activation", "name", "trainable", "implementation"),
-    *(
-        f"{what}_{rule}"
-        for what in ("kernel", "bias")
-        for rule in ("initializer", "regularizer", "constraint")
-    ),
-    "activity_regularizer",
-)
-_KERAS_ONLY = (*_KERAS_NEUTRAL, "input_shape", "data_format")
+_LINEAR = "in_features out_features bias device dtype"
+_KEYWORD_ONLY = ("sharing", "bias_sharing", "input_size")
+
+#: Arguments that do not affect counts. Their values are not read.
+IGNORED = ("device", "dtype")
+#: Module prefixes under which the classes may be written.
+PREFIXES = ("nn", "torch.nn", "ws.nn", "weightshare.nn")
 
 
 @dataclass(frozen=True)
 class Form:
-    """How one class of layer is written.
+    """How a layer class is written.
 
     Args:
-        torch: What torch (or this package) calls the class.
-        ndim: Spatial axes.
-        order: Words that may be given by place.
-        words: Words that may be given by name.
-        keras: Whether the class, and so the order of its words, is Keras's.
+        torch_name: Name of the class in `torch.nn` or `weightshare.nn`.
+        ndim: Number of spatial axes.
+        order: Arguments that may be positional.
+        words: The accepted keywords, each with the word that torch uses for it.
+        ignored: Arguments that do not affect counts.
+        is_keras: Whether class and order of arguments are those of Keras.
     """
 
-    torch: str
+    torch_name: str
     ndim: int
     order: tuple[str, ...]
-    words: tuple[str, ...]
-    keras: bool = False
+    words: Mapping[str, str]
+    ignored: tuple[str, ...] = IGNORED
+    is_keras: bool = False
 
     @property
-    def transposed(self) -> bool:
-        return self.torch.startswith("ConvTranspose")
+    def is_transposed(self) -> bool:
+        return self.torch_name.startswith("ConvTranspose")
 
     @property
-    def local(self) -> bool:
-        return self.torch.startswith("LocallyConnected")
+    def is_local(self) -> bool:
+        return self.torch_name.startswith("LocallyConnected")
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Arguments that have no default, in torch's words."""
+        return (
+            ("in_channels", "out_channels", "kernel_size") if self.ndim else ("in_features", "out_features")
+        )
 
 
-#: Keras's word to torch's.
-KERAS_WORDS = {
-    "filters": "out_channels",
-    "strides": "stride",
-    "dilation_rate": "dilation",
-    "use_bias": "bias",
-    "units": "out_features",
-}
-#: Words that change no count; their values are not looked at.
-IGNORED = ("device", "dtype", *_KERAS_NEUTRAL)
-
-PREFIXES = (
-    *("nn", "torch.nn", "ws.nn", "weightshare.nn"),
-    *("layers", "keras.layers", "tf.keras.layers", "tensorflow.keras.layers"),
-)
-
-
-def _forms() -> dict[str, Form]:
+def _build_forms() -> dict[str, Form]:
     forms = {}
-    keras_words = tuple(word for word in KERAS_WORDS if word != "units")
     for n in (1, 2, 3):
-        for torch, text in ((f"Conv{n}d", _CONV), (f"LocallyConnected{n}d", _CONV)):
-            order = tuple(text.split())
-            forms[torch] = Form(torch, n, order, (*order, *_OURS, *keras_words))
-        torch, order = f"ConvTranspose{n}d", tuple(_TRANSPOSED.split())
-        forms[torch] = Form(torch, n, order, (*order, *_OURS, *keras_words))
-    order = ("in_features", "out_features", "bias", "device", "dtype")
-    forms["Linear"] = Form("Linear", 0, order, (*order, "units", "use_bias"))
-    for n in (1, 2, 3):
-        for keras, torch in (
-            (f"Conv{n}D", f"Conv{n}d"),
-            (f"Conv{n}DTranspose", f"ConvTranspose{n}d"),
-            (f"LocallyConnected{n}D", f"LocallyConnected{n}d"),
+        for name, text in (
+            (f"Conv{n}d", _CONV),
+            (f"ConvTranspose{n}d", _CONV_TRANSPOSE),
+            (f"LocallyConnected{n}d", _CONV),
         ):
-            by_place = ("filters", "kernel_size", "strides", "padding")
-            forms[keras] = Form(torch, n, by_place, (*forms[torch].words, *_KERAS_ONLY), keras=True)
-    forms["Dense"] = Form("Linear", 0, ("units",), (*forms["Linear"].words, *_KERAS_ONLY), keras=True)
+            order = tuple(text.split())
+            forms[name] = Form(name, n, order, {word: word for word in (*order, *_KEYWORD_ONLY)})
+    order = tuple(_LINEAR.split())
+    forms["Linear"] = Form("Linear", 0, order, {word: word for word in order})
     return forms
 
 
-#: Every class that can be explained, by the name it is written with.
-FORMS = _forms()
+#: The classes that can be counted, by name.
+FORMS = _build_forms()

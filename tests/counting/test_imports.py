@@ -1,4 +1,4 @@
-"""Counting needs no torch, and its modules import only from the rooms above them."""
+"""The package `counting` needs neither torch nor numpy, and imports only from packages below it."""
 
 import ast
 import subprocess
@@ -10,7 +10,7 @@ import weightshare.counting
 ALLOWED = {"errors", "_args", "geometry", "sharing", "views"}
 
 
-def test_counting_works_where_importing_torch_fails():
+def test_counting_works_without_torch_and_numpy():
     program = (
         "import sys; sys.modules['torch'] = sys.modules['numpy'] = None\n"
         "import weightshare as ws, weightshare.geometry, weightshare.sharing, weightshare.cli\n"
@@ -21,7 +21,7 @@ def test_counting_works_where_importing_torch_fails():
     assert done.stdout.split() == ["448", "True", "True"]
 
 
-def test_modules_import_only_from_the_rooms_above():
+def test_modules_import_only_from_allowed_packages():
     folder = Path(weightshare.counting.__file__).parent
     own = {path.stem for path in folder.glob("*.py")}
     for path in folder.glob("*.py"):
