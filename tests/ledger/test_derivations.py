@@ -114,7 +114,7 @@ def test_these_layers_are_said_in_words(layer):
         (
             nn.Conv2d(4, 6, 3, groups=2),
             "weight",
-            "6 output channels * 2 input channels of a group (4 / 2) * ",
+            "6 output channels * 2 input channels per group (4 / 2) * ",
         ),
         (nn.LSTM(10, 20), "weight_ih_l0", "4 gates * 20 hidden features * 10 input features = 800"),
         (
@@ -131,7 +131,7 @@ def test_these_layers_are_said_in_words(layer):
         (
             ws.nn.Conv2d(2, 3, 3, sharing=ws.LowRank(4), input_size=8),
             "coefficients_0",
-            "4 corrections * 6 positions of axis 0 = 24",
+            "4 corrections * 6 positions along axis 0 = 24",
         ),
         (nn.ParameterList([torch.zeros(3, 4, 5)]), "0", "shape 3 * 4 * 5 = 60"),
     ],
