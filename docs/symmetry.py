@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import weightshare as ws
-from weightshare.cli.equivariance import report
+from weightshare.cli.equivariance import make_report
 from weightshare.pattern import generators
 from weightshare.symmetry import prove_shift, trace_equivariance
 
@@ -17,7 +17,7 @@ from pages import ROOT, put
 
 def run_command() -> str:
     """Return the output of `weightshare equivariance lenet5 --shift 1 --shift 4`."""
-    return f"```text\n{report('lenet5', None, None, ['1', '4'], True, 0, False)}\n```"
+    return f"```text\n{make_report('lenet5', None, None, ['1', '4'], True, 0, False)}\n```"
 
 
 def compare_sharings() -> list[tuple[object, ...]]:
@@ -120,16 +120,16 @@ def build_network(padding_mode: str, down: str) -> nn.Module:
 
 
 def compare_networks() -> list[tuple[object, ...]]:
-    """Where one shift is lost, for which it holds, and what each cause adds."""
+    """List per network where a shift is lost, which shifts are exact, and the error of each cause alone."""
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     head = (
         "padding",
         "down-sampling",
-        "exact for",
+        "exact for shifts of",
         "error, shift 1",
         "shift 4",
         "lost at",
-        "what the causes add alone",
+        "error of each cause alone",
     )
     rows: list[tuple[object, ...]] = [head]
     for padding in ("circular", "zeros"):
@@ -138,14 +138,16 @@ def compare_networks() -> list[tuple[object, ...]]:
             lost = "nowhere" if trace.first_loss is None else f"`{trace.first_loss}`"
             cause = next((row.cause for row in trace.rows if row.name == trace.first_loss), "")
             kept = "no shift" if trace.exact_for is None else f"{trace.exact_for[0]}Z".removeprefix("1")
-            effects = ", ".join(f"{e.cause} {error(e.alone)}" for e in trace.interventions().effects)
+            effects = ", ".join(f"{e.cause} {format_error(e.only_this)}" for e in trace.interventions().effects)
             lost = f"{lost} ({cause})" if cause else lost
-            rows.append((padding, down, kept, error(trace.error), error(trace.at(4)), lost, effects))
+            rows.append(
+                (padding, down, kept, format_error(trace.error), format_error(trace.at(4)), lost, effects)
+            )
     return rows
 
 
-def error(value: float | None) -> str:
-    """Two digits; what rounding explains is 0."""
+def format_error(value: float | None) -> str:
+    """Format an error with two digits; errors within rounding are 0."""
     assert value is not None
     return "0" if value < 1e-12 else f"{value:.1e}"
 

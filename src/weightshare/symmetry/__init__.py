@@ -1,9 +1,12 @@
 """Prove and measure the equivariance of a model, and find the operation that breaks it.
 
-There are five levels of evidence, from the strongest to the weakest: `Pattern.is_equivariant` proves a symmetry
-for all weights of a layer; `prove` does so for a linear layer as a black box; `prove_shift` finds the positions
-at which a shift that is not circular is exact; `equivariance_error` and `trace_equivariance` measure errors for
-given weights and inputs; `consistency` and `sensitivity_map` measure how a model's predictions change on data.
+There are five levels of evidence, from the strongest to the weakest:
+
+1. `Pattern.is_equivariant` proves a symmetry for all weights of a layer.
+2. `prove` proves it for all weights of any linear layer, as a black box.
+3. `prove_shift` finds the positions at which a shift that is not circular is exact, for all weights.
+4. `equivariance_error` and `trace_equivariance` measure errors for given weights and inputs.
+5. `consistency` and `sensitivity_map` measure how the outputs of a model change on data.
 """
 
 from ..pattern.shift_proof import ShiftProof, prove_shift

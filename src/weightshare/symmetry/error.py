@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
 from .outputs import FLOORS, check_finite, check_repeatable, check_tensor, get_name, is_close, to_real
 from .transforms import Identity, Transform, Translate, UndefinedError, as_transform, count_axes
 
+#: How an output should change, by name or as a transform.
+Out = Literal["invariant", "same", "scaled"] | Callable[[Tensor], Tensor]
 _OUTS = ("invariant", "same", "scaled")
 
 
@@ -26,7 +28,7 @@ class Result:
         max: Largest absolute difference of one element.
         where: Index of that element in the output.
         out: Transform that was applied to the output.
-        undefined: Why there is no error to report; empty if there is one.
+        undefined: Reason why the error is undefined; empty if it is defined.
     """
 
     relative: float | None
@@ -43,7 +45,9 @@ class Result:
         return f"relative error {self.relative:.3g} (absolute {self.absolute:.3g}, {largest})"
 
 
-def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: Any = "same") -> Result:
+def equivariance_error(
+    f: Callable[[Tensor], Tensor], x: Tensor, transform: Callable[[Tensor], Tensor], out: Out = "same"
+) -> Result:
     """Measure how far f(transform(x)) is from the transformed f(x).
 
     Args:
@@ -108,7 +112,11 @@ def equivariance_error(f: Callable[..., Any], x: Tensor, transform: Any, out: An
 
 
 def assert_equivariant(
-    f: Callable[..., Any], x: Tensor, transform: Any, out: Any = "same", tol: float | None = None
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    transform: Callable[[Tensor], Tensor],
+    out: Out = "same",
+    tol: float | None = None,
 ) -> None:
     """Raise an `AssertionError` unless the error measured by `equivariance_error` is at most `tol`.
 
@@ -136,9 +144,9 @@ def assert_equivariant(
 
 
 def choose_out_transform(
-    where: str, in_transform: Transform, out: Any, x: Tensor, output: Tensor
+    where: str, in_transform: Transform, out: Out, x: Tensor, output: Tensor
 ) -> Transform:
-    """Return the transform of the output that the argument `out` of `equivariance_error` stands for.
+    """Return the transform of the output that the argument `out` of `equivariance_error` refers to.
 
     Raises:
         UndefinedError: If the shift is a fraction of an output position.
@@ -209,7 +217,7 @@ def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform
     )
 
 
-def _find_random_module(f: Callable[..., Any], x: Tensor) -> str | None:
+def _find_random_module(f: Callable[[Tensor], Tensor], x: Tensor) -> str | None:
     """Return the name of the first innermost module whose output differs between two runs, if any."""
     if not isinstance(f, nn.Module):
         return None

@@ -42,8 +42,8 @@ def check_repeatable(
     Args:
         where: Name of the model, or of the function that measures it.
         first, second: Outputs of the two runs.
-        locate: Return the name of the first part of the model whose output differs, or None if it is unknown.
-            Called only if the outputs differ.
+        locate: Function that returns the name of the first part of the model whose output differs, or None if
+            it is unknown. It is called only if the outputs differ.
 
     Raises:
         SymmetryError: If the outputs differ by more than rounding.

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from .._args import Size, check_integer
 from .._running import evaluating
 from ..errors import SymmetryError
 from ..pattern.shifts import find_border
-from .error import choose_out_transform
+from .error import Out, choose_out_transform
 from .outputs import check_tensor, get_name
 from .transforms import Transform, UndefinedError, as_transform
 
@@ -69,10 +68,10 @@ class Proof:
 
 
 def prove(
-    f: Callable[..., Any],
+    f: Callable[[Tensor], Tensor],
     in_shape: Size,
-    transform: Any,
-    out: Any = "same",
+    transform: Callable[[Tensor], Tensor],
+    out: Out = "same",
     *,
     trials: int = 3,
     seed: int = 0,
@@ -84,8 +83,8 @@ def prove(
     probability of at most 1/1024 + 1/2**20. For a function, which keeps its weights, it is 1/2**20.
 
     Args:
-        f: Linear function or module, up to a constant: convolutions, linear layers, sums, data movement.
-            Linearity is checked on numbers of both signs up to 2**20. Buffers keep their values.
+        f: Function or module that is linear up to a constant: convolutions, linear layers, sums, data
+            movement. Linearity is checked on numbers of both signs up to 2**20. Buffers keep their values.
         in_shape: Shape (channels, *spatial) of one input.
         transform, out: See `equivariance_error`. For a shift with mode "crop", only positions that are on the
             map before and after the shift are compared.
@@ -142,7 +141,7 @@ def prove(
 
 
 def _choose_out_transform(
-    where: str, in_transform: Transform, out: Any, x: Tensor, output: Tensor
+    where: str, in_transform: Transform, out: Out, x: Tensor, output: Tensor
 ) -> Transform:
     try:
         return choose_out_transform(where, in_transform, out, x, output)
@@ -155,7 +154,7 @@ def _choose_out_transform(
         ) from None
 
 
-def _draw_weights(f: Callable[..., Any], generator: torch.Generator) -> Callable[..., Any]:
+def _draw_weights(f: Callable[[Tensor], Tensor], generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     """Return a float64 copy of a module with random positive integers as parameters.
 
     A function is returned as it is.
@@ -169,7 +168,7 @@ def _draw_weights(f: Callable[..., Any], generator: torch.Generator) -> Callable
     return module
 
 
-def _get_parameters(model: Callable[..., Any]) -> list[Tensor]:
+def _get_parameters(model: Callable[[Tensor], Tensor]) -> list[Tensor]:
     return list(model.parameters()) if isinstance(model, nn.Module) else []
 
 
@@ -179,7 +178,7 @@ def _flip_signs(tensors: list[Tensor], generator: torch.Generator) -> None:
         tensor.mul_(torch.randint(0, 2, tensor.shape, generator=generator).double() * 2 - 1)
 
 
-def _check_exact(f: Any, model: Any, x: Tensor) -> None:
+def _check_exact(f: Callable[[Tensor], Tensor], model: Callable[[Tensor], Tensor], x: Tensor) -> None:
     """Raise an error if sums may be inexact.
 
     All numbers are still positive here, so the output bounds every partial sum for any choice of signs.
@@ -192,7 +191,9 @@ def _check_exact(f: Any, model: Any, x: Tensor) -> None:
         raise SymmetryError(f"prove({get_name(f)})", expected, got, _HINT)
 
 
-def _check_linear(f: Any, model: Any, x: Tensor, other: Tensor, output: Tensor) -> None:
+def _check_linear(
+    f: Callable[[Tensor], Tensor], model: Callable[[Tensor], Tensor], x: Tensor, other: Tensor, output: Tensor
+) -> None:
     total, second, constant = (
         check_tensor(f, model(part)) for part in (x + other, other, torch.zeros_like(x))
     )

@@ -20,7 +20,7 @@ MODES = ("circular", "crop", "fractional")
 
 
 class UndefinedError(Exception):
-    """A transform that does not exist on a map of another size, e.g. a shift by half an output position."""
+    """Raised if a transform has no equivalent on a map of another size, e.g. a shift by half a position."""
 
 
 class Transform(ABC):
@@ -31,7 +31,7 @@ class Transform(ABC):
         """Transform a tensor."""
 
     def rescale(self, in_size: Sequence[int], out_size: Sequence[int]) -> "Transform":
-        """Return the same transform for a map of another size.
+        """Return the equivalent transform of a map with another size.
 
         Raises:
             UndefinedError: If there is none.
@@ -151,15 +151,15 @@ class Custom(Transform):
         return result
 
 
-def translate(shift: Any, mode: str = "circular") -> Transform:
+def translate(shift: float | Sequence[float], mode: str = "circular") -> Transform:
     """Return a transform that shifts along the spatial axes.
 
     Args:
         shift: Shift in pixels, one number per spatial axis (for signals, one number). Positive values shift
             down and to the right.
-        mode: "circular": pixels that leave at one end enter at the other. "crop": the same input, but only
-            the positions that are on the map before and after the shift are compared, as in two crops of one
-            image. "fractional": a circular shift by any fraction of a pixel, by band-limited resampling.
+        mode: "circular": pixels that leave at one end enter at the other. "crop": like "circular", but only
+            positions inside the map before and after the shift are compared, as with two crops of one image.
+            "fractional": a circular shift by any fraction of a pixel, by band-limited resampling.
 
     Raises:
         ArgumentError: If the mode is unknown, or if a shift is not an integer although the mode is not
@@ -226,7 +226,7 @@ def permute_channels(permutation: Sequence[int]) -> Transform:
 
 
 def as_transform(where: str, value: object) -> Transform:
-    """Return a transform as it is, and a user-supplied function as a transform."""
+    """Convert a user-supplied function to a transform; return a transform unchanged."""
     if isinstance(value, Transform):
         return value
     if not callable(value):
@@ -236,14 +236,14 @@ def as_transform(where: str, value: object) -> Transform:
 
 
 def infer_stride(n_in: int, n_out: int) -> Fraction:
-    """Infer from the sizes of two maps how many input positions one output position advances."""
+    """Infer the stride between two maps, in input positions per output position, from their sizes."""
     if n_in % n_out == 0 or n_out % n_in == 0:
         return Fraction(n_in, n_out)
     return Fraction(round(n_in / n_out)) if n_in > n_out else Fraction(1, round(n_out / n_in))
 
 
 def check_axes(where: str, x: Tensor, axes: int) -> None:
-    """Raise an error if a tensor does not have `axes` spatial axes after an axis of channels."""
+    """Raise an error if a tensor has fewer than `axes` spatial axes after its channels."""
     if x.dim() < axes + 1:
         raise ShapeError(
             where,
