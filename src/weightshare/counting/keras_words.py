@@ -14,7 +14,7 @@ from .literals import quote
 from .sizes import EXAMPLES, check_number, format_compact_size, split_size
 from .words import FORMS, IGNORED, Form
 
-#: The word that torch uses for a word of Keras. Torch's classes accept these words, too.
+#: Words of Keras and their equivalents in torch. In text, the classes of torch accept them, too.
 _SYNONYMS = {
     "filters": "out_channels",
     "strides": "stride",
@@ -95,14 +95,14 @@ def _is_channels_last(name: str, data_format: object) -> bool:
 
 def _read_input_shape(form: Form, shape: object, channels_last: bool) -> tuple[int, ...]:
     """Return an `input_shape` of Keras with the channels first."""
-    if not is_sequence(shape) or len(shape) != form.ndim + 1:  # type: ignore[arg-type]
+    if not is_sequence(shape) or len(shape) != form.ndim + 1:
         raise ArgumentError(
             form.torch_name,
             f"input_shape must have length {form.ndim + 1}, including the channels",
             repr(shape),
             "write it as in Keras, without the batch size",
         )
-    numbers = tuple(check_number(form.torch_name, "input_shape", n) for n in shape)  # type: ignore[union-attr]
+    numbers = tuple(check_number(form.torch_name, "input_shape", n) for n in shape)
     return (numbers[-1], *numbers[:-1]) if channels_last else numbers
 
 
@@ -139,8 +139,8 @@ def _translate_padding(form: Form, arguments: Mapping[str, object], input_size: 
 def _pad_transposed(window: Window, crop: bool) -> dict[str, object]:
     """Return the padding of a transposed layer.
 
-    In Keras the output has `size * stride` positions with "same" padding. With "valid" padding it has
-    `max(extent - stride, 0)` more. Torch's output has `extent - stride` more, even if that is negative.
+    Without padding, the output of torch has size `input_size * stride + extent - stride`. Keras crops it to
+    `input_size * stride` with "same" padding, and extends a smaller output to that size.
     """
     excess = [extent - stride for extent, stride in zip(window.extent, window.stride)]
     return {

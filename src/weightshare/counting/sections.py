@@ -52,9 +52,9 @@ def build_sections(counts: Counts, verbose: bool = True) -> list[Section]:
 
 def format_title(counts: Counts) -> str:
     """Return the layer and its input in one line."""
-    return str(counts.layer) + (
-        "" if counts.input is None else f" on an input of {format_size(counts.input)}"
-    )
+    if counts.input is None:
+        return str(counts.layer)
+    return f"{counts.layer} on an input of {format_size(counts.input)}"
 
 
 def format_product(factors: Sequence[Factor]) -> str:

@@ -21,7 +21,7 @@ def split_size(where: str, ndim: int, input_size: object) -> tuple[int | None, t
     if not is_sequence(input_size):
         number = check_number(where, "input_size", input_size)
         return (number, ()) if ndim == 0 else (None, (number,) * ndim)
-    values = tuple(check_number(where, f"input_size[{i}]", v) for i, v in enumerate(input_size))  # type: ignore
+    values = tuple(check_number(where, f"input_size[{i}]", v) for i, v in enumerate(input_size))
     if len(values) == ndim:
         return None, values
     if len(values) == ndim + 1:

@@ -31,7 +31,7 @@ class LayerSpec:
         output_padding: One number per axis, as in torch; empty for layers that are not transposed.
         bias_sharing: Sharing of the bias. None selects the default of `choose_bias_sharing`.
         input_size: Spatial size of the input, if the layer fixes it.
-        notes: How the layer was understood, for the reader.
+        notes: Notes on how the layer was interpreted.
 
     Raises:
         ArgumentError: Channels are below 1, groups do not divide them, or the padding mode is unknown.
