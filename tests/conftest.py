@@ -1,11 +1,11 @@
-"""What tests share: Hypothesis without deadlines, as the machines are shared, and the command line."""
+"""Fixtures of all tests: the command line, and the study helpers. Hypothesis runs without deadlines."""
 
 import sys
 
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.helpers.study"]  # its fixtures
+pytest_plugins = ["tests.helpers.study"]
 
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")

@@ -1,4 +1,4 @@
-"""Windows against torch's own output sizes, and receptive fields against gradients."""
+"""Windows agree with torch's output sizes and padding, and receptive fields with gradients."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_padded_index_is_torchs_padding(mode):
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=4))
-def test_receptive_field_of_a_stack_is_what_the_gradient_reaches(layers):
+def test_the_receptive_field_of_a_stack_is_where_its_gradient_is_nonzero(layers):
     windows = [Window(k, stride=s, padding=p) for k, s, p in layers]
     field = receptive_fields(windows)[-1]
     size = field.size[0] + 4 * field.stride[0] + 12
@@ -56,7 +56,7 @@ def test_receptive_field_of_a_stack_is_what_the_gradient_reaches(layers):
     reached = grad[0, 0].nonzero().flatten()
     start = field.start[0] + middle * field.stride[0]
     inside = [i for i in range(start, start + field.size[0]) if 0 <= i < size]
-    # the reached inputs lie in the field; its ends are reached, unless a stride jumps over inputs between
+    # the gradient is zero outside the field and nonzero at its ends; large strides can skip inputs between
     assert set(reached.tolist()) <= set(inside)
     if field.start[0] + middle * field.stride[0] >= 0 and start + field.size[0] <= size:
         assert reached[0] == start
@@ -95,13 +95,13 @@ def test_receptive_fields_of_the_first_layers_of_vgg():
         ),
     ],
 )
-def test_bad_windows(arguments, message):
+def test_invalid_windows(arguments, message):
     with pytest.raises(ArgumentError) as error:
         Window(**arguments)
     assert str(error.value) == message
 
 
-def test_receptive_fields_of_something_without_a_window():
+def test_receptive_fields_need_windows_with_the_same_number_of_axes():
     with pytest.raises(ArgumentError, match=r"item 1: every item must be a Window .*, got ReLU; pass Window"):
         receptive_fields([Window(3), torch.nn.ReLU()])
     with pytest.raises(

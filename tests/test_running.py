@@ -1,4 +1,4 @@
-"""A model that was measured is as it was before."""
+"""Measuring a model restores its modes, members, buffers and gradients, and torch's random state."""
 
 import warnings
 
@@ -12,7 +12,7 @@ WARNING = "Sequential is in training mode: measured in evaluation mode, its mode
 
 
 class Counting(nn.Module):
-    """Counts its calls in a buffer, draws random numbers, and replaces another buffer."""
+    """Count the calls in a buffer, draw random numbers, and replace another buffer."""
 
     def __init__(self):
         super().__init__()
@@ -26,13 +26,13 @@ class Counting(nn.Module):
 
 
 def mixed() -> nn.Sequential:
-    """In training mode, but for its batch norm."""
+    """Return a model in training mode, except for its batch norm."""
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Sequential(nn.Dropout(0.5)))
     model[1].eval()
     return model
 
 
-def test_modes_come_back_one_by_one():
+def test_each_mode_is_restored():
     model = mixed()
     before = [module.training for module in model.modules()]
     inside = []
@@ -44,14 +44,14 @@ def test_modes_come_back_one_by_one():
     assert torch.is_grad_enabled()
 
 
-def test_modes_come_back_after_an_error():
+def test_modes_are_restored_after_an_error():
     model = mixed()
     with pytest.warns(UserWarning, match=WARNING), pytest.raises(KeyError), evaluating(model):
         raise KeyError
     assert [module.training for module in model] == [True, False, True]
 
 
-def test_buffers_and_random_numbers_come_back():
+def test_buffers_and_the_random_state_are_restored():
     model = Counting().eval()
     last, state = model.last, torch.get_rng_state()
     with evaluating(model):
@@ -72,7 +72,7 @@ def test_no_warning_in_evaluation_mode_or_for_a_function():
             assert not torch.is_grad_enabled()
 
 
-def test_a_pending_backward_goes_on():
+def test_a_pending_backward_pass_still_works():
     norm = nn.BatchNorm1d(2).eval()
     loss = norm(torch.randn(3, 2)).sum()
     with evaluating(norm):
@@ -82,7 +82,7 @@ def test_a_pending_backward_goes_on():
 
 
 class Odd(nn.Module):
-    """Buffers of every kind, with a forward that is given."""
+    """A module with buffers of every kind, whose forward pass calls a given function."""
 
     def __init__(self, act):
         super().__init__()
@@ -119,7 +119,7 @@ def infer(module):
         infer,
     ],
 )
-def test_every_kind_of_buffer_comes_back(act):
+def test_every_kind_of_buffer_is_restored(act):
     module = Odd(act).eval()
     before = dict(module._buffers)
     with evaluating(module):
@@ -141,7 +141,7 @@ def test_lazy_modules_get_their_shapes():
     assert model.running_mean.shape == (2,)
 
 
-def test_modes_come_back_where_eval_fails():
+def test_modes_are_restored_if_eval_fails():
     class Failing(nn.Module):
         def train(self, mode=True):
             if not mode:

@@ -1,7 +1,7 @@
 """How much should the weights of a layer be shared? Layers, counts and studies for every degree of sharing.
 
-The public names are in `__init__.pyi`, once, for type checkers and at run time. Importing the package loads
-neither torch nor numpy: each name loads its module on first use (PEP 562).
+`__init__.pyi` lists the public names, for type checkers and at run time. Importing the package loads neither
+torch nor numpy, since each name loads its module on first use (PEP 562).
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-# The public names, each stated once: `lazy_loader` reads this file at run time, type checkers read it too.
+# The public names. Type checkers read this file, and `lazy_loader` reads it at run time.
 from . import convert as convert
 from . import counting as counting
 from . import errors as errors

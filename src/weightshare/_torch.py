@@ -1,4 +1,4 @@
-"""The private parts of torch that the package uses, in one file: a new torch release breaks here first."""
+"""Private parts of torch that the package uses, in one file, since a new torch release may change them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def get_storage_id(tensor: Tensor) -> int:
-    """Return what identifies a tensor's storage, also on the meta device, while the tensor is alive."""
+    """Return a number that identifies the storage of a tensor, also on the meta device, while it is alive."""
     return tensor.untyped_storage()._cdata
 
 
@@ -54,7 +54,7 @@ def is_function_mode_active() -> bool:
 
 
 def skip_autograd() -> AbstractContextManager[Any]:
-    """Return a context in which operators skip autograd's dispatch."""
+    """Return a context in which operators are dispatched below autograd."""
     return torch._C._AutoDispatchBelowAutograd()
 
 

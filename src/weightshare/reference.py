@@ -199,5 +199,5 @@ def _build_dense_matrix(
         for p, row in enumerate(table.tolist()):
             for t, element in enumerate(row):
                 matrix[channel, p, first : first + per_group, element] += kernels[p, channel, :, t]
-    matrix = matrix[..., :window_size]  # the last column collected what meets padding
+    matrix = matrix[..., :window_size]  # without the column for padding
     return matrix.reshape(position_channels * len(table), window_channels * window_size)

@@ -1,4 +1,4 @@
-"""`weightshare equivariance`: thin over `trace_equivariance`, every error one line with exit code 2."""
+"""`weightshare equivariance` prints the trace of a model; each error is one line with exit code 2."""
 
 import json
 from functools import partial
@@ -51,7 +51,7 @@ def factory():
     return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2))
 
 
-def test_a_shift_that_the_output_cannot_show(run, monkeypatch, tmp_path):
+def test_a_shift_that_is_fractional_at_the_output(run, monkeypatch, tmp_path):
     (tmp_path / "mine.py").write_text("from tests.cli.test_equivariance import factory")
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("mine:factory", "--input", "1x8x8")

@@ -1,3 +1,5 @@
+"""`weightshare study` runs, resumes and reports a study; each error is one line with exit code 2."""
+
 import re
 import signal
 import subprocess
@@ -7,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from weightshare import cli
-from weightshare.cli.study import default_folder
+from weightshare.cli.study import get_default_folder
 from weightshare.study import StudySpec
 
 SMALL = ["--seeds", "1", "--epochs-max", "1", "--width", "3", "--accelerator", "cpu"]
 
 
 def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of the command line."""
+    """Return the exit code, standard output and standard error of the command line."""
     monkeypatch.setattr(sys, "argv", ["weightshare", *arguments])
     try:
         cli.main()
@@ -25,7 +27,7 @@ def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-def test_a_study(monkeypatch, capsys, tiny, tmp_path):
+def test_a_study_prints_its_table_and_resumes(monkeypatch, capsys, tiny, tmp_path):
     arguments = ["study", tiny, "--sharing", "full,local", "--out", str(tmp_path / "out"), *SMALL]
     code, out, err = call(monkeypatch, capsys, *arguments)
     assert code == 0
@@ -43,7 +45,7 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
     assert call(monkeypatch, capsys, "study", tiny, "--sharing", "full", *SMALL)[0] == 0
     (folder,) = tmp_path.glob("study-tiny-*")
     assert (folder / "report.html").is_file()
-    assert default_folder(StudySpec("folder:../../a b")).parent.name == ""
+    assert get_default_folder(StudySpec("folder:../../a b")).parent.name == ""
 
 
 @pytest.mark.parametrize(
@@ -58,14 +60,20 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
             ["digits", "--sharing", "mapped:none.npy"],
             "sharing 'mapped:none.npy': must name a readable .npy file",
         ),
-        (["npz:none.npz"], "npz:none.npz: must be a file, got nothing there"),
-        (["folder:none"], "folder:none: must be a folder, got no folder there"),
+        (["npz:none.npz"], "npz:none.npz: must be a file, got a path that does not exist"),
+        (
+            ["folder:none"],
+            "folder:none: must be a folder with one subfolder per class, got a path that does not exist",
+        ),
         (["npz:a\x1b[31m"], "npz:a\\x1b[31m: must be a file"),
-        (["digits", "--train-images", "5"], "train_images must be between 20 (two a class) and 1348"),
-        (["digits", "--precision", "half-baked"], "must be flags that Lightning Fabric takes here"),
+        (["digits", "--train-images", "5"], "train_images must be between 20 (two per class) and 1348"),
+        (
+            ["digits", "--precision", "half-baked"],
+            "Lightning Fabric must accept accelerator, devices, strategy and precision",
+        ),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, text):
+def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, text):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(monkeypatch, capsys, "study", *arguments, "--out", "out")
     assert code == 2
@@ -76,21 +84,19 @@ def test_bad_input_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, ar
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted(monkeypatch, capsys, tmp_path):
+def test_an_interrupt_is_exit_code_130(monkeypatch, capsys, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("weightshare.study.run", interrupt)
     code, _, err = call(monkeypatch, capsys, "study", "digits", "--out", str(tmp_path / "out"))
     assert code == 130
-    assert (
-        f"Interrupted. Finished trials are kept in {tmp_path / 'out'}; run the same command again to continue."
-        in err
-    )
+    assert "Interrupted." in err
+    assert f"Finished trials are saved in {tmp_path / 'out'}; run the same command again to continue." in err
 
 
 @pytest.mark.long
-def test_interrupted_by_the_keyboard_and_continued(tiny, tmp_path):
+def test_a_study_continues_after_a_keyboard_interrupt(tiny, tmp_path):
     out = tmp_path / "out"
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -103,7 +109,7 @@ def test_interrupted_by_the_keyboard_and_continued(tiny, tmp_path):
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert f"Interrupted. Finished trials are kept in {out}; run the same command again to continue." in err
+    assert f"Finished trials are saved in {out}; run the same command again to continue." in err
     assert "Traceback" not in err
     kept = (out / "records.jsonl").read_text()
     assert 1 <= kept.count("\n") < 12
@@ -129,7 +135,7 @@ def test_help_lists_the_flags():
         assert flag in text
 
 
-def test_without_the_extra():
+def test_a_missing_package_is_an_error_with_the_command_that_installs_it():
     blocked = (
         "import sys; sys.modules['filelock'] = None\n"
         "import importlib.util as util; found = util.find_spec\n"

@@ -1,4 +1,4 @@
-"""`weightshare summary`: thin over `weightshare.summary`, every error one line with exit code 2."""
+"""`weightshare summary` prints the summary of a model; each error is one line with exit code 2."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ def run(command_line):
     return partial(command_line, "summary")
 
 
-def test_vgg16_and_what_it_would_be_unshared(run):
+def test_the_unshared_total_of_vgg16(run):
     code, out, err = run("vgg16", "--json")
     totals = json.loads(out)["totals"]
     assert (code, err, totals["unique"]) == (0, "", 138_357_544)
@@ -33,10 +33,10 @@ def test_the_table(run):
 
 def test_other_forms(run):
     assert run("lenet5", "--markdown")[1].splitlines()[2].startswith("| module | type")
-    said = "14.weight: 1000 output features * 512 input features = 512,000\n"
-    assert run("resnet18", "--explain", "14.weight")[1] == said
-    said = "11,699,112 = 11,689,512 + 9,600 batch-norm statistics\n"
-    assert run("resnet18", "--reconcile", "11699112")[1] == said
+    expected = "14.weight: 1000 output features * 512 input features = 512,000\n"
+    assert run("resnet18", "--explain", "14.weight")[1] == expected
+    expected = "11,699,112 = 11,689,512 + 9,600 batch-norm statistics\n"
+    assert run("resnet18", "--reconcile", "11699112")[1] == expected
 
 
 def test_a_factory_and_an_input(run):
@@ -70,7 +70,7 @@ def test_an_input_that_the_model_rejects(run):
 
 
 def broken():
-    """A model whose declared tie came apart."""
+    """Return a model with a declared tie whose ends are separate parameters."""
     model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 5, bias=False))
     ws.tie_weights(model, {"1.weight": "0.weight"})
     model[1].weight = torch.nn.Parameter(torch.zeros(5, 3, device=model[1].weight.device))
@@ -78,7 +78,7 @@ def broken():
 
 
 def replaced():
-    """A tied layer whose encoder was replaced."""
+    """Return a model whose tied decoder reads a layer that is not in the model."""
     encoder = torch.nn.Linear(3, 5)
     return torch.nn.Sequential(torch.nn.Linear(3, 5), ws.nn.TiedLinear(encoder))
 
@@ -87,15 +87,15 @@ def test_ties(command_line, monkeypatch):
     code, out, _ = command_line("ties", "dense_autoencoder")
     assert code == 0
     assert out.splitlines()[:2] == [
-        "ties that hold: 1, broken: 0",
+        "1 tie: 1 declared and intact, 0 broken, 0 undeclared",
         "  intact  decoder.weight = encoder.weight (t)",
     ]
     code, out, _ = command_line("ties", "vgg16")
-    assert (code, out) == (0, "ties that hold: 0, broken: 0\n")
+    assert (code, out) == (0, "0 ties\n")
     monkeypatch.setitem(sys.modules, "made_here", sys.modules[__name__])
     code, out, _ = command_line("ties", "made_here:broken")
     assert code == 1
-    assert "BROKEN_TIE  1.weight and 0.weight: they are separate now" in out
+    assert "BROKEN_TIE  1.weight and 0.weight: no longer tied" in out
     code, out, _ = command_line("ties", "made_here:replaced")
     assert code == 1
-    assert "LOST_SOURCE  1.weight: it reads its weight from a module that is not part of this model" in out
+    assert "LOST_SOURCE  1.weight: read from a module outside this model" in out

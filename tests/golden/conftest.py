@@ -1,3 +1,3 @@
-"""The script that makes the files needs Keras and Flax, which the tests do without."""
+"""Keep pytest from collecting the script that writes the files, since it needs Keras and Flax."""
 
 collect_ignore = ["make_golden.py"]

@@ -1,9 +1,9 @@
-"""What the real Keras and Flax compute: writes keras/*.npz and flax/*.npz beside this file.
+"""Write reference outputs of Keras and Flax layers to keras/*.npz and flax/*.npz in this folder.
 
-Run by `make golden`, in an environment of its own. Each file holds one layer's input, output and weights as
-the library gives them, and as JSON `arguments` (the call that made the layer), `layer` (for Keras, what the
-layer says of itself) and `versions`. All numbers are random multiples of 1/16, also the biases: sums are
-exact in any order, and the files small.
+Run by `make golden`, in a separate environment. Each file contains the input, output and weights of one
+layer, in the library's layout, and as JSON `arguments` (the constructor arguments of the layer), `layer` (the
+configuration of a Keras layer) and `versions`. All values, including biases, are random multiples of 1/16, so
+sums are exact in any order and the files are small.
 """
 
 import json
@@ -85,7 +85,7 @@ def draw(rng, shape, dtype) -> np.ndarray:
     return (rng.integers(-50, 50, shape) / 16).astype(dtype)
 
 
-def keras_case(rng, kind, size, channels, arguments) -> dict:
+def make_keras_case(rng, kind, size, channels, arguments) -> dict:
     layer = getattr(tf_keras.layers, kind)(filters=4, **{"dtype": "float64"} | arguments)
     last = arguments.get("data_format") != "channels_first"
     shape = (2, *size, channels) if last else (2, channels, *size)
@@ -93,38 +93,38 @@ def keras_case(rng, kind, size, channels, arguments) -> dict:
     layer.build(shape)
     weights = [draw(rng, w.shape, layer.dtype) for w in layer.get_weights()]
     layer.set_weights(weights)
-    said = {"class": kind, "config": layer.get_config(), "build_config": layer.get_build_config()}
+    config = {"class": kind, "config": layer.get_config(), "build_config": layer.get_build_config()}
     return {
         "input": inputs,
         "output": layer(tf.constant(inputs)).numpy(),
         **dict(zip(("kernel", "bias"), weights)),
-        "layer": json.dumps(said),
+        "layer": json.dumps(config),
     }
 
 
-def flax_case(rng, size, channels, arguments) -> dict:
+def make_flax_case(rng, size, channels, arguments) -> dict:
     dtype = np.dtype(arguments.get("dtype", "float64"))
-    given = {name: tuples(value) for name, value in arguments.items()} | {"dtype": dtype}
-    layer = flax.linen.ConvLocal(features=4, param_dtype=dtype, **given)
+    converted = {name: to_tuples(value) for name, value in arguments.items()} | {"dtype": dtype}
+    layer = flax.linen.ConvLocal(features=4, param_dtype=dtype, **converted)
     inputs = draw(rng, (2, *size, channels), dtype)
-    drawn = layer.init(jax.random.key(0), inputs)["params"]
-    params = {name: draw(rng, array.shape, dtype) for name, array in drawn.items()}
+    initial = layer.init(jax.random.key(0), inputs)["params"]
+    params = {name: draw(rng, array.shape, dtype) for name, array in initial.items()}
     return {"input": inputs, "output": np.asarray(layer.apply({"params": params}, inputs)), **params}
 
 
-def tuples(value):
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
+def to_tuples(value):
+    return tuple(map(to_tuples, value)) if isinstance(value, list) else value
 
 
 def write(library: str, cases: dict, make, versions: dict) -> None:
     (HERE / library).mkdir(exist_ok=True)
     for number, (name, case) in enumerate(cases.items()):
-        made = make(np.random.default_rng(number), *case)
+        arrays = make(np.random.default_rng(number), *case)
         texts = {"arguments": json.dumps(case[-1]), "versions": json.dumps(versions)}
-        np.savez_compressed(HERE / library / f"{name}.npz", **made, **texts)
+        np.savez_compressed(HERE / library / f"{name}.npz", **arrays, **texts)
 
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    write("keras", KERAS, keras_case, {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__})
-    write("flax", FLAX, flax_case, {"flax": flax.__version__, "jax": jax.__version__})
+    write("keras", KERAS, make_keras_case, {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__})
+    write("flax", FLAX, make_flax_case, {"flax": flax.__version__, "jax": jax.__version__})

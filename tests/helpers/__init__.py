@@ -1,1 +1,1 @@
-"""What several tests share."""
+"""Models, data and functions that several tests use."""

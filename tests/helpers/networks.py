@@ -1,4 +1,4 @@
-"""Networks whose symmetries are known, and images for them."""
+"""Networks with known symmetries, and images for them."""
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ X = picture(2, 3, 16, 16)
 
 
 def net(padding_mode, down):
-    """Three convolutions, two down-samplings, global average, linear."""
+    """Return a network of three convolutions, two downsampling layers, global pooling and a linear layer."""
     torch.manual_seed(0)
 
     def conv(inputs, outputs, stride=1):

@@ -1,4 +1,4 @@
-"""A sharing of every kind, for 6 x 6 positions."""
+"""Sharings of all kinds, for 6 x 6 positions."""
 
 from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Tiled
 

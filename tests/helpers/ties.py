@@ -1,4 +1,4 @@
-"""Tied models of each kind, and what docs/tying.md says of them."""
+"""Tied models of each kind, and the tables about them in docs/tying.md."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -56,15 +56,15 @@ def input_of(model):
 
 
 def table_of(name):
-    """The rows of a table of the page, its head first."""
+    """Return the rows of a table of the page, starting with its header."""
     text = PAGE.read_text().partition(f"<!-- {name} -->")[2].partition("<!-- end -->")[0].strip()
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     return head, *rows
 
 
 def cells(table):
-    """(row, kind, what it says) of a table of the page."""
+    """Yield (row, kind, cell) for each cell of a table of the page."""
     head, *rows = table_of(table)
     assert head[1:] == list(KINDS)
-    for name, *said in rows:
-        yield from ((name, kind, cell) for kind, cell in zip(head[1:], said))
+    for name, *row in rows:
+        yield from ((name, kind, cell) for kind, cell in zip(head[1:], row))

@@ -1,4 +1,4 @@
-"""Checkpoints: two safe forms, told apart by content; everything else is refused and changes nothing."""
+"""Checkpoints load in two safe formats; all other files are refused and leave the model unchanged."""
 
 import pickle
 
@@ -22,7 +22,7 @@ class Opens:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ""])
 @pytest.mark.parametrize("form", ["safetensors", "torch"])
-def test_both_forms_under_any_name(tmp_path, suffix, form):
+def test_both_formats_load_under_any_file_name(tmp_path, suffix, form):
     source, target, path = model(), model(), tmp_path / f"weights{suffix}"
     (save_file if form == "safetensors" else torch.save)(source.state_dict(), path)
     load_weights(target, path)
@@ -47,7 +47,7 @@ def written(name, content):
 
 CASES = {
     "absent": (lambda tmp_path: tmp_path / "absent.pt", "must be a readable file"),
-    "half": (damaged, "must be a safetensors file that can be read, got .*not fully covered"),
+    "half": (damaged, "must be a readable safetensors file, got .*not fully covered"),
     "pickle": (
         written("code.pt", lambda p: torch.save({"0.weight": Opens()}, p)),
         r"save it with safetensors\.torch\.save_model",
@@ -79,17 +79,17 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_refused(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make, said = CASES[name]
+    make, message = CASES[name]
     target = model()
     before = target[0].weight.clone()
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load_weights(target, make(tmp_path))
     assert torch.equal(target[0].weight, before)
     assert not (tmp_path / "there").exists()
 
 
-def test_what_fits_in_part_changes_nothing(tmp_path):
-    """Another sharing of the same shapes, behind a batch norm that would fit."""
+def test_a_checkpoint_that_fits_only_partly_changes_nothing(tmp_path):
+    """The second layer has another sharing with the same shapes, after a batch norm that would fit."""
 
     def net(sharing):
         layer = ws.nn.Conv2d(2, 3, 3, sharing=sharing, input_size=6)
@@ -121,7 +121,7 @@ def test_tied_models_and_plain_convolutions(tmp_path):
     torch.testing.assert_close(ours(x), plain(x))
 
 
-def test_the_meta_device_has_no_memory(tmp_path):
+def test_weights_are_not_loaded_on_the_meta_device(tmp_path):
     path = tmp_path / "a.pt"
     torch.save(model().state_dict(), path)
     with pytest.raises(DataError, match="needs a model with allocated memory, got one on the meta device"):

@@ -1,4 +1,4 @@
-"""The zoo: published counts, the same with any sharing, and a forward pass of each."""
+"""The networks of the zoo have their published sizes, and run with any sharing."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ def test_published_counts(name):
     assert ws.summary(meta(name)).totals.unique == PUBLISHED[name]
 
 
-def test_heads_by_their_formulas():
-    """DeepFace: three local layers and two dense ones; YOLOv1: [local] and [connected]."""
+def test_sizes_of_the_heads():
+    """The heads have the sizes of their layers: DeepFace 3 local and 2 dense, YOLOv1 1 local and 1 dense."""
     local = 55**2 * (81 * 16 + 1) * 16 + 25**2 * (49 * 16 + 1) * 16 + 21**2 * (25 * 16 + 1) * 16
     dense = (21 * 21 * 16 + 1) * 4096 + 4097 * 4030
     assert ws.summary(meta("deepface_head")).totals.unique == local + dense
@@ -41,7 +41,7 @@ def test_forward_with_any_sharing(name, sharing):
     assert answer.totals.unshared == local.unique == local.unshared
 
 
-def test_unshared_vgg16_by_explain():
+def test_the_unshared_total_of_vgg16_is_the_sum_of_its_layers():
     answer = ws.summary(meta("vgg16"), input_shape=(3, 224, 224))
     whole = sum(
         ws.explain(module, size).by_sharing["local"]
@@ -54,7 +54,7 @@ def test_unshared_vgg16_by_explain():
     assert answer.totals.unshared == whole + dense
 
 
-def test_it_learns():
+def test_a_network_learns():
     torch.manual_seed(0)
     model = models.lenet5(sharing=ws.Regional(2))
     x, y = torch.randn(8, 1, 28, 28), torch.arange(8)
@@ -74,24 +74,24 @@ def test_find_model():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("vgg61", "did you mean 'vgg16'"),
         ("mobile", "use one of lenet5, alexnet"),
         ("no.such.module:net", "needs the module 'no.such.module'"),
-        ("torch.nn:NoLayer", "must name a class or a function, got nothing of that name"),
+        ("torch.nn:NoLayer", "must name a class or a function, got a name that does not exist"),
         ("math:pi", "must name a class or a function, got float"),
         ("torch.nn:Linear", "must build a model when called without arguments, got TypeError"),
         (":x", "needs the module ''"),
         ("builtins:dict", r"must build a torch\.nn\.Module, got dict"),
     ],
 )
-def test_names_of_no_model(name, said):
-    with pytest.raises(SpecError, match=said):
+def test_names_without_a_model(name, message):
+    with pytest.raises(SpecError, match=message):
         models.find_model(name)
 
 
-def test_a_library_that_is_missing(monkeypatch):
+def test_a_missing_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(MissingExtraError, match="timm:resnet18: needs the package timm"):
         models.find_model("timm:resnet18")

@@ -1,4 +1,4 @@
-"""Sharing values against their definitions, written out position by position in the oracle."""
+"""Sharings agree with their definitions, which the oracle evaluates position by position."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ def sized(draw, count=1):
 
 
 @given(sized())
-def test_labels_and_banks_are_the_definitions(case):
+def test_labels_and_banks_follow_the_definitions(case):
     size, sharing = case
     labels = sharing.labels(size)
     positions = list(itertools.product(*map(range, size)))
@@ -35,7 +35,7 @@ def test_labels_and_banks_are_the_definitions(case):
         assert (a == b) == (key_a == key_b)
     if sharing.one_hot:
         assert sorted(set(labels)) == list(range(sharing.banks(size)))
-        # a bank's number is the rank of its key
+        # banks are numbered in the order of their keys
         order = sorted(set(keys))
         assert labels == [order.index(key) for key in keys]
     if isinstance(sharing, Separable):
@@ -44,7 +44,7 @@ def test_labels_and_banks_are_the_definitions(case):
 
 
 @given(sized())
-def test_values_are_hashable_and_their_text_is_read_back(case):
+def test_sharings_are_hashable_and_can_be_read_back_from_text(case):
     size, sharing = case
     assert hash(sharing) == hash(sharing)
     assert eval(repr(sharing)) == sharing if not isinstance(sharing, Mapped) else "Mapped(<" in repr(sharing)
@@ -55,12 +55,12 @@ def test_values_are_hashable_and_their_text_is_read_back(case):
 
 
 def kernel_space(sharing, size):
-    """A basis of the position patterns that one-hot banks can take, one column a bank."""
+    """Return a basis of the values that a weight can take over the positions, one column per bank."""
     return reference.assignment(sharing, size)
 
 
 @given(sized(count=2))
-def test_refines_is_inclusion_of_what_can_be_expressed(case):
+def test_refines_is_inclusion_of_the_spaces_of_kernels(case):
     size, fine, coarse = case
     if not (fine.one_hot and coarse.one_hot):
         return
@@ -79,7 +79,7 @@ def test_refines_is_a_partial_order_between_full_and_local(case):
         assert a.refines(c, size)
 
 
-def test_refines_of_low_rank_is_what_a_singular_value_decomposition_reaches():
+def test_low_rank_refines_what_it_can_express():
     size = (3, 4)
     for rank, coefficients in itertools.product(range(13), ("free", "factorized")):
         low_rank = LowRank(rank, coefficients)
@@ -91,12 +91,14 @@ def test_refines_of_low_rank_is_what_a_singular_value_decomposition_reaches():
     assert LowRank(2, "free").refines(LowRank(2), size)
     assert not LowRank(2).refines(LowRank(2, "free"), size)
     assert LowRank(2).refines(LowRank(2, "free"), (5, 1))
-    assert LowRank(5).refines(LowRank(9), size)  # two axes of 3 and 4 add up to rank 5 at most
+    assert LowRank(5).refines(
+        LowRank(9), size
+    )  # factorized coefficients on 3 x 4 positions have at most rank 5
 
 
-def test_named_limits():
+def test_limits_are_full_and_local():
     size = (4, 6)
-    for name, same_as in (
+    for sharing, limit in (
         (Tiled(1), Full()),
         (Tiled(size), Local()),
         (Regional(1), Full()),
@@ -104,7 +106,7 @@ def test_named_limits():
         (SharedAlong((0, 1)), Full()),
         (SharedAlong(()), Local()),
     ):
-        assert name.labels(size) == same_as.labels(size)
+        assert sharing.labels(size) == limit.labels(size)
     assert Regional(4).refines(Regional(2), (8, 8))
     assert not Regional(3).refines(Regional(2), (8, 8))
     assert SharedAlong(-1).labels(size) == SharedAlong(1).labels(size)
@@ -233,12 +235,12 @@ def test_errors(make, error, message):
     assert str(caught.value) == message
 
 
-def test_mapped_shape_mismatch_names_both_and_the_digest():
+def test_an_error_of_mapped_names_both_shapes():
     with pytest.raises(SharingError, match=r"needs an output of 2 x 2 .* got \(3, 3\); pass labels with"):
         Mapped([[0, 1], [1, 0]]).check((3, 3))
 
 
-def test_arrays_tensors_and_numpy_integers_are_understood():
+def test_arrays_tensors_and_numpy_integers_are_accepted():
     expected = Mapped([[0, 1], [1, 1]])
     for labels in (np.array([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 1]])):
         assert Mapped(labels) == Mapped(list(labels)) == expected
@@ -246,7 +248,7 @@ def test_arrays_tensors_and_numpy_integers_are_understood():
     assert Tiled(np.int64(2)) == Tiled(2)
 
 
-def test_a_pipe_is_no_map(tmp_path):
+def test_a_pipe_is_not_a_map(tmp_path):
     os.mkfifo(tmp_path / "map.npy")
     with pytest.raises(
         SpecError,

@@ -1,6 +1,6 @@
-"""The command line, one file per command: parse the options, call one function, print its answer.
+"""The command line, with one file per command: parse the options, call one function, print its result.
 
-An error of the package is one line on standard error and exit code 2.
+An error of the package is printed as one line on standard error, with exit code 2.
 """
 
 import sys
@@ -10,7 +10,7 @@ import typer
 
 from .._version import __version__
 from ..errors import WeightshareError
-from ..views.escape import visible
+from ..views.escape import escape_controls
 from . import equivariance, explain, study, summary, ties
 
 app = typer.Typer(
@@ -40,5 +40,5 @@ def main() -> None:
     try:
         app()
     except WeightshareError as error:
-        print(f"weightshare: {visible(str(error))}", file=sys.stderr)
+        print(f"weightshare: {escape_controls(str(error))}", file=sys.stderr)
         sys.exit(2)

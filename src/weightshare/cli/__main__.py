@@ -1,4 +1,4 @@
-"""`python -m weightshare.cli`."""
+"""Run the command line as `python -m weightshare.cli`."""
 
 from . import main
 

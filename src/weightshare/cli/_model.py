@@ -1,4 +1,4 @@
-"""The options of all commands that take a model, and printing what contains names from outside."""
+"""Options of the commands that take a model, and safe printing of names from outside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..views.escape import visible
+from ..views.escape import escape_controls
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -20,7 +20,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def build_model(name: str, weights: str | None, device: str = "meta") -> Module:
-    """Build the named model, also from a module in the current folder, and load its weights."""
+    """Return the named model with the weights of a checkpoint, if one is given.
+
+    Modules in the current folder can be named too.
+    """
     from ..models.find import find_model
     from ..models.weights import load_weights
 
@@ -31,6 +34,6 @@ def build_model(name: str, weights: str | None, device: str = "meta") -> Module:
     return model
 
 
-def print_visible(text: str) -> None:
-    """Print text with the control characters of names and messages written out."""
-    print("\n".join(map(visible, text.split("\n"))))
+def print_escaped(text: str) -> None:
+    """Print text with the control characters in each line escaped."""
+    print("\n".join(map(escape_controls, text.split("\n"))))

@@ -10,7 +10,7 @@ import typer
 
 from ..counting.sizes import read_size
 from ..errors import SpecError, SymmetryError
-from ._model import Input, Json, Model, Weights, build_model, print_visible
+from ._model import Input, Json, Model, Weights, build_model, print_escaped
 
 
 def command(
@@ -28,10 +28,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Find where a model loses shift equivariance, and why."""
-    print_visible(report(model, input, weights, shift or ["1"], interventions, seed, as_json))
+    print_escaped(make_report(model, input, weights, shift or ["1"], interventions, seed, as_json))
 
 
-def report(
+def make_report(
     name: str,
     input: str | None,
     weights: str | None,
@@ -40,14 +40,17 @@ def report(
     seed: int,
     as_json: bool,
 ) -> str:
-    """Trace the first shift, measure the others and run the interventions, in float64.
+    """Return the text that the command prints: the trace, the errors of other shifts and the interventions.
+
+    Everything is computed in float64.
 
     Args:
-        seed: Seeds the weights that no checkpoint gives, and the standard normal input.
+        shifts: Shifts in the notation of `--shift`.
+        seed: Random seed of the standard normal input and of weights that are not loaded.
     """
     import torch
 
-    from ..models.find import shape_of
+    from ..models.find import get_example_shape
     from ..symmetry import trace_equivariance
     from ..views.numbers import format_error
 
@@ -55,7 +58,7 @@ def report(
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         model = build_model(name, weights, "cpu").double().eval()
-        x = torch.randn(1, *_parse_size(input or shape_of(name)), dtype=torch.float64)
+        x = torch.randn(1, *_parse_size(input or get_example_shape(name)), dtype=torch.float64)
     trace = trace_equivariance(model, x, steps[0])
     others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
     changed, reason = None, ""

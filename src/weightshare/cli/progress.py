@@ -1,4 +1,4 @@
-"""The progress of a study on standard error: a bar in a terminal, elsewhere one line per finished trial."""
+"""Progress of a study on standard error: a bar in a terminal, otherwise one line per finished trial."""
 
 import sys
 from types import TracebackType
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ..study import Progress
-from ..views.escape import visible
-from ..views.numbers import percent
+from ..views.escape import escape_controls
+from ..views.numbers import format_percent
 
 
 class Terminal:
-    """Show the progress of a study inside the context; pass `update` to `run`."""
+    """A context that shows the progress of a study. Pass its method `update` to `weightshare.study.run`."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -40,8 +40,8 @@ class Terminal:
 
     def update(self, state: Progress) -> None:
         """Show the progress so far."""
-        accuracy = percent(state.validation_accuracy)
-        name = visible(state.sharing)
+        accuracy = format_percent(state.validation_accuracy)
+        name = escape_controls(state.sharing)
         if self._console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task("", total=state.total)
@@ -50,7 +50,7 @@ class Terminal:
         elif state.trial is not None:
             print(
                 f"{state.done}/{state.total} {name}, seed {state.seed}: "
-                f"{percent(state.trial.accuracy)}% test accuracy "
+                f"{format_percent(state.trial.accuracy)}% test accuracy "
                 f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
                 file=sys.stderr,
                 flush=True,
@@ -58,7 +58,7 @@ class Terminal:
 
 
 class _Description(bars.ProgressColumn):
-    """Description of the current trial, as plain text without markup."""
+    """A column with the description of the current trial, as plain text without markup."""
 
     def render(self, task: bars.Task) -> Text:
         return Text(task.description, overflow="ellipsis", no_wrap=True)

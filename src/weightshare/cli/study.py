@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..views.escape import visible
+from ..views.escape import escape_controls
 
 if TYPE_CHECKING:
     from ..study import StudySpec
@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Compare sharing schemes by training one small network with each of them.
 
-    The same command run again continues where it stopped.
+    Running the same command again continues an interrupted study.
     """
     from ..study import StudySpec
 
@@ -62,14 +62,14 @@ def command(
         strategy=strategy,
         precision=precision,
     )
-    raise typer.Exit(run_study(spec if out is not None else replace(spec, out=default_folder(spec))))
+    raise typer.Exit(run_study(spec if out is not None else replace(spec, out=get_default_folder(spec))))
 
 
-def default_folder(spec: StudySpec) -> Path:
-    """Return a folder for this spec, the same each time, so that the same command resumes its study.
+def get_default_folder(spec: StudySpec) -> Path:
+    """Return a folder name that depends only on the spec, so that repeating a command resumes its study.
 
     >>> from weightshare.study import StudySpec
-    >>> default_folder(StudySpec("npz:some/mnist.npz")).name[:12]
+    >>> get_default_folder(StudySpec("npz:some/mnist.npz")).name[:12]
     'study-mnist-'
     """
     kind, _, place = spec.data.partition(":")
@@ -79,28 +79,31 @@ def default_folder(spec: StudySpec) -> Path:
 
 
 def run_study(spec: StudySpec) -> int:
-    """Run a study with its progress on standard error, print its table, and return the exit code."""
+    """Run a study, show its progress on standard error, print its table and return the exit code."""
     from lightning_fabric.utilities.rank_zero import rank_zero_only
     from rich.console import Console
 
     from ..study import run
     from ..study.records import REPORT
-    from ..study.report.table import as_table
     from .progress import Terminal
 
     try:
         with Terminal() as terminal:
             result = run(spec, terminal.update)
     except KeyboardInterrupt:
-        kept = f"Finished trials are kept in {visible(str(spec.out))}" if spec.out else "Nothing was kept"
-        print(f"\nInterrupted. {kept}; run the same command again to continue.", file=sys.stderr)
+        print("\nInterrupted.", file=sys.stderr)
+        if spec.out is not None:
+            folder = escape_controls(str(spec.out))
+            print(
+                f"Finished trials are saved in {folder}; run the same command again to continue.",
+                file=sys.stderr,
+            )
         return INTERRUPTED
-    if not rank_zero_only.rank:  # with several devices, every process gets here
+    if not rank_zero_only.rank:  # with several devices, every process runs this line
         if sys.stdout.isatty():
-            console = Console()
-            console.print(as_table(result, console.width))
+            Console().print(result)
         else:
             print(result)
         if result.out is not None:
-            print(f"Report: {visible(str(result.out / REPORT))}")
+            print(f"Report: {escape_controls(str(result.out / REPORT))}")
     return 0

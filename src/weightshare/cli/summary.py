@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ._model import Input, Json, Model, Weights, build_model, print_visible
+from ._model import Input, Json, Model, Weights, build_model, print_escaped
 
 
 def command(
@@ -27,16 +27,16 @@ def command(
 ) -> None:
     """Show where a model's parameters are, which of them are shared, and what sharing saves."""
     from ..ledger import summary
-    from ..models.find import shape_of
+    from ..models.find import get_example_shape
 
     answer = summary(
-        build_model(model, weights, device), input_shape=shape_of(model) if input is None else input
+        build_model(model, weights, device), input_shape=get_example_shape(model) if input is None else input
     )
     if as_json:
-        print_visible(answer.to_json())
+        print_escaped(answer.to_json())
     elif explain is not None:
-        print_visible(answer.explain(explain))
+        print_escaped(answer.explain(explain))
     elif reconcile is not None:
-        print_visible(str(answer.reconcile(reconcile)))
+        print_escaped(str(answer.reconcile(reconcile)))
     else:
-        print_visible(answer.to_markdown(heading) if as_markdown else answer.to_text(heading))
+        print_escaped(answer.to_markdown(heading) if as_markdown else answer.to_text(heading))

@@ -2,18 +2,18 @@
 
 import typer
 
-from ._model import Model, Weights, build_model, print_visible
+from ._model import Model, Weights, build_model, print_escaped
 
 
 def command(model: Model, weights: Weights = None) -> None:
     """List the tied weights of a model and check them; exit code 1 if a tie is broken."""
     from ..tying import check_tied_weights, find_tied_weights
 
-    found = build_model(model, weights)
-    report = check_tied_weights(found)
-    print_visible(str(report))
+    module = build_model(model, weights)
+    report = check_tied_weights(module)
+    print_escaped(str(report))
     declared = {alias for alias, _ in report.intact}
-    for tie in find_tied_weights(found):
+    for tie in find_tied_weights(module):
         if tie.alias not in declared:
-            print_visible(f"  found   {tie.alias} = {tie.source}: {tie.kind.replace('_', ' ')}")
+            print_escaped(f"  found   {tie.alias} = {tie.source}: {tie.kind.replace('_', ' ')}")
     raise typer.Exit(0 if report.ok else 1)

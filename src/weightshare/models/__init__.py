@@ -1,4 +1,4 @@
-"""Networks from the literature with `sharing=` wherever they convolve, and models found by name."""
+"""Networks from the literature, with `sharing=` for their convolutions, and models by name."""
 
 from .autoencoders import conv_autoencoder, dense_autoencoder
 from .classics import alexnet, lenet5, vgg16

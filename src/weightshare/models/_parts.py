@@ -1,4 +1,4 @@
-"""What the networks are put together from."""
+"""Building blocks of the networks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +11,14 @@ from ..sharing import Full, Sharing
 
 
 class Stem:
-    """Layers in a row that know the size of their input, which every sharing but `Full` needs.
+    """A sequence of layers under construction, which tracks the input size of the next layer.
+
+    Every sharing except `Full` needs that size.
 
     Args:
+        channels: Number of channels of the input.
         size: Spatial size of the input.
-        sharing: Of every convolution.
+        sharing: Sharing of every convolution.
     """
 
     def __init__(self, channels: int, size: Sequence[int], sharing: Sharing):
@@ -25,28 +28,28 @@ class Stem:
     def conv(
         self, out_channels: int, kernel_size: int, then: Callable[[], Module] | None = None, **arguments: Any
     ) -> "Stem":
-        """Add a convolution, and what follows it."""
-        layer = conv2d(self.channels, out_channels, kernel_size, self.size, self.sharing, **arguments)
+        """Add a convolution, and the module that `then` builds after it."""
+        layer = make_conv2d(self.channels, out_channels, kernel_size, self.size, self.sharing, **arguments)
         self.channels, self.size = out_channels, layer.window.output_size(self.size)
         return self.add(layer, *([] if then is None else [then()]))
 
     def pool(self, kernel_size: int, stride: int, kind: Callable[[int, int], Module] = MaxPool2d) -> "Stem":
-        """Add pooling."""
+        """Add a pooling layer, built by `kind(kernel_size, stride)`."""
         self.size = Window((kernel_size,) * 2, stride).output_size(self.size)
         return self.add(kind(kernel_size, stride))
 
     def add(self, *layers: Module) -> "Stem":
-        """Add layers that keep the size."""
+        """Add layers that do not change the spatial size."""
         self.layers += layers
         return self
 
     @property
     def features(self) -> int:
-        """Numbers of one example."""
+        """Number of output elements per example."""
         return self.channels * self.size[0] * self.size[1]
 
 
-def conv2d(
+def make_conv2d(
     in_channels: int,
     out_channels: int,
     kernel_size: int,
@@ -54,7 +57,7 @@ def conv2d(
     sharing: Sharing,
     **arguments: Any,
 ) -> nn.Conv2d:
-    """A convolution with a sharing; a fully shared one takes any size."""
+    """Return a convolution with a sharing. `size` is its input size; a fully shared one accepts any size."""
     input_size = None if sharing == Full() else tuple(size)
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, sharing=sharing, input_size=input_size, **arguments

@@ -1,4 +1,4 @@
-"""Autoencoders whose decoders use the encoders' weights."""
+"""Autoencoders whose decoders can reuse the weights of their encoders."""
 
 from collections import OrderedDict
 
@@ -11,7 +11,9 @@ FULL = Full()
 
 
 def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = True) -> Sequential:
-    """One hidden layer; tied, the decoder has the encoder's weight transposed and a bias of its own.
+    """Build an autoencoder with one hidden layer.
+
+    If it is tied, the decoder uses the transposed weight of the encoder, and has a separate bias.
 
     Source: Vincent et al. 2010, Stacked denoising autoencoders, section 2.2.
 
@@ -27,7 +29,15 @@ def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = Tru
 def conv_autoencoder(
     channels: int = 1, size: int = 28, *, tied: bool = True, sharing: Sharing = FULL
 ) -> Sequential:
-    """Two convolutions of stride 2 and their transposes, for images of `size` x `size`, a multiple of 4.
+    """Build an autoencoder of two convolutions with stride 2 and two transposed convolutions.
+
+    If it is tied, the decoders use the weights of the encoders, and have separate biases.
+
+    Args:
+        channels: Number of channels of the images.
+        size: Height and width of the images, a multiple of 4.
+        tied: Whether the decoders use the encoders' weights.
+        sharing: Sharing of every layer.
 
     Source: Masci et al. 2011, Stacked convolutional auto-encoders, section 3.
 
@@ -38,11 +48,11 @@ def conv_autoencoder(
     first = nn.Conv2d(channels, 16, 3, 2, 1, sharing=sharing, input_size=size)
     second = nn.Conv2d(16, 32, 3, 2, 1, sharing=sharing, input_size=size // 2)
     layers: list[tuple[str, Module]] = [("encoder1", first), ("relu1", ReLU()), ("encoder2", second)]
-    layers += [("relu2", ReLU()), ("decoder2", _decoder(second, tied)), ("relu3", ReLU())]
-    return Sequential(OrderedDict([*layers, ("decoder1", _decoder(first, tied))]))
+    layers += [("relu2", ReLU()), ("decoder2", _make_decoder(second, tied)), ("relu3", ReLU())]
+    return Sequential(OrderedDict([*layers, ("decoder1", _make_decoder(first, tied))]))
 
 
-def _decoder(encoder: nn.Conv2d, tied: bool) -> Module:
+def _make_decoder(encoder: nn.Conv2d, tied: bool) -> Module:
     if tied:
         return nn.TiedConvTranspose2d(encoder)
     return nn.ConvTranspose2d(

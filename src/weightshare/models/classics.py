@@ -1,6 +1,6 @@
 """Convolutional networks from the literature: LeNet-5, AlexNet and VGG-16."""
 
-from torch.nn import AdaptiveAvgPool2d, AvgPool2d, Dropout, Flatten, Linear, ReLU, Sequential, Tanh
+from torch.nn import AdaptiveAvgPool2d, AvgPool2d, Dropout, Flatten, Linear, Module, ReLU, Sequential, Tanh
 
 from ..sharing import Full, Sharing
 from ._parts import Stem
@@ -9,9 +9,10 @@ FULL = Full()
 
 
 def lenet5(classes: int = 10, *, sharing: Sharing = FULL) -> Sequential:
-    """LeNet-5 for 28 x 28 images of one channel, as it is built today: 61,706 parameters.
+    """Build LeNet-5 for 28 x 28 images with one channel, in its common modern form: 61,706 parameters.
 
-    The original connects its second layer in part and learns a factor and a bias in each pooling.
+    In the original, the second convolution is only partly connected, and each pooling layer learns a factor
+    and a bias.
 
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition, section II.B.
 
@@ -26,7 +27,7 @@ def lenet5(classes: int = 10, *, sharing: Sharing = FULL) -> Sequential:
 
 
 def alexnet(classes: int = 1000, *, sharing: Sharing = FULL) -> Sequential:
-    """AlexNet for 224 x 224 images, in the variant of torchvision: 61,100,840 parameters.
+    """Build AlexNet for 224 x 224 images, in the variant of torchvision: 61,100,840 parameters.
 
     Source: Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks.
     """
@@ -35,11 +36,11 @@ def alexnet(classes: int = 1000, *, sharing: Sharing = FULL) -> Sequential:
     for channels in (384, 256, 256):
         stem.conv(channels, 3, ReLU, padding=1)
     stem.pool(3, 2).add(AdaptiveAvgPool2d(6), Flatten())
-    return Sequential(*stem.layers, *_dense_head(stem.channels * 6 * 6, classes, dropout_first=True))
+    return Sequential(*stem.layers, *_make_dense_head(stem.channels * 6 * 6, classes, dropout_first=True))
 
 
 def vgg16(classes: int = 1000, *, sharing: Sharing = FULL) -> Sequential:
-    """VGG-16 for 224 x 224 images: 138,357,544 parameters.
+    """Build VGG-16 for 224 x 224 images: 138,357,544 parameters.
 
     Source: Simonyan and Zisserman 2014, Very deep convolutional networks for large-scale image recognition,
     table 1, column D.
@@ -50,10 +51,10 @@ def vgg16(classes: int = 1000, *, sharing: Sharing = FULL) -> Sequential:
             stem.conv(channels, 3, ReLU, padding=1)
         stem.pool(2, 2)
     stem.add(AdaptiveAvgPool2d(7), Flatten())
-    return Sequential(*stem.layers, *_dense_head(stem.channels * 7 * 7, classes, dropout_first=False))
+    return Sequential(*stem.layers, *_make_dense_head(stem.channels * 7 * 7, classes, dropout_first=False))
 
 
-def _dense_head(features: int, classes: int, *, dropout_first: bool) -> list:
+def _make_dense_head(features: int, classes: int, *, dropout_first: bool) -> list[Module]:
     first, second = Linear(features, 4096), Linear(4096, 4096)
     if dropout_first:
         return [Dropout(), first, ReLU(), Dropout(), second, ReLU(), Linear(4096, classes)]

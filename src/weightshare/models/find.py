@@ -1,4 +1,4 @@
-"""A model by what a user types: a name of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
+"""Models by name: one of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
 
 import importlib
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from .classics import alexnet, lenet5, vgg16
 from .resnet import resnet18
 from .unshared import deepface_head, yolov1_head
 
-#: The zoo: every model by name, and the shape of one example.
+#: The zoo: for each name, the function that builds the model and the shape of one example.
 EXAMPLES: dict[str, tuple[Callable[..., Module], tuple[int, ...]]] = {
     "lenet5": (lenet5, (1, 28, 28)),
     "alexnet": (alexnet, (3, 224, 224)),
@@ -29,27 +29,27 @@ EXAMPLES: dict[str, tuple[Callable[..., Module], tuple[int, ...]]] = {
 
 
 def find_model(name: str, device: str | None = None) -> Module:
-    """The model that a name stands for, built by calling its factory without arguments.
+    """Return the named model, built by calling its factory without arguments.
 
     Args:
-        name: One of the zoo (`EXAMPLES`), `package.module:factory`, `timm:NAME` or `torchvision:NAME`.
-        device: To build it on; "meta" takes no memory. A factory that needs real numbers is called again
-            on the CPU.
+        name: A name of the zoo (`EXAMPLES`), `package.module:factory`, `timm:NAME` or `torchvision:NAME`.
+        device: Device to build the model on; "meta" allocates no memory. If a factory cannot run on the meta
+            device, the model is built on the default device.
 
     Raises:
-        SpecError: a name that stands for no model, or a factory that fails.
-        MissingExtraError: timm or torchvision where it is not installed.
+        SpecError: there is no such model, or its factory fails.
+        MissingExtraError: timm or torchvision is named and not installed.
 
     Example:
         >>> sum(p.numel() for p in find_model("resnet18", device="meta").parameters())
         11689512
     """
-    factory = _factory(str(name))
+    factory = _find_factory(str(name))
     try:
-        model = _built(factory, device)
+        model = _build(factory, device)
     except WeightshareError:
         raise
-    except Exception as error:  # whatever a factory raises
+    except Exception as error:  # a factory can raise any exception
         text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         hint = "name a function that needs no arguments"
         raise SpecError(repr(name), "must build a model when called without arguments", text, hint) from error
@@ -58,45 +58,45 @@ def find_model(name: str, device: str | None = None) -> Module:
     return model
 
 
-def _built(factory: Callable[[], Any], device: str | None) -> Any:
+def _build(factory: Callable[[], Any], device: str | None) -> Any:
     try:
         with nullcontext() if device is None else torch.device(device):
             return factory()
     except (NotImplementedError, RuntimeError):
         if device != "meta":
             raise
-        return factory()  # it reads numbers of its own while it is built
+        return factory()  # it uses the values of its tensors
 
 
-def shape_of(name: str) -> tuple[int, ...] | None:
-    """The shape of one example of a model of the zoo; None for any other."""
+def get_example_shape(name: str) -> tuple[int, ...] | None:
+    """Return the shape of one example for a model of the zoo, and None for any other name."""
     return EXAMPLES[name][1] if name in EXAMPLES else None
 
 
-def _factory(name: str) -> Callable[[], Any]:
+def _find_factory(name: str) -> Callable[[], Any]:
     library, colon, rest = name.partition(":")
     if not colon:
         if name in EXAMPLES:
             return EXAMPLES[name][0]
         hint = did_you_mean(name, EXAMPLES, f"use one of {', '.join(EXAMPLES)}")
-        raise SpecError("model", "must be one of the zoo, or package.module:factory", repr(name), hint)
+        raise SpecError("model", "must be a model of the zoo or package.module:factory", repr(name), hint)
     if library in ("timm", "torchvision"):
-        return _from_library(library, rest)
+        return _find_in_library(library, rest)
     try:
         found: Any = importlib.import_module(library)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two for names such as "" and ".a"
+    except (ImportError, ValueError, TypeError) as error:  # the last two for names such as "" and ".a"
         raise SpecError(
             repr(name), f"needs the module {library!r}", f"{type(error).__name__}: {error}"
         ) from error
     for part in rest.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        got = "nothing of that name" if found is None else type(found).__name__
-        raise SpecError(repr(name), "must name a class or a function", got, "use package.module:factory")
+        got = "a name that does not exist" if found is None else type(found).__name__
+        raise SpecError(repr(name), "must name a class or a function", got)
     return found
 
 
-def _from_library(library: str, name: str) -> Callable[[], Any]:
+def _find_in_library(library: str, name: str) -> Callable[[], Any]:
     try:
         module = importlib.import_module(library if library == "timm" else f"{library}.models")
     except ImportError as error:

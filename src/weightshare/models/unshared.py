@@ -1,4 +1,4 @@
-"""The parts of published networks that share nothing: DeepFace's last feature layers, YOLOv1's first head."""
+"""Locally connected parts of published networks: the last layers of DeepFace and the head of YOLOv1."""
 
 from torch.nn import Dropout, Flatten, LeakyReLU, Linear, ReLU, Sequential
 
@@ -9,9 +9,9 @@ LOCAL = Local()
 
 
 def deepface_head(classes: int = 4030, *, sharing: Sharing = LOCAL) -> Sequential:
-    """DeepFace from its third to its last layer, for aligned faces as 16 channels of 63 x 63.
+    """Build the last five layers of DeepFace: three locally connected layers and two dense ones.
 
-    Three locally connected layers, then two dense ones.
+    The input has 16 channels of 63 x 63, the features of an aligned face after the first layers.
 
     Source: Taigman et al. 2014, DeepFace: closing the gap to human-level performance in face verification,
     section 3.
@@ -22,12 +22,12 @@ def deepface_head(classes: int = 4030, *, sharing: Sharing = LOCAL) -> Sequentia
 
 
 def yolov1_head(classes: int = 20, boxes: int = 3, *, sharing: Sharing = LOCAL) -> Sequential:
-    """YOLOv1's detection head in Darknet's configuration, for 1,024 channels of 7 x 7.
+    """Build the detection head of YOLOv1, in Darknet's configuration, for 1,024 channels of 7 x 7.
 
-    Out come classes + 5 boxes numbers for each of the 7 x 7 cells.
+    The output has `classes + 5 * boxes` numbers for each of the 7 x 7 cells.
 
     Source: Redmon et al. 2016, You only look once, section 2.1, and the `[local]` section of its published
-    configuration, which the paper's figure 3 leaves out.
+    configuration, which is missing in figure 3 of the paper.
     """
     stem = Stem(1024, (7, 7), sharing)
     stem.conv(256, 3, lambda: LeakyReLU(0.1), padding=1).add(Dropout(), Flatten())

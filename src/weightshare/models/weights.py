@@ -1,4 +1,4 @@
-"""Weights from a file, in the two forms that run no code: safetensors, and torch's with `weights_only`."""
+"""Weights from a file, in formats that run no code: safetensors, and state dicts with `weights_only=True`."""
 
 import copy
 import struct
@@ -11,19 +11,19 @@ from torch.nn import Module
 from ..errors import DataError, TieError
 from ..tying import load_safetensors, load_state_dict
 
-#: A safetensors file begins with the length of its header, which is JSON and not longer than this.
+#: A safetensors file begins with the length of its JSON header, which is at most this.
 LONGEST_HEADER = 100_000_000
 
 
 def load_weights(model: Module, path: str | Path) -> None:
-    """Load a checkpoint into a model; a file that does not fit changes nothing.
+    """Load a checkpoint into a model. A checkpoint that does not fit leaves the model unchanged.
 
     Args:
-        path: A safetensors file, or a state dict written by `torch.save`, told apart by their content.
+        path: A safetensors file, or a state dict saved by `torch.save`. The content decides, not the name.
 
     Raises:
-        DataError: no such file, a file of neither kind, a pickle with code, or one that does not fit.
-        MissingExtraError: a safetensors file where the package is not installed.
+        DataError: the file cannot be read, has another format or contains code, or does not fit the model.
+        MissingExtraError: the file is a safetensors file, and the package safetensors is not installed.
     """
     if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
         raise DataError(
@@ -34,7 +34,7 @@ def load_weights(model: Module, path: str | Path) -> None:
         if _is_safetensors(file):
             load_safetensors(model, file)
         else:
-            load_state_dict(model, _from_torch(file))
+            load_state_dict(model, _read_state_dict(file))
     except OSError as error:
         raise DataError(str(path), "must be a readable file", str(error)) from error
     except (RuntimeError, TieError) as error:
@@ -44,17 +44,17 @@ def load_weights(model: Module, path: str | Path) -> None:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins with the length of a JSON object and its brace."""
+    """Return whether the file begins with the length of a JSON object and its opening brace."""
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] <= LONGEST_HEADER
 
 
-def _from_torch(path: Path) -> dict:
+def _read_state_dict(path: Path) -> dict:
     try:
-        with path.open("rb") as file:  # by content: of a path torch looks at the suffix
+        with path.open("rb") as file:  # given a path, torch.load would look at its suffix
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on what is no checkpoint the reader raises anything
+    except Exception as error:  # on other files the reader can raise any exception
         raise DataError(
             str(path),
             "must be safetensors, or a state dict that torch.load(weights_only=True) can read",

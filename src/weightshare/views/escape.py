@@ -1,4 +1,4 @@
-"""Text from outside made harmless: it cannot steer a terminal, reverse the order of a line or break UTF-8.
+"""Escape text from outside, so that it cannot control a terminal, reverse a line or break UTF-8.
 
 Markup is not touched: jinja2's autoescape takes care of HTML, `views.markdown` of Markdown.
 """
