@@ -19,11 +19,11 @@ class Window:
 
     Args:
         kernel_size: Number of taps per axis, at least 1.
-        stride: Distance between the inputs of neighboring outputs, at least 1.
+        stride: Distance between the windows of neighboring positions, at least 1.
         padding: Number of elements added at both ends of each axis: an int, one int per axis, or one pair
             `(before, after)` per axis. "valid" adds none; "same" adds as many as keep the size (only with
             stride 1).
-        dilation: Distance between the inputs of neighboring taps, at least 1.
+        dilation: Distance between neighboring taps, at least 1.
         ndim: Number of spatial axes, if all other arguments are scalars (default 1).
         where: Name that errors start with.
 
@@ -195,7 +195,7 @@ def find_padded_index(index: int, size: int, padding_mode: str) -> int | None:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The part of a stack's input that one output position of the stack depends on, on every axis.
+    """The part of a stack's input that one of its output positions depends on, per axis.
 
     Args:
         size: Number of inputs, including padding.

@@ -20,7 +20,8 @@ def command(
     shift: Annotated[
         list[str] | None,
         typer.Option(
-            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The first is traced, others only measured."
+            metavar="<str>",
+            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The first is traced, others only measured.",
         ),
     ] = None,
     interventions: Annotated[bool, typer.Option(help="Ablate each cause and re-measure.")] = True,

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 from .._args import Size, check_integer, is_sequence
 from ..errors import ArgumentError, SharingError
-from .base import Separable, join_numbers
-
-#: Layers have at most this many spatial axes, so the smallest valid axis is -3.
-MOST_AXES = 3
+from .base import MAX_AXES, Separable, join_numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +37,7 @@ class SharedAlong(Separable):
 
     def __post_init__(self):
         given = self.axes if is_sequence(self.axes) else (self.axes,)
-        axes = tuple(check_integer("SharedAlong", "axes", axis, least=-MOST_AXES) for axis in given)
+        axes = tuple(check_integer("SharedAlong", "axes", axis, least=-MAX_AXES) for axis in given)
         if len(set(axes)) < len(axes):
             raise ArgumentError("SharedAlong", "axes must be distinct", str(axes))
         object.__setattr__(self, "axes", axes if is_sequence(self.axes) else axes[0])

@@ -7,6 +7,8 @@ from math import prod
 from .._args import check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, SharingError
 
+#: Largest number of spatial axes.
+MAX_AXES = 3
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

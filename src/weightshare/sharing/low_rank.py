@@ -74,7 +74,7 @@ class LowRank(Sharing):
             return True
         if isinstance(other, LowRank):
             contained = self._is_free(out_size) or not other._is_free(out_size)
-            return contained and self._reach(out_size) >= other._reach(out_size)
+            return contained and self._get_effective_rank(out_size) >= other._get_effective_rank(out_size)
         labels = other.labels(out_size)
         enough = self.rank >= len(set(labels)) - 1
         return enough and (self._is_free(out_size) or _is_additive(labels, out_size))
@@ -90,7 +90,7 @@ class LowRank(Sharing):
         """
         return self.coefficients == "free" or sum(n > 1 for n in out_size) <= 1
 
-    def _reach(self, out_size: Sequence[int]) -> int:
+    def _get_effective_rank(self, out_size: Sequence[int]) -> int:
         """Return the effective rank: corrections beyond it cannot express anything more."""
         free, factorized = prod(out_size) - 1, sum(n - 1 for n in out_size)
         return min(self.rank, free if self._is_free(out_size) else factorized)

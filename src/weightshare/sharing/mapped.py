@@ -7,9 +7,7 @@ from typing import Any
 
 from .._args import format_size, is_sequence
 from ..errors import ArgumentError, SharingError
-from .base import OneHot
-
-MOST_AXES = 3
+from .base import MAX_AXES, OneHot
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -99,9 +97,9 @@ def _flatten(nested: Any, depth: int = 0) -> tuple[tuple[int, ...], tuple[int, .
                 "Mapped", "labels must be integers", repr(nested), "cast the map to an integer type"
             )
         return (), (nested,)
-    if depth == MOST_AXES:
+    if depth == MAX_AXES:
         raise ArgumentError(
-            "Mapped", f"labels must have at most {MOST_AXES} axes (one per spatial axis)", "more"
+            "Mapped", f"labels must have at most {MAX_AXES} axes (one per spatial axis)", "more"
         )
     if len(nested) == 0:
         raise ArgumentError(
