@@ -36,6 +36,22 @@ def convolution():
     return nn.Sequential(OrderedDict(enc=enc, dec=ws.nn.TiedConvTranspose2d(enc)))
 
 
+def tied_linears():
+    """Return an encoder and a decoder that reads the encoder's weight transposed."""
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+    return ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t")})
+
+
+def language_model():
+    """Return an untied language model inside a larger model."""
+    body = OrderedDict(emb=nn.Embedding(10, 4), mid=nn.Linear(4, 4), head=nn.Linear(4, 10, bias=False))
+    return nn.Sequential(OrderedDict(lm=nn.Sequential(body), other=nn.Linear(10, 4)))
+
+
+def tied_language_model():
+    return ws.tie_weights(language_model(), {"lm.head.weight": "lm.emb.weight"})
+
+
 KINDS = {
     "same Parameter": same,
     "transposed reference": transposed,

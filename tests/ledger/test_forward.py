@@ -77,7 +77,7 @@ def test_calls_and_totals():
     assert (answer.totals.unique, answer.totals.unrolled, answer.totals.dead) == (144, 216, 72)
     assert [note.code for note in answer.warnings] == ["DEAD_PARAM"]
     assert answer.rows[1].parts[0].kind == "dead"
-    assert "Sharing saves 72 by calling modules again." in str(answer)
+    assert "Calling modules repeatedly saves 72 parameters." in str(answer)
 
 
 def test_weights_read_without_a_call_of_their_module_are_not_dead():
@@ -137,7 +137,7 @@ def test_a_failing_forward_leaves_the_static_table_and_says_where():
     answer = ws.summary(model, torch.zeros(1, 8))
     (note,) = answer.warnings
     assert (note.code, note.names) == ("FORWARD_FAILED", ("1.0",))
-    assert note.text.startswith("the forward pass stopped in 1.0 (Linear): RuntimeError: mat1 and mat2")
+    assert note.text.startswith("the forward pass failed in 1.0 (Linear): RuntimeError: mat1 and mat2")
     assert (answer.totals.unique, answer.totals.macs, answer.totals.unrolled) == (152, None, None)
     assert "FORWARD_FAILED" in str(answer)
     assert model.training
@@ -346,7 +346,7 @@ def test_other_threads_run_their_models_undisturbed():
     assert all(each == expected for each in found)
 
 
-def test_a_model_that_summarises_a_part_of_itself():
+def test_a_model_that_summarizes_a_part_of_itself():
     class Curious(nn.Module):
         def __init__(self):
             super().__init__()

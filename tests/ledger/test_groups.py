@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 import weightshare as ws
-from weightshare.parameters.groups import Reference, groups_of
+from weightshare.parameters.groups import group_parameters
+from weightshare.parameters.modules import iter_modules
+from weightshare.parameters.references import Reference
 
 
 class Tied(nn.Module):
@@ -150,7 +152,7 @@ def test_each_element_once(name):
 
 
 def kinds(model):
-    return {name.name: name.kind for group in groups_of(model) for name in group.names}
+    return {name.name: name.kind for group in group_parameters(iter_modules(model)) for name in group.names}
 
 
 def test_kinds():
@@ -175,12 +177,12 @@ def test_a_reference_is_named_and_owns_nothing():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-def test_quantised_weights_are_counted_though_no_parameter_has_them():
+def test_quantized_weights_are_counted_though_no_parameter_has_them():
     model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)), {nn.Linear}, torch.qint8)
     answer = ws.summary(model)
     assert answer.totals.unique == 72
     assert (answer.totals.trainable, answer.totals.bytes) == (0, 64 + 4 * 8)
-    assert kinds(model)["0.weight"] == "quantised"
+    assert kinds(model)["0.weight"] == "quantized"
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -197,7 +199,7 @@ def test_equal_values_and_freed_memory_are_no_ties():
         model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
         for layer in model:
             nn.init.zeros_(layer.weight)
-        assert all(len(group.names) == 1 for group in groups_of(model))
+        assert all(len(group.names) == 1 for group in group_parameters(iter_modules(model)))
 
 
 def test_no_model_is_kept_alive():

@@ -84,7 +84,7 @@ def test_the_table():
     text = ws.summary(lenet(), input_shape=(1, 28, 28)).to_text("Param #")
     lines = text.splitlines()
     assert lines[0] == "Sequential on 1 x 1 x 28 x 28"
-    assert lines[2].split() == ["module", "type", "Param", "#", "%", "calls", "output", "mult-adds", "from"]
+    assert lines[2].split() == ["module", "type", "Param", "#", "%", "calls", "output", "MACs", "derivation"]
     conv = next(line for line in lines if line.strip().startswith("conv"))
     assert " 260 " in conv
     assert "250 weight = 10*1*5*5; 10 bias" in conv
@@ -134,7 +134,7 @@ def test_no_module(model):
 
 def test_shapes_that_are_none():
     model = nn.Linear(8, 8)
-    with pytest.raises(ArgumentError, match="takes example inputs or input_shape, got both"):
+    with pytest.raises(ArgumentError, match="takes either example inputs or input_shape, got both"):
         ws.summary(model, torch.zeros(8), input_shape=(8,))
     with pytest.raises(ArgumentError, match=r"input_shape\[1\] must be at least 1, got 0"):
         ws.summary(model, input_shape=(8, 0))
@@ -147,7 +147,7 @@ def test_explain_refuses_names_with_the_nearest():
     with pytest.raises(ArgumentError, match=r"got 'haed'; did you mean 'head'"):
         answer.explain("haed")
     assert answer.explain("head").splitlines() == [
-        "110 of its own",
+        "110 own parameters",
         "head.weight: 10 output features * 10 input features = 100",
         "head.bias: 10 output features = 10",
     ]
@@ -173,8 +173,8 @@ def test_names_from_outside_steer_nothing():
 def test_explain_a_container():
     model = nn.Sequential(OrderedDict(body=nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))))
     assert ws.summary(model).explain("body").splitlines() == [
-        "17 of the modules inside",
+        "17 parameters in its submodules",
         "body.0: 9 = 3 * 2 + 3",
         "body.1: 8 = 2 * 3 + 2",
     ]
-    assert ws.summary(model).explain("(model)").startswith("17 of the modules inside")
+    assert ws.summary(model).explain("(model)").startswith("17 parameters in its submodules")

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import weightshare as ws
 from tests.helpers.ties import KINDS, same, table_of, transposed
 from weightshare.errors import ArgumentError
-from weightshare.tying.check import CODES
+from weightshare.tying.report import CODES
 
 TWO = ("dec.weight", "enc.weight")
 BOTH = ("enc.weight", "dec.weight")
@@ -130,7 +130,7 @@ def test_each_code(code):
     report = ws.check_tied_weights(model, **(arguments(model) if callable(arguments) else arguments))
     found = {note.code: note for note in (*report.broken, *report.warnings)}
     assert found[code].names == names
-    assert found[code].text == f"{' and '.join(names)}: {CODES[code]}"
+    assert found[code].text == f"{' and '.join(names)}: {'; '.join(CODES[code])}"
     assert found[code].text in str(report)
     assert found.keys() <= {code, "BROKEN_TIE"}
 
@@ -142,7 +142,7 @@ def test_every_code_has_a_case():
 
 def test_the_page_lists_every_code():
     _, *rows = table_of("codes")
-    assert {code: f"{what}; {hint}" for code, what, hint in rows} == CODES
+    assert {code: (meaning, fix) for code, meaning, fix in rows} == CODES
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,7 +217,7 @@ def test_buffers_that_safetensors_refuses(change, names, tmp_path):
 
 def test_formats_that_are_not_known():
     with pytest.raises(
-        ArgumentError, match=r"saving must be None, 'export', 'onnx', 'safetensors', got 'gguf'; use one"
+        ArgumentError, match="saving must be one of None, 'export', 'onnx', 'safetensors', got 'gguf'"
     ):
         ws.check_tied_weights(same(), saving="gguf")
 

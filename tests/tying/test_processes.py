@@ -65,9 +65,9 @@ def kept(model):
 
 WRAPPED = {
     "DDP": parallel,
-    "FSDP2, the model alone": rooted,
+    "FSDP2, the model as one group": rooted,
     "FSDP2 with `fsdp_groups`": grouped,
-    "FSDP2, the source in a group of its own": apart,
+    "FSDP2, the source in a separate group": apart,
     "FSDP2, the same with `reshard_after_forward=False`": kept,
 }
 
@@ -88,7 +88,7 @@ def outcome(plain, wrap, rank):
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
     assert ws.check_tied_weights(model).ok
     assert ws.check_tied_weights(model).intact
-    return "as one process"
+    return "matches"
 
 
 def process(rank):
@@ -104,7 +104,11 @@ def untying(rank):
     fully_shard([model.enc, model.dec])
     fully_shard(model)
     kind = type(model.dec)
-    with pytest.raises(TieError, match="got a class made since; change the ties before fully_shard"):
+    with pytest.raises(
+        TieError,
+        match=r"must not change after its class was replaced, got .*; "
+        r"change the ties before calling fully_shard",
+    ):
         ws.untie_weights(model, "dec.weight")
     assert type(model.dec) is kind
     assert ws.check_tied_weights(model).ok

@@ -1,7 +1,8 @@
-"""The ledger of a live model: which parameters it has, where their counts come from, and who shares them."""
+"""Parameter summaries of live models: owners and shared names, derivations of the counts, and totals."""
 
-from .reconcile import Reconciliation
-from .result import Note, Summary
+from .notes import Note
+from .reconciliation import Reconciliation
+from .result import Summary
 from .rows import Part, Row
 from .summarize import summary
 from .totals import Totals

@@ -1,7 +1,7 @@
-"""Where the number of a parameter's elements comes from: a product of labelled factors.
+"""Derivation of a parameter's number of elements as a product of labeled factors.
 
-The factors are read from the module's attributes, not from the tensor, and checked against it: where they
-do not give its number, or the class is not known, only the shape is said.
+The factors come from the module's attributes, not from the tensor, and are then checked against the tensor.
+For an unknown class, or if the product differs, the derivation is the shape alone.
 """
 
 from collections.abc import Callable
@@ -13,57 +13,58 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..counting.closed_form import AXIS_NAMES, Factor, scheme
-from ..counting.from_layer import spec_of
+from ..counting.closed_form import AXIS_NAMES, Factor, count_parameters
+from ..counting.from_layer import read_layer
 from ..counting.words import FORMS
 from ..sharing import Full
 
 Factors = tuple[Factor, ...]
 
 
-def factors_of(module: Module, name: str, parameter: Tensor, parent: Module | None = None) -> Factors | None:
-    """What a parameter's number of elements is the product of; None where only its shape is known.
+def derive(module: Module, name: str, parameter: Tensor, parent: Module | None = None) -> Factors | None:
+    """Return the factors of a parameter's number of elements, or None if only its shape is known.
 
     Args:
-        module: That has the parameter, as `name`.
-        parent: The module whose parameter a parametrization computes, where `module` is one's list.
+        module: Module that holds the parameter.
+        name: Name of the parameter in the module.
+        parent: Parametrized module, if `module` is the `ParametrizationList` of one of its parameters.
     """
     if is_lazy(parameter):
         return None
     shape = tuple(parameter.shape)
-    for layer, base in _read_as(module, name, parent):
+    for layer, base in _candidates(module, name, parent):
         for kind, rule in _RULES.items():
             if _is_a(layer, kind):
                 try:
                     factors = rule(layer, base)
                 except (AttributeError, KeyError, TypeError, ValueError):
-                    factors = None  # a subclass of that name with other attributes
-                for found in (factors, _magnitude(factors, shape)):
+                    factors = None  # another class of the same name, with other attributes
+                for found in (factors, _derive_magnitudes(factors, shape)):
                     if found is not None and prod(f.n for f in found) == prod(shape):
                         return found
     return None
 
 
-def shape_text(parameter: Tensor) -> str:
-    """A shape as a product, "?" for a lazy one."""
+def format_shape(parameter: Tensor) -> str:
+    """Return the shape as a product, or "?" for a lazy parameter."""
     if is_lazy(parameter):
         return "?"
     return " * ".join(map(str, parameter.shape)) or "1"
 
 
-def expression(factors: Factors) -> str:
-    """A product that Python evaluates to the number.
+def format_product(factors: Factors) -> str:
+    """Return the product as a Python expression.
 
-    >>> expression((Factor("output channels", 8), Factor("kernel height", 3), Factor("kernel width", 3)))
+    >>> format_product((Factor("output channels", 8), Factor("kernel height", 3), Factor("kernel width", 3)))
     '8 * 3 * 3'
     """
     return " * ".join(str(factor.n) for factor in factors)
 
 
-def words(factors: Factors) -> str:
-    """The same with what each number counts.
+def format_words(factors: Factors) -> str:
+    """Return the product with the label of each factor.
 
-    >>> words((Factor("output features", 8), Factor("input features", 20)))
+    >>> format_words((Factor("output features", 8), Factor("input features", 20)))
     '8 output features * 20 input features'
     """
     kernel = [f for f in factors if f.label.startswith("kernel ")]
@@ -73,8 +74,8 @@ def words(factors: Factors) -> str:
     return " * ".join(parts)
 
 
-def _read_as(module: Module, name: str, parent: Module | None) -> list[tuple[Module, str]]:
-    """The layers and names that a parameter may be explained as: of a parametrization, its parent's."""
+def _candidates(module: Module, name: str, parent: Module | None) -> list[tuple[Module, str]]:
+    """Return the layers and parameter names whose rules may apply; the parent's for a parametrization."""
     if parent is None:
         base = name.removesuffix("_orig").removesuffix("_g").removesuffix("_v")
         return [(module, name), (module, base)] if base != name else [(module, name)]
@@ -86,22 +87,23 @@ def _is_a(layer: Module, kind: str) -> bool:
     return any(c.__name__ == kind for c in type(layer).__mro__)
 
 
-def _magnitude(factors: Factors | None, shape: tuple[int, ...]) -> Factors | None:
-    """Of weight_norm: one number for every index of the first axis that it keeps."""
+def _derive_magnitudes(factors: Factors | None, shape: tuple[int, ...]) -> Factors | None:
+    """Return the factors of weight_norm's magnitudes: one number per index of the axis that it keeps."""
     if factors is None or len(shape) < 2 or sum(n > 1 for n in shape) > 1:
         return None
     return (Factor("magnitudes", prod(shape)),)
 
 
 def _convolution(layer: Any, name: str) -> Factors:
-    spec = spec_of(layer)
+    spec = read_layer(layer)
     if spec.sharing == Full() and name == "weight":
         kernel = zip(AXIS_NAMES[spec.ndim], spec.window.kernel_size)
-        near, far = Factor(*spec.near), Factor(*spec.far)
-        return near, far, *(Factor(f"kernel {axis}", n) for axis, n in kernel)
-    terms = {term.label: term.factors for term in scheme(spec, spec.sharing, spec.input_size).terms}
-    found = terms[{"weight": "weights", "bias": "biases"}.get(name, name)]
-    return tuple(factor for factor in found if factor.n != 1) or found[:1]
+        taps = (Factor(f"kernel {axis}", n) for axis, n in kernel)
+        return Factor(*spec.position_side), Factor(*spec.window_side), *taps
+    count = count_parameters(spec, spec.sharing, spec.input_size)
+    terms = {term.label: term.factors for term in count.terms}
+    factors = terms[{"weight": "weights", "bias": "biases"}.get(name, name)]
+    return tuple(factor for factor in factors if factor.n != 1) or factors[:1]
 
 
 def _linear(layer: Any, name: str) -> Factors:
@@ -183,7 +185,7 @@ def _prelu(layer: Any, name: str) -> Factors:
 
 
 _RULES: dict[str, Callable[[Any, str], Factors]] = {
-    **dict.fromkeys((name for name, form in FORMS.items() if form.ndim and not form.keras), _convolution),
+    **dict.fromkeys((name for name, form in FORMS.items() if form.ndim), _convolution),
     "Linear": _linear,
     "SharedLinear": _shared_linear,
     "Bilinear": _bilinear,
@@ -201,5 +203,5 @@ _RULES: dict[str, Callable[[Any, str], Factors]] = {
 
 
 def is_parametrization(module: Module) -> bool:
-    """Whether a module keeps what another's parameter is computed from."""
+    """Return whether a module holds the tensors from which a parameter of another module is computed."""
     return isinstance(module, torch.nn.utils.parametrize.ParametrizationList)

@@ -1,7 +1,8 @@
-"""One forward pass of a model, watched: who is called, what is multiplied, which parameters are read.
+"""One observed forward pass of a model: module calls, MACs, and the parameters that are read.
 
-The model is left as it was: modes, parameters, gradients, buffers, submodules and torch's random state are
-put back, and nothing is registered on a module. What the pass writes into a parameter's own numbers stays.
+The model is left unchanged: modes, parameters, gradients, buffers, submodules and torch's random state are
+restored, and nothing is registered on a module. Only values that the pass itself writes into a parameter
+remain.
 """
 
 import sys
@@ -17,28 +18,28 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from .._nests import first_shape, map_tensors, tensors_in
+from .._nests import get_first_shape, iter_tensors, map_tensors
 from .._running import evaluating
 from .._torch import OpOverload, TorchDispatchMode, watch_modules
-from ..parameters.storage import storage_of
-from .multiplications import may_sum_products, multiplications
+from ..parameters.storage import get_storage_key
+from .macs import can_sum_products, count_macs
 
-_lock = threading.RLock()  # a forward pass may summarise a part of its model
+_lock = threading.RLock()  # reentrant, because a forward pass may summarize a part of its model
 
 
 @dataclass
-class Watched:
-    """What a forward pass showed; modules by their `id`.
+class ForwardPass:
+    """A record of one forward pass; modules are identified by their `id`.
 
     Args:
-        calls: Of every module.
-        inputs: The shape of the first tensor that a module was called with, for every call.
-        outputs: The shape of the first tensor that it returned last.
-        macs: Multiplications with their additions, by the innermost module that computed them.
-        uncounted: Operators that may multiply and have no formula, and how often each ran.
-        convolving: The innermost modules of all convolutions.
-        read: Storages that an operator read, or that came out.
-        failed: What stopped the pass.
+        calls: Number of calls of each module.
+        inputs: Shape of the first input tensor, for every call of each module.
+        outputs: Shape of the first output tensor in the last call of each module.
+        macs: Multiply-accumulates, by the innermost module that computed them.
+        uncounted: Number of calls of each operator that may sum products and has no formula.
+        convolving: Innermost modules that ran a convolution.
+        read: Storages that an operator read or that the model returned.
+        error: Exception that stopped the pass; None if it completed.
     """
 
     calls: Counter[int] = field(default_factory=Counter)
@@ -48,83 +49,93 @@ class Watched:
     uncounted: Counter[str] = field(default_factory=Counter)
     convolving: set[int] = field(default_factory=set)
     read: set[Hashable] = field(default_factory=set)
-    failed: Exception | None = None
+    error: Exception | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether the pass ran to its end."""
+        return self.error is None
 
 
-def watch(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Watched:
-    """Call `model(*args, **kwargs)` once in evaluation mode, without gradients, and watch; one at a time."""
-    watched, inside, thread = Watched(), [model], threading.get_ident()
+def run_forward(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ForwardPass:
+    """Call `model(*args, **kwargs)` in evaluation mode without gradients, and record what it does.
+
+    Only one pass is recorded at a time; modules that run in other threads are ignored.
+    """
+    record, inside, thread = ForwardPass(), [model], threading.get_ident()
 
     def enter(module: Module, _: Any) -> None:
         if threading.get_ident() == thread:
             inside.append(module)
-            watched.calls[id(module)] += 1
+            record.calls[id(module)] += 1
 
     def leave(module: Module, args: Any, *more: Any) -> None:
         if threading.get_ident() != thread:
             return
         inside.pop()
-        if len(more) == 2:  # torch leaves out the keywords where an error goes by
+        if len(more) == 2:  # torch omits the keyword arguments if the module raised
             kwargs, output = more
-            watched.inputs.setdefault(id(module), []).append(first_shape((args, kwargs)))
-            watched.outputs[id(module)] = first_shape(output)
+            record.inputs.setdefault(id(module), []).append(get_first_shape((args, kwargs)))
+            record.outputs[id(module)] = get_first_shape(output)
 
     with ExitStack() as stack:
         stack.enter_context(_lock)
-        args, kwargs = map_tensors(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may write into them
+        args, kwargs = map_tensors(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may modify its inputs
         stack.enter_context(_observable())
         stack.enter_context(evaluating(model, warn=False))
         stack.enter_context(watch_modules(enter, leave))
-        stack.enter_context(_Operators(watched, inside))
+        stack.enter_context(_RecordOperators(record, inside))
         try:
             output = model(*args, **kwargs)
-            watched.read |= {storage_of(tensor) for tensor in tensors_in(output)}
-        except Exception as error:  # whatever the model raises is told, and the static counts still given
-            watched.failed = error
-    return watched
+            record.read |= {get_storage_key(tensor) for tensor in iter_tensors(output)}
+        except Exception as error:  # whatever a model raises is reported in a note; the static counts remain
+            record.error = error
+    return record
 
 
-class _Operators(TorchDispatchMode):
-    """Counts multiplications and notes which memory is read."""
+class _RecordOperators(TorchDispatchMode):
+    """A dispatch mode that counts MACs and records which storages are read."""
 
     supports_higher_order_operators = True
 
-    def __init__(self, watched: Watched, inside: list[Module]):
+    def __init__(self, record: ForwardPass, inside: list[Module]):
         super().__init__()
-        self.watched, self.inside = watched, inside
+        self.record, self.inside = record, inside
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[override]
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload):  # control flow and the like: run, not looked into
-            self.watched.read |= {storage_of(tensor) for tensor in tensors_in((args, kwargs))}
-            self.watched.uncounted[str(func)] += 1
+        if not isinstance(func, OpOverload):  # higher-order operators such as torch.cond run unobserved
+            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
+            self.record.uncounted[str(func)] += 1
             return func(*args, **kwargs)
         with self:
-            parts = func.decompose(*args, **kwargs)  # an operator made of others, as in inference mode
+            parts = func.decompose(*args, **kwargs)  # composite operators reach this in inference mode
         if parts is not NotImplemented:
             return parts
         output = func(*args, **kwargs)
         if not func.is_view:
-            self.watched.read |= {storage_of(tensor) for tensor in tensors_in((args, kwargs))}
-        count = multiplications(func, args, kwargs, output)
+            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
+        macs = count_macs(func, args, kwargs, output)
         if func.overloadpacket is torch.ops.aten.convolution:
-            self.watched.convolving.add(id(self.inside[-1]))
-        if count is not None:
-            self.watched.macs[id(self.inside[-1])] += count
-        elif may_sum_products(func):
-            self.watched.uncounted[str(func.overloadpacket)] += 1
+            self.record.convolving.add(id(self.inside[-1]))
+        if macs is not None:
+            self.record.macs[id(self.inside[-1])] += macs
+        elif can_sum_products(func):
+            self.record.uncounted[str(func.overloadpacket)] += 1
         return output
 
 
 @contextmanager
 def _observable() -> Iterator[None]:
-    """Run eagerly, and call the submodules of attention layers, so that every operator is seen."""
+    """Make every operator visible: run eagerly, and disable the fast path of attention layers."""
     fastpath = torch.backends.mha.get_fastpath_enabled()
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
-            if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it takes a second
+            if (
+                "torch._dynamo" in sys.modules
+            ):  # otherwise nothing is compiled, and importing it takes a second
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             torch.backends.mha.set_fastpath_enabled(False)
             yield

@@ -1,6 +1,6 @@
-"""What the counts of a summary leave open, as notes with a code."""
+"""Notes on what the counts of a summary leave open, each with a code."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,8 @@ from torch.nn import Module
 from .._running import find_raising_module
 from ..parameters.groups import Group
 from ..parameters.modules import is_convolution
-from .forward import Watched
-from .rows import all_names, is_dead
+from .forward import ForwardPass
+from .rows import is_dead, iter_names
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Note:
 
     Args:
         code: "LAZY", "VIEW_TIE", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED" or "FORWARD_FAILED".
-        names: Of the parameters, modules or operators it is about.
+        names: Names of the parameters, modules or operators concerned.
+        text: The same in a sentence.
     """
 
     code: str
@@ -27,40 +28,62 @@ class Note:
     text: str
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the note as a JSON object."""
         return {"code": self.code, "names": list(self.names), "text": self.text}
 
 
-def notes_of(model: Module, groups: Sequence[Group], watched: Watched | None) -> list[Note]:
-    """What the counts leave open."""
-    names = list(all_names(groups))
-    notes = []
-    if lazy := tuple(name.name for name in names if name.kind == "lazy"):
-        notes.append(
-            Note("LAZY", lazy, f"{', '.join(lazy)}: no shape before the first call, counted as none")
-        )
+def collect_notes(model: Module, groups: Sequence[Group], forward: ForwardPass | None) -> tuple[Note, ...]:
+    """Return all notes on a model's counts."""
+    notes = [*_note_lazy(groups), *_note_views(groups)]
+    if forward is not None:
+        notes += _note_dead(groups, forward)
+        notes += _note_functional_convolutions(model, forward)
+        notes += _note_uncounted(forward)
+        notes += _note_failure(model, forward)
+    return tuple(notes)
+
+
+def _note_lazy(groups: Sequence[Group]) -> Iterable[Note]:
+    if names := tuple(name.name for name in iter_names(groups) if name.kind == "lazy"):
+        yield Note("LAZY", names, f"{', '.join(names)}: no shape yet (lazy), counted as 0")
+
+
+def _note_views(groups: Sequence[Group]) -> Iterable[Note]:
     for group in groups:
         if views := tuple(name.name for name in group.names if name.kind == "view"):
             text = (
-                f"{', '.join(views)}: another Parameter on the memory of {group.owner.name}; "
-                "moving, copying or an optimiser with state parts them"
+                f"{', '.join(views)}: separate Parameter in the storage of {group.owner.name}; "
+                "moving, copying or a stateful optimizer will separate them"
             )
-            notes.append(Note("VIEW_TIE", (group.owner.name, *views), text))
-    if watched is None:
-        return notes
-    if dead := tuple(group.owner.name for group in groups if is_dead(group, watched)):
-        text = f"{', '.join(dead)}: nothing read them in a forward pass in evaluation mode"
-        notes.append(Note("DEAD_PARAM", dead, text))
-    known = [m for m in model.modules() if id(m) in watched.convolving and not is_convolution(m)]
-    if known:
-        names_of = tuple(name or "the model itself" for name, m in model.named_modules() if m in known)
-        text = f"{', '.join(names_of)}: convolutions that are no layers are left as they are in unshared"
-        notes.append(Note("NOT_UNSHARED", names_of, text))
-    if watched.uncounted:
-        text = ", ".join(f"{name} ({count} calls)" for name, count in watched.uncounted.items())
-        notes.append(Note("NOT_COUNTED", tuple(watched.uncounted), f"no formula for the products of {text}"))
-    if watched.failed is not None:
-        name, module = find_raising_module(model, watched.failed)
+            yield Note("VIEW_TIE", (group.owner.name, *views), text)
+
+
+def _note_dead(groups: Sequence[Group], forward: ForwardPass) -> Iterable[Note]:
+    if names := tuple(group.owner.name for group in groups if is_dead(group, forward)):
+        yield Note("DEAD_PARAM", names, f"{', '.join(names)}: not read in a forward pass in evaluation mode")
+
+
+def _note_functional_convolutions(model: Module, forward: ForwardPass) -> Iterable[Note]:
+    names = tuple(
+        name or "the model itself"
+        for name, module in model.named_modules()
+        if id(module) in forward.convolving and not is_convolution(module)
+    )
+    if names:
+        text = f"{', '.join(names)}: functional convolutions, whose parameters count unchanged in `unshared`"
+        yield Note("NOT_UNSHARED", names, text)
+
+
+def _note_uncounted(forward: ForwardPass) -> Iterable[Note]:
+    if forward.uncounted:
+        calls = [f"{name} ({n} call{'s' if n > 1 else ''})" for name, n in forward.uncounted.items()]
+        text = f"operators without a MAC formula, not included in `macs`: {', '.join(calls)}"
+        yield Note("NOT_COUNTED", tuple(forward.uncounted), text)
+
+
+def _note_failure(model: Module, forward: ForwardPass) -> Iterable[Note]:
+    if forward.error is not None:
+        name, module = find_raising_module(model, forward.error)
         where = f"{name or 'the model itself'} ({type(module).__name__})"
-        text = f"the forward pass stopped in {where}: {type(watched.failed).__name__}: {watched.failed}"
-        notes.append(Note("FORWARD_FAILED", (name,), text))
-    return notes
+        text = f"the forward pass failed in {where}: {type(forward.error).__name__}: {forward.error}"
+        yield Note("FORWARD_FAILED", (name,), text)

@@ -1,4 +1,4 @@
-"""What `summary` returns: rows, groups and totals, as values and as text."""
+"""`Summary`: the rows, groups and totals of a model, as values, text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._nests import shape_of
+from .._nests import get_shape
 from ..parameters.groups import Group
-from . import reconcile, table
+from . import table
 from .notes import Note
+from .reconciliation import Convention, Reconciliation, reconcile
 from .rows import Row
 from .totals import Totals
 
@@ -18,11 +19,17 @@ SCHEMA = "weightshare-summary/1"
 
 @dataclass(frozen=True)
 class GroupRow:
-    """Elements with one owner, and all names that they have.
+    """Elements with one owner, and all their names.
 
     Args:
-        shape: Of the owner; None while it is lazy.
-        names: Each with "name", "kind", "own" (elements that no name before it has) and "transform".
+        owner: Name under which the elements are counted.
+        shape: Shape of the owner; None while it is lazy.
+        numel: Number of distinct elements.
+        dtype: Data type, e.g. "float32".
+        bytes: Size of the distinct elements in bytes.
+        trainable: Whether any of the parameters requires gradients.
+        names: One dictionary per name, with "name", "kind", "own" (elements that no earlier name has) and
+            "transform".
     """
 
     owner: str
@@ -34,6 +41,7 @@ class GroupRow:
     names: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the group as a JSON object."""
         return asdict(self) | {
             "shape": None if self.shape is None else list(self.shape),
             "names": list(self.names),
@@ -41,7 +49,7 @@ class GroupRow:
 
     @property
     def ties(self) -> list[dict[str, Any]]:
-        """Every other name, with the owner as its source."""
+        """Every name other than the owner, with the owner as its source."""
         return [
             {"source": self.owner, "alias": n["name"], "kind": n["kind"], "transform": n["transform"]}
             for n in self.names[1:]
@@ -50,13 +58,16 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The parameter ledger of a model; `str` is its table.
+    """The parameter summary of a model; `str` is its table.
 
     Args:
-        model: The model's class.
-        input: The shapes of the example inputs, as text; None without any.
-        rows: One a module that has or reads parameters.
-        conventions: What other ways of counting would add or leave out, for `reconcile`.
+        model: Class of the model.
+        input: Shapes of the example inputs, as text; None without inputs.
+        totals: Counts of the whole model.
+        rows: One row per module that has or reads parameters.
+        groups: Distinct elements with all their names.
+        warnings: Notes on what the counts leave open.
+        conventions: Amounts that other ways of counting add or leave out, for `reconcile`.
     """
 
     model: str
@@ -65,29 +76,40 @@ class Summary:
     rows: tuple[Row, ...]
     groups: tuple[GroupRow, ...]
     warnings: tuple[Note, ...]
-    conventions: tuple[reconcile.Convention, ...]
+    conventions: tuple[Convention, ...]
 
-    def reconcile(self, number: int) -> reconcile.Reconciliation:
-        """What makes another count of this model differ, as text and as terms.
+    def reconcile(self, number: int) -> Reconciliation:
+        """Explain how another count of the same model differs from this one.
+
+        Returns:
+            At most three counting conventions whose amounts add up exactly to the difference. `terms` is None
+            if there are none.
+
+        Raises:
+            ArgumentError: If the number is not a non-negative integer.
 
         Example:
             >>> import torch
+            >>> from weightshare import summary
             >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.BatchNorm2d(8))
-            >>> print(summary(model).reconcile(256))  # doctest: +SKIP
+            >>> print(summary(model).reconcile(256))
             256 = 232 + 16 batch-norm statistics + 8 convolution biases
         """
-        return reconcile.explained(number, self.totals.unique, self.conventions)
+        return reconcile(number, self.totals.unique, self.conventions)
 
     def explain(self, name: str) -> str:
-        """Where the number of one parameter, or of one module's parameters, comes from.
+        """Explain the size of one parameter or module in words.
+
+        Args:
+            name: Name of a parameter or module; "" or "(model)" for the whole model.
 
         Raises:
-            ArgumentError: no parameter or module with parameters has this name.
+            ArgumentError: If no parameter, and no module with parameters, has this name.
         """
-        return table.explained(self.rows, name)
+        return table.explain(self.rows, name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as one JSON object."""
+        """Return everything as one JSON object."""
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -100,16 +122,24 @@ class Summary:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON text."""
+        """Return `to_dict()` as JSON text."""
         return json.dumps(self.to_dict(), indent=1)
 
     def to_markdown(self, heading: str = "parameters") -> str:
-        """The table in Markdown."""
-        return table.markdown(self._title, self.rows, self.totals, self.warnings, heading)
+        """Return the table in Markdown.
+
+        Args:
+            heading: Column title for the counts.
+        """
+        return table.to_markdown(self._title, self.rows, self.totals, self.warnings, heading)
 
     def to_text(self, heading: str = "parameters") -> str:
-        """The table; `heading="Param #"` for those who come from Keras."""
-        return table.text(self._title, self.rows, self.totals, self.warnings, heading)
+        """Return the table as text.
+
+        Args:
+            heading: Column title for the counts, e.g. "Param #" as in Keras.
+        """
+        return table.to_text(self._title, self.rows, self.totals, self.warnings, heading)
 
     @property
     def _title(self) -> str:
@@ -122,13 +152,13 @@ class Summary:
         return self.to_markdown()
 
 
-def group_row(group: Group) -> GroupRow:
-    """A group without its tensors, so that a kept summary keeps no model alive."""
+def describe_group(group: Group) -> GroupRow:
+    """Return a group without its tensors, so that a stored summary does not keep the model alive."""
     parameter, owner = group.owner.parameter, group.owner
     assert parameter is not None
     return GroupRow(
         owner.name,
-        None if owner.kind == "lazy" else shape_of(parameter),
+        None if owner.kind == "lazy" else get_shape(parameter),
         group.numel,
         str(parameter.dtype).removeprefix("torch."),
         group.bytes,

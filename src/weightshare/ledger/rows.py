@@ -1,16 +1,15 @@
-"""A row for every module that has or reads parameters; the rows' own elements add up to the model's."""
+"""One row per module that has or reads parameters; the rows' own elements add up to the model's total."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch.nn import Module
 
 from ..parameters.groups import Group, Name
-from ..parameters.modules import modules_of
-from ..parameters.storage import storage_of
-from .derivation import expression, factors_of, is_parametrization, shape_text, words
-from .forward import Watched
+from ..parameters.storage import get_storage_key
+from .derivation import derive, format_product, format_shape, format_words, is_parametrization
+from .forward import ForwardPass
 
 
 @dataclass(frozen=True)
@@ -18,12 +17,15 @@ class Part:
     """One parameter of a row.
 
     Args:
-        kind: As `groups.Name.kind`, or "dead": nothing read it in the forward pass.
-        own: Elements that no row before has.
-        derivation: A product that Python evaluates to its number of elements.
-        words: The same with what each factor counts; empty where only the shape is known.
-        owner: The name that has its elements, its own if it is that.
-        others: All other names of them.
+        name: Full name of the parameter.
+        kind: Kind of the name, as in `parameters.groups.Name`, or "dead" if no forward pass reads it.
+        own: Number of elements that no earlier name has.
+        numel: Number of elements, shared ones included.
+        derivation: Product that Python evaluates to `numel`.
+        words: The same product with a label for each factor; empty if only the shape is known.
+        owner: Name under which the elements are counted; may be this name.
+        others: All other names of the elements.
+        transform: Transform of a reference.
     """
 
     name: str
@@ -38,21 +40,26 @@ class Part:
 
     @property
     def attribute(self) -> str:
+        """Name of the parameter in its module."""
         return self.name.rpartition(".")[2]
 
     @property
     def is_bias(self) -> bool:
+        """Whether the parameter's name says that it is a bias."""
         return "bias" in self.attribute
 
 
 @dataclass(frozen=True)
 class Row:
-    """One module: its own parameters, not those of the modules inside it.
+    """A module with its own parameters, without those of its submodules.
 
     Args:
-        calls: Of it in the forward pass; None without one.
-        output_shape: Of the last call.
-        macs: Multiplications with their additions, computed in the module itself.
+        name: Name of the module; empty for the model itself.
+        type: Class of the module.
+        parts: Parameters of the module.
+        calls: Number of calls in the forward pass; None without a forward pass.
+        output_shape: Output shape of the last call.
+        macs: Multiply-accumulates computed in the module itself, without its submodules.
     """
 
     name: str
@@ -64,32 +71,32 @@ class Row:
 
     @property
     def own_unique(self) -> int:
-        """Elements that no row before has."""
+        """Number of elements that no earlier row has."""
         return sum(part.own for part in self.parts)
 
     @property
     def own_registered(self) -> int:
-        """Elements of all parameters registered here, whoever owns them."""
+        """Number of elements of all parameters registered on the module, whichever name owns them."""
         return sum(part.numel for part in self.parts if part.kind != "reference")
 
     @property
     def biases(self) -> int:
-        """Those of its own elements that are biases."""
+        """Number of own elements that are biases."""
         return sum(part.own for part in self.parts if part.is_bias)
 
     @property
     def derivation(self) -> str:
-        """What Python evaluates to `own_unique`."""
-        return (
-            " + ".join(p.derivation if p.own == p.numel else str(p.own) for p in self.parts if p.own) or "0"
-        )
+        """Sum of products that Python evaluates to `own_unique`."""
+        terms = [p.derivation if p.own == p.numel else str(p.own) for p in self.parts if p.own]
+        return " + ".join(terms) or "0"
 
     @property
     def shared_with(self) -> tuple[str, ...]:
-        """Other names of its elements."""
+        """Other names of the module's elements."""
         return tuple(dict.fromkeys(other for part in self.parts for other in part.others))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
         return {
             "name": self.name,
             "type": self.type,
@@ -118,69 +125,77 @@ class Row:
         }
 
 
-def rows_of(model: Module, groups: Iterable[Group], watched: Watched | None) -> tuple[Row, ...]:
-    """The rows in the order of the model's modules."""
-    modules = dict(modules_of(model))
+def build_rows(
+    modules: Mapping[str, Module], groups: Iterable[Group], forward: ForwardPass | None
+) -> tuple[Row, ...]:
+    """Return the rows in the order of the model's modules."""
     parts: dict[str, list[Part]] = {}
     for group in groups:
-        dead = is_dead(group, watched)
+        dead = is_dead(group, forward)
         for name in group.names:
-            parts.setdefault(row_name(name.module_name), []).append(_part(name, group, dead, modules))
-    multiplied = set() if watched is None else set(watched.macs)
+            parts.setdefault(get_row_name(name.module_name), []).append(
+                _build_part(name, group, dead, modules)
+            )
     rows, seen = [], set()
     for name, module in modules.items():
         first = id(module) not in seen
         seen.add(id(module))
-        if name in parts or (first and id(module) in multiplied):
-            rows.append(_row(name, module, parts.get(name, []), watched, first))
+        multiplies = first and forward is not None and id(module) in forward.macs
+        if name in parts or multiplies:
+            rows.append(_build_row(name, module, parts.get(name, []), forward, first))
     return tuple(rows)
 
 
-def is_dead(group: Group, watched: Watched | None) -> bool:
-    """Whether a whole forward pass read none of a group's memory."""
-    if watched is None or watched.failed is not None:
+def is_dead(group: Group, forward: ForwardPass | None) -> bool:
+    """Return whether a complete forward pass did not read any storage of a group."""
+    if forward is None or not forward.completed:
         return False
-    storages = [storage_of(name.parameter) for name in group.names if name.parameter is not None]
-    return None not in storages and not watched.read & set(storages)
+    storages = [get_storage_key(name.parameter) for name in group.names if name.parameter is not None]
+    return None not in storages and not forward.read & set(storages)
 
 
-def _row(name: str, module: Module, parts: list[Part], watched: Watched | None, first: bool) -> Row:
-    kind = getattr(module, "original_name", type(module).__name__)  # of a scripted module
-    if hasattr(module, "parametrizations"):
-        kind = next(c.__name__ for c in type(module).__mro__ if not c.__name__.startswith("Parametrized"))
-    if watched is None:
-        return Row(name, kind, tuple(parts), None, None, None)
-    output = watched.outputs.get(id(module))
-    macs = watched.macs[id(module)] if first else 0
-    return Row(name, kind, tuple(parts), watched.calls[id(module)], output, macs)
+def iter_names(groups: Iterable[Group]) -> Iterator[Name]:
+    """Yield every registered name and every reference."""
+    for group in groups:
+        yield from group.names
 
 
-def _part(name: Name, group: Group, dead: bool, modules: dict[str, Module]) -> Part:
-    owner = group.owner
-    source = owner if name.parameter is None else name
-    parent = modules.get(row_name(source.module_name)) if is_parametrization(source.module) else None
-    assert source.parameter is not None
-    factors = factors_of(source.module, source.attribute, source.parameter, parent)
-    return Part(
-        name.name,
-        "dead" if dead and name is owner else name.kind,
-        name.own,
-        name.numel,
-        shape_text(source.parameter) if factors is None else expression(factors),
-        "" if factors is None else words(factors),
-        owner.name,
-        tuple(other.name for other in group.names if other is not name),
-        name.transform,
-    )
+def get_row_name(module_name: str) -> str:
+    """Return the name of the module in whose row a module's parameters are.
 
-
-def row_name(module_name: str) -> str:
-    """The module that a parametrization belongs to; any other as it is."""
+    >>> get_row_name("0.parametrizations.weight"), get_row_name("0")
+    ('0', '0')
+    """
     head, found, _ = f".{module_name}".rpartition(".parametrizations.")
     return head[1:] if found else module_name
 
 
-def all_names(groups: Iterable[Group]) -> Iterator[Name]:
-    """Every registered name and reference."""
-    for group in groups:
-        yield from group.names
+def _build_row(name: str, module: Module, parts: list[Part], forward: ForwardPass | None, first: bool) -> Row:
+    """Return the row of a module; its MACs belong to the row of its first name."""
+    kind = getattr(module, "original_name", type(module).__name__)  # set on scripted modules
+    if hasattr(module, "parametrizations"):
+        kind = next(c.__name__ for c in type(module).__mro__ if not c.__name__.startswith("Parametrized"))
+    if forward is None:
+        return Row(name, kind, tuple(parts), None, None, None)
+    output = forward.outputs.get(id(module))
+    macs = forward.macs[id(module)] if first else 0
+    return Row(name, kind, tuple(parts), forward.calls[id(module)], output, macs)
+
+
+def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, Module]) -> Part:
+    owner = group.owner
+    source = owner if name.parameter is None else name
+    parent = modules.get(get_row_name(source.module_name)) if is_parametrization(source.module) else None
+    assert source.parameter is not None
+    factors = derive(source.module, source.attribute, source.parameter, parent)
+    return Part(
+        name=name.name,
+        kind="dead" if dead and name is owner else name.kind,
+        own=name.own,
+        numel=name.numel,
+        derivation=format_shape(source.parameter) if factors is None else format_product(factors),
+        words="" if factors is None else format_words(factors),
+        owner=owner.name,
+        others=tuple(other.name for other in group.names if other is not name),
+        transform=name.transform,
+    )

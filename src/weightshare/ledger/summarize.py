@@ -1,4 +1,4 @@
-"""`summary`: the parameter ledger of a model."""
+"""`summary`: count the parameters of a model."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,18 @@ from torch.nn import Module
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-from .._args import integer, is_sequence, times
-from .._nests import shape_of, tensors_in
+from .._args import check_integer, format_size, is_sequence
+from .._nests import get_shape, iter_tensors
 from ..counting.sizes import read_size
 from ..errors import ArgumentError
-from ..parameters.groups import groups_of
-from .forward import Watched, watch
-from .notes import notes_of
-from .reconcile import conventions_of
-from .result import Summary, group_row
-from .rows import rows_of
-from .totals import totals_of
+from ..parameters.groups import group_parameters
+from ..parameters.modules import iter_modules
+from .forward import ForwardPass, run_forward
+from .notes import collect_notes
+from .reconciliation import list_conventions
+from .result import Summary, describe_group
+from .rows import build_rows
+from .totals import count_totals
 
 
 def summary(
@@ -29,23 +30,23 @@ def summary(
     input_shape: Sequence[int] | str | None = None,
     example_kwargs: Mapping[str, Any] | None = None,
 ) -> Summary:
-    """Count the parameters of a model and say where each number comes from and with whom it is shared.
+    """Count the parameters of a model, and show where each number comes from and which parameters are shared.
 
-    Every element belongs to one row: a Parameter under two names, a view of another's memory or a module
-    registered twice is counted where it comes first, and named where it comes again. The model is left as it
-    was: the forward pass runs in evaluation mode, on copies of inputs and buffers, and modes, gradients,
-    hooks and torch's random state are put back.
+    Every element belongs to exactly one row. Elements with several names (the same Parameter under two names,
+    a view of another Parameter, a module registered twice) are counted at the first name and listed at the
+    others. The model is left unchanged: the forward pass runs in evaluation mode, on copies of inputs and
+    buffers, and modes, gradients, hooks and torch's random state are restored.
 
     Args:
-        model: Any module, also on the meta device, lazy, compiled, or wrapped for several processes.
-        example_inputs: What the model is called with. Calls, multiplications and the totals `unrolled` and
-            `unshared` need it. If the model fails on it, a note says where, and the other counts stand.
-        input_shape: Instead of these, the shape of one example, such as (3, 224, 224) or "3x224x224": a
-            batch of one, of zeros.
-        example_kwargs: What the model is called with by name.
+        model: Any module. It may be on the meta device, lazy, compiled, or wrapped for several processes.
+        example_inputs: Positional inputs of a forward pass. Calls, MACs and the totals `unrolled`, `unshared`
+            and `dead` need a forward pass. If it fails, a note says where, and the other counts remain.
+        input_shape: Shape of one example, such as (3, 224, 224) or "3x224x224". Replaces `example_inputs` by
+            a batch of one example filled with zeros.
+        example_kwargs: Keyword inputs of the forward pass.
 
     Raises:
-        ArgumentError: no module, a shape that is none, or both a shape and inputs.
+        ArgumentError: If `model` is not a module, the shape is invalid, or both a shape and inputs are given.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(100, 16), torch.nn.Linear(16, 100, bias=False))
@@ -57,34 +58,33 @@ def summary(
         0.weight: 100 embeddings * 16 features = 1,600 (also 1.weight)
     """
     if not isinstance(model, Module):
-        raise ArgumentError("summary", "model must be a torch.nn.Module", repr(model), "give a module")
-    model = _unwrapped(model)
+        raise ArgumentError("summary", "model must be a torch.nn.Module", repr(model))
+    model = _unwrap(model)
     if input_shape is not None:
         if example_inputs or example_kwargs:
-            raise ArgumentError(
-                "summary", "takes example inputs or input_shape", "both", "leave one of them out"
-            )
-        example_inputs = (_zeros(model, input_shape),)
-    kwargs, watched = example_kwargs or {}, None
+            raise ArgumentError("summary", "takes either example inputs or input_shape", "both")
+        example_inputs = (_make_zeros(model, input_shape),)
+    kwargs, forward = example_kwargs or {}, None
     if not isinstance(kwargs, Mapping):
-        raise ArgumentError("summary", "example_kwargs must map names to inputs", repr(kwargs), "give a dict")
+        raise ArgumentError("summary", "example_kwargs must map argument names to inputs", repr(kwargs))
     if example_inputs or example_kwargs is not None:
-        model, watched = _watched(model, example_inputs, kwargs)
-    groups = groups_of(model)
-    totals = totals_of(model, groups, watched)
+        model, forward = _run(model, example_inputs, kwargs)
+    named = list(iter_modules(model))
+    modules, groups = dict(named), group_parameters(named)
+    totals = count_totals(model, modules, groups, forward)
     return Summary(
-        type(model).__name__,
-        None if watched is None else _described((*example_inputs, *kwargs.values())),
-        totals,
-        rows_of(model, groups, watched),
-        tuple(map(group_row, groups)),
-        tuple(notes_of(model, groups, watched)),
-        conventions_of(model, groups, totals),
+        model=type(model).__name__,
+        input=None if forward is None else _format_shapes((*example_inputs, *kwargs.values())),
+        totals=totals,
+        rows=build_rows(modules, groups, forward),
+        groups=tuple(map(describe_group, groups)),
+        warnings=collect_notes(model, groups, forward),
+        conventions=list_conventions(model, groups, totals),
     )
 
 
-def _unwrapped(model: Any) -> Module:
-    """The module inside what compiling and data parallelism put around it."""
+def _unwrap(model: Any) -> Module:
+    """Return the module inside the wrappers of `torch.compile` and data parallelism."""
     while True:
         if isinstance(getattr(model, "_orig_mod", None), Module):
             model = model._orig_mod
@@ -94,35 +94,38 @@ def _unwrapped(model: Any) -> Module:
             return model
 
 
-def _watched(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Module, Watched]:
-    """The model whose forward pass was watched: a copy where the pass gives lazy parameters their shapes."""
+def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Module, ForwardPass]:
+    """Run a forward pass, and return the model that ran with its record.
+
+    A lazy model is copied, because its parameters get their shapes in the pass.
+    """
     if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
         try:
             model = copy.deepcopy(model)
         except ValueError as error:  # some lazy buffers cannot be copied
-            return model, Watched(failed=error)
-    return model, watch(model, inputs, kwargs)
+            return model, ForwardPass(error=error)
+    return model, run_forward(model, inputs, kwargs)
 
 
-def _zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
-    """One example on the device of the parameters and in their dtype."""
+def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
+    """Return a batch of one example, with the device and dtype of the model's parameters."""
     if isinstance(shape, str):
         size = read_size(shape)
         shape = size if is_sequence(size) else (size,)  # type: ignore[assignment]
     if not is_sequence(shape):
-        expected = "input_shape must be the shape of one example, without the batch"
-        raise ArgumentError("summary", expected, repr(shape), "give (3, 224, 224), say")
-    sizes = [integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
+        expected = "input_shape must be the shape of one example, without the batch dimension"
+        raise ArgumentError("summary", expected, repr(shape), "use e.g. (3, 224, 224)")
+    sizes = [check_integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
     known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
     like = next(known, torch.empty(0))
     try:
         return torch.zeros(1, *sizes, dtype=like.dtype, device=like.device)
     except (RuntimeError, OverflowError) as error:
         text = str(error).partition("\n")[0]
-        raise ArgumentError(
-            "summary", "input_shape must fit the memory", text, "give a smaller one"
-        ) from error
+        raise ArgumentError("summary", "input_shape must fit in memory", text) from error
 
 
-def _described(inputs: Sequence[Any]) -> str:
-    return ", ".join(times(shape_of(tensor)) or "one number" for tensor in tensors_in(inputs)) or "no tensor"
+def _format_shapes(inputs: Sequence[Any]) -> str:
+    """Return the shapes of all tensors in the inputs as text."""
+    shapes = [format_size(get_shape(tensor)) or "a scalar" for tensor in iter_tensors(inputs)]
+    return ", ".join(shapes) or "no tensors"

@@ -1,38 +1,39 @@
-"""The totals that people mean by "the number of parameters", each with its meaning."""
+"""The totals of a model: each number that "number of parameters" may mean, with its meaning."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
 from torch.nn import Module
 
-from ..counting.closed_form import Scheme, scheme
-from ..counting.from_layer import spec_of
+from ..counting.closed_form import ParameterCount, count_parameters
+from ..counting.from_layer import read_layer
 from ..parameters.groups import Group, Name
-from ..parameters.modules import is_convolution, is_keras, modules_of
+from ..parameters.modules import is_convolution, is_keras
 from ..sharing import Local
-from .forward import Watched
-from .rows import all_names, is_dead, row_name
+from .forward import ForwardPass
+from .rows import get_row_name, is_dead, iter_names
 
+#: Meaning of each total, in the order in which they are printed.
 MEANINGS = {
     "unique": "distinct elements, each counted once",
-    "untied": "every name with parameters of its own",
-    "unrolled": "every call of a module with parameters of its own",
-    "unshared": "every convolution with a kernel of its own at each position, other layers as they are",
+    "untied": "as if no weights were tied",
+    "unrolled": "as if every call of a module had its own parameters",
+    "unshared": "as if every convolution had its own kernel at each position; other layers unchanged",
     "trainable": "unique elements that require gradients",
-    "frozen": "unique elements that do not",
-    "dead": "unique elements that nothing reads in a forward pass in evaluation mode",
-    "lazy": "parameters without a shape yet, counted as none",
-    "buffers": "elements of buffers, which are no parameters",
-    "bytes": "of the unique elements",
-    "macs": "multiplications with their additions in a forward pass",
+    "frozen": "unique elements that do not require gradients",
+    "dead": "unique elements that a forward pass in evaluation mode does not read",
+    "lazy": "parameters without a shape yet, counted as 0",
+    "buffers": "buffer elements, which are not parameters",
+    "bytes": "size of the unique elements",
+    "macs": "multiply-accumulates (MACs) in a forward pass",
 }
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts of a whole model; None where they need an input. `MEANINGS` says what each is."""
+    """Counts of a whole model, with the meanings in `MEANINGS`; None if a count needs an input."""
 
     unique: int
     untied: int
@@ -47,65 +48,80 @@ class Totals:
     macs: int | None
 
     def to_dict(self) -> dict[str, int | None]:
+        """Return the totals as a JSON object."""
         return asdict(self)
 
 
-def totals_of(model: Module, groups: Iterable[Group], watched: Watched | None) -> Totals:
-    """All totals."""
-    groups = tuple(groups)
+def count_totals(
+    model: Module, modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass | None
+) -> Totals:
+    """Count all totals of a model.
+
+    Args:
+        modules: All modules of the model, by name.
+        groups: All groups of its parameters.
+        forward: A forward pass, for the totals that need one.
+    """
     unique = sum(group.numel for group in groups)
     trainable = sum(group.numel for group in groups if group.trainable)
-    whole = watched if watched is not None and watched.failed is None else None
+    unrolled = unshared = dead = macs = None
+    if forward is not None and forward.completed:
+        unrolled = _count_unrolled(modules, groups, forward)
+        unshared = _count_unshared(modules, groups, forward)
+        dead = sum(group.numel for group in groups if is_dead(group, forward))
+        macs = sum(forward.macs.values())
     return Totals(
         unique=unique,
-        untied=sum(name.numel for name in all_names(groups)),
-        unrolled=None if whole is None else _unrolled(model, groups, whole),
-        unshared=None if whole is None else _unshared(model, groups, whole),
+        untied=sum(name.numel for name in iter_names(groups)),
+        unrolled=unrolled,
+        unshared=unshared,
         trainable=trainable,
         frozen=unique - trainable,
-        dead=None if whole is None else sum(group.numel for group in groups if is_dead(group, whole)),
-        lazy=sum(name.kind == "lazy" for name in all_names(groups)),
+        dead=dead,
+        lazy=sum(name.kind == "lazy" for name in iter_names(groups)),
         buffers=sum(buffer.numel() for buffer in model.buffers()),
         bytes=sum(group.bytes for group in groups),
-        macs=None if whole is None else sum(whole.macs.values()),
+        macs=macs,
     )
 
 
-def _unrolled(model: Module, groups: tuple[Group, ...], watched: Watched) -> int:
-    """Parameters, also those read from elsewhere, times the calls of their module.
+def _count_unrolled(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
+    """Count each parameter, references included, once per call of its module.
 
-    Of a module that is not called itself (its parameters are read from outside), the calls of the nearest one
-    around it that is.
+    If a module is not called itself (its parameters are read from outside), the calls of the nearest
+    enclosing module that is called count instead.
     """
-    modules = dict(modules_of(model))
 
-    def calls(path: str) -> int:
-        path = row_name(path)
-        while path and not watched.calls[id(modules.get(path))]:
+    def count_calls(path: str) -> int:
+        path = get_row_name(path)
+        while path and not forward.calls[id(modules.get(path))]:
             path = path.rpartition(".")[0]
-        return max(1, watched.calls[id(modules.get(path))])
+        return max(1, forward.calls[id(modules.get(path))])
 
-    names = (name for name in all_names(groups) if name.kind != "repeated")
-    return sum(name.numel * calls(name.module_name) for name in names)
+    names = (name for name in iter_names(groups) if name.kind != "repeated")
+    return sum(name.numel * count_calls(name.module_name) for name in names)
 
 
-def _unshared(model: Module, groups: tuple[Group, ...], watched: Watched) -> int:
-    """The unique elements, those of each convolution as they would be without sharing."""
-    modules = dict(modules_of(model))
+def _count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
+    """Count the unique elements, those of each convolution as they would be without sharing."""
     by_module: dict[str, list[Name]] = {}
-    for name in all_names(groups):
-        by_module.setdefault(row_name(name.module_name), []).append(name)
+    for name in iter_names(groups):
+        by_module.setdefault(get_row_name(name.module_name), []).append(name)
     total = 0
     for path, names in by_module.items():
         biases = sum(name.own for name in names if "bias" in name.name[len(path) :])
         own = sum(name.own for name in names) - biases, biases
-        total += sum(own if path not in modules else _without_sharing(modules[path], own, watched))
+        total += sum(own if path not in modules else _count_without_sharing(modules[path], own, forward))
     return total
 
 
-def _without_sharing(module: Any, own: tuple[int, int], watched: Watched) -> tuple[int, int]:
-    """Weights and biases of a module's own, on the largest input it met; of no convolution as they are."""
-    sizes = [shape for shape in watched.inputs.get(id(module), []) if shape]
+def _count_without_sharing(module: Any, own: tuple[int, int], forward: ForwardPass) -> tuple[int, int]:
+    """Return the weights and biases of an unshared convolution on the largest input that the module received.
+
+    Args:
+        own: Weights and biases that the module has; returned unchanged if it is not a convolution.
+    """
+    sizes = [shape for shape in forward.inputs.get(id(module), []) if shape]
     if not is_convolution(module) or not sizes:
         return own
     if is_keras(module):
@@ -113,19 +129,22 @@ def _without_sharing(module: Any, own: tuple[int, int], watched: Watched) -> tup
         last = module.data_format == "channels_last"
         inputs, outputs = (
             prod(shape[1:-1] if last else shape[2:])
-            for shape in (max(sizes, key=prod), watched.outputs[id(module)])
+            for shape in (max(sizes, key=prod), forward.outputs[id(module)])
         )
         return own[0] * (inputs if transposed else outputs), own[1] * outputs
     try:
-        spec = spec_of(module)
+        spec = read_layer(module)
         size = max((shape[-spec.ndim :] for shape in sizes), key=prod)
-        shared = [_weights_and_biases(scheme(spec, sharing, size)) for sharing in (spec.sharing, Local())]
-    except ValueError:  # a class of that name with other attributes
+        shared, local = (_split(count_parameters(spec, sharing, size)) for sharing in (spec.sharing, Local()))
+    except ValueError:  # another class of the same name, with other attributes
         return own
-    weights, biases = (n if n < have else n - have + local for n, have, local in zip(own, *shared))
+    weights, biases = (
+        n if n < counted else n - counted + unshared for n, counted, unshared in zip(own, shared, local)
+    )
     return weights, biases
 
 
-def _weights_and_biases(found: Scheme) -> tuple[int, int]:
-    biases = sum(term.n for term in found.terms if term.label == "biases")
-    return found.parameters - biases, biases
+def _split(count: ParameterCount) -> tuple[int, int]:
+    """Return the numbers of weights and biases in a count."""
+    biases = sum(term.n for term in count.terms if term.label == "biases")
+    return count.total - biases, biases

@@ -1,1 +1,1 @@
-"""The parameters of a live model: their storages, their names in groups, and references between modules."""
+"""The parameters of a live model: storages, groups of shared elements, and references between modules."""

@@ -1,51 +1,30 @@
-"""The parameters of a model in groups: every element has one owner, and any number of names besides."""
+"""The parameters of a model in groups: each element has one owner, and may have any number of other names."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from .modules import declared_name, joined, modules_of, parameters_of
-from .storage import Ranges, is_quantised, length, nbytes, ranges_of, storage_of, union
-
-#: The attribute under which a module keeps, by name, the parameters it reads from another (see `Reference`).
-REFERENCES = "_tied_references"
-#: The attribute under which a module keeps the ties declared in it, by their aliases as it has them.
-DECLARED = "_declared_ties"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Where a module reads a parameter that it does not have itself.
-
-    Args:
-        module: The module that has it.
-        name: The parameter's name there.
-        transform: What is done to it, as text; None where it is used as it is.
-        shape: What comes out.
-    """
-
-    module: Module
-    name: str
-    transform: str | None = None
-    shape: tuple[int, ...] = ()
+from .modules import get_original_name, iter_parameters, join_names
+from .references import Reference, get_chain, get_declared_ties, get_references
+from .storage import Ranges, count_bytes, get_byte_ranges, get_storage_key, is_quantized, merge, nbytes
 
 
 @dataclass(frozen=True)
 class Name:
-    """One place where a parameter is registered or read.
+    """One name under which a parameter is registered or read.
 
     Args:
-        module_name: Of the module that has it, as in `model.named_modules()`.
-        parameter: None for a reference.
-        numel: Elements, 0 while it is lazy.
-        kind: "owned", "alias" (the same Parameter), "view" (another Parameter on the same memory),
-            "reference", "repeated" (the same module under another name), "lazy" or "quantised".
-        own: Elements that no name before it has.
-        transform: Of a reference.
+        name: Full name, as in `model.named_parameters()`.
+        module_name: Name of its module, as in `model.named_modules()`.
+        parameter: The parameter; None for a reference.
+        numel: Number of elements, 0 while the parameter is lazy.
+        kind: "owned", "alias" (the same Parameter), "view" (another Parameter in the same storage),
+            "reference", "repeated" (the same module under another name), "lazy" or "quantized".
+        own: Number of elements that no earlier name has.
+        transform: Transform of a reference.
     """
 
     name: str
@@ -59,28 +38,29 @@ class Name:
 
     @property
     def attribute(self) -> str:
-        """The parameter's name in its module."""
+        """Name of the parameter in its module."""
         return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Elements with one owner, the first of its names that is no alias by a declared tie."""
+    """Elements with one owner: the first of their names that no declared tie makes an alias."""
 
     names: tuple[Name, ...]
 
     @property
     def owner(self) -> Name:
+        """Name under which the elements are counted."""
         return self.names[0]
 
     @property
     def numel(self) -> int:
-        """Distinct elements."""
+        """Number of distinct elements."""
         return sum(name.own for name in self.names)
 
     @property
     def bytes(self) -> int:
-        """Of the distinct elements."""
+        """Size of the distinct elements in bytes."""
         return sum(
             nbytes(name.parameter) * name.own // max(1, name.numel)
             for name in self.names
@@ -89,112 +69,134 @@ class Group:
 
     @property
     def trainable(self) -> bool:
+        """Whether any of the parameters requires gradients."""
         return any(name.parameter is not None and name.parameter.requires_grad for name in self.names)
 
 
-def groups_of(model: Module) -> tuple[Group, ...]:
-    """All groups of a model, in the order in which their owners are registered."""
-    found: list[list[Name]] = []
-    group_of: dict[Hashable, list[Name]] = {}
-    held: dict[Hashable, list[tuple[Ranges, list[Name]]]] = {}
-    modules = list(modules_of(model))
-    seen: set[tuple[int, str]] = set()
-    for module_name, module, attribute, parameter, key in _sources_first(modules):
-        lazy, again = is_lazy(parameter), (id(module), attribute) in seen
-        seen.add((id(module), attribute))
-        numel, full = 0 if lazy else parameter.numel(), joined(module_name, attribute)
-        name = partial(Name, full, module_name, module, parameter, numel)
-        if key in group_of:
-            group_of[key].append(name("repeated" if again else "alias", 0))
-            continue
-        kind = "lazy" if lazy else "quantised" if is_quantised(parameter) else "owned"
-        group_of[key] = _place(parameter, kind, name, found, held)
+@dataclass(frozen=True)
+class _Registered:
+    """A parameter as one module registers it; `key` identifies the parameter."""
+
+    module_name: str
+    module: Module
+    attribute: str
+    parameter: Tensor
+    key: Hashable
+
+    @property
+    def name(self) -> str:
+        return join_names(self.module_name, self.attribute)
+
+
+def group_parameters(modules: Iterable[tuple[str, Module]]) -> tuple[Group, ...]:
+    """Return all groups, in the order in which their owners are registered.
+
+    Args:
+        modules: Every module under each of its names, as `iter_modules(model)` yields them.
+    """
+    modules, builder = list(modules), _Builder()
+    for registered in _sort_sources_first(modules):
+        builder.add(registered)
     for module_name, module in modules:
-        for attribute, reference in vars(module).get(REFERENCES, {}).items():
-            way = chain_of(reference)
-            group = group_of.get(id(_source_of(way[-1])))
-            if group is not None:
-                full, numel = joined(module_name, attribute), group[0].numel
-                done = " of ".join(step.transform for step in way if step.transform is not None) or None
-                group.append(Name(full, module_name, module, None, numel, "reference", 0, done))
-    return tuple(Group(tuple(names)) for names in found)
+        for attribute, reference in get_references(module).items():
+            builder.add_reference(module_name, module, attribute, reference)
+    return tuple(Group(tuple(names)) for names in builder.groups)
 
 
-def chain_of(reference: Reference) -> list[Reference]:
-    """A reference, and those that it reads through; the last reads a parameter."""
-    chain = [reference]
-    while (further := vars(chain[-1].module).get(REFERENCES, {}).get(chain[-1].name)) is not None:
-        chain.append(further)
-    return chain
+class _Builder:
+    """Groups under construction, each one a list of names."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Name]] = []
+        self._by_key: dict[Hashable, list[Name]] = {}
+        self._by_storage: dict[Hashable, list[tuple[Ranges, list[Name]]]] = {}
+        self._seen: set[tuple[int, str]] = set()
+
+    def add(self, registered: _Registered) -> None:
+        """Add a registered parameter to the group that has its elements, or to a new group."""
+        place = (id(registered.module), registered.attribute)
+        again = place in self._seen
+        self._seen.add(place)
+        if registered.key in self._by_key:
+            self._append(self._by_key[registered.key], registered, "repeated" if again else "alias", 0)
+        else:
+            self._by_key[registered.key] = self._add_new(registered)
+
+    def add_reference(self, module_name: str, module: Module, attribute: str, reference: Reference) -> None:
+        """Add a reference to the group of the parameter that it reads, if the model has that parameter."""
+        chain = get_chain(reference)
+        group = self._by_key.get(id(_find_source(chain[-1])))
+        if group is not None:
+            name, numel = join_names(module_name, attribute), group[0].numel
+            transform = " of ".join(step.transform for step in chain if step.transform is not None) or None
+            group.append(Name(name, module_name, module, None, numel, "reference", 0, transform))
+
+    def _add_new(self, registered: _Registered) -> list[Name]:
+        """Add a parameter that was not seen before, and return its group."""
+        parameter = registered.parameter
+        storage, group = get_storage_key(parameter), None
+        if storage is None:
+            own = 0 if is_lazy(parameter) else parameter.numel()
+        else:
+            ranges = get_byte_ranges(parameter)
+            covered = ranges[:0]
+            for others, names in self._by_storage.get(storage, []):
+                near = others[0, 0] < ranges[-1, 1] and ranges[0, 0] < others[-1, 1]
+                if near and count_bytes(merge(others, ranges)) < count_bytes(others) + count_bytes(ranges):
+                    group = names if group is None else group
+                    covered = merge(covered, others)
+            own = (count_bytes(merge(covered, ranges)) - count_bytes(covered)) // parameter.element_size()
+        if group is None:
+            kind = "lazy" if is_lazy(parameter) else "quantized" if is_quantized(parameter) else "owned"
+            self.groups.append(group := [])
+        else:
+            kind = "view"
+        self._append(group, registered, kind, own)
+        if storage is not None:
+            self._by_storage.setdefault(storage, []).append((ranges, group))
+        return group
+
+    @staticmethod
+    def _append(group: list[Name], registered: _Registered, kind: str, own: int) -> None:
+        parameter = registered.parameter
+        numel = 0 if is_lazy(parameter) else parameter.numel()
+        group.append(
+            Name(registered.name, registered.module_name, registered.module, parameter, numel, kind, own)
+        )
 
 
-def _sources_first(
-    modules: Sequence[tuple[str, Module]],
-) -> Iterator[tuple[str, Module, str, Tensor, Hashable]]:
-    """Every parameter of every module, first those that are no aliases by a declared tie."""
-    named = dict(modules)
+def _sort_sources_first(modules: Sequence[tuple[str, Module]]) -> list[_Registered]:
+    """Return every registered parameter, those that a declared tie makes an alias after all others."""
+    by_name = dict(modules)
 
     def place(name: str) -> tuple[int, str]:
         path, _, attribute = name.rpartition(".")
-        return id(named.get(path)), attribute
+        return id(by_name.get(path)), attribute
 
     aliases = {
-        place(joined(prefix, alias)) for prefix, holder in modules for alias in vars(holder).get(DECLARED, {})
+        place(join_names(prefix, alias)) for prefix, holder in modules for alias in get_declared_ties(holder)
     }
 
-    def is_alias(item: tuple[str, Module, str, Tensor, Hashable]) -> bool:
-        name = joined(item[0], item[2])
-        return bool({place(name), place(declared_name(name))} & aliases)
+    def is_alias(registered: _Registered) -> bool:
+        name = registered.name
+        return place(name) in aliases or place(get_original_name(name)) in aliases
 
     found = [
-        (module_name, module, *parameter)
+        _Registered(module_name, module, *parameter)
         for module_name, module in modules
-        for parameter in parameters_of(module)
+        for parameter in iter_parameters(module)
     ]
-    yield from sorted(found, key=is_alias)
+    return sorted(found, key=is_alias)
 
 
-def _source_of(reference: Reference) -> Tensor | None:
-    """The parameter that a reference reads; of a parametrized one that which it is mostly computed from."""
-    own = reference.module._parameters.get(reference.name)
-    if own is None and reference.name in getattr(reference.module, "parametrizations", {}):
-        parts = reference.module.parametrizations[reference.name]._parameters.values()  # type: ignore[index]
-        own = max(parts, key=Tensor.numel, default=None)
-    if own is None:  # pruned, or normed as it was done before there were parametrizations
-        names = (f"{reference.name}_orig", f"{reference.name}_v")
-        own = next((p for n in names if (p := reference.module._parameters.get(n)) is not None), None)
-    return own
-
-
-def _place(
-    parameter: Tensor,
-    kind: str,
-    name: Callable[[str, int], Name],
-    found: list[list[Name]],
-    held: dict[Hashable, list[tuple[Ranges, list[Name]]]],
-) -> list[Name]:
-    """Add a parameter met for the first time to the group whose memory it lies in, or to one of its own.
-
-    Args:
-        name: Makes its name, from its kind and the elements of its own.
-        found: All groups.
-        held: What lies in every storage.
-    """
-    storage, group = storage_of(parameter), None
-    if storage is None:
-        own = 0 if is_lazy(parameter) else parameter.numel()
-    else:
-        there, ranges = held.setdefault(storage, []), ranges_of(parameter)
-        covered = ranges[:0]
-        for others, names in there:
-            near = others[0, 0] < ranges[-1, 1] and ranges[0, 0] < others[-1, 1]
-            if near and length(union(others, ranges)) < length(others) + length(ranges):
-                group = names if group is None else group
-                covered = union(covered, others)
-        own = (length(union(covered, ranges)) - length(covered)) // parameter.element_size()
-    if group is None:
-        found.append(group := [])
-    group.append(name(kind if not group else "view", own))
-    if storage is not None:
-        there.append((ranges, group))
-    return group
+def _find_source(reference: Reference) -> Tensor | None:
+    """Return the parameter that a reference reads, the largest part of it if it is parametrized."""
+    module, name = reference.module, reference.name
+    parameter = module._parameters.get(name)
+    if parameter is None and name in getattr(module, "parametrizations", {}):
+        parts = module.parametrizations[name]._parameters.values()  # type: ignore[index]
+        parameter = max(parts, key=Tensor.numel, default=None)
+    if parameter is None:  # pruned, or normalized by the hooks that preceded parametrizations
+        stored = (module._parameters.get(f"{name}{suffix}") for suffix in ("_orig", "_v"))
+        parameter = next((p for p in stored if p is not None), None)
+    return parameter

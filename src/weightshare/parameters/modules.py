@@ -1,4 +1,4 @@
-"""The modules of a model by name, and what each has itself; Keras's layers, which torch sees as one, too."""
+"""Modules by name and the parameters that each one holds, including Keras layers and quantized modules."""
 
 import re
 from collections.abc import Hashable, Iterator
@@ -7,14 +7,17 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from ..counting.words import FORMS
+from ..counting.keras_words import ALL_FORMS
 
-#: Where a Keras layer on the torch backend lists the parameters of itself and all layers inside.
+#: Submodule in which a Keras layer on the torch backend lists its own and all nested parameters.
 _KERAS_LIST = "_torch_params"
 
 
-def modules_of(model: Module) -> Iterator[tuple[str, Module]]:
-    """Every module under each of its names, as `named_modules(remove_duplicate=False)`."""
+def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
+    """Yield every module under each of its names, including the layers nested in Keras layers.
+
+    Otherwise the same as `model.named_modules(remove_duplicate=False)`.
+    """
     named = list(model.named_modules(remove_duplicate=False))
     known = {id(module) for _, module in named}
     for name, module in named:
@@ -26,14 +29,14 @@ def modules_of(model: Module) -> Iterator[tuple[str, Module]]:
             for layer in layers:
                 if id(layer) not in known:
                     known.add(id(layer))
-                    yield joined(name, layer.path), layer
+                    yield join_names(name, layer.path), layer
 
 
-def parameters_of(module: Module) -> Iterator[tuple[str, Tensor, Hashable]]:
-    """A module's own parameters and what identifies each.
+def iter_parameters(module: Module) -> Iterator[tuple[str, Tensor, Hashable]]:
+    """Yield name, value and identity of each parameter that a module holds itself.
 
-    Torch keeps quantised ones in no Parameter. Of a Keras layer the states of random numbers are left out, as
-    Keras does.
+    Quantized weights are included, although torch does not store them as Parameters. States of random number
+    generators in Keras layers are left out, as in Keras's own counts.
     """
     if is_keras(module):
         for variable in [*module._trainable_variables, *module._non_trainable_variables]:  # type: ignore
@@ -51,24 +54,28 @@ def parameters_of(module: Module) -> Iterator[tuple[str, Tensor, Hashable]]:
 
 
 def is_keras(module: Module) -> bool:
-    """Whether a module is a layer or model of Keras 3."""
+    """Return whether a module is a Keras 3 layer or model."""
     return any(c.__module__.startswith("keras.") for c in type(module).__mro__)
 
 
 def is_convolution(module: Module) -> bool:
-    """Whether a module is of a class of convolutions, torch's, ours or Keras's."""
-    return any(FORMS[c.__name__].ndim for c in type(module).__mro__ if c.__name__ in FORMS)
+    """Return whether a module is a `torch.nn`, `weightshare.nn` or Keras convolution."""
+    return any(ALL_FORMS[c.__name__].ndim for c in type(module).__mro__ if c.__name__ in ALL_FORMS)
 
 
-def declared_name(name: str) -> str:
-    """The name that a parameter had before it was parametrized, normed or pruned.
+def get_original_name(name: str) -> str:
+    """Return the name that a parameter had before it was parametrized, normalized or pruned.
 
-    >>> declared_name("0.parametrizations.weight.original1"), declared_name("0.weight_orig")
+    >>> get_original_name("0.parametrizations.weight.original1"), get_original_name("0.weight_orig")
     ('0.weight', '0.weight')
     """
     return re.sub(r"parametrizations\.([^.]+)\.original\d*$", r"\1", name).removesuffix("_orig")
 
 
-def joined(prefix: str, name: str) -> str:
-    """A name inside another."""
+def join_names(prefix: str, name: str) -> str:
+    """Return the full name of something inside the module named `prefix`.
+
+    >>> join_names("encoder", "weight"), join_names("", "weight")
+    ('encoder.weight', 'weight')
+    """
     return f"{prefix}.{name}" if prefix else name

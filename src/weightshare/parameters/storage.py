@@ -1,4 +1,4 @@
-"""Which bytes a tensor occupies, so that elements which two parameters share are counted once."""
+"""Byte ranges of tensors in their storage, so that elements shared by two parameters are counted once."""
 
 from collections.abc import Hashable, Iterator
 
@@ -7,48 +7,61 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from .._torch import storage_id
+from .._torch import get_storage_id
 
-#: [n, 2] ranges of bytes, sorted and disjoint.
+#: [n, 2] byte ranges, sorted and disjoint.
 Ranges = np.ndarray
-#: What a class overrides whose tensors are not their own storage.
+#: Method overridden by tensor subclasses whose elements are not in their own storage.
 _DISPATCH = "__torch_dispatch__"
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor's own storage holds its numbers: not lazy, sharded, sparse, nested or wrapped."""
+    """Return whether the elements are in the tensor's own storage.
+
+    They are not in lazy, sharded, sparse, nested and wrapped tensors.
+    """
     own = getattr(type(tensor), _DISPATCH) == getattr(Tensor, _DISPATCH)
     return own and not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested
 
 
-def storage_of(tensor: Tensor) -> Hashable | None:
-    """What two tensors have in common exactly when they share memory; None where that means nothing.
+def get_storage_key(tensor: Tensor) -> Hashable | None:
+    """Return a key that two tensors have in common if and only if they use the same storage.
 
-    Valid as long as the tensors are held: the place of freed memory is given to others.
+    The key is None for tensors without a storage of their own. It is valid only while the tensors are alive,
+    because freed memory is used again.
     """
     if not is_plain(tensor) or tensor.numel() == 0:
         return None
     storage = tensor.untyped_storage()
     if tensor.device.type == "meta":
-        return "meta", storage_id(tensor)  # without memory: the storage itself
+        return "meta", get_storage_id(tensor)  # meta tensors have no address
     return (tensor.device, storage.data_ptr()) if storage.data_ptr() else None
 
 
-def ranges_of(tensor: Tensor) -> Ranges:
-    """The bytes of its storage that a plain tensor occupies."""
+def has_overlap(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors share elements."""
+    storage = get_storage_key(first)
+    if storage is None or storage != get_storage_key(second):
+        return False
+    ranges, others = get_byte_ranges(first), get_byte_ranges(second)
+    return count_bytes(merge(ranges, others)) < count_bytes(ranges) + count_bytes(others)
+
+
+def get_byte_ranges(tensor: Tensor) -> Ranges:
+    """Return the bytes of its storage that a plain tensor occupies."""
     block, starts = 1, np.array([tensor.storage_offset()])
     for stride, n in sorted(zip(tensor.stride(), tensor.shape)):
         if stride == block and len(starts) == 1:
-            block *= n  # side by side
+            block *= n  # contiguous so far
         elif stride and n > 1:
             starts = (starts[:, None] + stride * np.arange(n)).reshape(-1)
     blocks = np.stack([starts, starts + block], axis=1)
-    return tensor.element_size() * union(blocks[:0], blocks)
+    return tensor.element_size() * merge(blocks[:0], blocks)
 
 
-def union(ranges: Ranges, more: Ranges) -> Ranges:
-    """All bytes of both."""
-    both = np.concatenate([ranges, more])
+def merge(ranges: Ranges, others: Ranges) -> Ranges:
+    """Return the bytes that are in either of two sets of ranges."""
+    both = np.concatenate([ranges, others])
     both = both[np.argsort(both[:, 0], kind="stable")]
     reach = np.maximum.accumulate(both[:, 1])
     starts = np.concatenate([[True], both[1:, 0] > reach[:-1]])
@@ -56,39 +69,30 @@ def union(ranges: Ranges, more: Ranges) -> Ranges:
     return np.stack([both[starts, 0], reach[ends]], axis=1)
 
 
-def overlap(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors share elements."""
-    place = storage_of(first)
-    if place is None or place != storage_of(second):
-        return False
-    ranges, more = ranges_of(first), ranges_of(second)
-    return length(union(ranges, more)) < length(ranges) + length(more)
-
-
-def length(ranges: Ranges) -> int:
-    """How many bytes."""
+def count_bytes(ranges: Ranges) -> int:
+    """Return the total number of bytes in the ranges."""
     return int((ranges[:, 1] - ranges[:, 0]).sum())
 
 
-def is_quantised(tensor: Tensor) -> bool:
-    """Whether a parameter's numbers are stored as integers, in itself or in the tensors inside it."""
+def is_quantized(tensor: Tensor) -> bool:
+    """Return whether the values are stored as integers, in the tensor itself or in tensors that it wraps."""
     if is_lazy(tensor):
         return False
-    parts = [tensor, *_inside(tensor)]
+    parts = [tensor, *_iter_wrapped(tensor)]
     return any(not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool) for t in parts)
 
 
 def nbytes(tensor: Tensor) -> int:
-    """Bytes that a tensor's numbers take, of a sharded one those of all its shards."""
+    """Return the size of a tensor in bytes; all shards are included if it is sharded."""
     if is_lazy(tensor):
         return 0
-    parts = list(_inside(tensor)) if is_quantised(tensor) else []
+    parts = list(_iter_wrapped(tensor)) if is_quantized(tensor) else []
     return sum(map(nbytes, parts)) if parts else tensor.numel() * tensor.element_size()
 
 
-def _inside(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensors that one of a wrapping class holds."""
+def _iter_wrapped(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors inside a wrapper subclass."""
     flatten = getattr(tensor, "__tensor_flatten__", None)
     if flatten is not None and not is_plain(tensor):
-        held = (getattr(tensor, name) for name in flatten()[0])
-        yield from (part for part in held if isinstance(part, Tensor))
+        inner = (getattr(tensor, name) for name in flatten()[0])
+        yield from (part for part in inner if isinstance(part, Tensor))

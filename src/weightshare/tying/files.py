@@ -1,4 +1,4 @@
-"""State dicts and files of models with ties: each weight once, and old or untied ones resolved."""
+"""State dicts and files of tied models: each weight once; checkpoints of untied models can be loaded."""
 
 import copy
 from collections.abc import Mapping, MutableMapping
@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from ..errors import ArgumentError, DataError, MissingExtraError, TieError
+from ..parameters.references import get_reference
 from .check import check_tied_weights
-from .declared import agree, chain, disagreement, ties_of
-from .names import both_ends, owner_of
-from .reference import reference_of
-from .tie import Tie, transformed
+from .linking import has_equal_values
+from .loading import make_conflict_error
+from .model_ties import iter_ties, trace_to_source
+from .names import find_ends, get_owner
+from .tie import Tie, apply_transform
 
 CONFLICTS = ("error", "source", "alias", "mean")
 
@@ -27,51 +29,57 @@ def load_state_dict(
     strict: bool = True,
     assign: bool = False,
 ):
-    """`model.load_state_dict` for checkpoints that have one end of a tie, or two that differ.
+    """Load a state dict that has only one end of a tie, or two ends that differ.
+
+    Otherwise the same as `model.load_state_dict`.
 
     Args:
-        on_conflict: What a tie takes where they differ: "error" refuses, "source" and "alias" take that end,
-            "mean" takes the mean of both.
+        on_conflict: What to do if the ends of a tie differ: "error" raises, "source" and "alias" load the
+            values of that end, "mean" loads the mean over all ends.
 
     Returns:
-        As torch: the missing and the unexpected keys.
+        The missing and unexpected keys, as in torch.
 
     Raises:
-        TieError: ends that differ, with "error"; the model is unchanged.
-        ArgumentError: another word for `on_conflict`.
+        TieError: If ends differ and `on_conflict` is "error"; the model is unchanged.
+        ArgumentError: If `on_conflict` is anything else.
     """
     if on_conflict not in CONFLICTS:
         known = ", ".join(map(repr, CONFLICTS))
-        raise ArgumentError(
-            "load_state_dict", f"on_conflict must be one of {known}", repr(on_conflict), "use one"
-        )
-    state = copy.copy(state)  # with the versions that torch keeps beside it
-    ties = {alias: tie for alias, tie in ties_of(model) if both_ends(model, alias, tie.source) is not None}
+        raise ArgumentError("load_state_dict", f"on_conflict must be one of {known}", repr(on_conflict))
+    state = copy.copy(state)  # keeps the version metadata that torch attaches
+    ties = {alias: tie for alias, tie in iter_ties(model) if find_ends(model, alias, tie.source) is not None}
     roots = {tie.source for tie in ties.values()} - ties.keys()
     for root in sorted(roots):
-        _settle(model, state, root, ties, on_conflict)
+        _resolve(model, state, root, ties, on_conflict)
     for alias in ties:
-        if reference_of(*owner_of(model, alias, "load_state_dict")) is not None:
+        if get_reference(*get_owner(model, alias, "load_state_dict")) is not None:
             state.pop(alias, None)
     return model.load_state_dict(state, strict=strict, assign=assign)
 
 
-def _settle(
+def _resolve(
     model: Module, state: MutableMapping[str, Tensor], root: str, ties: Mapping[str, Tie], on_conflict: str
 ) -> None:
-    """Give a root, and all aliases that lead to it, the values that a state dict has for them."""
-    aliases = [alias for alias in ties if chain(ties, alias)[-1] == root]
-    found = {name: _at_root(model, state[name], name, ties) for name in (root, *aliases) if name in state}
+    """Write one value for a root and all its aliases into a state dict.
+
+    Args:
+        root: Source at the end of one or more ties.
+    """
+    aliases = [alias for alias in ties if trace_to_source(ties, alias)[-1] == root]
+    found = {
+        name: _transform_to_root(model, state[name], name, ties) for name in (root, *aliases) if name in state
+    }
     if not found:
         return
     chosen = next(iter(found.values()))
     for name, value in found.items():
-        if agree(value, chosen):
+        if has_equal_values(value, chosen):
             continue
         if on_conflict == "error":
-            raise disagreement(name, next(iter(found)))
+            raise make_conflict_error(name, next(iter(found)))
         if value.shape != chosen.shape:
-            continue  # torch says what is wrong with it
+            continue  # torch reports the wrong shape
         if on_conflict == "mean":
             chosen = torch.stack([part / len(found) for part in found.values()]).sum(0)
             break
@@ -81,69 +89,67 @@ def _settle(
     state[root] = chosen
     for alias in aliases:
         value = chosen
-        for name in reversed(chain(ties, alias)[:-1]):
-            module, attribute = owner_of(model, name, "load_state_dict")
-            value = transformed(ties[name].transform, value, getattr(module, attribute).shape)
+        for name in reversed(trace_to_source(ties, alias)[:-1]):
+            module, attribute = get_owner(model, name, "load_state_dict")
+            value = apply_transform(ties[name].transform, value, getattr(module, attribute).shape)
         state[alias] = value
 
 
-def _at_root(model: Module, value: Tensor, name: str, ties: Mapping[str, Tie]) -> Tensor:
-    """What the root has where a name has this value."""
-    for alias, source in pairwise(chain(ties, name)):
-        module, attribute = owner_of(model, source, "load_state_dict")
+def _transform_to_root(model: Module, value: Tensor, name: str, ties: Mapping[str, Tie]) -> Tensor:
+    """Return the value that the root must have for an alias to have this value."""
+    for alias, source in pairwise(trace_to_source(ties, name)):
+        module, attribute = get_owner(model, source, "load_state_dict")
         try:
-            value = transformed(ties[alias].transform, value, getattr(module, attribute).shape)
+            value = apply_transform(ties[alias].transform, value, getattr(module, attribute).shape)
         except (RuntimeError, IndexError) as error:
-            got, hint = str(list(value.shape)), "give the checkpoint of this model"
-            raise TieError("load_state_dict", f"{name} must have the model's shape", got, hint) from error
+            got = str(list(value.shape))
+            raise TieError("load_state_dict", f"{name} must have the model's shape", got) from error
     return value
 
 
 def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
-    """Write every weight once, with the names of its aliases, as `safetensors.torch.save_model` does.
+    """Write each weight once, together with the names of its aliases, like `safetensors.torch.save_model`.
 
     Raises:
-        TieError: a weight that is read from a module outside of this model, which the file would not have.
-        MissingExtraError: safetensors is not installed.
+        TieError: If a weight is read from a module outside of the model, so that the file would not contain
+        it.
+        MissingExtraError: If safetensors is not installed.
     """
     if lost := [note.names[0] for note in check_tied_weights(model).broken if note.code == "LOST_SOURCE"]:
-        got = f"{', '.join(lost)}, read from outside"
-        raise TieError(
-            "save_safetensors", "the model must have its weights itself", got, "save the whole model"
-        )
-    _safetensors(path).torch.save_model(model, str(path))
+        got = f"{', '.join(lost)} read from another model"
+        expected = "the model must contain all its weights"
+        raise TieError("save_safetensors", expected, got, "save the whole model")
+    _import_safetensors(path).torch.save_model(model, str(path))
 
 
 def load_safetensors(
     model: Module, path: str | PathLike[str], *, on_conflict: str = "error", strict: bool = True
 ):
-    """Load a safetensors file into a model, tied or not, from a model that was tied or not.
+    """Load a safetensors file. Both the model and the model that was saved may be tied or untied.
 
     Args:
-        on_conflict: As for `load_state_dict`.
+        on_conflict: Same as for `load_state_dict`.
 
     Returns:
-        As torch: the missing and the unexpected keys.
+        The missing and unexpected keys, as in torch.
 
     Raises:
-        DataError: no such file, or one that is no safetensors file.
-        MissingExtraError: safetensors is not installed.
+        DataError: If there is no such file, or it is not a safetensors file.
+        MissingExtraError: If safetensors is not installed.
     """
-    safetensors = _safetensors(path)
+    safetensors = _import_safetensors(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            aliases = {a: kept for a, kept in (file.metadata() or {}).items() if kept in state}
+            aliases = {alias: name for alias, name in (file.metadata() or {}).items() if name in state}
     except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(
-            str(path), "must be a safetensors file that can be read", str(error), "check its name"
-        ) from error
+        raise DataError(str(path), "must be a readable safetensors file", str(error)) from error
     expected = set(model.state_dict())
-    state |= {a: state[kept] for a, kept in aliases.items() if a in expected and a not in state}
+    state |= {alias: state[name] for alias, name in aliases.items() if alias in expected - state.keys()}
     return load_state_dict(model, state, on_conflict=on_conflict, strict=strict)
 
 
-def _safetensors(path: object):
+def _import_safetensors(path: object):
     try:
         import safetensors.torch
     except ImportError as error:

@@ -1,26 +1,27 @@
-"""`find_tied_weights`: which parameters share their elements, declared or not."""
+"""`find_tied_weights`: find parameters that share elements, whether or not the tie was declared."""
 
 from dataclasses import dataclass
 
 import torch
 from torch.nn import Module
 
-from ..parameters.groups import Group, groups_of
+from ..parameters.groups import Group, Name, group_parameters
+from ..parameters.modules import iter_modules
 
-#: The kinds of names in the ledger, as kinds of ties.
+#: Kinds of ties, by the kind of the alias's name.
 KINDS = {"repeated": "same_module", "alias": "same_parameter", "view": "view", "reference": "reference"}
 
 
 @dataclass(frozen=True)
 class TieGroup:
-    """Parameters that share elements.
+    """Two names of shared elements.
 
     Args:
-        kind: "same_module", "same_parameter", "view", "reference", or "equal_values": no tie, but as large
-            and with the same numbers.
-        source: The name that has the elements: the first that is no alias by a declared tie.
-        alias: The name that shares them.
-        transform: Of a reference.
+        kind: "same_module" (one module under two names), "same_parameter", "view", "reference" or
+            "equal_values" (not a tie, but separate parameters with the same shape and values).
+        source: Name that owns the elements: the first that no declared tie makes an alias.
+        alias: Name that shares them.
+        transform: Transform of a reference.
     """
 
     kind: str
@@ -30,10 +31,11 @@ class TieGroup:
 
 
 def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGroup]:
-    """Every name that shares elements with their owner.
+    """Find every name that shares elements with an owner.
 
     Args:
-        equal_values: Also pairs of separate parameters with the same numbers, which may have been tied once.
+        equal_values: Whether to list separate parameters with the same values too. They may have been tied
+            once.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))
@@ -41,28 +43,29 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
         >>> find_tied_weights(model)
         [TieGroup(kind='same_parameter', source='0.weight', alias='1.weight', transform=None)]
     """
-    groups = groups_of(model)
+    groups = group_parameters(iter_modules(model))
     found = [
         TieGroup(KINDS[name.kind], group.owner.name, name.name, name.transform)
         for group in groups
         for name in group.names[1:]
     ]
-    return found + (_equal(groups) if equal_values else [])
+    return found + (_find_equal_values(groups) if equal_values else [])
 
 
-def _equal(groups: tuple[Group, ...]) -> list[TieGroup]:
-    """Owners of the same shape and numbers; not those of one number only, such as zeros and ones."""
-    found, seen = [], {}
+def _find_equal_values(groups: tuple[Group, ...]) -> list[TieGroup]:
+    """Find owners with the same shape and values; constant tensors such as zeros and ones are left out."""
+    found: list[TieGroup] = []
+    seen: dict[tuple, list[Name]] = {}
     for group in groups:
         value = group.owner.parameter
         if value is None or group.owner.kind == "lazy" or value.is_meta or value.numel() == 0:
             continue
         if bool((value == value.flatten()[0]).all()):
             continue
-        for other in seen.setdefault((value.shape, value.dtype, value.device), []):
-            if torch.equal(other.parameter, value):
-                found.append(TieGroup("equal_values", other.name, group.owner.name))
-                break
+        candidates = seen.setdefault((value.shape, value.dtype, value.device), [])
+        equal = next((name for name in candidates if torch.equal(name.parameter, value)), None)  # type: ignore
+        if equal is None:
+            candidates.append(group.owner)
         else:
-            seen[value.shape, value.dtype, value.device].append(group.owner)
+            found.append(TieGroup("equal_values", equal.name, group.owner.name))
     return found

@@ -1,4 +1,4 @@
-"""Parameters by name: finding the module that has one, and the nearest module that holds two."""
+"""Parameters by name: the module that owns a parameter, and the nearest module that contains two of them."""
 
 from collections.abc import Iterator
 
@@ -6,67 +6,64 @@ from torch.nn import Module
 
 from .._args import did_you_mean
 from ..errors import ArgumentError
-from ..parameters.groups import REFERENCES
+from ..parameters.modules import join_names
+from ..parameters.references import get_references
 
-#: A parameter, whatever names it has: its module's identity and its name there.
+#: Identity of a parameter, whatever names it has: the `id` of its module, and its name in the module.
 Place = tuple[int, str]
 
 
-def owner_of(model: Module, name: str, where: str) -> tuple[Module, str]:
-    """The module that has, or reads, a parameter, and the parameter's name in it.
+def get_owner(model: Module, name: str, where: str) -> tuple[Module, str]:
+    """Return the module that has or reads a parameter, and the parameter's name in that module.
+
+    Args:
+        where: Function to name in the error.
 
     Raises:
-        ArgumentError: no parameter of this name, with the nearest ones.
+        ArgumentError: If there is no parameter of this name. The error lists similar names.
     """
     found = find_owner(model, name)
     if found is not None:
         return found
-    hint = did_you_mean(name, all_names(model), "list the names with model.named_parameters()")
-    raise ArgumentError(where, "names must be names of parameters", repr(name), hint)
+    hint = did_you_mean(name, _iter_names(model), "list the names with model.named_parameters()")
+    raise ArgumentError(where, "names must be parameter names", repr(name), hint)
 
 
 def find_owner(model: Module, name: str) -> tuple[Module, str] | None:
-    """As `owner_of`; None where there is no such parameter."""
+    """Return the same as `get_owner`, or None if there is no such parameter."""
     path, _, attribute = str(name).rpartition(".")
-    module = module_at(model, path)
+    module = find_module(model, path)
     if module is None:
         return None
-    has = module._parameters.get(attribute) is not None
-    return (module, attribute) if has or attribute in vars(module).get(REFERENCES, {}) else None
+    exists = module._parameters.get(attribute) is not None or attribute in get_references(module)
+    return (module, attribute) if exists else None
 
 
-def both_ends(model: Module, alias: str, source: str) -> tuple[tuple[Module, str], tuple[Module, str]] | None:
-    """The owners of both parameters; None where either is no parameter (any more)."""
+def find_ends(model: Module, alias: str, source: str) -> tuple[tuple[Module, str], tuple[Module, str]] | None:
+    """Return the owners of alias and source, or None if either is not a parameter (any more)."""
     first, second = find_owner(model, alias), find_owner(model, source)
     return None if first is None or second is None else (first, second)
 
 
-def module_at(model: Module, path: str) -> Module | None:
-    """The module of a path; None where there is none."""
+def find_module(model: Module, path: str) -> Module | None:
+    """Return the module at a path, or None if there is none."""
     try:
         return model.get_submodule(path)
     except AttributeError:
         return None
 
 
-def place_of(model: Module, name: str) -> Place:
-    """What all names of a parameter have in common, whether it is there or not."""
+def get_place(model: Module, name: str) -> Place:
+    """Return the same key for all names of a parameter, whether or not the parameter exists."""
     path, _, attribute = name.rpartition(".")
-    module = module_at(model, path)
+    module = find_module(model, path)
     return (0, name) if module is None else (id(module), attribute)
 
 
-def all_names(model: Module) -> Iterator[str]:
-    """Of every parameter and reference, under each of its names."""
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for attribute in (*module._parameters, *vars(module).get(REFERENCES, {})):
-            yield f"{prefix}.{attribute}" if prefix else attribute
+def get_common_path(first: str, second: str) -> str:
+    """Return the path of the nearest module that contains both parameters.
 
-
-def common_path(first: str, second: str) -> str:
-    """The path of the nearest module that holds both parameters.
-
-    >>> common_path("decoder.head.weight", "decoder.emb.weight"), common_path("a.weight", "b.weight")
+    >>> get_common_path("decoder.head.weight", "decoder.emb.weight"), get_common_path("a.weight", "b.weight")
     ('decoder', '')
     """
     shared = []
@@ -77,10 +74,17 @@ def common_path(first: str, second: str) -> str:
     return ".".join(shared)
 
 
-def below(path: str, name: str) -> str:
-    """A name as the module at `path` has it.
+def make_relative(name: str, path: str) -> str:
+    """Return a name relative to the module at `path`.
 
-    >>> below("decoder", "decoder.head.weight"), below("", "head.weight")
+    >>> make_relative("decoder.head.weight", "decoder"), make_relative("head.weight", "")
     ('head.weight', 'head.weight')
     """
     return name[len(path) + 1 :] if path else name
+
+
+def _iter_names(model: Module) -> Iterator[str]:
+    """Yield every name of every parameter and reference."""
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for attribute in (*module._parameters, *get_references(module)):
+            yield join_names(prefix, attribute)

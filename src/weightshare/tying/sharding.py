@@ -1,20 +1,21 @@
-"""`fsdp_groups`: which modules `fully_shard` must take together."""
+"""`fsdp_groups`: find the modules that FSDP2's `fully_shard` must shard together."""
 
 from typing import Any
 
 from torch.nn import Module
 
-from .._torch import fsdp_state, reshards_after_forward
-from ..parameters.groups import groups_of
-from .names import module_at
-from .reference import reference_of
+from .._torch import get_fsdp_state, reshards_after_forward
+from ..parameters.groups import group_parameters
+from ..parameters.modules import iter_modules
+from ..parameters.references import get_reference
+from .names import find_module
 
 
 def fsdp_groups(model: Module) -> list[list[Module]]:
-    """The modules that share a weight, a list for each set that must be sharded as one.
+    """Return the sets of modules that share weights and must therefore be sharded together.
 
-    Call `fully_shard(group)` for each list, then for the blocks without shared weights, then for the model,
-    which is in no list itself.
+    Call `fully_shard(group)` for each set, then `fully_shard` for the blocks without shared weights, then for
+    the model, which is never in a set itself.
 
     Example:
         >>> import torch
@@ -24,36 +25,37 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
         [[Embedding(10, 4), Linear(in_features=4, out_features=10, bias=False)]]
     """
     sets: list[dict[int, Module]] = []
-    for group in groups_of(model):
+    for group in group_parameters(iter_modules(model)):
         together = {id(name.module): name.module for name in group.names if name.module is not model}
         if len(together) < 2:
             continue
-        apart = []
+        separate = []
         for other in sets:
             if together.keys() & other.keys():
                 together = other | together
             else:
-                apart.append(other)
-        sets = [*apart, together]
-    return [list(found.values()) for found in sets]
+                separate.append(other)
+        sets = [*separate, together]
+    return [list(modules.values()) for modules in sets]
 
 
 def is_split(model: Module, alias: str, source: str) -> bool:
-    """Whether an alias runs while the FSDP2 group of its source may have let go of it."""
-    around, having = _groups_around(model, alias), _groups_around(model, source)
-    module = module_at(model, alias.rpartition(".")[0])
-    if module is not None and reference_of(module, alias.rpartition(".")[2]) is not None:
-        return bool(having) and having[-1] not in around and not _stays_whole(having[-1])
-    return around[-1:] != having[-1:]
+    """Return whether an alias may run while the FSDP2 group of its source has freed its full weights."""
+    alias_states, source_states = _get_fsdp_states(model, alias), _get_fsdp_states(model, source)
+    path, _, attribute = alias.rpartition(".")
+    module = find_module(model, path)
+    if module is not None and get_reference(module, attribute) is not None:
+        if not source_states or source_states[-1] in alias_states:
+            return False
+        return reshards_after_forward(source_states[-1])
+    return alias_states[-1:] != source_states[-1:]
 
 
-def _stays_whole(group: Any) -> bool:
-    """Whether a group keeps its weights after its forward pass, by `reshard_after_forward=False`."""
-    return not reshards_after_forward(group)
+def _get_fsdp_states(model: Module, name: str) -> list[Any]:
+    """Return the states of the FSDP2 groups that are gathered while a parameter's module runs.
 
-
-def _groups_around(model: Module, name: str) -> list[Any]:
-    """The FSDP2 groups whose weights are whole while the module of a parameter runs, the innermost last."""
+    The innermost group is last.
+    """
     path = name.split(".")[:-1]
-    modules: Any = [module_at(model, ".".join(path[:end])) for end in range(len(path) + 1)]
-    return [state for module in modules if (state := fsdp_state(module)) is not None]
+    modules: Any = [find_module(model, ".".join(path[:end])) for end in range(len(path) + 1)]
+    return [state for module in modules if (state := get_fsdp_state(module)) is not None]

@@ -1,4 +1,4 @@
-"""A tie as a value: where an alias takes its weight from, and what is done to it on the way."""
+"""`Tie`: the source of an alias and the transform between them, as a value."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from ..errors import ArgumentError
 
 @dataclass(frozen=True)
 class Tie:
-    """Where an alias takes its weight from.
+    """The source of an alias, and the transform from the source to the alias.
 
     Args:
         source: Name of the parameter that has the elements.
-        transform: None where it is used as it is, "t" (the first two axes exchanged), "flip" (every axis from
-            the third on reversed: the kernel of a correlation to that of a convolution) or "reshape" (to the
+        transform: None (use the source unchanged), "t" (swap the first two axes), "flip" (reverse every axis
+            from the third on, as between the kernels of a correlation and a convolution) or "reshape" (to the
             alias's shape).
 
     Raises:
-        ArgumentError: a transform of another name.
+        ArgumentError: If there is no such transform.
 
     Example:
         >>> Tie("enc.weight", transform="t")
@@ -32,29 +32,32 @@ class Tie:
     def __post_init__(self) -> None:
         if self.transform is not None and self.transform not in TRANSFORMS:
             known = ", ".join(map(repr, TRANSFORMS))
-            raise ArgumentError("Tie", f"transform must be None, {known}", repr(self.transform), "use one")
+            raise ArgumentError("Tie", f"transform must be one of None, {known}", repr(self.transform))
 
 
-def transformed(transform: str | None, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """What an alias of this shape reads from its source; and back, since every transform undoes itself."""
+def apply_transform(transform: str | None, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return what an alias of this shape reads from its source.
+
+    Every transform is its own inverse, so this also maps the values of an alias back to its source.
+    """
     return tensor if transform is None else TRANSFORMS[transform](tensor, shape)
 
 
-def _transposed(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def _transpose(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return tensor.transpose(0, 1)
 
 
-def _flipped(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def _flip(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return tensor.flip(tuple(range(2, tensor.dim())))
 
 
-def _reshaped(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def _reshape(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return tensor.reshape(tuple(shape))
 
 
-#: What a tie may do to its source; each undoes itself.
+#: The transforms by name. Each one is its own inverse.
 TRANSFORMS: dict[str, Callable[[Tensor, Sequence[int]], Tensor]] = {
-    "flip": _flipped,
-    "reshape": _reshaped,
-    "t": _transposed,
+    "flip": _flip,
+    "reshape": _reshape,
+    "t": _transpose,
 }

@@ -1,6 +1,7 @@
-"""Multiplications with their additions, by what is computed: a formula for every operator that sums products.
+"""Multiply-accumulates (MACs) of each operator that sums products, counted from the operator's arguments.
 
-Torch's own formulas (`torch.utils.flop_counter`) count two operations for each; the rest stand here.
+The formulas of `torch.utils.flop_counter` count two operations per MAC. Formulas that it lacks are in this
+file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,8 @@ from .._torch import OpOverload
 aten = torch.ops.aten
 
 
-def multiplications(
-    func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any
-) -> int | None:
-    """Of one call of an operator; None where there is no formula for it."""
+def count_macs(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> int | None:
+    """Return the MACs of one operator call, or None if there is no formula for the operator."""
     packet = func.overloadpacket
     if packet in _FORMULAS:
         return _FORMULAS[packet](args, output)
@@ -27,27 +26,30 @@ def multiplications(
     return None
 
 
-def may_sum_products(func: OpOverload) -> bool:
-    """Whether an operator without a formula may sum products: one of torch's that does, or another's."""
+def can_sum_products(func: OpOverload) -> bool:
+    """Return whether an operator without a formula may sum products.
+
+    True for the torch operators in `_SUM_PRODUCTS`, and for every custom operator.
+    """
     if func.namespace == "aten":
         return func.overloadpacket.__name__ in _SUM_PRODUCTS
     return func.namespace not in ("prims", "prim", "profiler")
 
 
 def _lstm_layer(args: Sequence[Any], output: Any) -> int:
-    """One direction of one layer on oneDNN: every step multiplies by both weights."""
+    """Count one direction of one oneDNN layer: each step multiplies by both weights."""
     input, weight_input, weight_hidden = args[:3]
     return prod(input.shape[:-1]) * (weight_input.numel() + weight_hidden.numel())
 
 
 def _trilinear(args: Sequence[Any], output: Any) -> int:
-    """`torch.nn.functional.bilinear`: every output sums products over both inputs."""
+    """Count `torch.nn.functional.bilinear`: each output sums products over both inputs."""
     weight, rows = args[1], output.shape[:-1]
     return prod(rows) * weight.numel()
 
 
 def _attention(args: Sequence[Any], output: Any) -> int:
-    """Queries times keys, and the weights times values."""
+    """Count queries times keys, and attention weights times values."""
     query, key, value = args[:3]
     return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
@@ -63,7 +65,7 @@ _FORMULAS: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     aten.addr: lambda args, output: output.numel(),
 }
 
-#: Torch's operators that sum products and have no formula here.
+#: Torch operators that sum products and have no formula.
 _SUM_PRODUCTS = {
     *("_addmm_activation", "_cdist_forward", "_cudnn_rnn", "_fft_c2c", "_fft_c2r", "_fft_r2c"),
     *("_grouped_mm", "_int_mm", "_linalg_det", "_linalg_eigh", "_linalg_slogdet", "_linalg_solve_ex"),

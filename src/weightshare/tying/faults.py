@@ -1,0 +1,99 @@
+"""Find out why a declared tie does not hold."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+from torch.nn import Module
+
+from ..parameters.modules import join_names
+from ..parameters.references import get_reference, get_references
+from ..parameters.storage import get_storage_key
+from .linking import has_equal_values
+from .names import find_module, get_place
+from .report import TieWarning, make_warning
+from .tie import Tie
+
+
+def find_fault(model: Module, alias: str, tie: Tie) -> str | None:
+    """Return the code of what is wrong with a declared tie, or None if it holds."""
+    path, _, attribute = alias.rpartition(".")
+    source_path, _, source_attribute = tie.source.rpartition(".")
+    module, source = find_module(model, path), find_module(model, source_path)
+    if module is None or source is None:
+        return "BROKEN_TIE"
+    reference = get_reference(module, attribute)
+    if reference is not None:
+        if reference.module is source and reference.name == source_attribute:
+            if _is_offloaded(source, source_attribute):
+                return "OFFLOADED"
+            unreadable = tie.transform is not None and _is_quantized(source, source_attribute)
+            return "QUANT_UNTIED" if unreadable else None
+        return _find_replacement(source, source_attribute) or "BROKEN_TIE"
+    own, value = _get_parameter(module, attribute), _get_parameter(source, source_attribute)
+    if own is value and own is not None and tie.transform is None:
+        return _find_difference((module, attribute), (source, source_attribute))
+    for end, name in ((module, attribute), (source, source_attribute)):
+        if (code := _find_replacement(end, name)) is not None:
+            return code
+    if own is None or value is None:
+        return "BROKEN_TIE"
+    storage = get_storage_key(own)
+    return "ZOMBIE_TIE" if storage is not None and storage == get_storage_key(value) else "BROKEN_TIE"
+
+
+def find_lost_references(model: Module, ties: Mapping[str, Tie]) -> Iterator[TieWarning]:
+    """Yield references to modules outside of the model, except those that a declared tie makes."""
+    inside = {id(module) for module in model.modules()}
+    declared = {get_place(model, alias) for alias in ties}
+    for prefix, module in model.named_modules():
+        for attribute, reference in get_references(module).items():
+            if id(reference.module) not in inside and (id(module), attribute) not in declared:
+                yield make_warning("LOST_SOURCE", [join_names(prefix, attribute)])
+
+
+def _find_difference(*ends: tuple[Module, str]) -> str | None:
+    """Return the code of what gives the two ends different values although they are one Parameter."""
+    first, second = (module._buffers.get(f"{name}_mask") for module, name in ends)
+    if first is not None or second is not None:
+        equal = first is not None and second is not None and has_equal_values(first, second)
+        return None if equal else "PRUNE_ON_TIED"
+    first, second = (_get_parametrization_types(module, name) for module, name in ends)
+    return None if first == second else "NORM_ON_TIED"
+
+
+def _get_parametrization_types(module: Module, name: str) -> tuple[object, ...]:
+    """Return whether a hook-based norm applies to a parameter, and the classes of its parametrizations."""
+    lists = getattr(module, "parametrizations", {})
+    has_old_norm = f"{name}_orig" in module._parameters
+    return (has_old_norm, *map(type, lists[name])) if name in lists else (has_old_norm,)
+
+
+def _get_parameter(module: Module, name: str) -> Tensor | None:
+    """Return the Parameter of a name, also if it is parametrized, normalized by hooks, or pruned."""
+    lists = getattr(module, "parametrizations", {})
+    if name in lists:
+        return lists[name]._parameters.get("original")
+    own = module._parameters.get(name)
+    return module._parameters.get(f"{name}_orig") if own is None else own
+
+
+def _find_replacement(module: Module, name: str) -> str | None:
+    """Return the code of what gave a parameter its own values, or None."""
+    if name in getattr(module, "parametrizations", ()) or f"{name}_v" in module._parameters:
+        return "NORM_ON_TIED"
+    if f"{name}_orig" in module._parameters:
+        return "PRUNE_ON_TIED" if f"{name}_mask" in module._buffers else "NORM_ON_TIED"
+    if _is_offloaded(module, name):
+        return "OFFLOADED"
+    is_quantized = type(module).__module__.startswith("torch.ao.nn.") or _is_quantized(module, name)
+    return "QUANT_UNTIED" if is_quantized else None
+
+
+def _is_offloaded(module: Module, name: str) -> bool:
+    """Return whether a hook of accelerate loads the module's parameter only for each call."""
+    return hasattr(module, "_hf_hook") and getattr(module._parameters.get(name), "is_meta", False)
+
+
+def _is_quantized(module: Module, name: str) -> bool:
+    """Return whether torchao replaced a parameter with a quantized tensor."""
+    return type(module._parameters.get(name)).__module__.startswith("torchao.")

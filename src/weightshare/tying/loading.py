@@ -1,0 +1,69 @@
+"""Keep ties in `load_state_dict`: both ends must have equal values, and `assign=True` keeps them tied."""
+
+from typing import Any
+
+from torch.nn import Module
+
+from ..errors import TieError
+from ..parameters.references import get_declared_ties, get_reference
+from .linking import get_transformed_shape, has_equal_values, link_ends
+from .names import find_ends
+from .tie import apply_transform
+
+#: Attribute of a module while it loads: aliases that the state dict contains without their source.
+_ALONE = "_aliases_alone"
+
+
+def keep_ties_when_loading(holder: Module) -> None:
+    """Register the hooks that keep the ties declared on a module."""
+    holder.register_load_state_dict_pre_hook(_before_loading)
+    holder.register_load_state_dict_post_hook(_after_loading)
+
+
+def make_conflict_error(alias: str, source: str) -> TieError:
+    """Return the error for a state dict in which the two ends of a tie differ."""
+    return TieError(
+        "load_state_dict",
+        f"{alias} and {source} must have equal values, because they are tied",
+        "different values",
+        "set on_conflict in weightshare.tying.load_state_dict to 'source', 'alias' or 'mean', or call "
+        "untie_weights first",
+    )
+
+
+def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
+    """Raise `TieError` if the ends of a tie differ, and move an entry for a reference to its source.
+
+    Such entries come from untied models. Ends that are parametrized or pruned are left to torch.
+    """
+    vars(module).pop(_ALONE, None)  # left by a load that failed
+    for alias, tie in reversed(get_declared_ties(module).items()):  # last alias of a chain first
+        ends = find_ends(module, alias, tie.source)
+        alias_key, source_key = prefix + alias, prefix + tie.source
+        if ends is None or alias_key not in state:
+            continue
+        (owner, attribute), (source, source_attribute) = ends
+        if source_key not in state and get_reference(owner, attribute) is None:
+            vars(module).setdefault(_ALONE, set()).add(alias)
+        if get_transformed_shape(tie.transform, state[alias_key], getattr(source, source_attribute)) is None:
+            continue  # torch reports the wrong shape
+        value = apply_transform(tie.transform, state[alias_key], getattr(source, source_attribute).shape)
+        if source_key in state and not has_equal_values(value, state[source_key]):
+            raise make_conflict_error(alias_key, source_key)
+        if get_reference(owner, attribute) is not None:
+            del state[alias_key]
+            state.setdefault(source_key, value)
+
+
+def _after_loading(module: Module, incompatible: Any) -> None:
+    """Tie both ends again, because loading with `assign=True` gives each one its own Parameter."""
+    alone = vars(module).pop(_ALONE, set())
+    for alias, tie in get_declared_ties(module).items():
+        ends = find_ends(module, alias, tie.source)
+        if ends is None or get_reference(*ends[0]) is not None:
+            continue
+        (owner, attribute), (source, source_attribute) = ends
+        if alias in alone:  # only the alias was loaded, so its value counts
+            source._parameters[source_attribute] = owner._parameters[attribute]
+        else:
+            link_ends(module, alias, tie)

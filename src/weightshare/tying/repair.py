@@ -1,0 +1,24 @@
+"""`retie_weights`: repair declared ties that are broken."""
+
+from torch.nn import Module
+
+from .check import check_tied_weights
+from .faults import find_fault
+from .linking import link_ends
+from .model_ties import iter_ties
+from .report import TieReport
+
+
+def retie_weights(model: Module) -> TieReport:
+    """Repair the declared ties that are broken, with the values of their sources.
+
+    Ends that were changed by a parametrization, pruning, quantization or offloading are left unchanged and
+    reported.
+
+    Returns:
+        The report on the model after the repair.
+    """
+    for alias, tie in iter_ties(model):
+        if find_fault(model, alias, tie) in ("BROKEN_TIE", "ZOMBIE_TIE"):
+            link_ends(model, alias, tie)
+    return check_tied_weights(model)
