@@ -1,4 +1,4 @@
-"""What patterns and permutations refuse, by the text."""
+"""Error messages for invalid patterns and permutations, and the arguments that are accepted."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ STRIDE = "stride must be a positive number for each of 1 spatial axes, got "
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: Pattern(EDGE, 2, 2, stride=2), ArgumentError, STRIDE + "2; give a tuple"),
+        (lambda: Pattern(EDGE, 2, 2, stride=2), ArgumentError, STRIDE + "2; pass a tuple"),
         (lambda: Pattern(EDGE, 2, 2, stride="2"), ArgumentError, STRIDE + "'2'"),
         (lambda: Pattern(EDGE, 2, 2, stride=[None]), ArgumentError, STRIDE + r"\[None\]"),
         (lambda: Pattern(EDGE, 2, 2, stride=(0,)), ArgumentError, STRIDE + r"\(0,\)"),
@@ -25,7 +25,7 @@ STRIDE = "stride must be a positive number for each of 1 spatial axes, got "
         (
             lambda: Pattern([(0, 0, 0), (0, 1)], 2, 2),
             PatternError,
-            r"integers \[connections, 3\], got object",
+            r"edges must be integers of shape \[connections, 3\], got object",
         ),
         (lambda: Pattern(EDGE, 2, 2, bias=[0, [1]]), PatternError, "for each of 2 outputs, got object"),
         (lambda: Pattern(EDGE, 10**12, 2), PatternError, f"n_out {FITS}, got 1,000,000,000,000 "),
@@ -36,12 +36,12 @@ STRIDE = "stride must be a positive number for each of 1 spatial axes, got "
         (
             lambda: Pattern(EDGE, 5000, 5000).draw(),
             PatternError,
-            "only up to 1,000,000 pairs are drawn, got 5,000 x 5,000; print the pattern",
+            "the matrix must have at most 1,000,000 entries, got 5,000 x 5,000; print the pattern",
         ),
         (
             lambda: Pattern.from_symmetry([[1, 0]], [[1, 0]], support=[(0, 0), (1,)]),
             PatternError,
-            r"support must be connections \[\(output below 2, input below 2\)",
+            r"support must list pairs \(output below 2, input below 2\), got .*; omit it for all",
         ),
         (
             lambda: Pattern.from_symmetry([[1, [0]]], [[1, 0]]),
@@ -51,18 +51,22 @@ STRIDE = "stride must be a positive number for each of 1 spatial axes, got "
         (
             lambda: Pattern(EDGE, 4, 4).is_equivariant(generators.permutations(4), [0, 1, 2, 3]),
             ArgumentError,
-            r"g_in must be a permutation.*; give one of the list",
+            r"g_in must be a permutation.*; pass one permutation of the list",
         ),
         (
             lambda: generators.quarter_turns((2, 2), axes=(0, 0)),
             ArgumentError,
-            r"two of the grid's, got \(0, 0",
+            r"axes must be two different axes of the grid, got \(0, 0",
         ),
-        (lambda: generators.quarter_turns((2, 2, 2), axes=(0, 1, 2)), ArgumentError, "two of the grid's"),
+        (
+            lambda: generators.quarter_turns((2, 2, 2), axes=(0, 1, 2)),
+            ArgumentError,
+            "two different axes of the grid",
+        ),
         (
             lambda: generators.quarter_turns((2, 2), axes=0),
             ArgumentError,
-            "two of the grid's, got 0; give two",
+            "two different axes of the grid, got 0",
         ),
         (
             lambda: generators.circular_shifts(()),
@@ -89,19 +93,19 @@ STRIDE = "stride must be a positive number for each of 1 spatial axes, got "
         ),
     ],
 )
-def test_what_is_refused(make, error, text):
+def test_invalid_arguments_are_refused(make, error, text):
     with pytest.raises(error, match=text):
         make()
 
 
-def test_more_pairs_than_numbers(monkeypatch):
-    monkeypatch.setattr("weightshare._memory.free_bytes", lambda: None)
-    text = r"n_out x n_in must be below 2\*\*62, to be numbered, got 4,294,967,296 x 4,294,967,296"
+def test_pairs_that_exceed_an_int64_are_refused(monkeypatch):
+    monkeypatch.setattr("weightshare._memory.get_free_bytes", lambda: None)
+    text = r"n_out x n_in must be below 2\*\*62, got 4,294,967,296 x 4,294,967,296"
     with pytest.raises(PatternError, match=text):
         Pattern(EDGE, 2**32, 2**32)
 
 
-def test_strides_of_any_kind_of_number():
+def test_strides_may_be_any_positive_numbers():
     assert [float(s) for s in Pattern(EDGE, (1, 2, 2), (1, 2, 2), stride=(0.5, np.int64(2))).stride] == [
         0.5,
         2,

@@ -1,4 +1,4 @@
-"""`Pattern.of` and `Pattern.probe` against the oracle's matrices, and what they refuse."""
+"""`Pattern.of` and `Pattern.probe` agree with the matrices of the oracle, and refuse invalid arguments."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ def matrix_of(pattern, weights):
 def check(layer):
     pattern = Pattern.of(layer)
     kernels = layer.kernels()
-    if isinstance(layer.sharing, LowRank):  # the part that all positions share
+    if isinstance(layer.sharing, LowRank):  # the pattern describes the kernel that all positions share
         kernels = kernels[:1]
         for name in layer._coefficient_names:
             getattr(layer, name).data.zero_()
@@ -61,7 +61,7 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize(("layer", "size"), CONVOLUTIONS, ids=lambda value: str(value)[:40])
-def test_layers_of_torch(layer, size):
+def test_torch_layers(layer, size):
     linear = isinstance(layer, torch.nn.Linear)
     layer = layer.double()
     shape = size if linear else (layer.in_channels, *size)
@@ -75,7 +75,9 @@ def test_layers_of_torch(layer, size):
     if layer.bias is not None:
         np.testing.assert_allclose(layer.bias.detach().numpy()[pattern.bias], zero.detach().flatten())
     probed = Pattern.probe(layer, shape if not linear else 4)
-    if len(np.unique(pattern.edges[:, :2], axis=0)) == len(pattern.edges):  # else weights meet
+    if len(np.unique(pattern.edges[:, :2], axis=0)) == len(
+        pattern.edges
+    ):  # else several weights are on one pair
         assert probed == pattern
 
 
@@ -88,17 +90,17 @@ def test_probe_finds_the_connections_of_a_convolution():
     assert len(Pattern.probe(layer, (1, 6, 6)).edges) == 324
 
 
-def test_probe_reads_the_numbers_where_they_are_not_redrawn():
+def test_probe_uses_the_layers_own_weights_without_redraw():
     layer = torch.nn.Linear(3, 3, bias=False)
     torch.nn.init.ones_(layer.weight)
     assert Pattern.probe(layer, 3, redraw=False).n_weights == 1
     assert Pattern.probe(layer, 3).n_weights == 9
     assert torch.equal(layer.weight, torch.ones(3, 3))
     assert Pattern.probe(lambda x: x.cumsum(1), 3).n_weights == 1
-    assert "equal numbers" in Pattern.probe(torch.nn.AvgPool1d(2), (1, 4)).note
+    assert "equal values" in Pattern.probe(torch.nn.AvgPool1d(2), (1, 4)).note
 
 
-def test_the_shared_kernel_of_low_rank():
+def test_the_pattern_of_low_rank_is_its_shared_kernel():
     layer = nn.Conv1d(1, 1, 3, sharing=LowRank(2), input_size=6)
     pattern = Pattern.of(layer)
     assert pattern == Pattern.of(nn.Conv1d(1, 1, 3, sharing=Full(), input_size=6))
@@ -113,23 +115,23 @@ def test_the_shared_kernel_of_low_rank():
     assert (proof.holds, bool(proof)) == (True, False)
 
 
-def test_a_dense_matrix_only_where_it_fits():
+def test_a_matrix_is_made_only_if_it_fits_in_memory():
     pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1, bias=False), 4)
     assert pattern.matrix().tolist() == [[1, 2, -1, -1], [0, 1, 2, -1], [-1, 0, 1, 2], [-1, -1, 0, 1]]
-    text = r"must fit in 127 bytes of memory, got 4 x 4 numbers \(128 bytes\); use \.edges"
+    text = r"must fit in 127 bytes of memory, got 4 x 4 entries \(128 bytes\); use \.edges"
     with pytest.raises(PatternError, match=text):
         pattern.matrix(max_bytes=127)
     huge = Pattern.of(torch.nn.Conv1d(1, 1, 1), 10**6)
-    with pytest.raises(PatternError, match=r"1,000,000 x 1,000,000 numbers \(8,000,000,000,000 bytes\)"):
+    with pytest.raises(PatternError, match=r"1,000,000 x 1,000,000 entries \(8,000,000,000,000 bytes\)"):
         huge.matrix()
     twice = Pattern.of(torch.nn.Conv1d(1, 1, 5, padding=2, padding_mode="circular"), 3)
     with pytest.raises(
-        PatternError, match="every connection must use one weight, got two on input 1 of output 0"
+        PatternError, match="must have at most one weight, got several for output 0 and input 1"
     ):
         twice.matrix()
 
 
-def test_connections_that_fit_no_memory():
+def test_connections_that_do_not_fit_in_memory_are_refused():
     with pytest.raises(
         PatternError, match=r"its connections must fit in [\d,]+ bytes of memory, got 1,000,000,000,000 "
     ):
@@ -142,7 +144,7 @@ def test_connections_that_fit_no_memory():
     with pytest.raises(PatternError, match="the Jacobian and its clusters must fit in"):
         Pattern.probe(lambda x: x, 10**6)
     moves = [np.arange(10**6)]
-    with pytest.raises(PatternError, match=r"all 1,000,000 x 1,000,000 connections.*give support="):
+    with pytest.raises(PatternError, match=r"all 1,000,000 x 1,000,000 connections.*pass support="):
         Pattern.from_symmetry(moves, moves)
 
 
@@ -156,7 +158,7 @@ class Squared(torch.nn.Conv1d):
         return super()._conv_forward(*arguments) ** 2
 
 
-def test_subclasses_and_attributes_that_change_nothing():
+def test_plain_subclasses_and_attributes_do_not_matter():
     class Named(torch.nn.Conv1d):
         pattern = "stripes"
 
@@ -172,11 +174,15 @@ def test_subclasses_and_attributes_that_change_nothing():
     [
         (lambda: Pattern.of(torch.nn.ReLU()), ArgumentError, "got ReLU; use Pattern.probe"),
         (lambda: Pattern.of("conv"), ArgumentError, "got str; use Pattern.probe"),
-        (lambda: Pattern.of(torch.nn.Conv1d(1, 1, 3)), ArgumentError, "Conv1d: its pattern needs input_size"),
+        (
+            lambda: Pattern.of(torch.nn.Conv1d(1, 1, 3)),
+            ArgumentError,
+            "Conv1d: input_size, the spatial size of the input, must",
+        ),
         (
             lambda: Pattern.of(ws.nn.LocallyConnected1d(1, 1, 3, input_size=6), 7),
             ArgumentError,
-            r"input_size must be \(6,\), which the layer is built for, got \(7,\)",
+            r"input_size must be \(6,\), for which the layer was built, got \(7,\)",
         ),
         (
             lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 3), 5, padding_mode="circular"),
@@ -186,29 +192,37 @@ def test_subclasses_and_attributes_that_change_nothing():
         (
             lambda: Pattern.of(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))),
             ArgumentError,
-            "its weight must be a parameter, got one that is computed, by a parametrization, a norm or",
+            "weight and bias must be parameters, got one that is computed by a parametrization, a norm or",
         ),
         (
             lambda: Pattern.of(torch.nn.utils.prune.random_unstructured(torch.nn.Linear(2, 2), "weight", 1)),
             ArgumentError,
-            "Linear: its weight must be a parameter, got one that is computed, .*pruning; use Pattern.probe",
+            "Linear: weight and bias must be parameters, got one that .*pruning; use Pattern.probe",
         ),
         (
             lambda: Pattern.of(Twice(1, 1, 3), 5),
             ArgumentError,
-            "Twice: its forward must be torch's or ours, .* got one of its own; use Pattern.probe",
+            "Twice: forward must be that of torch.nn or weightshare.nn, got a custom one; use Pattern.probe",
         ),
         (
             lambda: Pattern.of(Squared(1, 1, 3), 5),
             ArgumentError,
-            "Squared: its forward must be torch's or ours",
+            "Squared: forward must be that of torch.nn or",
         ),
-        (lambda: Pattern.of(torch.nn.LazyConv1d(2, 3), 5), ArgumentError, "known, got a lazy layer; run it"),
-        (lambda: Pattern.of(torch.nn.LazyLinear(2)), ArgumentError, "LazyLinear: its sizes must be known"),
+        (
+            lambda: Pattern.of(torch.nn.LazyConv1d(2, 3), 5),
+            ArgumentError,
+            "must be known, got a lazy layer; call it",
+        ),
+        (
+            lambda: Pattern.of(torch.nn.LazyLinear(2)),
+            ArgumentError,
+            "LazyLinear: the sizes of the layer must be known",
+        ),
         (
             lambda: Pattern.of(torch.nn.Linear(2, 2), "abc"),
             ArgumentError,
-            "Linear: a linear layer has no input_size or padding_mode, got 'abc'; leave it out",
+            "Linear: a linear layer has no input_size or padding_mode, got 'abc'",
         ),
         (
             lambda: Pattern.of(torch.nn.ConvTranspose1d(1, 1, 2, padding=2), 2),
@@ -216,29 +230,41 @@ def test_subclasses_and_attributes_that_change_nothing():
             "ConvTranspose1d: the output must have at least one position on each axis, got -1 from "
             "input_size=",
         ),
-        (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear, but for a constant"),
+        (lambda: Pattern.probe(torch.relu, 4), PatternError, "f must be linear up to a constant"),
         (
             lambda: Pattern.probe(lambda x: x.sum(), 4),
             PatternError,
-            r"f must give a tensor \[1, ...\] that is not empty, got \(\)",
+            r"f must return a non-empty tensor \[1, ...\], got \(\)",
         ),
-        (lambda: Pattern([(0, 0)], 1, 1), PatternError, r"edges must be integers \[connections, 3\]"),
-        (lambda: Pattern([(0, 3, 0)], 2, 3), PatternError, r"inputs below 3 and ids.*got \(0, 3, 0\)"),
-        (lambda: Pattern([(0, 0, 4)], 2, 3, n_weights=4), PatternError, "at least 5, got 4"),
+        (
+            lambda: Pattern([(0, 0)], 1, 1),
+            PatternError,
+            r"edges must be integers of shape \[connections, 3\]",
+        ),
+        (
+            lambda: Pattern([(0, 3, 0)], 2, 3),
+            PatternError,
+            r"an input below 3 and an id of at least 0, got \(0, 3, 0\)",
+        ),
+        (
+            lambda: Pattern([(0, 0, 4)], 2, 3, n_weights=4),
+            PatternError,
+            "n_weights must be at least 5, one more than the largest id, got 4",
+        ),
         (
             lambda: Pattern([(0, 0, 0)], 2, 3, bias=[0]),
             PatternError,
-            "an id of at least 0 for each of 2 outputs",
+            "bias must have an id of at least 0 for each of 2 outputs",
         ),
         (lambda: Pattern([(0, 0, 0)], 0, 3), ArgumentError, "out_shape must be at least 1"),
     ],
 )
-def test_what_is_refused(make, error, text):
+def test_invalid_arguments_are_refused(make, error, text):
     with pytest.raises(error, match=text):
         make()
 
 
-def test_edges_in_any_order_and_read_only():
+def test_edges_are_sorted_and_read_only():
     pattern = Pattern([(1, 0, 7), (0, 1, 7)], 2, 2)
     assert pattern.edges.tolist() == [[0, 1, 7], [1, 0, 7]]
     assert pattern == Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)
@@ -246,14 +272,14 @@ def test_edges_in_any_order_and_read_only():
     assert pattern != "pattern"
     assert len({pattern, Pattern([(0, 1, 0), (1, 0, 0)], 2, 2)}) == 1
     biased = Pattern(pattern.edges, 2, 2, bias=[0, 1])
-    for kept in (biased, copy.deepcopy(biased), copy.copy(biased), pickle.loads(pickle.dumps(biased))):
-        for table in (kept.edges, kept.bias):
+    for other in (biased, copy.deepcopy(biased), copy.copy(biased), pickle.loads(pickle.dumps(biased))):
+        for table in (other.edges, other.bias):
             with pytest.raises(ValueError, match="read-only"):
                 table[0] = 1
-        assert kept == biased
+        assert other == biased
 
 
-def test_two_weights_on_one_connection_are_compared_whatever_their_ids():
+def test_two_weights_on_one_pair_are_compared_whatever_their_ids():
     taps = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 1, 1)]
     pattern = Pattern(taps, 2, 2)
     swapped = Pattern([(o, i, 1 - w) for o, i, w in taps], 2, 2)

@@ -43,5 +43,5 @@ def test_the_proof_as_text():
     assert str(prove_shift(low_rank, 1)).endswith("corrections of LowRank(2) differ by position)")
     circle = prove_shift(nn.Conv1d(1, 1, 3, **CIRCULAR), 1, 8)
     assert (circle.cause, bool(circle.control)) == ("border", True)
-    with pytest.raises(PatternError, match="undefined for this stride"):
+    with pytest.raises(PatternError, match="must be a multiple of the stride"):
         prove_shift(nn.Conv1d(1, 1, 3, stride=2), 1, 9)

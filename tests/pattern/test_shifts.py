@@ -1,4 +1,4 @@
-"""Partial shifts against layers that run on shifted pictures of random integers."""
+"""Partial shifts agree with layers that run on shifted images of random integers."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 import weightshare as ws
 from weightshare import Pattern
 from weightshare.errors import ArgumentError, PatternError
-from weightshare.pattern.shifts import border_of
+from weightshare.pattern.shifts import find_border
 from weightshare.testing.strategies import layers
 
 
-def moved(x, shift):
-    """A picture after a shift, random numbers where it enters."""
+def shifted(x, shift):
+    """Return the image after a shift, with random integers at the positions that enter."""
     result = torch.randint(1, 2**20, x.shape).double()
     source = tuple(slice(max(0, -s), x.shape[k + 2] - max(0, s)) for k, s in enumerate(shift))
     target = tuple(slice(max(0, s), x.shape[k + 2] - max(0, -s)) for k, s in enumerate(shift))
@@ -25,7 +25,7 @@ def moved(x, shift):
 
 @settings(max_examples=80, deadline=None)
 @given(layers(), st.data())
-def test_exact_outputs_are_those_that_agree_on_pictures(layer, data):
+def test_exact_outputs_are_those_that_agree_on_images(layer, data):
     if isinstance(layer.sharing, ws.LowRank):
         return
     torch.manual_seed(data.draw(st.integers(0, 99)))
@@ -42,8 +42,8 @@ def test_exact_outputs_are_those_that_agree_on_pictures(layer, data):
     found = Pattern.of(layer).partial_shift(shift)
     x = torch.randint(1, 2**20, (1, layer.in_channels, *layer.input_size)).double()
     agrees = torch.ones(layer.output_size, dtype=torch.bool)
-    for _ in range(3):  # what enters may agree by chance with what left
-        before, after = layer(x), layer(moved(x, shift))
+    for _ in range(3):  # a value that enters may equal the one that left by chance
+        before, after = layer(x), layer(shifted(x, shift))
         back = torch.roll(after, [-t for t in steps], tuple(range(2, after.dim())))
         agrees &= (before == back).all(1)[0]
     inside = np.zeros(layer.output_size, dtype=bool)
@@ -56,12 +56,11 @@ def test_the_ring_of_zero_padding():
     assert (found.compared, found.violations) == (783, 108)
     assert found.border == ((1, 1), (1, 1))
     assert found.interior == (27, 25)
-    head, tail = str(found).split("; the interior ")
-    assert head == "shift (3, 5): 675 of 783 positions exact"
-    assert tail == "of 27 x 25, borders of 1 and 1; 1 and 1 positions"
+    head = "shift (3, 5): 675 of 783 positions exact"
+    assert str(found) == f"{head}; interior 27 x 25; border widths (1, 1), (1, 1)"
 
 
-def test_valid_layers_are_exact_wherever_they_overlap():
+def test_layers_without_padding_are_exact_in_the_whole_overlap():
     found = Pattern.of(torch.nn.Conv1d(1, 1, 3), 8).partial_shift(1)
     assert (found.compared, found.violations, found.border) == (5, 0, ((0, 0),))
     assert str(found) == "shift (1,): 5 of 5 positions exact"
@@ -69,7 +68,7 @@ def test_valid_layers_are_exact_wherever_they_overlap():
     assert np.flatnonzero(padded.exact).tolist() == [1, 2, 3, 4, 5]
 
 
-def test_structure_has_no_interior():
+def test_a_locally_connected_layer_has_no_interior():
     layer = ws.nn.LocallyConnected2d(1, 1, 3, padding=1, input_size=8)
     found = Pattern.of(layer).partial_shift((0, 1))
     assert (found.border, found.interior) == (None, None)
@@ -78,10 +77,10 @@ def test_structure_has_no_interior():
     assert control.border is None
 
 
-def test_strides():
+def test_a_shift_must_be_a_multiple_of_the_stride():
     pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, stride=2), 9)
     assert pattern.partial_shift(2).out_shift == (1,)
-    text = r"shift must be a multiple of the stride \(2\), got \(1,\), undefined for this stride"
+    text = r"shift must be a multiple of the stride \(2\), got \(1,\); use a multiple, or pass out_shift"
     with pytest.raises(PatternError, match=text):
         pattern.partial_shift(1)
     assert pattern.partial_shift(1, out_shift=0).violations == 4
@@ -91,29 +90,27 @@ def test_strides():
         pattern.partial_shift((1, 2))
 
 
-def test_shifts_are_whole():
+def test_shifts_are_integers():
     pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3), 9)
     for wrong in (0.5, "1", True):
-        with pytest.raises(
-            ArgumentError, match=f"shift must be an integer, got {wrong!r}; give whole positions"
-        ):
+        with pytest.raises(ArgumentError, match=f"shift must be an integer, got {wrong!r}.$"):
             pattern.partial_shift((wrong,))
     assert pattern.partial_shift(-1).out_shift == (-1,)
 
 
 def test_the_border_of_a_mask():
     mask = np.ones((5, 6), dtype=bool)
-    assert border_of(mask) == ((0, 0), (0, 0))
+    assert find_border(mask) == ((0, 0), (0, 0))
     mask[0], mask[:, 4:] = False, False
-    assert border_of(mask) == ((1, 0), (0, 2))
-    assert border_of(np.zeros((2, 2), dtype=bool)) is None
+    assert find_border(mask) == ((1, 0), (0, 2))
+    assert find_border(np.zeros((2, 2), dtype=bool)) is None
     mask = np.ones(30, dtype=bool)
-    mask[[1, 27]] = False  # what lies beyond counts as border
-    assert border_of(mask) == ((2, 3),)
+    mask[[1, 27]] = False  # everything outside the largest interval counts as border
+    assert find_border(mask) == ((2, 3),)
     wide = np.zeros((3, 3, 40), dtype=bool)
     wide[1, :2, 5:39] = True
-    assert border_of(wide) == ((1, 1), (0, 1), (5, 1))
-    assert border_of(np.ones((0, 3), dtype=bool)) is None
+    assert find_border(wide) == ((1, 1), (0, 1), (5, 1))
+    assert find_border(np.ones((0, 3), dtype=bool)) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From symmetries to patterns and back: theory's counts, proofs against matrices, all maps."""
+"""Patterns from symmetries have the counts of theory; proofs and searches agree with brute force."""
 
 import itertools
 
@@ -14,12 +14,12 @@ import weightshare as ws
 from weightshare import Pattern
 from weightshare.errors import ArgumentError, PatternError
 from weightshare.pattern import generators
-from weightshare.pattern.proof import missing
+from weightshare.pattern.proof import find_missing
 from weightshare.testing.strategies import layers
 
 
 def burnside(inputs, outputs):
-    """Orbits of pairs by Burnside's lemma, the group enumerated by sympy."""
+    """Return the number of orbits of pairs by Burnside's lemma, with the group enumerated by sympy."""
     n_in = len(inputs[0])
     both = [Permutation([*g_in, *(n_in + np.asarray(g_out))]) for g_in, g_out in zip(inputs, outputs)]
     fixed = []
@@ -30,7 +30,7 @@ def burnside(inputs, outputs):
 
 
 def icosahedron():
-    """The turns of an icosahedron as permutations of its 12 vertices, and of its 20 faces."""
+    """Return the rotations of an icosahedron as permutations of its 12 vertices and of its 20 faces."""
     golden = (1 + 5**0.5) / 2
     vertices = np.array([np.roll((0, a, b * golden), k) for k in range(3) for a in (1, -1) for b in (1, -1)])
     near = np.isclose(np.linalg.norm(vertices[:, None] - vertices, axis=-1), 2)
@@ -71,15 +71,15 @@ COUNTS = [
 @pytest.mark.parametrize(
     ("inputs", "outputs", "weights", "biases"), [c[1:] for c in COUNTS], ids=[c[0] for c in COUNTS]
 )
-def test_orbits(inputs, outputs, weights, biases):
+def test_the_number_of_orbits(inputs, outputs, weights, biases):
     pattern = Pattern.from_symmetry(inputs, outputs)
     assert (pattern.n_weights, pattern.n_biases) == (weights, biases)
     assert burnside(inputs, outputs) == weights
     assert all(pattern.is_equivariant(g_in, g_out) for g_in, g_out in zip(inputs, outputs))
 
 
-def test_turned_and_mirrored_grids():
-    """Counts of the leads: 256 for shifts of a 16 x 16 grid, 66 with quarter turns, 45 with flips too."""
+def test_turns_and_flips_of_a_grid():
+    """256 weights for shifts of a 16 x 16 grid, 66 with quarter turns, 45 with flips as well."""
     moves = generators.circular_shifts((16, 16))
     assert Pattern.from_symmetry(moves, moves).n_weights == 256
     moves += generators.quarter_turns((16, 16))
@@ -89,7 +89,7 @@ def test_turned_and_mirrored_grids():
 
 
 @pytest.mark.parametrize("size", [(3, 5), (5, 5), (1, 3)])
-def test_shifts_of_an_image_are_circular_convolution_with_a_kernel_of_its_size(size):
+def test_shift_equivariant_maps_are_circular_convolutions_with_a_kernel_of_the_image_size(size):
     shifts = generators.circular_shifts(size)
     pad = tuple(n // 2 for n in size)
     layer = torch.nn.Conv2d(1, 1, size, padding=pad, padding_mode="circular")
@@ -97,7 +97,7 @@ def test_shifts_of_an_image_are_circular_convolution_with_a_kernel_of_its_size(s
     assert found == Pattern.of(layer, size)
 
 
-def test_the_orbits_of_some_connections():
+def test_the_orbits_of_a_support():
     shifts = generators.circular_shifts((6, 6))
     grid = {"in_shape": (1, 6, 6), "out_shape": (1, 6, 6)}
     support = [(7, i) for i in (0, 1, 2, 6, 7, 8, 12, 13, 14)]
@@ -109,7 +109,7 @@ def test_the_orbits_of_some_connections():
 
 @st.composite
 def groups(draw):
-    """Random generators on small sets of inputs and outputs."""
+    """Draw random generators on small sets of inputs and outputs."""
     n_in, n_out, count = draw(st.integers(1, 6)), draw(st.integers(1, 6)), draw(st.integers(1, 3))
     inputs = [draw(st.permutations(range(n_in))) for _ in range(count)]
     return inputs, [draw(st.permutations(range(n_out))) for _ in range(count)]
@@ -118,7 +118,7 @@ def groups(draw):
 @settings(max_examples=60, deadline=None)
 @given(groups())
 def test_every_equivariant_map_has_the_pattern(group):
-    """As many weights as the commuting matrices have dimensions, and Burnside's lemma gives orbits."""
+    """The number of weights is the dimension of the space of commuting matrices."""
     inputs, outputs = group
     pattern = Pattern.from_symmetry(inputs, outputs)
     rows = []
@@ -167,12 +167,12 @@ def test_proofs_agree_with_matrices_of_integers(layer, data):
 def test_the_witness_of_a_weight_that_is_used_fewer_times():
     pattern = Pattern([(0, 0, 0), (0, 0, 0), (1, 1, 0)], 2, 2)
     proof = pattern.is_equivariant([1, 0], [1, 0])
-    text = "output 0 uses weight 0 on input 0, its image output 1 uses weight 0 on input 1 fewer times"
+    text = "output 0 uses weight 0 on input 0; its image, output 1, uses weight 0 on input 1 fewer times"
     assert str(proof.witness) == text
 
 
 def test_failures_are_found_in_any_block(monkeypatch):
-    monkeypatch.setattr("weightshare.pattern.proof._BLOCK", 5)
+    monkeypatch.setattr("weightshare.pattern.proof._BLOCK_SIZE", 5)
     layer = torch.nn.Conv1d(2, 2, 3, padding=1, bias=False)
     moves = generators.with_channels(generators.circular_shifts(9), 2)[0]
     assert Pattern.of(layer, 9, padding_mode="circular").is_equivariant(moves, moves)
@@ -183,15 +183,15 @@ def test_failures_are_found_in_any_block(monkeypatch):
     assert gap.is_equivariant(shift, shift).witness.image == (4, 4)
 
 
-def test_a_failure_is_looked_for_in_its_block_alone(monkeypatch):
-    looked = []
+def test_a_failure_is_searched_for_in_its_block_only(monkeypatch):
+    searched = []
     monkeypatch.setattr(
-        "weightshare.pattern.proof.missing", lambda *a: looked.append(len(a[0])) or missing(*a)
+        "weightshare.pattern.proof.find_missing", lambda *a: searched.append(len(a[0])) or find_missing(*a)
     )
     pattern = Pattern.of(torch.nn.Conv2d(8, 16, 3, padding=1), 32)
     moves = [generators.with_channels(generators.circular_shifts((32, 32)), c)[0] for c in (8, 16)]
     assert not pattern.is_equivariant(*moves)
-    assert sum(looked) < len(pattern.edges) / 3
+    assert sum(searched) < len(pattern.edges) / 3
 
 
 def _rolled(shape, steps):
@@ -205,7 +205,7 @@ def test_a_bias_that_is_not_shared_is_a_witness():
     (shift,) = generators.circular_shifts(4)
     proof = Pattern.of(layer).is_equivariant(shift, shift)
     assert not proof
-    assert str(proof) == "not equivariant: output 0 has bias 0, its image output 1 bias 1"
+    assert str(proof) == "not equivariant: output 0 has bias 0; its image, output 1, has bias 1"
     assert Pattern.of(layer).symmetries().order == 1
 
 
@@ -213,8 +213,10 @@ LADDER = [(1, 3, 12, 12), (2, 6, 6, 1), (3, 9, 4, 1), (4, 12, 3, 1), (6, 18, 2, 
 
 
 @pytest.mark.parametrize(("parts", "weights", "periodic", "regional"), LADDER)
-def test_periodic_sharing_keeps_a_subgroup_and_regional_sharing_none(parts, weights, periodic, regional):
-    """The same number of weights, another group (leads, 2.1)."""
+def test_tiled_sharing_is_equivariant_to_a_subgroup_and_regional_sharing_to_none(
+    parts, weights, periodic, regional
+):
+    """Both have the same number of weights, but different symmetries."""
     for sharing, order in ((ws.Tiled(parts), periodic), (ws.Regional(parts), regional)):
         layer = ws.nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", sharing=sharing, input_size=12)
         pattern = Pattern.of(layer)
@@ -222,7 +224,7 @@ def test_periodic_sharing_keeps_a_subgroup_and_regional_sharing_none(parts, weig
 
 
 def brute_force(pattern):
-    """How many maps of the catalogue keep a pattern, all of them tried; those that move all alike are one."""
+    """Return the number of different maps that preserve a pattern, by trying all of them."""
     (_, *size), (_, *out_size) = pattern.in_shape, pattern.out_shape
     found, matrix = set(), {}
     for o, i, w in pattern.edges.tolist():
@@ -253,7 +255,7 @@ def _turned(shape, axes, signs, steps):
 
 
 def symmetric(support):
-    """A pattern with flips and turns too."""
+    """Return a pattern that is also equivariant to flips and turns."""
     moves = generators.circular_shifts((3, 3)) + generators.quarter_turns((3, 3))
     return Pattern.from_symmetry(moves, moves, support=support, in_shape=(1, 3, 3), out_shape=(1, 3, 3))
 
@@ -285,8 +287,8 @@ GRIDS = [
 @pytest.mark.parametrize(
     ("size", "order"), [((1, 1, 8), 8), ((1, 1, 8, 1), 8), ((1, 2, 2), 8), ((1, 2), 2), ((1, 1, 1), 1)]
 )
-def test_maps_that_move_all_alike_are_one(size, order):
-    """Of a circular convolution; a grid of 2 x 2 has a transposition too."""
+def test_maps_that_move_all_elements_alike_count_once(size, order):
+    """A grid of 2 x 2 also has a transposition."""
     n = int(np.prod(size))
     moves = generators.circular_shifts(size[1:])
     pattern = Pattern.from_symmetry(moves, moves, in_shape=size, out_shape=size)
@@ -298,47 +300,49 @@ def test_maps_that_move_all_alike_are_one(size, order):
 
 
 @pytest.mark.parametrize("pattern", GRIDS, ids=repr)
-def test_the_catalogue_against_all_of_its_maps(pattern):
+def test_the_search_agrees_with_brute_force(pattern):
     assert pattern.symmetries().order == brute_force(pattern)
 
 
-def test_the_catalogue_in_words():
+def test_symmetries_as_text():
     found = symmetric([(0, 0), (0, 1)]).symmetries()
     assert found.n_shifts == 9
     assert set(found.points) >= {"quarter turn", "flip of axis 0", "half turn", "transposition"}
     assert str(found).endswith("order 72")
     local = Pattern.of(ws.nn.LocallyConnected1d(1, 1, 3, input_size=6))
-    assert str(local.symmetries()) == "no circular shift, flip or turn is kept: order 1"
+    assert str(local.symmetries()) == "equivariant to no circular shift, flip or turn: order 1"
     tiled = ws.nn.Conv1d(1, 1, 1, sharing=ws.Tiled(2), input_size=6)
-    assert str(Pattern.of(tiled).symmetries()) == "3 circular shifts, made by (2,); flip of axis 0: order 6"
-    with pytest.raises(PatternError, match="as many spatial axes, got 1 and 2"):
+    assert (
+        str(Pattern.of(tiled).symmetries()) == "3 circular shifts, generated by (2,); flip of axis 0: order 6"
+    )
+    with pytest.raises(PatternError, match="the same number of spatial axes, got 1 and 2"):
         Pattern([(0, 0, 0)], (1, 2, 2), 4).symmetries()
-    with pytest.raises(PatternError, match="the pattern must have connections, got none"):
+    with pytest.raises(PatternError, match="the pattern must have at least one connection, got none"):
         Pattern([], 4, 4).symmetries()
 
 
-def test_what_is_refused():
+def test_invalid_arguments_are_refused():
     shift = [1, 2, 0]
     with pytest.raises(ArgumentError, match=r"in_generators\[0\] must be a permutation.*got \[0, 0, 1\]"):
         Pattern.from_symmetry([[0, 0, 1]], [shift])
-    with pytest.raises(ArgumentError, match=r"in_generators\[1\] must move 3 elements, got 4"):
+    with pytest.raises(ArgumentError, match=r"in_generators\[1\] must permute 3 elements, got 4"):
         Pattern.from_symmetry([shift, [0, 1, 2, 3]], [shift, shift])
-    with pytest.raises(ArgumentError, match="out_generators must be as many as in_generators, 1, got 2"):
+    with pytest.raises(
+        ArgumentError, match="out_generators must have as many permutations as in_generators, 1, got 2"
+    ):
         Pattern.from_symmetry([shift], [shift, shift])
     with pytest.raises(ArgumentError, match="in_generators must be a list of at least one permutation"):
         Pattern.from_symmetry([], [])
     with pytest.raises(
-        PatternError, match=r"in_shape must be \(channels, \*spatial\) of 3 elements, got \(1, 2, 2\)"
+        PatternError, match=r"in_shape must be \(channels, \*spatial\) with 3 elements, got \(1, 2, 2\)"
     ):
         Pattern.from_symmetry([shift], [shift], in_shape=(1, 2, 2))
-    with pytest.raises(
-        PatternError, match=r"support must be connections \[\(output below 3, input below 3\)"
-    ):
+    with pytest.raises(PatternError, match=r"support must list pairs \(output below 3, input below 3\)"):
         Pattern.from_symmetry([shift], [shift], support=[(0, 3)])
     pattern = Pattern.from_symmetry([shift], [shift])
-    with pytest.raises(ArgumentError, match=r"g_in must move 3 elements, got 4"):
+    with pytest.raises(ArgumentError, match=r"g_in must permute 3 elements, got 4"):
         pattern.is_equivariant([0, 1, 2, 3], shift)
     with pytest.raises(ArgumentError, match=r"g_out must be a permutation"):
         pattern.is_equivariant(shift, [0.5, 1, 2])
-    with pytest.raises(ArgumentError, match=r"both axes must be of one size, got \(2, 3\)"):
+    with pytest.raises(ArgumentError, match=r"both axes must have the same size, got \(2, 3\)"):
         generators.quarter_turns((2, 3))

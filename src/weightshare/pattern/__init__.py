@@ -1,7 +1,8 @@
-"""Which weight every connection of a linear map uses: from layers, from probing and from symmetries.
+"""Patterns of connections: which weight each connection of a linear map uses.
 
-A `Pattern` is a list of connections (output, input, weight id), sparse throughout. It says which
-permutations of the inputs and outputs leave the map's form as it is, by comparing integers alone.
+A `Pattern` is a sparse list of connections (output, input, weight id), read from a layer, found by probing or
+derived from symmetries. Comparing its integers shows to which permutations the map is equivariant, for all
+values of its weights.
 """
 
 from . import generators

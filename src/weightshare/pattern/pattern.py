@@ -1,52 +1,51 @@
-"""The value: which weight every connection of a linear map uses."""
+"""The value `Pattern`: which weight each connection of a linear map uses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from math import prod
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from torch import nn
 
-from .._args import Size, integer, times
+from .._args import Size, check_integer
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
-from ..sharing.base import LETTERS
-from .arguments import bias_of, check_counts, edges_of, permutation_of, permutations_of, shape_of, stride_of
-from .layers import connections_of
-from .orbits import orbits_of
-from .probe import probed
-from .proof import PatternProof, compared
-from .same import refined
-from .shifts import PartialShift, partly_shifted
-from .symmetries import Symmetries, kept
+from . import refinement, text
+from .arguments import check_permutation, check_permutations, check_shape
+from .data import PatternData
+from .layers import read_layer
+from .orbits import find_orbits
+from .probe import probe_map
+from .proof import PatternProof, prove_equivariance
+from .shifts import PartialShift, compute_partial_shift
+from .symmetries import Symmetries, find_symmetries
 
-_DRAWN = 40  # inputs and outputs up to which the matrix is drawn in print...
-_DRAWABLE = 10**6  # ...and pairs up to which on demand
+_MAX_PRINTED_SIZE = 40  # most inputs and most outputs for which `str` includes the drawing
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Pattern:
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Pattern(PatternData):
     """The connections of a linear map, and which of them share a weight.
 
-    A connection is a row (output, input, weight id) of `edges`; two rows with one id use one weight. Inputs
-    and outputs are counted as `flatten(1)` counts them: channels outermost, then positions row-major. Made
-    by `Pattern.of` a layer, `Pattern.probe` of any linear map, `Pattern.from_symmetry`, or from edges.
+    Each row of `edges` is one connection (output, input, weight id); connections with the same id share a
+    weight. Inputs and outputs are numbered as in `flatten(1)`: channels outermost, then positions in
+    row-major order. Create a pattern from a layer (`Pattern.of`), any linear map (`Pattern.probe`),
+    symmetries (`Pattern.from_symmetry`) or a list of edges.
 
     Args:
-        edges: [connections, 3], in any order; kept sorted by output, input and id, and read-only. The same
-            (output, input) may stand twice: two taps on one input, whose weights add up.
-        out_shape: (channels, *spatial) of the outputs; a number n means (1, n).
-        in_shape: The same of the inputs.
-        n_weights: Weights there are, also those that no connection uses; default the largest id plus 1.
-        bias: For every output the id of its bias; None for none.
-        stride: Input positions from one output position to the next, for every spatial axis (a `Fraction`
-            where outputs lie closer); default the ratio of the sizes.
-        note: What the pattern leaves out, if anything.
+        edges: Connections [connections, 3] in any order; stored read-only, sorted by output, input and id. If
+            a pair (output, input) occurs more than once, the weights of its connections are added.
+        out_shape: Shape (channels, *spatial) of the output; an int n means (1, n).
+        in_shape: Shape (channels, *spatial) of the input; an int n means (1, n).
+        n_weights: Number of weights, including unused ones; by default one more than the largest id.
+        bias: Bias id of each output [n_out]; None for no bias.
+        stride: Input positions per output position, one number per spatial axis, such as 2 or
+            `Fraction(1, 2)`; by default the ratio of the sizes.
+        note: What the pattern does not describe, if anything.
 
     Raises:
-        PatternError: edges or biases that do not fit the shapes.
+        PatternError: If the edges or biases do not fit the shapes.
 
     Example:
         >>> import torch
@@ -62,71 +61,27 @@ class Pattern:
     Source: Ravanbakhsh, Schneider and Poczos, "Equivariance Through Parameter-Sharing", ICML 2017, section 2.
     """
 
-    edges: np.ndarray
-    out_shape: tuple[int, ...]
-    in_shape: tuple[int, ...]
-    n_weights: int
-    bias: np.ndarray | None
-    stride: tuple[Fraction, ...]
-    note: str
-
-    def __init__(
-        self,
-        edges: Any,
-        out_shape: Size,
-        in_shape: Size,
-        *,
-        n_weights: int | None = None,
-        bias: Any = None,
-        stride: Sequence[Any] | None = None,
-        note: str = "",
-    ):
-        shapes = shape_of("out_shape", out_shape), shape_of("in_shape", in_shape)
-        n_out, n_in = map(prod, shapes)
-        check_counts(n_out=n_out, n_in=n_in)
-        table = edges_of(edges, n_out, n_in)
-        least = int(table[:, 2].max(initial=-1)) + 1
-        if n_weights is None:
-            n_weights = least
-        elif integer("Pattern", "n_weights", n_weights, least=0) < least:
-            raise PatternError(
-                "Pattern", f"n_weights must be above every id, at least {least}", str(n_weights), "use that"
-            )
-        ids = None if bias is None else bias_of(bias, prod(shapes[0]))
-        check_counts(n_weights=n_weights, n_biases=0 if ids is None else int(ids.max()) + 1)
-        if stride is None:
-            stride = [Fraction(i, o) for i, o in zip(shapes[1][1:], shapes[0][1:])]
-        else:
-            stride = stride_of(stride, len(shapes[1]) - 1)
-        values = {
-            "edges": table,
-            "out_shape": shapes[0],
-            "in_shape": shapes[1],
-            "n_weights": n_weights,
-            "bias": ids,
-            "stride": tuple(stride),
-            "note": note,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
     @classmethod
-    def of(cls, layer: Any, input_size: Size | None = None, *, padding_mode: str | None = None) -> "Pattern":
-        """The pattern of a layer: any of ours, torch's convolutions (transposed too) and linear layers.
+    def of(
+        cls, layer: nn.Module, input_size: Size | None = None, *, padding_mode: str | None = None
+    ) -> "Pattern":
+        """Return the pattern of a `weightshare` layer, or of a convolution or linear layer of `torch.nn`.
 
-        The ids count `layer.kernels().flatten()`, of a torch layer `layer.weight.flatten()`; those of biases
-        count `layer.bias.flatten()`. Of `LowRank` it is the part that is one-hot, the kernel that all
-        positions share, which `note` says; it equals the pattern of a plain convolution.
+        Weight ids are indices into `layer.kernels().flatten()`, or `layer.weight.flatten()` for a `torch.nn`
+        layer; bias ids are indices into `layer.bias.flatten()`. The pattern of a `LowRank` layer describes
+        only the kernel that all positions share, and equals that of a plain convolution; its `note` says so.
 
         Args:
-            input_size: Spatial size of the input; needed where the layer does not know it.
-            padding_mode: Another one than the layer's own: "circular" shows what its borders alone break.
+            layer: A convolution, transposed convolution or linear layer.
+            input_size: Spatial size of the input; required unless the layer stores it.
+            padding_mode: Padding mode to use instead of the layer's. With "circular" the layer has no border,
+                which shows what its border alone breaks.
 
         Raises:
-            ArgumentError: a layer of another kind, with a forward of its own, lazy, or with a weight that is
-                computed (parametrized, pruned); no `input_size` where one is needed.
-            ShapeError: an `input_size` that leaves no output.
-            PatternError: more connections than fit memory, with the figure.
+            ArgumentError: If the layer is of another kind, has a custom forward, is lazy, or has a computed
+                weight (parametrized or pruned); if `input_size` is missing.
+            ShapeError: If `input_size` is too small for the layer.
+            PatternError: If the connections do not fit in memory.
 
         Example:
             >>> import weightshare as ws
@@ -134,27 +89,30 @@ class Pattern:
             >>> Pattern.of(layer).n_weights == layer.weight.numel()
             True
         """
-        return cls(**connections_of(layer, input_size, padding_mode))
+        return cls(**read_layer(layer, input_size, padding_mode))
 
     @classmethod
-    def probe(cls, f: Callable[..., Any], in_shape: Size, *, redraw: bool = True, seed: int = 0) -> "Pattern":
-        """The pattern of any linear map, found by passing every unit vector through it in float64.
+    def probe(
+        cls, f: Callable[..., object], in_shape: Size, *, redraw: bool = True, seed: int = 0
+    ) -> "Pattern":
+        """Find the pattern of any linear map by applying it to every unit vector in float64.
 
-        Connections whose numbers are equal count as shared, which numbers can also be by chance: a module's
-        parameters, frozen ones too, are therefore drawn anew first, in two copies, and must be equal in both.
-        Equal is within 1e-9 of their size, so of n weights two count as one with a probability below
-        n**2 * 1e-18. A number below 1e-9 of the largest of its output, and of its input, is no connection.
-        One on which two weights meet counts as one with a weight of its own.
+        Connections with equal values (to a relative 1e-9) are assumed to share a weight. To avoid values that
+        are equal by chance, the parameters of a module, including frozen ones, are replaced by random numbers
+        in two copies, and values must be equal in both. The probability that two of n weights are still
+        merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of its input
+        is not a connection. If two weights are added on one connection, they count as one separate weight.
 
         Args:
-            f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; biases allowed.
-            in_shape: (channels, *spatial), or n for (1, n): f then gets [N, 1, n], and [N, n] for (n,).
-            redraw: Draw the parameters of a module at random; False for its own numbers.
-            seed: Of the numbers drawn.
+            f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; it may have biases.
+            in_shape: Shape (channels, *spatial) of the input. An int n means (1, n), so that f receives
+                [N, 1, n]; for (n,) it receives [N, n].
+            redraw: Whether to replace a module's parameters by random numbers.
+            seed: Seed of all random numbers.
 
         Raises:
-            PatternError: a map that is not linear at inputs of size 1e-3 to 1e6, that fails or gives no
-                float64, or a Jacobian that does not fit memory, with the figure.
+            PatternError: If f fails, does not return float64, or is not linear for inputs of sizes from 1e-3
+                to 1e6; if its Jacobian does not fit in memory.
 
         Example:
             >>> import torch
@@ -162,34 +120,37 @@ class Pattern:
             >>> pattern.n_weights, len(pattern.edges)
             (9, 256)
         """
-        return cls(**probed(f, shape_of("in_shape", in_shape), redraw, seed))
+        return cls(**probe_map(f, check_shape("in_shape", in_shape), redraw, seed))
 
     @classmethod
     def from_symmetry(
         cls,
-        in_generators: Sequence[Sequence[int]],
-        out_generators: Sequence[Sequence[int]],
+        in_generators: Sequence[ArrayLike],
+        out_generators: Sequence[ArrayLike],
         *,
-        support: Any = None,
+        support: ArrayLike | None = None,
         in_shape: Size | None = None,
         out_shape: Size | None = None,
     ) -> "Pattern":
-        """The freest equivariant pattern: connections share where the symmetry maps one to the other.
+        """Return the equivariant pattern with the most weights.
 
-        Generator number k acts on the inputs as `in_generators[k]` and on the outputs as `out_generators[k]`.
-        Every map that is equivariant for these permutations has this pattern; outputs that map to each other
-        share their bias.
+        Two connections share a weight exactly if the symmetry maps one to the other, and two outputs share a
+        bias exactly if it maps one to the other. Every linear map that is equivariant to the symmetry has
+        this pattern. Generator k acts on the inputs as `in_generators[k]` and on the outputs as
+        `out_generators[k]`.
 
         Args:
-            in_generators: Permutations g of the inputs, g[i] = where input i goes; `pattern.generators` has
-                shifts, flips, turns, sets, pairs and products.
-            out_generators: As many, of the outputs.
-            support: Connections [(output, input), ...] to start from: only those that the symmetry makes of
-                them are part of the pattern. None for all.
-            in_shape, out_shape: (channels, *spatial), for what asks about positions; default one axis.
+            in_generators: Permutations g of the inputs, where g[i] is the new index of input i. The module
+                `pattern.generators` makes shifts, flips, turns, and permutations of sets and pairs.
+            out_generators: Permutations of the outputs, one for each of `in_generators`.
+            support: Pairs [(output, input), ...]; only these and their images under the symmetry become
+                connections. None for all pairs.
+            in_shape: Shape (channels, *spatial) of the input, for operations that need positions; by default
+                one axis.
+            out_shape: Shape (channels, *spatial) of the output; by default one axis.
 
         Raises:
-            ArgumentError: not permutations, different lengths, another number of them for the outputs.
+            ArgumentError: If the generators are not permutations, or their numbers differ.
 
         Example:
             >>> from weightshare.pattern import generators
@@ -205,95 +166,79 @@ class Pattern:
         section 4.
         """
         where = "Pattern.from_symmetry"
-        inputs = permutations_of(where, "in_generators", in_generators)
-        outputs = permutations_of(where, "out_generators", out_generators)
+        inputs = check_permutations(where, "in_generators", in_generators)
+        outputs = check_permutations(where, "out_generators", out_generators)
         if len(inputs) != len(outputs):
             raise ArgumentError(
                 where,
-                f"out_generators must be as many as in_generators, {len(inputs)}",
+                f"out_generators must have as many permutations as in_generators, {len(inputs)}",
                 str(len(outputs)),
-                "generator k acts on both; generators.identity(n) moves nothing",
+                "generator k acts on both sides; use generators.identity(n) for a side that it does not move",
             )
         n_in, n_out = len(inputs[0]), len(outputs[0])
-        in_shape = shape_of("in_shape", n_in if in_shape is None else in_shape, n_in)
-        out_shape = shape_of("out_shape", n_out if out_shape is None else out_shape, n_out)
-        edges, bias = orbits_of(inputs, outputs, support)
+        in_shape = check_shape("in_shape", n_in if in_shape is None else in_shape, n_in)
+        out_shape = check_shape("out_shape", n_out if out_shape is None else out_shape, n_out)
+        edges, bias = find_orbits(inputs, outputs, support)
         return cls(edges, out_shape, in_shape, bias=bias)
-
-    @property
-    def n_in(self) -> int:
-        """Number of inputs."""
-        return prod(self.in_shape)
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return prod(self.out_shape)
-
-    @property
-    def n_biases(self) -> int:
-        """Number of biases."""
-        return 0 if self.bias is None else int(self.bias.max(initial=-1)) + 1
 
     @cached_property
     def fan_in(self) -> np.ndarray:
-        """For every weight the number of connections into an output that uses it, on average [n_weights]."""
+        """Mean number of connections of the outputs that use each weight [n_weights]; 1 if none do."""
         per_output = np.bincount(self.edges[:, 0], minlength=self.n_out)
         uses = np.bincount(self.edges[:, 2], minlength=self.n_weights)
         total = np.bincount(self.edges[:, 2], per_output[self.edges[:, 0]], minlength=self.n_weights)
         return np.divide(total, uses, out=np.ones(self.n_weights), where=uses > 0)
 
     def matrix(self, max_bytes: int | None = None) -> np.ndarray:
-        """The weight id of every pair, dense [n_out, n_in]; -1 where there is no connection.
+        """Return the weight id of each pair as a dense matrix [n_out, n_in]; -1 if they are not connected.
 
         Args:
-            max_bytes: Refuse a larger one; default the memory that is free.
+            max_bytes: Maximum size of the matrix; by default the free memory.
 
         Raises:
-            PatternError: a matrix that does not fit, with the figure; two weights on one connection.
+            PatternError: If the matrix is too large, or two weights are on one pair.
         """
-        needed = self.n_out * self.n_in * self.edges.itemsize
         if max_bytes is not None:
-            max_bytes = integer("Pattern.matrix", "max_bytes", max_bytes, least=0)
+            max_bytes = check_integer("Pattern.matrix", "max_bytes", max_bytes, least=0)
         check_fits(
             PatternError,
             "Pattern.matrix",
             "the matrix",
-            needed,
-            f"{self.n_out:,} x {self.n_in:,} numbers",
-            "use .edges, which lists the connections only",
+            self.n_out * self.n_in * self.edges.itemsize,
+            f"{self.n_out:,} x {self.n_in:,} entries",
+            "use .edges, which lists only the connections",
             max_bytes,
         )
-        pairs = self.edges[:, 0] * self.n_in + self.edges[:, 1]
-        twice = np.flatnonzero(pairs[1:] == pairs[:-1])
-        if len(twice):
-            output, input_, _ = self.edges[twice[0]]
+        repeated = np.flatnonzero(np.diff(self.pairs) == 0)
+        if len(repeated):
+            output, input_, _ = self.edges[repeated[0]]
             raise PatternError(
                 "Pattern.matrix",
-                "every connection must use one weight",
-                f"two on input {input_} of output {output}",
+                "each pair (output, input) must have at most one weight",
+                f"several for output {output} and input {input_}",
                 "use .edges, or an input larger than the window with its padding",
             )
         matrix = np.full(self.n_out * self.n_in, -1, dtype=np.int64)
-        matrix[pairs] = self.edges[:, 2]
+        matrix[self.pairs] = self.edges[:, 2]
         return matrix.reshape(self.n_out, self.n_in)
 
-    def is_equivariant(self, g_in: Sequence[int], g_out: Sequence[int]) -> PatternProof:
-        """Whether the map commutes with a permutation whatever its weights: a comparison of integers.
+    def is_equivariant(self, g_in: ArrayLike, g_out: ArrayLike) -> PatternProof:
+        """Prove that the map commutes with a permutation for all weights, or find a counterexample.
 
-        It does where moving the inputs by `g_in` and the outputs by `g_out` carries every connection to one
-        with the same weight, and every output to one with the same bias.
+        The map is equivariant if moving inputs by `g_in` and outputs by `g_out` maps every connection to one
+        with the same weight, and every output to one with the same bias. The proof compares integers only.
 
         Args:
-            g_in: Permutation of the inputs, g_in[i] = where input i goes.
+            g_in: Permutation of the inputs, where g_in[i] is the new index of input i.
             g_out: Permutation of the outputs.
 
         Returns:
-            `.holds`, and where it fails `.witness`, a connection whose image uses another weight or none. In
-            a condition it is true only where the pattern has no `note`: it says nothing of what is left out.
+            A proof with `.holds` and, if that is false, a `.witness`: a connection whose image uses another
+            weight or none. `bool(proof)` is false if the pattern has a `note`, since the proof does not cover
+            what the pattern does not describe.
 
         Raises:
-            ArgumentError: not permutations of the inputs and outputs.
+            ArgumentError: If an argument is not a permutation of the inputs or outputs.
 
         Example:
             >>> import torch
@@ -303,23 +248,23 @@ class Pattern:
             >>> Pattern.of(layer, 8, padding_mode="circular").is_equivariant(shift, shift).holds
             True
             >>> print(Pattern.of(layer, 8).is_equivariant(shift, shift).witness)
-            output 6 uses weight 2 on input 7, its image output 7 uses no weight on input 0
+            output 6 uses weight 2 on input 7; its image, output 7, uses no weight on input 0
 
         Source: Ravanbakhsh et al. 2017, section 3.
         """
         where = "Pattern.is_equivariant"
-        inputs = permutation_of(where, "g_in", g_in, self.n_in)
-        outputs = permutation_of(where, "g_out", g_out, self.n_out)
-        return compared(self, inputs, outputs)
+        inputs = check_permutation(where, "g_in", g_in, self.n_in)
+        outputs = check_permutation(where, "g_out", g_out, self.n_out)
+        return prove_equivariance(self, inputs, outputs)
 
     def symmetries(self) -> Symmetries:
-        """Which circular shifts, flips and turns of the grid the pattern keeps, and how many they are.
+        """Find all circular shifts, flips and turns of the grid to which the pattern is equivariant.
 
-        All maps of the catalogue are looked at: a flip or turn (or none), the same on inputs and outputs,
-        followed by any circular shift of the inputs and any of the outputs; channels stay.
+        A candidate is a flip, a turn or the identity, the same for inputs and outputs, followed by any
+        circular shift of the inputs and any circular shift of the outputs. Channels are not permuted.
 
         Raises:
-            PatternError: inputs and outputs without the same number of spatial axes.
+            PatternError: If inputs and outputs have different numbers of spatial axes.
 
         Example:
             >>> import weightshare as ws
@@ -327,95 +272,63 @@ class Pattern:
             >>> Pattern.of(tiled, padding_mode="circular").symmetries().order
             4
         """
-        return kept(self)
+        return find_symmetries(self)
 
     def partial_shift(self, shift: Size, out_shift: Size | None = None) -> PartialShift:
-        """Where a shift that is not circular is exact: which outputs see the same after it.
+        """Find the output positions at which a shift that is not circular is exact.
 
-        The picture moves by `shift`; what enters is unknown, what leaves is gone. An output is exact if its
-        connections, moved along, are those of the output that stands where it went.
+        Values that enter the input are unknown, and values that leave it are lost. An output is exact if its
+        connections, shifted, are those of the output at the shifted position.
 
         Args:
-            shift: Positions to move the input by, for every spatial axis.
-            out_shift: The same of the output; default `shift` divided by the stride.
+            shift: Shift of the input in positions, per spatial axis.
+            out_shift: Shift of the output in positions; by default `shift` divided by the stride.
 
         Raises:
-            PatternError: a shift that is not a multiple of the stride, or so large that nothing overlaps.
+            PatternError: If the shift is not a multiple of the stride, or so large that nothing overlaps.
 
         Example:
             >>> import torch
-            >>> found = Pattern.of(torch.nn.Conv2d(1, 1, 3, padding=1), 32).partial_shift((3, 5))
-            >>> found.compared, found.violations, found.border
+            >>> shifted = Pattern.of(torch.nn.Conv2d(1, 1, 3, padding=1), 32).partial_shift((3, 5))
+            >>> shifted.compared, shifted.violations, shifted.border
             (783, 108, ((1, 1), (1, 1)))
         """
-        return partly_shifted(self, shift, out_shift)
+        return compute_partial_shift(self, shift, out_shift)
 
     def refines(self, other: "Pattern") -> bool:
-        """Whether connections that share here share in `other` too, on the same connections."""
-        return refined(self, other)
+        """Return whether both have the same connections, and those that share here also share in `other`."""
+        return refinement.refines(self, other)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same connections share, whatever the ids; biases alike. `stride` and `note` do not
-        count: they say where a pattern is from, not what it is."""
+        """Return whether the same connections and biases are shared, whatever their ids, stride and note."""
         if not isinstance(other, Pattern):
             return NotImplemented
         if (self.in_shape, self.out_shape) != (other.in_shape, other.out_shape):
             return False
-        kinds, others = (len(np.unique(p.edges[:, 2])) for p in (self, other))
-        if kinds != others or not refined(self, other):
+        used, other_used = (len(np.unique(p.edges[:, 2])) for p in (self, other))
+        if used != other_used or not self.refines(other):
             return False
         if self.bias is None or other.bias is None:
             return self.bias is other.bias
         pairs = np.unique(np.stack([self.bias, other.bias], 1), axis=0)
         return len(pairs) == len(np.unique(self.bias)) == len(np.unique(other.bias))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for table in (self.edges, self.bias):
-            if table is not None:
-                table.flags.writeable = False  # which a copy does not take over
-
     def __hash__(self) -> int:
         return hash((self.in_shape, self.out_shape, len(self.edges)))
 
     def __repr__(self) -> str:
-        return f"Pattern({_line(self)})"
+        return f"Pattern({text.describe(self)})"
 
     def __str__(self) -> str:
-        return f"{_line(self)}\n{self.draw()}" if max(self.n_in, self.n_out) <= _DRAWN else _line(self)
+        line = text.describe(self)
+        return f"{line}\n{self.draw()}" if max(self.n_in, self.n_out) <= _MAX_PRINTED_SIZE else line
 
     def draw(self) -> str:
-        """The matrix as text: a row an output, the same letter where the weight is the same, "+" where two
-        weights meet; beyond 52 weights letters repeat. Up to a million pairs.
+        """Return the matrix as text, one row per output and one letter per weight.
+
+        "+" marks a pair with two weights; letters repeat after 52 weights.
 
         Raises:
-            PatternError: more than that.
+            PatternError: If the matrix has more than a million entries.
         """
-        if self.n_in * self.n_out > _DRAWABLE:
-            raise PatternError(
-                "Pattern.draw",
-                f"only up to {_DRAWABLE:,} pairs are drawn",
-                f"{self.n_out:,} x {self.n_in:,}",
-                "print the pattern, or draw the same sharing on a smaller input",
-            )
-        rows = [["."] * self.n_in for _ in range(self.n_out)]
-        for output, input_, weight in self.edges.tolist():
-            taken = rows[output][input_] != "."
-            rows[output][input_] = "+" if taken else LETTERS[weight % len(LETTERS)]
-        return "\n".join(" ".join(row) for row in rows)
-
-
-def _line(pattern: Pattern) -> str:
-    counts = f"{len(pattern.edges):,} connections with {_count(pattern.n_weights, 'weight')}"
-    biases = f", {_count(pattern.n_biases, 'bias')}" if pattern.n_biases else ""
-    note = f" ({pattern.note})" if pattern.note else ""
-    return f"{_size(pattern.in_shape)} inputs, {_size(pattern.out_shape)} outputs: {counts}{biases}{note}"
-
-
-def _count(number: int, word: str) -> str:
-    ending = "" if number == 1 else "es" if word.endswith("s") else "s"
-    return f"{number:,} {word}{ending}"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return times(shape[1:] if shape[0] == 1 and len(shape) > 1 else shape)
+        return text.draw(self)

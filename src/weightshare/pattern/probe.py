@@ -1,4 +1,4 @@
-"""The pattern of an unknown linear map: its Jacobian in float64, equal numbers clustered."""
+"""Find the pattern of an unknown linear map from its Jacobian in float64, by clustering equal values."""
 
 import copy
 from collections.abc import Callable
@@ -9,46 +9,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._args import integer
+from .._args import check_integer
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 
-_SAME = 1e-9  # of two numbers: closer than this they are equal
-_ROUNDING = 1e-14  # of the largest number: what the arithmetic of f may leave of a zero, or of a difference
-_SCALES = (1e-3, 1.0, 1e3, 1e6)  # of the inputs on which a map must be linear
-_BLOCK = 2**24  # numbers that pass through f at once
-_BYTES = 180  # for a pair of output and input: two Jacobians, and their clusters while they are sorted
-_NOTE = "found by probing: connections with equal numbers count as shared"
+_WHERE = "Pattern.probe"
+_TOLERANCE = 1e-9  # relative difference below which two values are equal
+_ROUNDING = 1e-14  # rounding error of f, relative to its largest value
+_SCALES = (1e-3, 1.0, 1e3, 1e6)  # sizes of the inputs on which f must be linear
+_MAX_BATCH_ELEMENTS = 2**24  # most elements of an input or output batch of f
+_BYTES_PER_PAIR = 180  # of output and input: two Jacobians, and their clusters while they are sorted
+_NOTE = "found by probing: connections with equal values are assumed to share a weight"
+
+_Map = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def probed(f: Callable[..., Any], in_shape: tuple[int, ...], redraw: bool, seed: int) -> dict[str, Any]:
-    """The arguments of the `Pattern` of a linear map."""
+def probe_map(f: Callable[..., Any], in_shape: tuple[int, ...], redraw: bool, seed: int) -> dict[str, Any]:
+    """Return the constructor arguments of the `Pattern` of a linear map."""
     if not callable(f):
-        raise ArgumentError(
-            "Pattern.probe", "f must be a module or function", type(f).__name__, "use Pattern for edges"
-        )
-    generator = torch.Generator().manual_seed(integer("Pattern.probe", "seed", seed, 0) % 2**63)
-    draws = [_affine(drawn, in_shape, generator) for drawn in _draws(f, redraw, generator)]
-    out_shape = tuple(draws[0][0].shape[1:])
-    constants = [constant.flatten().numpy() for constant, _ in draws]
-    jacobians = [jacobian for _, jacobian in draws]
-    output, input_ = np.nonzero(
-        np.logical_or.reduce([_connected(*draw) for draw in zip(jacobians, constants)])
-    )
+        expected, hint = "f must be a module or function", "use Pattern(edges, out_shape, in_shape) for edges"
+        raise ArgumentError(_WHERE, expected, type(f).__name__, hint)
+    generator = torch.Generator().manual_seed(check_integer(_WHERE, "seed", seed, 0) % 2**63)
+    copies = [_differentiate(g, in_shape, generator) for g in _copy(f, redraw, generator)]
+    out_shape = tuple(copies[0][0].shape[1:])
+    constants = [constant.flatten().numpy() for constant, _ in copies]
+    jacobians = [jacobian for _, jacobian in copies]
+    is_connected = np.logical_or.reduce([_find_nonzero(*both) for both in zip(jacobians, constants)])
+    output, input_ = np.nonzero(is_connected)
+    ids = _cluster([jacobian[output, input_] for jacobian in jacobians], constants)
     return {
-        "edges": np.stack(
-            [output, input_, _clusters([j[output, input_] for j in jacobians], constants)], axis=1
-        ),
+        "edges": np.stack([output, input_, ids], axis=1),
         "out_shape": out_shape if len(out_shape) > 1 else prod(out_shape),
         "in_shape": in_shape,
-        "bias": _clusters(constants, []) if any(c.any() for c in constants) else None,
+        "bias": _cluster(constants, []) if any(c.any() for c in constants) else None,
         "note": _NOTE,
     }
 
 
-def _draws(f: Callable[..., Any], redraw: bool, generator: torch.Generator) -> list[Callable[..., Any]]:
-    """Copies of a module in evaluation mode, float64 and on the CPU, two with parameters drawn anew."""
+def _copy(f: Callable[..., Any], redraw: bool, generator: torch.Generator) -> list[_Map]:
+    """Return copies of a module in evaluation mode, in float64 on the CPU; a function as it is.
+
+    There are two copies with random parameters if `redraw` is true and the module has parameters, else one.
+    """
     if not isinstance(f, torch.nn.Module):
         return [f]
     redraw = redraw and any(True for _ in f.parameters())
@@ -59,16 +62,16 @@ def _draws(f: Callable[..., Any], redraw: bool, generator: torch.Generator) -> l
     return list(copies)
 
 
-def _affine(
-    f: Callable[..., Any], in_shape: tuple[int, ...], generator: torch.Generator
+def _differentiate(
+    f: _Map, in_shape: tuple[int, ...], generator: torch.Generator
 ) -> tuple[Tensor, np.ndarray]:
-    """(f(0), Jacobian [n_out, n_in]), block by block."""
+    """Return f(0) and the Jacobian [n_out, n_in], computed batch by batch from unit vectors."""
     n_in = prod(in_shape)
     constant = _call(f, torch.zeros(1, *in_shape, dtype=torch.float64))
     n_out = constant.numel()
     _check_memory(n_out, n_in)
     _check_linear(f, in_shape, constant, generator)
-    jacobian, step = np.empty((n_out, n_in)), max(1, _BLOCK // max(n_out, n_in))
+    jacobian, step = np.empty((n_out, n_in)), max(1, _MAX_BATCH_ELEMENTS // max(n_out, n_in))
     for start in range(0, n_in, step):
         stop = min(start + step, n_in)
         unit = torch.zeros(stop - start, n_in, dtype=torch.float64)
@@ -77,76 +80,70 @@ def _affine(
     return constant, jacobian
 
 
-def _call(f: Callable[..., Any], input: Tensor) -> Tensor:
+def _call(f: _Map, input: Tensor) -> Tensor:
     shape = list(input.shape)
     try:
         result = f(input)
     except Exception as error:
         raise PatternError(
-            "Pattern.probe",
-            f"f must take a float64 tensor {shape}",
+            _WHERE,
+            f"f must accept a float64 tensor {shape}",
             f"{type(error).__name__}: {str(error)[:200]}",
-            "check in_shape, and give a function whose numbers are float64",
+            "check in_shape, and convert the tensors that f uses to float64",
         ) from error
     if not isinstance(result, Tensor) or result.dim() < 2 or len(result) != len(input) or not result.numel():
         got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
-        raise PatternError(
-            "Pattern.probe",
-            f"f must give a tensor [{len(input)}, ...] that is not empty",
-            got,
-            "keep the batch as first axis",
-        )
+        expected = f"f must return a non-empty tensor [{len(input)}, ...]"
+        raise PatternError(_WHERE, expected, got, "keep the batch as the first axis")
     if result.dtype != torch.float64:
-        raise PatternError(
-            "Pattern.probe",
-            "f must give float64 for a float64 input",
-            str(result.dtype),
-            "keep the dtype of the input",
-        )
+        expected = "f must return float64 for float64 input"
+        raise PatternError(_WHERE, expected, str(result.dtype), "keep the dtype of the input")
     return result.cpu()
 
 
-def _check_linear(
-    f: Callable[..., Any], in_shape: tuple[int, ...], constant: Tensor, generator: torch.Generator
-) -> None:
-    """On small inputs and large ones; the constant counts for rounding alone."""
+def _check_linear(f: _Map, in_shape: tuple[int, ...], constant: Tensor, generator: torch.Generator) -> None:
+    """Raise `PatternError` unless f minus its constant is linear on inputs of several sizes."""
     for scale in _SCALES:
         x, y = scale * torch.randn(2, 1, *in_shape, generator=generator, dtype=torch.float64)
-        of_x, of_y, both = (_call(f, z) - constant for z in (x, y, 2 * x - 3 * y))
-        error = (both - 2 * of_x + 3 * of_y).abs().max()
-        size = torch.stack([part.abs().max() for part in (of_x, of_y, both)]).max()
+        f_x, f_y, f_both = (_call(f, z) - constant for z in (x, y, 2 * x - 3 * y))
+        error = (f_both - 2 * f_x + 3 * f_y).abs().max()
+        size = torch.stack([part.abs().max() for part in (f_x, f_y, f_both)]).max()
         if not error <= 1e-6 * size + 10 * _ROUNDING * constant.abs().max():
             raise PatternError(
-                "Pattern.probe",
-                "f must be linear, but for a constant",
-                f"f(2x - 3y) that differs from 2f(x) - 3f(y) by {error / size:.1g} of its size at inputs of "
+                _WHERE,
+                "f must be linear up to a constant",
+                f"f(2x - 3y) and 2f(x) - 3f(y) with a relative difference of {error / size:.1g} at inputs of "
                 f"size {scale:g}",
                 "probe its linear layers one by one",
             )
 
 
-def _connected(jacobian: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """Which numbers are not zero, next to the others of their output and of their input."""
+def _find_nonzero(jacobian: np.ndarray, constant: np.ndarray) -> np.ndarray:
+    """Return which entries are nonzero compared to the largest ones of their row and of their column."""
     size = np.abs(jacobian)
-    least = np.minimum(size.max(1, initial=0)[:, None], size.max(0, initial=0))
-    return size > _SAME * least + _ROUNDING * np.abs(constant)[:, None]
+    largest = np.minimum(size.max(1, initial=0)[:, None], size.max(0, initial=0))
+    return size > _TOLERANCE * largest + _ROUNDING * np.abs(constant)[:, None]
 
 
-def _clusters(draws: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarray:
-    """An id for every number, one for those that are equal in every draw, numbered as they first come."""
-    ids = np.zeros(len(draws[0]), dtype=np.int64)
-    for number, values in enumerate(draws):
+def _cluster(copies: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarray:
+    """Return one id for all entries that are equal in every copy, numbered in order of appearance.
+
+    Args:
+        copies: Values of the entries in each copy of the map.
+        constants: f(0) of each copy, which sets the size of rounding errors; empty if there are none.
+    """
+    ids = np.zeros(len(copies[0]), dtype=np.int64)
+    for number, values in enumerate(copies):
         order = np.argsort(values)
         ranked = values[order]
         size = np.maximum(np.abs(ranked[1:]), np.abs(ranked[:-1]))
         rounding = _ROUNDING * max(
             np.abs(v).max(initial=0) for v in (values, *constants[number : number + 1])
         )
-        own = np.empty(len(values), dtype=np.int64)
-        own[order] = np.concatenate([[0], np.cumsum(np.diff(ranked) > _SAME * size + rounding)])[
-            : len(values)
-        ]
-        ids = np.unique(ids * (len(values) + 1) + own, return_inverse=True)[1].ravel()
+        is_new = np.diff(ranked) > _TOLERANCE * size + rounding
+        clusters = np.empty(len(values), dtype=np.int64)
+        clusters[order] = np.concatenate([[0], np.cumsum(is_new)])[: len(values)]
+        ids = np.unique(ids * (len(values) + 1) + clusters, return_inverse=True)[1].ravel()
     first = np.unique(ids, return_index=True)[1]
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -156,9 +153,9 @@ def _clusters(draws: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarra
 def _check_memory(n_out: int, n_in: int) -> None:
     check_fits(
         PatternError,
-        "Pattern.probe",
+        _WHERE,
         "the Jacobian and its clusters",
-        _BYTES * n_out * n_in,
-        f"{n_out:,} x {n_in:,} numbers",
+        _BYTES_PER_PAIR * n_out * n_in,
+        f"{n_out:,} x {n_in:,} entries",
         "use a smaller input, or Pattern.of for a layer, which needs no Jacobian",
     )

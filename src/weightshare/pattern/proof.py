@@ -1,12 +1,13 @@
-"""Whether a pattern commutes with a permutation: a comparison of integers, and a witness where it fails."""
+"""Prove that a pattern commutes with a permutation, or find a connection that breaks it."""
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-_BLOCK = 2**18  # connections that are compared at once
+from .data import PatternData
+
+_BLOCK_SIZE = 2**18  # connections to compare at once
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,12 @@ class Witness:
     """A connection whose image uses another weight, or an output whose image has another bias.
 
     Args:
-        output, input: The connection; `input` is None for a bias.
-        weight: Its weight (or bias) id.
-        image: The (output, input) that the permutations make of it.
-        image_weight: The id there; None where there is no connection, and `weight` itself where that is used
-            by fewer connections there.
+        output: Output of the connection.
+        input: Input of the connection; None for a bias.
+        weight: Weight id of the connection, or bias id of the output.
+        image: Pair (output, input) to which the permutations move the connection.
+        image_weight: Weight id of the image; None if it is not a connection, and `weight` itself if fewer
+            connections use that weight there.
     """
 
     output: int
@@ -30,25 +32,27 @@ class Witness:
     def __str__(self) -> str:
         output, input_ = self.image
         if self.input is None:
-            there = f"its image output {output} bias {self.image_weight}"
-            return f"output {self.output} has bias {self.weight}, {there}"
-        there = "no weight" if self.image_weight is None else f"weight {self.image_weight}"
+            image = f"its image, output {output}, has bias {self.image_weight}"
+            return f"output {self.output} has bias {self.weight}; {image}"
+        weight = "no weight" if self.image_weight is None else f"weight {self.image_weight}"
         fewer = " fewer times" if self.image_weight == self.weight else ""
         return (
-            f"output {self.output} uses weight {self.weight} on input {self.input}, "
-            f"its image output {output} uses {there} on input {input_}{fewer}"
+            f"output {self.output} uses weight {self.weight} on input {self.input}; "
+            f"its image, output {output}, uses {weight} on input {input_}{fewer}"
         )
 
 
 @dataclass(frozen=True)
 class PatternProof:
-    """Whether a pattern is equivariant; true in a condition where it is and leaves nothing out.
+    """A proof that a pattern is equivariant, or a witness that it is not.
+
+    `bool(proof)` is true only if the pattern is equivariant and has no `note`, because the part of a layer
+    that its pattern does not describe, such as the corrections of `LowRank`, may still break equivariance.
 
     Args:
-        holds: For all weights, exactly, of the part that is in the pattern.
-        witness: What breaks it; None where it holds.
-        note: What the pattern leaves out, to which the proof does not extend. With one the proof is false in
-            a condition even where it holds: the corrections of `LowRank` may break what its kernel keeps.
+        holds: Whether the pattern is equivariant for all values of its weights.
+        witness: What breaks equivariance; None if it holds.
+        note: What the pattern does not describe, and the proof does not cover.
     """
 
     holds: bool
@@ -59,71 +63,70 @@ class PatternProof:
         return self.holds and not self.note
 
     def __str__(self) -> str:
-        note = f" ({self.note})" if self.note else ""
-        return (
-            f"equivariant, whatever the weights{note}"
-            if self.holds
-            else f"not equivariant: {self.witness}{note}"
-        )
+        verdict = "equivariant for all weights" if self.holds else f"not equivariant: {self.witness}"
+        return f"{verdict} ({self.note})" if self.note else verdict
 
 
-def compared(pattern: Any, g_in: np.ndarray, g_out: np.ndarray) -> PatternProof:
-    """The proof for checked permutations, by blocks of outputs so that a failure is found early."""
+def prove_equivariance(pattern: PatternData, g_in: np.ndarray, g_out: np.ndarray) -> PatternProof:
+    """Return the proof for two permutations that have been checked.
+
+    Connections are compared in blocks of outputs, so that a failure is found early.
+    """
     output, input_, weight = pattern.edges.T
     ends = np.cumsum(np.bincount(output, minlength=pattern.n_out))
-    own = output * pattern.n_in + input_
-    cuts = np.unique(np.append(np.searchsorted(ends, np.arange(0, len(own), _BLOCK)), pattern.n_out))
+    pairs = pattern.pairs
+    cuts = np.unique(np.append(np.searchsorted(ends, np.arange(0, len(pairs), _BLOCK_SIZE)), pattern.n_out))
     for first, last in itertools.pairwise(np.unique(np.append(0, cuts))):
         block = slice(ends[first - 1] if first else 0, ends[last - 1])
-        image = g_out[output[block]] * pattern.n_in + g_in[input_[block]]
-        there = _connections(ends, np.sort(g_out[first:last]))
-        order = np.lexsort((weight[block], image))
-        same = np.array_equal(image[order], own[there])
-        if same and np.array_equal(weight[block][order], weight[there]):
+        images = g_out[output[block]] * pattern.n_in + g_in[input_[block]]
+        there = _connection_indices(ends, np.sort(g_out[first:last]))
+        order = np.lexsort((weight[block], images))
+        is_equal = np.array_equal(images[order], pairs[there])
+        if is_equal and np.array_equal(weight[block][order], weight[there]):
             continue
-        lacking = missing(image, own[there], weight[block], weight[there])
-        if lacking.any():  # else there are more connections there, so fewer elsewhere
-            place = int(lacking.argmax())
-            return PatternProof(
-                False, _witness(pattern, own, int(block.start) + place, image[place]), pattern.note
-            )
+        missing = find_missing(images, pairs[there], weight[block], weight[there])
+        if missing.any():  # else the images have more connections in this block, so fewer in another
+            index = int(missing.argmax())
+            witness = _make_witness(pattern, pairs, int(block.start) + index, int(images[index]))
+            return PatternProof(False, witness, pattern.note)
     if pattern.bias is not None:
         wrong = np.flatnonzero(pattern.bias[g_out] != pattern.bias)
         if len(wrong):
             o = int(wrong[0])
-            there = int(g_out[o])
-            found = Witness(o, None, int(pattern.bias[o]), (there, None), int(pattern.bias[there]))
-            return PatternProof(False, found, pattern.note)
+            image = int(g_out[o])
+            witness = Witness(o, None, int(pattern.bias[o]), (image, None), int(pattern.bias[image]))
+            return PatternProof(False, witness, pattern.note)
     return PatternProof(True, None, pattern.note)
 
 
-def _connections(ends: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """The places of the connections of some outputs."""
+def _connection_indices(ends: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Return the indices of the connections of some outputs; those of output o end before `ends[o]`."""
     starts = np.where(outputs > 0, ends[outputs - 1], 0)
     counts = ends[outputs] - starts
     return np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
 
 
-def _witness(pattern: Any, own: np.ndarray, place: int, image: Any) -> Witness:
-    """Of a connection whose image is none of the pattern's connections."""
-    output, input_, used = pattern.edges[place].tolist()
-    found = pattern.edges[slice(*np.searchsorted(own, [image, image + 1])), 2].tolist()
+def _make_witness(pattern: PatternData, pairs: np.ndarray, index: int, image: int) -> Witness:
+    """Return the witness for the connection at `index`, whose image is not a connection of the pattern."""
+    output, input_, used = pattern.edges[index].tolist()
+    found = pattern.edges[slice(*np.searchsorted(pairs, [image, image + 1])), 2].tolist()
     others = [weight for weight in found if weight != used]
-    there = others[0] if others else used if found else None
-    return Witness(output, input_, used, divmod(int(image), pattern.n_in), there)
+    image_weight = others[0] if others else used if found else None
+    return Witness(output, input_, used, divmod(image, pattern.n_in), image_weight)
 
 
-def missing(
-    pairs: np.ndarray, others: np.ndarray, weight: np.ndarray, other_weight: np.ndarray
+def find_missing(
+    pairs: np.ndarray, other_pairs: np.ndarray, weights: np.ndarray, other_weights: np.ndarray
 ) -> np.ndarray:
-    """Which of the connections (pair, weight) are not among the others, counted as often as they stand."""
-    kinds = int(max(weight.max(initial=0), other_weight.max(initial=0))) + 1
-    both, ids = np.concatenate([pairs, others]), np.concatenate([weight, other_weight])
-    if int(both.max(initial=0)) < 2**62 // kinds:
-        kinds = np.unique(both * kinds + ids, return_inverse=True)[1].ravel()
+    """Return which connections (pair, weight) occur less often among the others, as booleans."""
+    n_weights = int(max(weights.max(initial=0), other_weights.max(initial=0))) + 1
+    all_pairs = np.concatenate([pairs, other_pairs])
+    all_weights = np.concatenate([weights, other_weights])
+    if int(all_pairs.max(initial=0)) < 2**62 // n_weights:
+        kinds = np.unique(all_pairs * n_weights + all_weights, return_inverse=True)[1].ravel()
     else:
-        kinds = np.unique(np.stack([both, ids], 1), axis=0, return_inverse=True)[1].ravel()
+        kinds = np.unique(np.stack([all_pairs, all_weights], 1), axis=0, return_inverse=True)[1].ravel()
     mine, theirs = kinds[: len(pairs)], kinds[len(pairs) :]
     count = int(kinds.max(initial=-1)) + 1
-    short = np.bincount(mine, minlength=count) > np.bincount(theirs, minlength=count)
-    return short[mine]
+    is_short = np.bincount(mine, minlength=count) > np.bincount(theirs, minlength=count)
+    return is_short[mine]

@@ -1,4 +1,4 @@
-"""Shifts that are not circular: which outputs see the same after them, and how wide the border is."""
+"""Find where a shift that is not circular is exact, and how wide the border around the exact interior is."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_cdt
 
-from .._args import Size, integer, is_sequence, times
+from .._args import Size, check_integer, format_size, is_sequence
 from ..errors import ArgumentError, PatternError
-from .proof import missing
+from .data import PatternData
+from .proof import find_missing
+
+_WHERE = "Pattern.partial_shift"
 
 
 @dataclass(frozen=True, eq=False)
 class PartialShift:
-    """Where a shift is exact.
+    """A record of the output positions at which a shift is exact.
 
     Args:
-        shift: Of the input, for every spatial axis.
-        out_shift: Of the output.
-        exact: [*out_size], whether the output at a position (every channel) goes exactly where the shift
-            takes it; false outside of the overlap.
-        overlap: For every axis the range of positions that are still on the grid after the shift.
-        note: What the pattern leaves out.
+        shift: Shift of the input, one integer per spatial axis.
+        out_shift: Shift of the output, one integer per spatial axis.
+        exact: Whether all channels of an output position move exactly by the shift [*out_size]; false outside
+            the overlap.
+        overlap: Range of the positions on each axis that are still on the grid after the shift.
+        note: What the pattern does not describe.
     """
 
     shift: tuple[int, ...]
@@ -34,23 +37,25 @@ class PartialShift:
 
     @property
     def compared(self) -> int:
-        """Positions in the overlap."""
+        """Number of positions in the overlap."""
         return prod(map(len, self.overlap))
 
     @property
     def violations(self) -> int:
-        """Positions of the overlap that are not exact."""
+        """Number of positions in the overlap that are not exact."""
         return self.compared - int(self.exact.sum())
 
     @property
     def border(self) -> tuple[tuple[int, int], ...] | None:
-        """Widths (low, high) to cut from every axis of the overlap so that all that is left is exact; None
-        where nothing is left: what breaks the shift is then no border."""
-        return border_of(self.exact[np.ix_(*self.overlap)])
+        """Widths (low, high) to cut from each axis of the overlap so that only exact positions remain.
+
+        None if no position is exact; the shift is then broken everywhere, not only at the border.
+        """
+        return find_border(self.exact[np.ix_(*self.overlap)])
 
     @property
     def interior(self) -> tuple[int, ...] | None:
-        """Size of what is left."""
+        """Size of the overlap without the border; None if no position is exact."""
         if self.border is None:
             return None
         return tuple(len(r) - low - high for r, (low, high) in zip(self.overlap, self.border))
@@ -61,68 +66,72 @@ class PartialShift:
             return f"{head}; no interior"
         if not self.violations:
             return head
-        widths = "; ".join(f"{low} and {high}" for low, high in self.border or ())
-        return f"{head}; the interior of {times(self.interior)}, borders of {widths} positions"
+        widths = ", ".join(f"({low}, {high})" for low, high in self.border or ())
+        return f"{head}; interior {format_size(self.interior)}; border widths {widths}"
 
 
-def partly_shifted(pattern: Any, shift: Size, out_shift: Size | None) -> PartialShift:
-    """What `Pattern.partial_shift` says."""
-    where = "Pattern.partial_shift"
+def compute_partial_shift(pattern: PatternData, shift: Size, out_shift: Size | None) -> PartialShift:
+    """Return the result of `Pattern.partial_shift`."""
     in_size, out_size = pattern.in_shape[1:], pattern.out_shape[1:]
     if len(in_size) != len(out_size):
-        got = f"{len(in_size)} and {len(out_size)}"
         raise PatternError(
-            where, "inputs and outputs must have as many spatial axes", got, "give in_shape and out_shape"
+            _WHERE,
+            "inputs and outputs must have the same number of spatial axes",
+            f"{len(in_size)} and {len(out_size)}",
+            "pass in_shape and out_shape when creating the pattern",
         )
-    moved = signed(where, "shift", shift, len(in_size))
+    in_steps = check_shift(_WHERE, "shift", shift, len(in_size))
     if out_shift is None:
-        ratios = [Fraction(m) / s for m, s in zip(moved, pattern.stride)]
-        if any(r.denominator != 1 for r in ratios):
-            stride = ", ".join(map(str, pattern.stride))
-            raise PatternError(
-                where,
-                f"shift must be a multiple of the stride ({stride})",
-                f"{moved}, undefined for this stride",
-                "use a multiple, or give out_shift",
-            )
-        out_moved = tuple(int(r) for r in ratios)
+        out_steps = _divide_by_stride(pattern, in_steps)
     else:
-        out_moved = signed(where, "out_shift", out_shift, len(out_size))
-    overlap = tuple(range(max(0, -b), min(n, n - b)) for b, n in zip(out_moved, out_size))
+        out_steps = check_shift(_WHERE, "out_shift", out_shift, len(out_size))
+    overlap = tuple(range(max(0, -step), min(n, n - step)) for step, n in zip(out_steps, out_size))
     if not all(overlap):
         raise PatternError(
-            where,
-            f"the shift must leave some of the {times(out_size)} outputs",
-            str(out_moved),
-            "shift by less",
+            _WHERE,
+            f"the shift must leave some of the {format_size(out_size)} outputs on the grid",
+            str(out_steps),
+            "use a smaller shift",
         )
-    exact = _exact(pattern, moved, out_moved)
-    inside = np.zeros(out_size, dtype=bool)
-    inside[np.ix_(*overlap)] = True
-    return PartialShift(moved, out_moved, exact & inside, overlap, pattern.note)
+    exact = _find_exact(pattern, in_steps, out_steps)
+    is_inside = np.zeros(out_size, dtype=bool)
+    is_inside[np.ix_(*overlap)] = True
+    return PartialShift(in_steps, out_steps, exact & is_inside, overlap, pattern.note)
 
 
-def _exact(pattern: Any, shift: tuple[int, ...], out_shift: tuple[int, ...]) -> np.ndarray:
-    """Whether the connections of an output, moved along, are those of the output that stands there."""
+def _divide_by_stride(pattern: PatternData, shift: tuple[int, ...]) -> tuple[int, ...]:
+    ratios = [Fraction(step) / stride for step, stride in zip(shift, pattern.stride)]
+    if any(ratio.denominator != 1 for ratio in ratios):
+        stride = ", ".join(map(str, pattern.stride))
+        raise PatternError(
+            _WHERE,
+            f"shift must be a multiple of the stride ({stride})",
+            str(shift),
+            "use a multiple, or pass out_shift",
+        )
+    return tuple(int(ratio) for ratio in ratios)
+
+
+def _find_exact(pattern: PatternData, shift: tuple[int, ...], out_shift: tuple[int, ...]) -> np.ndarray:
+    """Return whether the shifted connections of each output are those of the output at its new position."""
     output, input_, weight = pattern.edges.T
-    to_out, to_in = _moved(pattern.out_shape, out_shift), _moved(pattern.in_shape, shift)
+    to_out, to_in = _shift_elements(pattern.out_shape, out_shift), _shift_elements(pattern.in_shape, shift)
     exact = to_out >= 0
     exact[output[to_in[input_] < 0]] = False
     stays = (to_out[output] >= 0) & (to_in[input_] >= 0)
-    image = to_out[output[stays]] * pattern.n_in + to_in[input_[stays]]
-    own = output * pattern.n_in + input_
-    exact[output[stays][missing(image, own, weight[stays], weight)]] = False
-    back = np.full(pattern.n_out, -1)
-    back[to_out[to_out >= 0]] = np.flatnonzero(to_out >= 0)
-    lacking = back[output[missing(own, image, weight, weight[stays])]]
-    exact[lacking[lacking >= 0]] = False
+    images = to_out[output[stays]] * pattern.n_in + to_in[input_[stays]]
+    exact[output[stays][find_missing(images, pattern.pairs, weight[stays], weight)]] = False
+    from_out = np.full(pattern.n_out, -1)
+    from_out[to_out[to_out >= 0]] = np.flatnonzero(to_out >= 0)
+    added = from_out[output[find_missing(pattern.pairs, images, weight, weight[stays])]]
+    exact[added[added >= 0]] = False
     if pattern.bias is not None:
-        exact &= pattern.bias[to_out] == pattern.bias
-    return exact.reshape(pattern.out_shape).all(0)
+        exact[pattern.bias[to_out] != pattern.bias] = False
+    return np.asarray(exact.reshape(pattern.out_shape).all(0))
 
 
-def _moved(shape: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
-    """Where every element goes; -1 off the grid."""
+def _shift_elements(shape: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
+    """Return the new index of each element of a shape (channels, *spatial); -1 if it leaves the grid."""
     numbers = np.arange(prod(shape)).reshape(shape)
     result = np.full(shape, -1)
     source = tuple(slice(max(0, -s), max(0, n - max(s, 0))) for s, n in zip(shift, shape[1:]))
@@ -132,41 +141,38 @@ def _moved(shape: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
     return result.ravel()
 
 
-def border_of(exact: np.ndarray) -> tuple[tuple[int, int], ...] | None:
-    """Widths (low, high) to cut from every axis of a boolean array until all that is left is true.
+def find_border(exact: np.ndarray) -> tuple[tuple[int, int], ...] | None:
+    """Return widths (low, high) to cut from each axis so that only true values remain; None if all are false.
 
-    What is left is the largest cube of trues, grown as far as it goes.
+    The remaining box is the largest cube of true values, extended along each axis as far as possible.
     """
     if exact.all() or not exact.any():
         return ((0, 0),) * exact.ndim if exact.size and exact.all() else None
     depth: Any = distance_transform_cdt(np.pad(exact, 1), "chessboard")
     depth = depth[(slice(1, -1),) * exact.ndim]
-    seed = np.unravel_index(depth.argmax(), depth.shape)
+    center = np.unravel_index(depth.argmax(), depth.shape)
     half = int(depth.max()) - 1
-    low, high = [int(s) - half for s in seed], [int(s) + half + 1 for s in seed]
-    grown = True
-    while grown:
-        grown = False
+    low, high = [int(c) - half for c in center], [int(c) + half + 1 for c in center]
+    has_changed = True
+    while has_changed:
+        has_changed = False
         for axis, n in enumerate(exact.shape):
             box = [slice(a, b) for a, b in zip(low, high)]
             for ends, place, step in ((low, low[axis] - 1, -1), (high, high[axis], 1)):
                 box[axis] = slice(place, place + 1)
                 if 0 <= place < n and exact[tuple(box)].all():
                     ends[axis] += step
-                    grown = True
+                    has_changed = True
     return tuple((a, n - b) for a, b, n in zip(low, high, exact.shape))
 
 
-def signed(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
-    """`value` as one int of any sign for each axis; a number is for a single axis alone."""
-    values = tuple(value) if is_sequence(value) else (value,)  # type: ignore[arg-type]
+def check_shift(where: str, name: str, value: object, ndim: int) -> tuple[int, ...]:
+    """Return a shift as one integer of any sign per axis; a single integer is accepted for one axis only."""
+    values = tuple(value) if is_sequence(value) else (value,)
     if len(values) != ndim:
-        got = f"{value!r}"
-        raise ArgumentError(
-            where, f"{name} must have one integer for each of {ndim} spatial axes", got, "give a tuple"
-        )
+        expected = f"{name} must have one integer for each of {ndim} spatial axes"
+        raise ArgumentError(where, expected, repr(value))
     for v in values:
         if isinstance(v, bool) or not hasattr(v, "__index__"):
-            hint = "give whole positions, negative ones for the other direction"
-            raise ArgumentError(where, f"{name} must be an integer", repr(v), hint)
-    return tuple(integer(where, name, v, least=-(2**31)) for v in values)
+            raise ArgumentError(where, f"{name} must be an integer", repr(v))
+    return tuple(check_integer(where, name, v, least=-(2**31)) for v in values)

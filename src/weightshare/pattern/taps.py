@@ -1,14 +1,14 @@
-"""Which input is under each tap of each position, and the connections that follow from it.
+"""Find the input under each tap of each position, and the connections that follow from it.
 
 Positions own kernels: they are the output positions of a layer, or the input positions of a transposed layer.
-"Inputs" are what the window reaches: the layer's inputs, or the outputs of a transposed layer.
+"Inputs" are on the window side: the layer's inputs, or the outputs of a transposed layer.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..geometry import Window, padded_index
+from ..geometry import Window, find_padded_index
 
 
 def inputs_under_taps(
@@ -30,7 +30,7 @@ def taps_along(window: Window, axis: int, positions: int, inputs: int, padding_m
     start = np.arange(positions)[:, None] * window.stride[axis] - window.padding[axis][0]
     at = start + np.arange(window.kernel_size[axis]) * window.dilation[axis]
     first = int(at.min())
-    under = [padded_index(i, inputs, padding_mode) for i in range(first, int(at.max()) + 1)]
+    under = [find_padded_index(i, inputs, padding_mode) for i in range(first, int(at.max()) + 1)]
     return np.array([-1 if i is None else i for i in under])[at - first]
 
 
@@ -44,7 +44,7 @@ def combine_axes(axes: Sequence[np.ndarray], inputs: Sequence[int]) -> np.ndarra
     return table
 
 
-def connections(
+def list_connections(
     table: np.ndarray,
     labels: np.ndarray,
     position_channels: int,
@@ -52,14 +52,15 @@ def connections(
     groups: int,
     inputs: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (neuron at the position, neuron under the tap, weight id) of each connection.
+    """Return (neuron on the position side, neuron on the window side, weight id) of each connection.
 
     Args:
-        table: The inputs under the taps [P, taps].
-        labels: The bank of each position [P].
-        position_channels: Channels on the side of the positions.
-        window_channels: Channels on the side that the window reaches.
-        inputs: Number of inputs of one channel.
+        table: Input under each tap of each position [P, taps]; -1 for zero padding.
+        labels: Bank of each position [P].
+        position_channels: Number of channels on the position side.
+        window_channels: Number of channels on the window side.
+        groups: Number of channel groups.
+        inputs: Number of inputs per channel.
 
     Returns:
         Three arrays of equal length. The weight id is the index into banks [K, position_channels,
@@ -67,11 +68,14 @@ def connections(
     """
     positions, taps = table.shape
     position, tap = np.nonzero(table >= 0)
-    place = table[position, tap][:, None, None]
+    input_ = table[position, tap][:, None, None]
     position, tap = position[:, None, None], tap[:, None, None]
     per_group = window_channels // groups
-    near, local = np.arange(position_channels)[None, :, None], np.arange(per_group)[None, None, :]
-    far = near // (position_channels // groups) * per_group + local
-    ids = ((labels[position] * position_channels + near) * per_group + local) * taps + tap
-    rows, columns, ids = np.broadcast_arrays(near * positions + position, far * inputs + place, ids)
-    return rows.ravel(), columns.ravel(), ids.ravel()
+    position_channel = np.arange(position_channels)[None, :, None]
+    group_channel = np.arange(per_group)[None, None, :]
+    group = position_channel // (position_channels // groups)
+    position_neuron = position_channel * positions + position
+    window_neuron = (group * per_group + group_channel) * inputs + input_
+    ids = ((labels[position] * position_channels + position_channel) * per_group + group_channel) * taps + tap
+    position_neuron, window_neuron, ids = np.broadcast_arrays(position_neuron, window_neuron, ids)
+    return position_neuron.ravel(), window_neuron.ravel(), ids.ravel()
