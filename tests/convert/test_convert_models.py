@@ -1,4 +1,4 @@
-"""Whole models: what a plan chooses, what is left alone, and what is refused with its reason."""
+"""Converting models: plans select convolutions, the rest is unchanged, and errors name layer and reason."""
 
 import copy
 
@@ -27,7 +27,7 @@ def snapshot(model):
     return copy.deepcopy(model.state_dict()), {n: m.training for n, m in model.named_modules()}
 
 
-def same(a, b):
+def is_same(a, b):
     return a[1] == b[1] and all(torch.equal(a[0][name], value) for name, value in b[0].items())
 
 
@@ -37,7 +37,7 @@ def test_a_model_relaxes_to_the_same_function(sharing):
     model[1].eval()
     before, state = snapshot(model), torch.get_rng_state()
     relaxed = relax(model, sharing, X)
-    assert same(snapshot(model), before)
+    assert is_same(snapshot(model), before)
     if sharing.one_hot:
         assert torch.equal(state, torch.get_rng_state())
     assert (relaxed[0].sharing, relaxed[3][0].sharing) == (sharing, sharing)
@@ -48,7 +48,7 @@ def test_a_model_relaxes_to_the_same_function(sharing):
     assert not any(len(m._forward_pre_hooks) for m in (*model.modules(), *relaxed.modules()))
 
 
-def test_a_plan_by_names_changes_these_alone():
+def test_a_plan_with_names_changes_only_these_layers():
     model = network()
     relaxed = relax(model, {"3.0": Regional(2)}, X)
     assert relaxed[3][0].sharing == Regional(2)
@@ -57,13 +57,13 @@ def test_a_plan_by_names_changes_these_alone():
     assert relaxed[0].weight.data_ptr() != model[0].weight.data_ptr()
 
 
-def test_a_plan_for_all_leaves_what_it_does_not_refine():
+def test_one_sharing_for_all_skips_layers_that_it_does_not_refine():
     model = Sequential(nn.Conv2d(1, 4, 3, sharing=Local(), input_size=10), Conv2d(4, 4, 3))
     relaxed = relax(model, Tiled(2), X)
     assert (relaxed[0].sharing, relaxed[1].sharing) == (Local(), Tiled(2))
 
 
-def test_bias_sharing_goes_to_every_layer():
+def test_bias_sharing_applies_to_every_layer():
     assert relax(network(), Local(), X, bias_sharing=Full())[0].bias.shape == (4,)
 
 
@@ -74,7 +74,7 @@ def test_transposed_layers_are_convolutions_too():
     assert relaxed[1].position_size == (4, 4)
 
 
-def test_parameters_without_a_shape_elsewhere_do_not_matter():
+def test_lazy_parameters_of_other_layers_do_not_matter():
     model = Sequential(Conv2d(1, 2, 3), torch.nn.LazyConv2d(4, 3))
     relaxed = relax(model, {"0": Local()}, X)
     assert relaxed[0].sharing == Local()
@@ -82,7 +82,7 @@ def test_parameters_without_a_shape_elsewhere_do_not_matter():
 
 
 class Noisy(Module):
-    """Draws random numbers and counts its calls, also in evaluation mode; gives its input by keyword."""
+    """A model that draws random numbers, counts its calls, and passes its input by keyword."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +94,7 @@ class Noisy(Module):
         return self.conv(input=x + torch.rand_like(x))
 
 
-def test_the_forward_pass_leaves_no_trace():
+def test_the_forward_pass_has_no_side_effects():
     model, state = Noisy(), torch.get_rng_state()
     relaxed = relax(model, Local(), X)
     assert torch.equal(state, torch.get_rng_state())
@@ -102,7 +102,7 @@ def test_the_forward_pass_leaves_no_trace():
     assert relaxed.conv.input_size == (10, 10)
 
 
-def test_restricting_a_model_needs_no_input_and_tells_every_error():
+def test_restricting_a_model_needs_no_input_and_returns_the_error_of_each_layer():
     model = network()
     relaxed = relax(model, {"0": Local(), "3.0": Tiled(2)}, X)
     result = restrict(relaxed, Full())
@@ -113,13 +113,13 @@ def test_restricting_a_model_needs_no_input_and_tells_every_error():
     assert (part.module[0].sharing, part.module[3][0].sharing) == (Regional(2), Tiled(2))
 
 
-def test_restricting_a_model_passes_over_what_the_sharing_holds():
+def test_restricting_a_model_skips_layers_that_the_sharing_can_express():
     relaxed = relax(network(), {"0": Local(), "3.0": Tiled(2)}, X)
     result = restrict(relaxed, Tiled(4))
     assert result.errors.keys() == {"0"}
 
 
-def spoilt():
+def not_finite():
     layer = nn.Conv2d(1, 1, 3, sharing=Local(), input_size=10)
     layer.weight.data.view(-1)[:2] = torch.tensor([float("nan"), float("inf")])
     return layer
@@ -157,7 +157,7 @@ def normed():
 
 
 class Listed(Module):
-    """Calls a convolution by a plain list, which does not see that another one takes its place."""
+    """A model that calls a convolution through a plain list, which still contains it after replacement."""
 
     def __init__(self):
         super().__init__()
@@ -169,7 +169,7 @@ class Listed(Module):
 
 
 class Measured(Module):
-    """Uses the weight of its convolution itself."""
+    """A model that reads the weight of its convolution directly."""
 
     def __init__(self):
         super().__init__()
@@ -179,48 +179,50 @@ class Measured(Module):
         return self.conv(x) + self.conv.weight.view(2, 9)[0, 0]
 
 
-LEAVE_OUT = "name the modules to change in the plan, and leave this one out."
-ONCE = "must be called once in a forward pass in evaluation mode, got "
-OWN = "every parameter must be its own, got one that it shares with "
+LEAVE_OUT = "use a plan {name: sharing} without this layer."
+ONCE = "the layer must be called once in a forward pass in evaluation mode, got "
+OWN = "the layer must not share parameters with other modules, got one shared with "
 REFUSED = [
     (
         Twice(),
         {"conv": Local()},
-        f"relax: 'conv': Conv2d: {ONCE}2 calls, on inputs of 10 x 10, 8 x 8; {LEAVE_OUT}",
+        f"relax: 'conv': Conv2d: {ONCE}2 calls, on inputs of size 10 x 10, 8 x 8; {LEAVE_OUT}",
     ),
     (Twice(), {"unused": Local()}, f"relax: 'unused': Conv2d: {ONCE}no call; {LEAVE_OUT}"),
     (
         registered_twice(),
         Local(),
-        f"relax: '3.0': Conv2d: must be registered under one name, got '3.0', 'again'; {LEAVE_OUT}",
+        f"relax: '3.0': Conv2d: the layer must be registered under one name only, got '3.0', 'again'; "
+        f"{LEAVE_OUT}",
     ),
     (tied(), {"0": Local()}, f"relax: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
     (same_memory(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
     (
         Listed(),
         Local(),
-        "relax: 'conv': Conv2d: in the result the new layer must be called once in a forward pass, got no "
-        "call; have the model call the layer by this name alone, not from a plain list, dict or function "
-        "that holds it too (torch.nn.ModuleList is made for that), or leave it out of the plan.",
+        "relax: 'conv': Conv2d: the new layer must be called once in a forward pass, got no call; call it "
+        "only through this attribute, not through a plain list, a dict or a closure (use "
+        "torch.nn.ModuleList), or leave it out of the plan.",
     ),
     (
         Measured(),
         Local(),
-        "relax: Measured: must run with the new layers as it did with the old ones, got RuntimeError: shape "
-        "'[2, 9]' is invalid for input of size 1152; leave out of the plan the convolutions whose weights or "
-        "attributes the model itself uses.",
+        "relax: Measured: the forward pass with the new layers must succeed, got RuntimeError: shape '[2, "
+        "9]' "
+        "is invalid for input of size 1152; leave out of the plan the convolutions whose weights or "
+        "attributes the model reads directly.",
     ),
     (
         normed(),
         Local(),
-        "relax: '0': ParametrizedConv2d: must compute what its class and parameters say, got a parametrized "
+        "relax: '0': ParametrizedConv2d: the layer must be an unmodified convolution, got a parametrized "
         "weight or bias; use torch.nn.utils.parametrize.remove_parametrizations first.",
     ),
     (
         Linear(10, 10),
         Local(),
-        "relax: the plan must choose a convolution, got Local(), which chooses none of Linear; "
-        "print model.named_modules(), and give a convolution's name.",
+        "relax: the plan must select at least one convolution, got Local(), which selects none in Linear; "
+        "list the names with model.named_modules().",
     ),
 ]
 
@@ -231,20 +233,20 @@ def test_modules_that_cannot_be_replaced_are_refused(model, plan, text):
     with pytest.raises(ConversionError) as error:
         relax(model, plan, X)
     assert str(error.value) == text
-    assert same(snapshot(model), before)
+    assert is_same(snapshot(model), before)
 
 
-def test_a_model_whose_result_is_refused_is_as_before():
+def test_a_model_whose_result_is_refused_is_unchanged():
     model, state = Listed(), torch.get_rng_state()
-    with pytest.raises(ConversionError, match="in the result the new layer must be called once"):
+    with pytest.raises(ConversionError, match="the new layer must be called once"):
         relax(model, Local(), X)
     assert torch.equal(state, torch.get_rng_state())
     assert type(model.conv) is Conv2d
     assert not model.conv._forward_pre_hooks
 
 
-INPUTS = "give inputs of the size, channels, dtype and device that the model is called with."
-RUN = "must run on the example inputs in evaluation mode, got "
+INPUTS = "pass inputs with the size, channels, dtype and device that the model expects."
+RUN = "the forward pass on the example inputs must succeed in evaluation mode, got "
 FAILS = [
     (
         network(),
@@ -267,7 +269,7 @@ FAILS = [
 
 
 @pytest.mark.parametrize(("model", "inputs", "text"), FAILS)
-def test_a_model_that_fails_on_its_example_inputs(model, inputs, text):
+def test_a_model_that_fails_on_its_example_inputs_is_refused(model, inputs, text):
     with pytest.raises(ConversionError) as error:
         relax(model, Local(), *inputs)
     assert str(error.value).startswith(text)
@@ -279,69 +281,68 @@ ERRORS = [
     (
         lambda: relax(network(), {"3.1x": Local()}, X),
         ArgumentError,
-        "relax: the plan's names must be names of modules, got '3.1x'; did you mean '3.1', '3.0'?",
+        "relax: each name in the plan must be that of a module, got '3.1x'; did you mean '3.1', '3.0'?",
     ),
     (
         lambda: relax(None, Local()),
         ArgumentError,
-        "relax: module must be a torch.nn.Module, got None; give a convolution or a model.",
+        "relax: module must be a torch.nn.Module, got None.",
     ),
     (
         lambda: restrict(None, Full()),
         ArgumentError,
-        "restrict: module must be a torch.nn.Module, got None; give a convolution or a model.",
+        "restrict: module must be a torch.nn.Module, got None.",
     ),
     (
         lambda: relax(torch.compile(Conv2d(1, 4, 3)), Local(), input_size=5),
         ConversionError,
         "relax: module must not be wrapped by torch.compile, got OptimizedModule around Conv2d; "
-        "relax the module inside, and compile the result.",
+        "relax the original module, and compile the result.",
     ),
     (
         lambda: restrict(torch.compile(network()), Full()),
         ConversionError,
         "restrict: module must not be wrapped by torch.compile, got OptimizedModule around Sequential; "
-        "restrict the module inside, and compile the result.",
+        "restrict the original module, and compile the result.",
     ),
     (
-        lambda: restrict(Sequential(spoilt()), Full()),
+        lambda: restrict(Sequential(not_finite()), Full()),
         ConversionError,
-        "restrict: '0': Conv2d: to restrict it, its weight must be finite, got NaN or infinity in 2 of 576 "
-        "numbers; find out where they come from, or replace them, as torch.nan_to_num does.",
+        "restrict: '0': Conv2d: weight must be finite, got NaN or infinity in 2 of 576 elements; replace "
+        "them "
+        "first, for example with torch.nan_to_num.",
     ),
     (
         lambda: relax(network(), {"features": Local()}, X),
         ArgumentError,
-        "relax: the plan's names must be names of modules, got 'features'; "
+        "relax: each name in the plan must be that of a module, got 'features'; "
         "list the names with model.named_modules().",
     ),
     (
         lambda: relax(network(), {"1": Local()}, X),
         ArgumentError,
-        "relax: '1': must be a convolution, got a BatchNorm2d; leave it out of the plan.",
+        "relax: '1': the module must be a convolution, got a BatchNorm2d.",
     ),
     (
         lambda: relax(network(), {"0": "local"}, X),
         ArgumentError,
-        "relax: '0': the plan must give a sharing, got 'local'; convert text with parse_sharing().",
+        "relax: '0': the plan must map it to a sharing, got 'local'; convert text with parse_sharing().",
     ),
     (
         lambda: relax(network(), "local", X),
         ArgumentError,
         "relax: plan must be a sharing or a mapping from module names to sharings, got 'local'; "
-        "give Local(), or {'conv1': Local()}.",
+        "use Local() or {'conv1': Local()}.",
     ),
     (
         lambda: relax(network(), Local()),
         ArgumentError,
-        "relax: a model needs example inputs, to see its layers' sizes, got none; "
-        "give what the model is called with.",
+        "relax: example inputs must be given for a model, to find input sizes, got none.",
     ),
     (
         lambda: relax(network(), Local(), input_size=6),
         ArgumentError,
-        "relax: a model's layers get their sizes from a forward pass, got input_size=6; "
-        "give example inputs instead of input_size.",
+        "relax: input_size must be None for a model, got 6; pass example inputs instead.",
     ),
     (
         lambda: relax(network(), Regional(9), X),
@@ -352,8 +353,8 @@ ERRORS = [
     (
         lambda: restrict(network(), {"0": Full()}),
         ConversionError,
-        "restrict: '0': Conv2d: to restrict a layer, it must be one of weightshare.nn, got one of torch.nn, "
-        "which shares all it can; use relax(layer, sharing, input_size=...) to share less.",
+        "restrict: '0': Conv2d: the layer must be one of weightshare.nn, got a torch.nn layer, which is "
+        "already fully shared; use relax(layer, sharing, input_size=...) to share less.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Dense layers: torch's convolutions, sizes, dtypes, and the memory they would take."""
+"""`to_dense` is exact for torch convolutions, keeps the dtype, and refuses what does not fit in memory."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from weightshare.errors import ArgumentError, ConversionError
 @torch.no_grad()
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-def test_torchs_convolutions(ndim, mode):
+def test_torch_convolutions(ndim, mode):
     plain = getattr(torch.nn, f"Conv{ndim}d")(
         4, 6, 3, 2, padding=2, groups=2, padding_mode=mode, dtype=torch.float64
     )
@@ -25,7 +25,7 @@ def test_torchs_convolutions(ndim, mode):
 
 @torch.no_grad()
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_torchs_transposed_convolutions(ndim):
+def test_torch_transposed_convolutions(ndim):
     plain = getattr(torch.nn, f"ConvTranspose{ndim}d")(
         4, 6, 3, 2, padding=1, output_padding=1, groups=2, dtype=torch.float64
     )
@@ -45,13 +45,13 @@ def test_dtype_gradients_and_training_flag_are_kept():
     assert not linear.weight.requires_grad
 
 
-def test_full_of_ours_takes_a_size_of_its_own_or_another():
+def test_a_fully_shared_layer_accepts_its_own_size_or_another():
     layer = nn.Conv2d(1, 1, 3, input_size=5)
     assert to_dense(layer).weight.shape == (9, 25)
     assert to_dense(layer, (3, 4)).weight.shape == (2, 12)
 
 
-def test_the_matrix_is_refused_before_it_is_built_where_it_does_not_fit():
+def test_a_matrix_that_does_not_fit_is_refused_before_it_is_built():
     layer = torch.nn.Conv2d(3, 96, 11, stride=4)
     with pytest.raises(ConversionError) as error:
         to_dense(layer, 227, max_bytes=2**34)
@@ -67,11 +67,11 @@ def test_the_matrix_is_refused_before_it_is_built_where_it_does_not_fit():
     )
 
 
-def test_where_the_system_does_not_say_what_is_free_nothing_is_refused(monkeypatch):
+def test_free_memory_is_none_if_the_system_does_not_report_it(monkeypatch):
     monkeypatch.setattr("builtins.open", _missing)
-    assert _memory.free_bytes() > 0
+    assert _memory.get_free_bytes() > 0
     monkeypatch.delattr("os.sysconf")
-    assert _memory.free_bytes() is None
+    assert _memory.get_free_bytes() is None
 
 
 def _missing(*_):
@@ -87,20 +87,19 @@ ERRORS = [
     (
         lambda: to_dense(torch.nn.Conv2d(2, 3, 3)),
         ArgumentError,
-        "Conv2d: as a dense layer it needs input_size, the spatial size of the input, got none; "
-        "give input_size=.",
+        "Conv2d: input_size, the spatial size of the input, must be given, got None.",
     ),
     (
         lambda: to_dense(nn.Conv2d(2, 3, 3, sharing=Local(), input_size=6), (6, 7)),
         ArgumentError,
-        "Conv2d: input_size must be (6, 6), the only one its Local() has weights for, got (6, 7); "
-        "leave input_size out.",
+        "Conv2d: input_size must be (6, 6), the size for which Local() has weights, got (6, 7).",
     ),
     (
         lambda: to_dense(torch.nn.Linear(2, 3)),
         ConversionError,
-        "Linear: must be one of Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, "
-        "of torch.nn or weightshare.nn, got another module; give one.",
+        "Linear: the layer must be one of Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, "
+        "ConvTranspose3d, "
+        "of torch.nn or weightshare.nn, got another module.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Keras's layers here: golden files of what the real library computes (`make golden`), and the errors."""
+"""`from_keras` reproduces the outputs of Keras in golden files (`make golden`) and refuses wrong shapes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ FILES = sorted((Path(__file__).parents[1] / "golden" / "keras").glob("*.npz"))
 
 
 class LocallyConnected2D:
-    """Stands in for a live layer: what the real one said of itself when the file was made."""
+    """A stand-in for a Keras layer, with the weights and configs of the layer that made the file."""
 
     def __init__(self, weights, config=None, build_config=None):
         self.weights, self.config, self.build_config = weights, config, build_config
@@ -30,7 +30,7 @@ class LocallyConnected2D:
 
 
 def load(path):
-    """Weights, geometry, and input and output in torch's order."""
+    """Return the weights, the geometry, the configs of the layer, and input and output in torch's order."""
     with np.load(path) as file:
         arguments, layer = json.loads(str(file["arguments"])), json.loads(str(file["layer"]))
         weights = [file[name] for name in ("kernel", "bias") if name in file]
@@ -44,13 +44,13 @@ def load(path):
     return weights, geometry, layer, x, y
 
 
-def arrays(**changes):
-    """A right call, changed: a 2 x 3 kernel on 5 x 7 pixels of 3 channels, 4 filters."""
+def convert(**changes):
+    """Convert a 2 x 3 kernel for 5 x 7 inputs with 3 channels and 4 filters, with some arguments changed."""
     weights = [changes.pop("kernel", np.ones((20, 18, 4))), changes.pop("bias", np.ones((4, 5, 4)))]
     return ws.from_keras(weights, **{"input_size": (5, 7), "kernel_size": (2, 3)} | changes)
 
 
-def live(**changes):
+def make_layer(**changes):
     config = {"activation": "linear", "data_format": "channels_last", "kernel_size": (2, 3)}
     config |= {"strides": (1, 1), "padding": "valid", "filters": 4}
     weights = changes.pop("weights", [np.ones((20, 18, 4))])
@@ -58,34 +58,34 @@ def live(**changes):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_arrays_compute_what_keras_computed(path):
+def test_arrays_compute_the_outputs_of_keras(path):
     weights, geometry, _, x, y = load(path)
     if weights[0].ndim == 1 and len(weights) == 1:
         filters = y.shape[1]
         weights.append(np.zeros((*y.shape[2:], filters)))
     made = ws.from_keras(weights, **geometry)
     assert type(made) is getattr(ws.nn, f"LocallyConnected{x.dim() - 2}d")
-    torch.testing.assert_close(made(x), y, rtol=0, atol=0)  # sums of the files' numbers are exact
+    torch.testing.assert_close(made(x), y, rtol=0, atol=0)  # the sums in the files are exact
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_layer_brings_its_geometry(path):
-    weights, _, said, x, y = load(path)
-    made = ws.from_keras(LocallyConnected2D(weights, said["config"], said["build_config"]))
-    assert (made.bias is None) == (not said["config"]["use_bias"])
+def test_a_layer_contains_its_geometry(path):
+    weights, _, configs, x, y = load(path)
+    made = ws.from_keras(LocallyConnected2D(weights, configs["config"], configs["build_config"]))
+    assert (made.bias is None) == (not configs["config"]["use_bias"])
     torch.testing.assert_close(made(x), y, rtol=0, atol=0)
 
 
 def test_a_channels_first_bias_is_reshaped_as_keras_does():
     bias = np.arange(80.0).reshape(4, 5, 4)
-    made = arrays(bias=bias, data_format="channels_first")
+    made = convert(bias=bias, data_format="channels_first")
     assert torch.equal(made.bias_map(), torch.tensor(bias.reshape(4, 4, 5)))
-    assert torch.equal(arrays(bias=bias).bias_map(), torch.tensor(bias.transpose(2, 0, 1)))
+    assert torch.equal(convert(bias=bias).bias_map(), torch.tensor(bias.transpose(2, 0, 1)))
 
 
 def test_the_arrays_are_copied():
     kernel = np.ones((20, 18, 4), np.float16)
-    made = arrays(kernel=kernel)
+    made = convert(kernel=kernel)
     kernel[:] = 0
     assert made.weight.dtype == torch.float16
     assert (made.weight == 1).all()
@@ -93,8 +93,8 @@ def test_the_arrays_are_copied():
     assert made.bias.requires_grad
 
 
-def test_input_size_of_a_layer_that_does_not_know_it():
-    layer = live()
+def test_input_size_is_required_if_the_layer_does_not_store_it():
+    layer = make_layer()
     layer.build_config = None
     assert ws.from_keras(layer, input_size=(5, 7)).input_size == (5, 7)
     with pytest.raises(ArgumentError, match="from_keras: input_size must be given"):
@@ -117,34 +117,34 @@ FORMS = {
     "read-only": np.frombuffer(KERNEL.tobytes()).reshape(KERNEL.shape),
     "nested lists": KERNEL.tolist(),
     "tensor": torch.tensor(KERNEL),
-    "tensor with a gradient": torch.tensor(KERNEL, requires_grad=True),
+    "tensor that requires a gradient": torch.tensor(KERNEL, requires_grad=True),
     "transposed tensor": torch.tensor(KERNEL).transpose(0, 2).contiguous().transpose(0, 2),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_arrays_in_any_form_give_the_same_layer(form):
-    layer = arrays(kernel=FORMS[form])
-    assert torch.equal(layer.weight, arrays(kernel=KERNEL).weight)
+def test_arrays_of_any_form_result_in_the_same_layer(form):
+    layer = convert(kernel=FORMS[form])
+    assert torch.equal(layer.weight, convert(kernel=KERNEL).weight)
     assert layer.weight.dtype == torch.float64
     assert layer.weight.requires_grad
     assert layer.weight.is_leaf
 
 
-def test_a_tensor_in_bfloat16_stays_so():
-    layer = arrays(kernel=torch.ones(20, 18, 4).bfloat16(), bias=torch.ones(4, 5, 4).bfloat16())
+def test_bfloat16_is_kept():
+    layer = convert(kernel=torch.ones(20, 18, 4).bfloat16(), bias=torch.ones(4, 5, 4).bfloat16())
     assert layer.weight.dtype == layer.bias.dtype == torch.bfloat16
 
 
 def test_the_layer_shares_no_memory_with_a_tensor():
     kernel = torch.ones(20, 18, 4)
-    layer = arrays(kernel=kernel, bias=np.ones((4, 5, 4), np.float32))
+    layer = convert(kernel=kernel, bias=np.ones((4, 5, 4), np.float32))
     kernel.zero_()
     assert (layer.weight == 1).all()
 
 
-def test_a_layer_whose_build_config_is_empty_is_asked_for_its_size():
-    layer = live()
+def test_input_size_is_required_if_the_build_config_is_empty():
+    layer = make_layer()
     for layer.build_config in (None, {}):
         with pytest.raises(ArgumentError, match="from_keras: input_size must be given"):
             ws.from_keras(layer)
@@ -152,7 +152,7 @@ def test_a_layer_whose_build_config_is_empty_is_asked_for_its_size():
 
 OUTPUT = (
     "; check input_size, kernel_size, stride, padding and data_format, "
-    "which give an output of 4 x 5 with 6 taps."
+    "which result in an output of 4 x 5 and 6 taps."
 )
 
 
@@ -189,108 +189,104 @@ OUTPUT = (
         ),
         (
             {"kernel": np.ones((2, 3, 3, 4))},
-            "from_keras: kernel must have rank 3, 6 or 1 (implementation 1, 2 or 3 of 2 spatial axes), got "
-            "[2, 3, 3, 4]; pass what get_weights() returns, and input_size with one number for each spatial "
+            "from_keras: kernel must have rank 3, 6 or 1 (implementation 1, 2 or 3 with 2 spatial axes), got "
+            "[2, 3, 3, 4]; pass the result of get_weights(), and input_size with one number per spatial "
             "axis.",
         ),
     ],
 )
-def test_shapes_that_disagree(changes, text):
-    check(ShapeError, text, lambda: arrays(**changes))
+def test_wrong_shapes_are_refused(changes, text):
+    check(ShapeError, text, lambda: convert(**changes))
 
 
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         (
-            lambda: arrays(kernel=np.ones((20, 18, 4), int)),
-            "from_keras: kernel must be an array of floating-point numbers, got dtype int64; convert "
-            "it first.",
+            lambda: convert(kernel=np.ones((20, 18, 4), int)),
+            "from_keras: kernel must be a dense array of floating-point numbers, got dtype int64.",
         ),
         pytest.param(
-            lambda: arrays(kernel=np.ones((20, 18, 4), np.longdouble)),
-            "from_keras: kernel must be an array of floating-point numbers of at most 64 bits, got dtype "
-            f"{np.dtype(np.longdouble)}; convert it by .astype('float64').",
+            lambda: convert(kernel=np.ones((20, 18, 4), np.longdouble)),
+            "from_keras: kernel must have at most 64 bits per number, got dtype "
+            f"{np.dtype(np.longdouble)}; convert it with .astype('float64').",
             marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize <= 8, reason="no longer than double"),
         ),
         (
-            lambda: arrays(kernel=torch.ones(20, 18, 4, dtype=torch.int64)),
-            "from_keras: kernel must be an array of floating-point numbers, got dtype torch.int64; convert "
-            "it first.",
+            lambda: convert(kernel=torch.ones(20, 18, 4, dtype=torch.int64)),
+            "from_keras: kernel must be a dense array of floating-point numbers, got dtype torch.int64.",
         ),
         (
-            lambda: arrays(kernel=torch.ones(20, 18, 4, device="meta")),
-            "from_keras: kernel must be an array of floating-point numbers, got a tensor on the meta device; "
-            "give a dense tensor that holds numbers.",
+            lambda: convert(kernel=torch.ones(20, 18, 4, device="meta")),
+            "from_keras: kernel must be a dense array of floating-point numbers, got a tensor on the meta "
+            "device.",
         ),
         (
-            lambda: arrays(kernel=torch.ones(20, 18, 4).to_sparse()),
-            "from_keras: kernel must be an array of floating-point numbers, got layout torch.sparse_coo; "
-            "give a dense tensor that holds numbers.",
+            lambda: convert(kernel=torch.ones(20, 18, 4).to_sparse()),
+            "from_keras: kernel must be a dense array of floating-point numbers, got layout "
+            "torch.sparse_coo.",
         ),
         (
-            lambda: arrays(kernel=None),
-            "from_keras: kernel must be an array of floating-point numbers, got dtype object; convert "
-            "it first.",
+            lambda: convert(kernel=None),
+            "from_keras: kernel must be a dense array of floating-point numbers, got dtype object.",
         ),
         (
-            lambda: arrays(kernel_size=None),
-            "from_keras: kernel_size must be given, the weights do not tell it, got none; give kernel_size=.",
+            lambda: convert(kernel_size=None),
+            "from_keras: kernel_size must be given, because the weights do not contain it, got None.",
         ),
         (
-            lambda: arrays(input_size=(5, 7, 3)),
-            "from_keras: input_size must have one or two axes, got (5, 7, 3); leave out batch and channels.",
+            lambda: convert(input_size=(5, 7, 3)),
+            "from_keras: input_size must have one or two axes, got (5, 7, 3); pass the spatial size without "
+            "batch and channels.",
         ),
         (
-            lambda: arrays(data_format="NCHW"),
-            "from_keras: data_format must be 'channels_first' or 'channels_last', got 'NCHW'; use one "
-            "of these.",
+            lambda: convert(data_format="NCHW"),
+            "from_keras: data_format must be 'channels_first' or 'channels_last', got 'NCHW'.",
         ),
         (
-            lambda: arrays(padding=1),
-            "from_keras: padding must be 'same' or 'valid', got 1; use one of these.",
+            lambda: convert(padding=1),
+            "from_keras: padding must be 'same' or 'valid', got 1.",
         ),
         (
-            lambda: arrays(padding="same"),
+            lambda: convert(padding="same"),
             "from_keras: padding must be equal before and after each axis, or that of torch's 'same' at "
-            "stride 1, got (before, after) = ((1, 0), (1, 1)); use an odd kernel_size (Keras pads an even "
-            "one more before the input than after it).",
+            "stride 1, got (before, after) = ((1, 0), (1, 1)); use an odd kernel_size (for an even one, "
+            "Keras "
+            "pads more before the input than after it).",
         ),
         (
             lambda: ws.from_keras(np.ones((20, 18, 4))),
-            "from_keras: layer must be a Keras layer, [kernel] or [kernel, bias], got ndarray; pass one "
-            "layer's weights.",
+            "from_keras: layer must be a Keras layer, [kernel] or [kernel, bias], got ndarray.",
         ),
         (
             lambda: ws.from_keras([np.ones(3)] * 4),
-            "from_keras: layer must be a Keras layer, [kernel] or [kernel, bias], got 4 arrays; pass one "
-            "layer's weights.",
+            "from_keras: layer must be a Keras layer, [kernel] or [kernel, bias], got 4 arrays.",
         ),
         (
             lambda: ws.from_keras([np.ones(480)], input_size=(5, 7), kernel_size=(2, 3)),
-            "from_keras: kernel of implementation 3 must come with a bias, whose shape tells the filters, "
+            "from_keras: a kernel of implementation 3 needs a bias, whose shape shows the number of filters, "
             "got no bias; pass the layer itself, or add zeros [*out, filters] as a bias.",
         ),
         (
-            lambda: ws.from_keras(live(), stride=1),
-            "from_keras, LocallyConnected2D: a layer brings its own geometry, got stride; leave it out.",
+            lambda: ws.from_keras(make_layer(), stride=1),
+            "from_keras, LocallyConnected2D: no geometry must be given for a layer, which contains it, got "
+            "stride.",
         ),
         (
-            lambda: ws.from_keras(live(activation="relu")),
-            "from_keras, LocallyConnected2D: activation must be 'linear', as the returned layer has none, "
+            lambda: ws.from_keras(make_layer(activation="relu")),
+            "from_keras, LocallyConnected2D: activation must be 'linear', because the returned layer has "
+            "none, "
             "got 'relu'; pass layer.get_weights() with the geometry, and apply the activation to the output.",
         ),
         (
-            lambda: ws.from_keras(live(weights=[])),
-            "from_keras, LocallyConnected2D: layer must have weights, got none; call it once on an input to "
-            "build it.",
+            lambda: ws.from_keras(make_layer(weights=[])),
+            "from_keras, LocallyConnected2D: layer must have weights, got none; call it once to build it.",
         ),
         (
             lambda: ws.from_keras(type("Dense", (), {"get_weights": None, "get_config": dict})()),
-            "from_keras: layer must be a LocallyConnected1D or LocallyConnected2D, got Dense; pass one of a "
-            "model's own.",
+            "from_keras: layer must be a LocallyConnected1D or LocallyConnected2D, got Dense.",
         ),
     ],
 )
-def test_arguments_that_do_not_do(call, text):
+def test_invalid_arguments_are_refused(call, text):
     check(ArgumentError, text, call)

@@ -1,4 +1,4 @@
-"""What relaxing a layer keeps, what it chooses, and what it refuses."""
+"""Relaxing a layer keeps its function, dtype and flags, and refuses sharings that cannot express it."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ FINER = [Full(), Tiled(2), Regional(3), SharedAlong(0), LowRank(2), LowRank(3, "
 
 @pytest.mark.parametrize("sharing", FINER, ids=str)
 @pytest.mark.parametrize("name", ["Conv1d", "Conv2d", "Conv3d"])
-def test_torchs_convolutions_relax_to_every_sharing(name, sharing):
+def test_torch_convolutions_relax_to_every_sharing(name, sharing):
     ndim = int(name[4])
     plain = getattr(torch.nn, name)(4, 6, 3, stride=2, padding=1, groups=2, dtype=torch.float64)
     relaxed = relax(plain, sharing, input_size=8)
@@ -38,7 +38,7 @@ def test_torchs_convolutions_relax_to_every_sharing(name, sharing):
 
 @pytest.mark.parametrize("sharing", [Full(), Tiled(2), LowRank(2), Local()], ids=str)
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_torchs_transposed_convolutions_relax_over_their_inputs_positions(ndim, sharing):
+def test_torch_transposed_convolutions_relax_over_input_positions(ndim, sharing):
     plain = getattr(torch.nn, f"ConvTranspose{ndim}d")(
         4, 6, 3, 2, padding=1, output_padding=1, groups=2, dtype=torch.float64
     )
@@ -71,8 +71,8 @@ def test_dtype_device_gradients_and_training_flag_are_kept():
     assert grads == {"weight": True, "bias": False, "coefficients_0": True, "coefficients_1": True}
 
 
-def test_low_rank_starts_as_from_scratch():
-    """Corrections of zero under coefficients of variance 1: all have a gradient at once."""
+def test_low_rank_starts_like_a_new_layer():
+    """Corrections are zero and coefficients have variance 1, so that all corrections get a gradient."""
     torch.manual_seed(0)
     plain = torch.nn.Conv2d(2, 3, 3)
     relaxed = relax(plain, LowRank(4), input_size=34)
@@ -83,7 +83,7 @@ def test_low_rank_starts_as_from_scratch():
     assert (relaxed.weight.grad[1:].abs().amax((1, 2, 3, 4)) > 0).all()
 
 
-def test_low_rank_grows_bit_for_bit():
+def test_a_higher_rank_keeps_kernels_bit_for_bit():
     layer = nn.Conv2d(2, 3, 3, sharing=LowRank(2), input_size=6)
     torch.nn.init.normal_(layer.weight)
     relaxed = relax(layer, LowRank(5))
@@ -101,7 +101,7 @@ def test_banks_become_corrections(rank):
     torch.testing.assert_close(*map(reference.kernels_by_position, (relaxed, layer)), rtol=1e-13, atol=1e-13)
 
 
-def test_a_rank_beyond_what_the_positions_reach_is_cut():
+def test_a_rank_above_the_number_of_positions_is_reduced():
     layer = nn.Conv1d(2, 3, 3, sharing=LowRank(9), input_size=5, dtype=torch.float64)
     torch.nn.init.normal_(layer.weight)
     relaxed = relax(layer, LowRank(2))
@@ -121,7 +121,7 @@ def test_after_training_kernels_differ_by_position():
         assert reference.kernels_by_position(layer).var(0).max() > 1e-8
 
 
-def test_biases_are_expanded_as_the_new_layer_has_them():
+def test_biases_are_expanded_to_the_default_bias_sharing():
     plain = torch.nn.Conv2d(2, 3, 3)
     assert relax(plain, Tiled(2), input_size=6).bias.shape == (4, 3)
     assert relax(plain, Local(), input_size=6, bias_sharing=Full()).bias.shape == (3,)
@@ -129,14 +129,14 @@ def test_biases_are_expanded_as_the_new_layer_has_them():
     assert relax(torch.nn.Conv2d(2, 3, 3, bias=False), Local(), input_size=6).bias is None
 
 
-def test_biases_that_the_default_would_not_hold_keep_their_sharing():
+def test_biases_that_the_default_cannot_express_keep_their_sharing():
     layer = nn.Conv2d(2, 3, 3, sharing=Tiled(2), input_size=6)
     relaxed = relax(layer, LowRank(4, "free"))
     assert relaxed.bias_sharing == Tiled(2)
     assert torch.equal(relaxed.bias, layer.bias)
 
 
-def test_a_layers_own_size_is_used_and_full_takes_another():
+def test_the_size_of_the_layer_is_used_and_full_accepts_another():
     layer = nn.Conv2d(2, 3, 3, input_size=6)
     assert relax(layer, Local()).input_size == (6, 6)
     assert relax(layer, Local(), input_size=(7, 8)).output_size == (5, 6)
@@ -148,7 +148,7 @@ class Shifted(torch.nn.Conv2d):
         return super()._conv_forward(input, weight, bias) + 1
 
 
-def own_forward():
+def custom_forward():
     layer = torch.nn.Conv2d(2, 3, 3)
     layer.forward = lambda x: x
     return layer
@@ -166,15 +166,15 @@ def pruned():
     return layer
 
 
-CONV = "Conv2d: must compute what its class and parameters say, got "
+CONV = "Conv2d: the layer must be an unmodified convolution, got "
 REFUSED = [
     (
         torch.nn.LazyConv2d(3, 3),
-        CONV.replace("Conv2d", "LazyConv2d") + "parameters without a shape; "
-        "call the module once, which gives them theirs.",
+        CONV.replace("Conv2d", "LazyConv2d") + "uninitialized (lazy) parameters; "
+        "call the module once to initialize them.",
     ),
-    (own_forward(), CONV + "a forward of its own; use Conv2d itself."),
-    (Shifted(2, 3, 3), CONV.replace("Conv2d", "Shifted") + "a _conv_forward of its own; use Conv2d itself."),
+    (custom_forward(), CONV + "a custom forward; use a plain Conv2d."),
+    (Shifted(2, 3, 3), CONV.replace("Conv2d", "Shifted") + "a custom _conv_forward; use a plain Conv2d."),
     (
         hooked(),
         CONV + "hooks (weight_norm and spectral_norm add one); remove them, and add them to the new layer.",
@@ -192,13 +192,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("layer", "text"), REFUSED)
-def test_layers_that_do_more_than_their_class_says_are_refused(layer, text):
+def test_modified_layers_are_refused(layer, text):
     with pytest.raises(ConversionError) as error:
         relax(layer, Local(), input_size=6)
     assert str(error.value) == text
 
 
-def test_a_subclass_without_a_forward_of_its_own_is_taken():
+def test_a_subclass_without_a_custom_forward_is_accepted():
     class Named(torch.nn.Conv2d):
         pass
 
@@ -213,26 +213,26 @@ ERRORS = [
     (
         lambda: relax(regional(), Regional(3)),
         ConversionError,
-        "Conv2d: to relax it, the new sharing Regional(3) must refine the old one, got Regional(2) on 6 x 6 "
-        "positions; use restrict(layer, Regional(3)), which gives the nearest layer.",
+        "Conv2d: the new sharing Regional(3) must refine the current one, got Regional(2) on 6 x 6 "
+        "positions; use restrict(layer, Regional(3)) for the nearest layer.",
     ),
     (
         lambda: relax(regional(), Local(), bias_sharing=Full()),
         ConversionError,
-        "Conv2d: to relax it, bias_sharing=Full() must refine that of its bias, got Regional(2) on an output "
-        "of 6 x 6; leave bias_sharing out, or use restrict.",
+        "Conv2d: bias_sharing=Full() must refine the current one, got Regional(2) on an output of size 6 x "
+        "6; "
+        "omit bias_sharing, or use restrict.",
     ),
     (
         lambda: relax(regional(), Local(), input_size=9),
         ArgumentError,
-        "Conv2d: input_size must be (8, 8), the only one its Regional(2) has weights for, got (9, 9); "
-        "leave input_size out.",
+        "Conv2d: input_size must be (8, 8), the size for which Regional(2) has weights, got (9, 9).",
     ),
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Local()),
         ArgumentError,
-        "Conv2d: sharing=Local() needs input_size, the spatial size of the input, got none; "
-        "give input_size= with 2 numbers (only Full() takes any size).",
+        "Conv2d: sharing=Local() needs input_size, the spatial size of the input, got None; pass an integer "
+        "or a tuple of length 2; only Full() works without input_size.",
     ),
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Local(), input_size=2),
@@ -249,12 +249,12 @@ ERRORS = [
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), "local", input_size=6),
         ArgumentError,
-        "relax: the new sharing must be one such as Local(), got 'local'; convert text with parse_sharing().",
+        "relax: the plan for a layer must be a sharing, got 'local'; convert text with parse_sharing().",
     ),
     (
         lambda: relax(torch.nn.Conv2d(2, 3, 3), Local(), torch.zeros(1, 2, 6, 6)),
         ArgumentError,
-        "relax: a single layer takes no example inputs, got 1; give input_size=, the input's spatial size.",
+        "relax: a single layer takes no example inputs, got 1; pass input_size= instead.",
     ),
 ]
 
@@ -267,7 +267,7 @@ def test_errors(act, kind, text):
     assert str(error.value) == text
 
 
-def test_relaxing_draws_nothing_but_fresh_coefficients():
+def test_only_new_coefficients_use_the_random_generator():
     layer, state = regional(), torch.get_rng_state()
     relax(layer, Local())
     assert torch.equal(state, torch.get_rng_state())
@@ -276,13 +276,13 @@ def test_relaxing_draws_nothing_but_fresh_coefficients():
 
 
 @pytest.mark.parametrize("sharing", [Full(), Tiled(2), LowRank(2), Local()], ids=str)
-def test_layers_on_the_meta_device(sharing):
+def test_layers_on_the_meta_device_stay_there(sharing):
     relaxed = relax(torch.nn.Conv2d(2, 3, 3, device="meta"), sharing, input_size=6)
     assert relaxed.weight.is_meta
     assert relaxed(torch.zeros(1, 2, 6, 6, device="meta")).shape == (1, 3, 4, 4)
 
 
-def test_a_default_device_is_no_matter():
+def test_the_default_device_does_not_matter():
     plain = torch.nn.Conv2d(2, 3, 3, padding=1)
     with torch.device("meta"):
         layer = relax(plain, Tiled(2), input_size=6)

@@ -1,6 +1,6 @@
-"""Moving along the axis of sharing: new modules with the same function, or the nearest one.
+"""Conversions of layers and models to another sharing, to `torch.nn`, and from Keras and Flax.
 
-Also from layers of other libraries to ours.
+All functions return new modules and leave their arguments unchanged.
 """
 
 from ._relax import relax

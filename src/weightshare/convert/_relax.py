@@ -1,4 +1,4 @@
-"""Sharing less: the same function, with more weights of its own."""
+"""Relax a layer or model: less weight sharing, same function."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,10 @@ import torch
 
 from .._args import Size
 from ..errors import ArgumentError
+from ..nn.base import SharedLayer
 from ..sharing import Sharing
-from .layers import CONVOLUTIONS, OURS, check_module
-from .models import check_used, input_sizes, planned, replaced
+from .convolutions import CONVOLUTIONS, check_module
+from .models import check_called, find_input_sizes, replace_modules, resolve_plan
 from .relax_layer import relax_layer
 
 
@@ -20,40 +21,41 @@ def relax(
     input_size: Size | None = None,
     bias_sharing: Sharing | None = None,
 ) -> Any:
-    """Share less: a new layer or model that computes the same, free to become different at every position.
+    """Return a layer or model with less weight sharing that computes the same function.
 
         a a a a          a b a b          a b c d
         a a a a    ->    c d c d    ->    e f g h
          Full()          Tiled(2)         Local()
 
-    The kernel of every position is the same bit for bit (to rounding where one side is `LowRank`); so are
-    dtype, device, `requires_grad` and the training flag. The module given is left as it is.
+    The kernel at each position is the same bit for bit (up to rounding if either sharing is `LowRank`), and
+    can become different at each position in training. Dtype, device, `requires_grad` and the training flag
+    are kept. The module passed is not changed.
 
-    A convolution of torch's or ours gives a layer. Of any other module, one forward pass of a copy in
-    evaluation mode, on `example_inputs`, finds the size of every chosen convolution's input; the result is a
-    copy with these convolutions replaced and all else as it was. A second pass, of a copy of the result,
-    checks that it calls the new layers.
+    A convolution of `torch.nn` or `weightshare.nn` is converted directly. For any other module, a copy runs
+    once on `example_inputs` in evaluation mode to find the input size of each selected convolution, which is
+    then replaced in another copy. That copy runs once as well, to check that it calls the new layers.
+
+    If a layer with one kernel is relaxed to `LowRank`, its corrections are zero and its coefficients are
+    initialized like those of a new layer, so that every correction gets a gradient.
 
     Args:
-        module: A convolution, plain or transposed, or a model.
-        plan: The new sharing, which must refine the old one; for a model, that of all its convolutions that
-            it refines, or a mapping from names in `model.named_modules()` to sharings.
-        example_inputs: What the model is called with; for models alone.
-        input_size: Spatial size of the input; for layers alone, where the layer itself does not know it.
-        bias_sharing: Which positions share a bias; default as a new layer of this sharing has it, or the old
-            one's where that would not hold its biases.
-
-    A `LowRank` layer made of a layer with one kernel has that kernel, corrections of zero, and coefficients
-    drawn as from scratch: every correction has a gradient at once.
+        module: A convolution, a transposed convolution or a model.
+        plan: New sharing, which must refine the current one. For a model, either one sharing for all
+            convolutions whose sharing it refines, or a mapping from names in `model.named_modules()` to
+            sharings.
+        example_inputs: Inputs of the model's forward pass; only for models.
+        input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
+        bias_sharing: New sharing of the bias. By default, that of a new layer with this sharing if it refines
+            the current bias sharing, else the current one.
 
     Raises:
-        ConversionError: a sharing that does not refine the old one; a convolution with hooks, a
-            parametrization or a forward of its own; in a model also one that is called never or more than
-            once, is registered under two names, is also held in a plain list or the like, or shares a
-            parameter with another module; a model that fails on `example_inputs`; a module wrapped by
+        ConversionError: If the new sharing does not refine the current one. If a convolution has hooks, a
+            parametrization or a custom forward. In a model, also if a convolution is not called exactly once,
+            has several names, is referenced outside the module tree (for example in a list), or shares a
+            parameter with another module. If the model fails on `example_inputs` or is wrapped by
             `torch.compile`.
-        ArgumentError: an argument that is missing or of no use.
-        SharingError: a sharing that does not fit the number of positions.
+        ArgumentError: If an argument is missing, or does not apply to the module.
+        SharingError: If the sharing does not fit the number of positions.
 
     Example:
         >>> from weightshare import Local
@@ -65,33 +67,39 @@ def relax(
         Local()
 
     Source: d'Ascoli, Sagun, Biroli and Bruna, "Finding the needle in the haystack with convolutions: on the
-    benefits of architectural bias", NeurIPS 2019, for the same step from a convolution to a dense layer.
+    benefits of architectural bias", NeurIPS 2019, which relaxes a convolution to a dense layer.
     """
     check_module("relax", module)
     if not isinstance(module, CONVOLUTIONS):
         if input_size is not None:
-            got, hint = f"input_size={input_size!r}", "give example inputs instead of input_size"
-            raise ArgumentError("relax", "a model's layers get their sizes from a forward pass", got, hint)
+            hint = "pass example inputs instead"
+            raise ArgumentError("relax", "input_size must be None for a model", repr(input_size), hint)
         return _relax_model(module, plan, example_inputs, bias_sharing)
     if example_inputs:
-        hint = "give input_size=, the input's spatial size"
+        hint = "pass input_size= instead"
         raise ArgumentError("relax", "a single layer takes no example inputs", str(len(example_inputs)), hint)
     return relax_layer(module, plan, input_size, bias_sharing)
 
 
-def _relax_model(model: torch.nn.Module, plan: Any, example_inputs: Sequence[Any], bias_sharing: Any) -> Any:
-    chosen = planned("relax", model, plan, leaves_alone=_cannot_refine)
-    sizes = input_sizes("relax", model, chosen, example_inputs)
+def _relax_model(
+    model: torch.nn.Module,
+    plan: Sharing | Mapping[str, Sharing],
+    example_inputs: Sequence[Any],
+    bias_sharing: Sharing | None,
+) -> torch.nn.Module:
+    sharings = resolve_plan("relax", model, plan, is_skipped=_cannot_relax)
+    sizes = find_input_sizes("relax", model, sharings, example_inputs)
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
-        return relax_layer(layer, chosen[name], sizes[name], bias_sharing)
+        return relax_layer(layer, sharings[name], sizes[name], bias_sharing)
 
-    result = replaced("relax", model, chosen, make)
-    check_used("relax", result, chosen, example_inputs)
+    result = replace_modules("relax", model, sharings, make)
+    check_called("relax", result, sharings, example_inputs)
     return result
 
 
-def _cannot_refine(sharing: Sharing, layer: Any) -> bool:
-    """Whether a plan for the whole model passes over this convolution."""
-    size = layer.position_size if isinstance(layer, OURS) else None
-    return size is not None and not sharing.refines(layer.sharing, size)
+def _cannot_relax(sharing: Sharing, layer: torch.nn.Module) -> bool:
+    """Return whether the sharing does not refine that of the layer."""
+    if not isinstance(layer, SharedLayer) or layer.position_size is None:
+        return False  # fully shared
+    return not sharing.refines(layer.sharing, layer.position_size)

@@ -1,4 +1,4 @@
-"""Sharing more: the nearest layer, and how far it is."""
+"""Restrict a layer or model: more weight sharing, nearest kernels, with the error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,22 +6,24 @@ from typing import Any
 
 import torch
 
+from ..nn.base import SharedLayer
 from ..sharing import Sharing
-from .layers import CONVOLUTIONS, OURS, check_module
-from .models import planned, replaced
+from .convolutions import CONVOLUTIONS, check_module
+from .models import replace_modules, resolve_plan
 from .restrict_layer import restrict_layer
 
 
 @dataclass(frozen=True)
 class Restricted:
-    """What `restrict` gives.
+    """A frozen record of the result of `restrict`.
 
     Args:
-        module: The new layer or model.
-        error: Norm of the difference of the kernels over the taps that touch the input, relative to the norm
-            of the old kernels; 0, to rounding, where nothing was lost. Of a model, its worst layer's.
+        module: New layer or model.
+        error: Norm of the difference of the kernels relative to the norm of the original kernels, over the
+            taps that touch the input; 0, up to rounding, if nothing was lost. For a model, the largest error
+            of its layers.
         bias_error: The same for the biases of all output neurons.
-        errors: Of a model, the error of every layer that was replaced, by name.
+        errors: For a model, the error of each replaced layer by name.
     """
 
     module: Any
@@ -36,33 +38,33 @@ def restrict(
     *,
     bias_sharing: Sharing | None = None,
 ) -> Restricted:
-    """Share more: the layer of another sharing whose kernels are nearest, in least squares.
+    """Return the layer or model of another sharing whose kernels are nearest in the least-squares sense.
 
         a b c d          a b a b          a a a a
         e f g h    ->    c d c d    ->    a a a a
          Local()         Tiled(2)          Full()
 
-    Only taps that touch the input count: at zero padding a weight means nothing. A bank's tap is the mean
-    over the bank's positions where it touches; where it touches at none, over all. For `LowRank` the kernels'
-    deviations from their mean are cut to the rank by an SVD, with coefficients at every position or in sums
-    of one function an axis as the sharing says; entries that touch nothing are filled in from the fit until
-    it stops changing. A bias becomes the mean over the positions of its bank.
+    Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a bank
+    is the mean over the positions of the bank whose tap touches the input; over all of them if none does.
+    For `LowRank`, the deviations of the kernels from their mean are approximated by a truncated SVD, with
+    "free" or "factorized" coefficients; entries that touch no input are filled in from the fit until it
+    converges. A bias is the mean over the positions of its bank.
 
-    `restrict(relax(layer, sharing), layer.sharing)` gives the kernels of `layer` back.
+    `restrict(relax(layer, sharing), layer.sharing)` reproduces the kernels of `layer`.
 
     Args:
-        module: A layer of ours, plain or transposed, or a model; left as it is.
-        plan: The new sharing; for a model, that of all our convolutions that it does not hold as they are, or
-            a mapping from names in `model.named_modules()` to sharings.
-        bias_sharing: Which positions share a bias; default as a new layer of this sharing has it.
+        module: A convolution or transposed convolution of `weightshare.nn`, or a model; it is not changed.
+        plan: New sharing. For a model, either one sharing for all `weightshare` convolutions that it cannot
+            express exactly, or a mapping from names in `model.named_modules()` to sharings.
+        bias_sharing: New sharing of the bias; by default that of a new layer with this sharing.
 
     Raises:
-        ConversionError: a torch convolution, which shares all it can; a convolution with hooks, a
-            parametrization or a forward of its own, or with parameters that are not finite or on the meta
-            device; in a model also one that is registered under two names or shares a parameter with another
-            module; a module wrapped by `torch.compile`.
-        ArgumentError: an argument that is missing or of no use.
-        SharingError: a sharing that does not fit the number of positions.
+        ConversionError: If the layer is a `torch.nn` convolution, which is already fully shared. If a
+            convolution has hooks, a parametrization, a custom forward, or parameters that are not finite or
+            on the meta device. In a model, also if a convolution has several names or shares a parameter with
+            another module. If the module is wrapped by `torch.compile`.
+        ArgumentError: If an argument is missing, or does not apply to the module.
+        SharingError: If the sharing does not fit the number of positions.
 
     Example:
         >>> from weightshare import Full, Local, nn
@@ -77,20 +79,23 @@ def restrict(
     return _restrict_model(module, plan, bias_sharing)
 
 
-def _restrict_model(model: torch.nn.Module, plan: Any, bias_sharing: Sharing | None) -> Restricted:
-    chosen = planned("restrict", model, plan, leaves_alone=_holds)
+def _restrict_model(
+    model: torch.nn.Module, plan: Sharing | Mapping[str, Sharing], bias_sharing: Sharing | None
+) -> Restricted:
+    sharings = resolve_plan("restrict", model, plan, is_skipped=_can_express)
     errors, bias_errors = {}, []
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
-        new, errors[name], bias_error = restrict_layer(layer, chosen[name], bias_sharing)
+        new, errors[name], bias_error = restrict_layer(layer, sharings[name], bias_sharing)
         bias_errors.append(bias_error)
         return new
 
-    new = replaced("restrict", model, chosen, make)
+    new = replace_modules("restrict", model, sharings, make)
     return Restricted(new, max(errors.values()), max(bias_errors), errors)
 
 
-def _holds(sharing: Sharing, layer: Any) -> bool:
-    """Whether a plan for the whole model passes over this convolution: it loses nothing by what it has."""
-    size = layer.position_size if isinstance(layer, OURS) else None
-    return size is None or sharing.refines(layer.sharing, size)
+def _can_express(sharing: Sharing, layer: torch.nn.Module) -> bool:
+    """Return whether the sharing can express the layer as it is."""
+    if not isinstance(layer, SharedLayer) or layer.position_size is None:
+        return True  # fully shared
+    return sharing.refines(layer.sharing, layer.position_size)

@@ -1,4 +1,4 @@
-"""Locally connected layers of Keras 2 (`LocallyConnected1D`, `LocallyConnected2D`), without importing it."""
+"""Convert locally connected layers of Keras 2 (`LocallyConnected1D`, `LocallyConnected2D`), without Keras."""
 
 from functools import reduce
 from math import prod
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._args import Size, is_sequence, per_axis, times
+from .._args import Size, check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
-from ._foreign import Layer, check_shape, floats, layer_padding, locally_connected
+from .external import Layer, check_array_shape, convert_padding, make_locally_connected, read_array
 
 _WHERE = "from_keras"
 
@@ -24,24 +24,25 @@ def from_keras(
     padding: str | None = None,
     data_format: str | None = None,
 ) -> Layer:
-    """Make a locally connected layer from a Keras 2 `LocallyConnected1D` or `LocallyConnected2D`.
+    """Return a locally connected layer with the weights of a Keras 2 `LocallyConnected1D` or `2D` layer.
 
-    The layer computes what Keras computes, on input in torch's order [N, C, *size] whatever the
-    `data_format`. All three implementations are read, told apart by the kernel's rank. Taps that only meet
-    padding, which implementations 2 and 3 leave out, are zero.
+    The layer computes the same function, on inputs in torch's order [N, C, *size] for either `data_format`.
+    All three implementations of Keras are supported; the rank of the kernel shows which one was used. Taps
+    on padding, which implementations 2 and 3 do not store, are zero.
 
-    Keras reshapes, not transposes, the bias of a channels_first layer from [*out, filters] to
-    [filters, *out]; so does this.
+    Keras reshapes, and does not transpose, the bias of a channels_first layer from [*out, filters] to
+    [filters, *out]; this function does the same.
 
     Args:
-        layer: A built layer of Keras 2 (`tf_keras`, or `tf.keras` before TensorFlow 2.16) with a linear
-            activation, or what its `get_weights()` returns: [kernel] or [kernel, bias].
-        input_size: Spatial size of the input, an int for one axis. Of a layer it is asked for only where
-            the layer does not know it.
-        kernel_size: Taps on every axis. This and all below: for arrays only, a layer brings its own.
+        layer: A built Keras 2 layer (`tf_keras`, or `tf.keras` before TensorFlow 2.16) with a linear
+            activation, or the result of its `get_weights()`: [kernel] or [kernel, bias].
+        input_size: Spatial size of the input; an int means one axis. For a layer, required only if the layer
+            does not store it.
+        kernel_size: Number of taps, an int or one per axis. This and the following arguments are for arrays
+            only; a layer contains its own geometry.
         stride: Inputs from one output position to the next (default 1).
-        padding: "valid" (default) or "same", which only implementations 2 and 3 have.
-        data_format: "channels_last" (default) or "channels_first": that of the input in Keras.
+        padding: "valid" (default) or "same", which only implementations 2 and 3 support.
+        data_format: "channels_last" (default) or "channels_first": format of the input in Keras.
 
     Shape:
         kernel of implementation 1 [P, taps * in, filters], where a receptive field is flattened in the order
@@ -49,14 +50,14 @@ def from_keras(
         of 3 [connections], ordered by output, then input. bias [*out, filters].
 
     Raises:
-        ArgumentError: a layer of another class or with an activation, or a geometry that is missing or that
-            the layers here do not have (padding "same" of an even kernel).
-        ShapeError: arrays that do not have the shapes of this geometry.
+        ArgumentError: If the layer has another class or an activation, or an argument is missing. If the
+            padding is not supported ("same" with an even kernel).
+        ShapeError: If an array does not have the shape that follows from the geometry.
 
     Example:
         >>> import numpy as np
         >>> kernel = np.zeros((4 * 5, 2 * 3 * 3, 8), np.float32)  # LocallyConnected2D(8, (2, 3))
-        >>> bias = np.zeros((4, 5, 8), np.float32)  # on 5 x 7 pixels of 3 channels
+        >>> bias = np.zeros((4, 5, 8), np.float32)  # for inputs of 5 x 7 with 3 channels
         >>> layer = from_keras([kernel, bias], input_size=(5, 7), kernel_size=(2, 3))
         >>> layer(torch.zeros(1, 3, 5, 7)).shape
         torch.Size([1, 8, 4, 5])
@@ -66,31 +67,32 @@ def from_keras(
     given = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "data_format": data_format}
     filters = None
     if hasattr(layer, "get_weights") and hasattr(layer, "get_config"):
-        layer, input_size, given, filters = _read(layer, input_size, given)
-    kernel, bias = _arrays(layer)
-    geometry = _geometry(input_size, **given)
+        layer, input_size, given, filters = _read_layer(layer, input_size, given)
+    kernel, bias = _read_weights(layer)
+    geometry = _make_geometry(input_size, **given)
     ndim, out = geometry.window.ndim, geometry.out
-    hint = "use an odd kernel_size (Keras pads an even one more before the input than after it)"
-    torch_padding = layer_padding(_WHERE, geometry.window, hint)
+    hint = "use an odd kernel_size (for an even one, Keras pads more before the input than after it)"
+    torch_padding = convert_padding(_WHERE, geometry.window, hint)
     if kernel.dim() == 3:
-        kernels = _implementation_1(kernel, geometry)
+        kernels = _convert_implementation_1(kernel, geometry)
     elif kernel.dim() == 2 * ndim + 2:
-        kernels = _implementation_2(kernel, geometry)
+        kernels = _convert_implementation_2(kernel, geometry)
     elif kernel.dim() == 1:
         filters = bias.shape[-1] if filters is None and bias is not None and bias.dim() else filters
-        kernels = _implementation_3(kernel, geometry, filters)
+        kernels = _convert_implementation_3(kernel, geometry, filters)
     else:
         raise ShapeError(
             _WHERE,
-            f"kernel must have rank 3, {2 * ndim + 2} or 1 (implementation 1, 2 or 3 of {ndim} spatial axes)",
+            f"kernel must have rank 3, {2 * ndim + 2} or 1 (implementation 1, 2 or 3 with {ndim} spatial "
+            "axes)",
             str(list(kernel.shape)),
-            "pass what get_weights() returns, and input_size with one number for each spatial axis",
+            "pass the result of get_weights(), and input_size with one number per spatial axis",
         )
     if bias is not None:
         filters = kernels.shape[-1]
-        check_shape(_WHERE, "bias", "[*out, filters]", (*out, filters), bias, geometry.hint)
+        check_array_shape(_WHERE, "bias", "[*out, filters]", (*out, filters), bias, geometry.hint)
         bias = bias.reshape(filters, -1).T if geometry.channels_first else bias.flatten(0, -2)
-    return locally_connected(kernels, bias, geometry.window, torch_padding, "zeros", geometry.size)
+    return make_locally_connected(kernels, bias, geometry.window, torch_padding, "zeros", geometry.size)
 
 
 class _Geometry(NamedTuple):
@@ -102,33 +104,33 @@ class _Geometry(NamedTuple):
     @property
     def hint(self) -> str:
         return (
-            "check input_size, kernel_size, stride, padding and data_format, which give an output of "
-            f"{times(self.out)} with {self.window.taps} taps"
+            "check input_size, kernel_size, stride, padding and data_format, which result in an output of "
+            f"{format_size(self.out)} and {self.window.taps} taps"
         )
 
-    def inputs(self) -> list[Tensor]:
-        """An axis each, the input that every tap of every output reads, to broadcast over [*out, *kernel]."""
+    def find_inputs(self) -> list[Tensor]:
+        """Return, per axis, the input under each tap of each output, to broadcast over [*out, *kernel]."""
         ndim, window = self.window.ndim, self.window
-        index = []
+        result = []
         for axis, (n, taps) in enumerate(zip(self.out, window.kernel_size)):
             start = torch.arange(n) * window.stride[axis] - window.padding[axis][0]
             shape = [1] * 2 * ndim
             shape[axis], shape[ndim + axis] = n, taps
-            index.append((start[:, None] + torch.arange(taps)).view(shape))
-        return index
+            result.append((start[:, None] + torch.arange(taps)).view(shape))
+        return result
 
-    def touches(self) -> Tensor:
-        """Whether a tap meets the input rather than padding [*out, *kernel]."""
-        inside = [(index >= 0) & (index < n) for index, n in zip(self.inputs(), self.size)]
+    def find_touching(self) -> Tensor:
+        """Return whether each tap is on the input rather than on padding [*out, *kernel]."""
+        inside = [(index >= 0) & (index < n) for index, n in zip(self.find_inputs(), self.size)]
         return reduce(torch.logical_and, inside)
 
 
-def _implementation_1(kernel: Tensor, geometry: _Geometry) -> Tensor:
-    """[P, taps * in, filters] -> [*out, *kernel_size, in, filters]; so the other two."""
+def _convert_implementation_1(kernel: Tensor, geometry: _Geometry) -> Tensor:
+    """Return kernels [*out, *kernel_size, in, filters] from [P, taps * in, filters]."""
     window, out = geometry.window, geometry.out
     expected = (prod(out), (window.taps, "in"), (1, "filters"))
-    what = "kernel of implementation 1"
-    check_shape(_WHERE, what, "[positions, taps * in, filters]", expected, kernel, geometry.hint)
+    what, layout = "kernel of implementation 1", "[positions, taps * in, filters]"
+    check_array_shape(_WHERE, what, layout, expected, kernel, geometry.hint)
     if geometry.channels_first:
         kernel = kernel.unflatten(1, (-1, *window.kernel_size)).movedim(1, -2)
     else:
@@ -136,32 +138,34 @@ def _implementation_1(kernel: Tensor, geometry: _Geometry) -> Tensor:
     return kernel.unflatten(0, out)
 
 
-def _implementation_2(kernel: Tensor, geometry: _Geometry) -> Tensor:
+def _convert_implementation_2(kernel: Tensor, geometry: _Geometry) -> Tensor:
+    """Return kernels [*out, *kernel_size, in, filters] from a dense kernel [*size, in, *out, filters]."""
     size, out, ndim = geometry.size, geometry.out, len(geometry.size)
     expected, layout = (*size, (1, "in"), *out, (1, "filters")), "[*size, in, *out, filters]"
     if geometry.channels_first:
         expected, layout = ((1, "in"), *size, (1, "filters"), *out), "[in, *size, filters, *out]"
-    check_shape(_WHERE, "kernel of implementation 2", layout, expected, kernel, geometry.hint)
+    check_array_shape(_WHERE, "kernel of implementation 2", layout, expected, kernel, geometry.hint)
     if geometry.channels_first:
         kernel = kernel.movedim((0, ndim + 1), (ndim, -1))
-    inputs = [index.clamp(0, n - 1) for index, n in zip(geometry.inputs(), size)]
+    inputs = [index.clamp(0, n - 1) for index, n in zip(geometry.find_inputs(), size)]
     outputs = torch.meshgrid(*map(torch.arange, out), indexing="ij")
     outputs = [index.view(*out, *[1] * ndim) for index in outputs]
-    taken = kernel[(*inputs, slice(None), *outputs)]
-    return taken.masked_fill(~geometry.touches()[..., None, None], 0)
+    kernels = kernel[(*inputs, slice(None), *outputs)]
+    return kernels.masked_fill(~geometry.find_touching()[..., None, None], 0)
 
 
-def _implementation_3(kernel: Tensor, geometry: _Geometry, filters: int | None) -> Tensor:
+def _convert_implementation_3(kernel: Tensor, geometry: _Geometry, filters: int | None) -> Tensor:
+    """Return kernels [*out, *kernel_size, in, filters] from a flat kernel [connections]."""
     if not filters:
         raise ArgumentError(
             _WHERE,
-            "kernel of implementation 3 must come with a bias, whose shape tells the filters",
+            "a kernel of implementation 3 needs a bias, whose shape shows the number of filters",
             "no bias",
             "pass the layer itself, or add zeros [*out, filters] as a bias",
         )
-    out, ndim, touches = geometry.out, len(geometry.size), geometry.touches()
+    out, ndim, touches = geometry.out, len(geometry.size), geometry.find_touching()
     expected = ((int(touches.sum()) * filters, "in"),)
-    check_shape(_WHERE, "kernel of implementation 3", "[connections]", expected, kernel, geometry.hint)
+    check_array_shape(_WHERE, "kernel of implementation 3", "[connections]", expected, kernel, geometry.hint)
     taps, channels = geometry.window.kernel_size, len(kernel) // expected[0][0]
     if geometry.channels_first:
         full = kernel.new_zeros(filters, *out, channels, *taps)
@@ -172,42 +176,35 @@ def _implementation_3(kernel: Tensor, geometry: _Geometry, filters: int | None) 
     return full.movedim(ndim, -1)
 
 
-def _read(
+def _read_layer(
     layer: Any, input_size: Size | None, given: dict[str, Any]
 ) -> tuple[list[Any], Size | None, dict[str, Any], int]:
-    """Weights, input size, geometry and filters of a live layer."""
+    """Return the weights, input size, geometry arguments and number of filters of a Keras layer."""
     name, config = type(layer).__name__, layer.get_config()
     if not any(base.__name__ in ("LocallyConnected1D", "LocallyConnected2D") for base in type(layer).__mro__):
-        raise ArgumentError(
-            _WHERE,
-            "layer must be a LocallyConnected1D or LocallyConnected2D",
-            name,
-            "pass one of a model's own",
-        )
-    own = sorted(argument for argument, value in given.items() if value is not None)
-    if own:
-        raise ArgumentError(
-            f"{_WHERE}, {name}", "a layer brings its own geometry", ", ".join(own), "leave it out"
-        )
+        raise ArgumentError(_WHERE, "layer must be a LocallyConnected1D or LocallyConnected2D", name)
+    where = f"{_WHERE}, {name}"
+    superfluous = sorted(argument for argument, value in given.items() if value is not None)
+    if superfluous:
+        expected = "no geometry must be given for a layer, which contains it"
+        raise ArgumentError(where, expected, ", ".join(superfluous))
     if config["activation"] != "linear":
         raise ArgumentError(
-            f"{_WHERE}, {name}",
-            "activation must be 'linear', as the returned layer has none",
+            where,
+            "activation must be 'linear', because the returned layer has none",
             repr(config["activation"]),
             "pass layer.get_weights() with the geometry, and apply the activation to the output",
         )
-    first = config["data_format"] == "channels_first"
+    channels_first = config["data_format"] == "channels_first"
     shape = getattr(layer, "input_shape", None)
     if shape is None and hasattr(layer, "get_build_config"):
-        built = layer.get_build_config()
-        shape = None if built is None else built.get("input_shape")
+        build_config = layer.get_build_config()
+        shape = None if build_config is None else build_config.get("input_shape")
     if input_size is None and shape is not None:
-        input_size = tuple(shape[2:] if first else shape[1:-1])
+        input_size = tuple(shape[2:] if channels_first else shape[1:-1])
     weights = layer.get_weights()
     if not weights:
-        raise ArgumentError(
-            f"{_WHERE}, {name}", "layer must have weights", "none", "call it once on an input to build it"
-        )
+        raise ArgumentError(where, "layer must have weights", "none", "call it once to build it")
     geometry = {
         "kernel_size": config["kernel_size"],
         "stride": config["strides"],
@@ -217,42 +214,38 @@ def _read(
     return weights, input_size, geometry, config["filters"]
 
 
-def _arrays(weights: Any) -> tuple[Tensor, Tensor | None]:
+def _read_weights(weights: Any) -> tuple[Tensor, Tensor | None]:
     if not is_sequence(weights) or not 1 <= len(weights) <= 2:
         got = f"{len(weights)} arrays" if is_sequence(weights) else type(weights).__name__
-        raise ArgumentError(
-            _WHERE,
-            "layer must be a Keras layer, [kernel] or [kernel, bias]",
-            got,
-            "pass one layer's weights",
-        )
-    kernel, *bias = (floats(_WHERE, name, array) for name, array in zip(("kernel", "bias"), weights))
+        raise ArgumentError(_WHERE, "layer must be a Keras layer, [kernel] or [kernel, bias]", got)
+    kernel, *bias = (read_array(_WHERE, name, array) for name, array in zip(("kernel", "bias"), weights))
     return kernel, bias[0] if bias else None
 
 
-def _geometry(
-    input_size: Size | None, kernel_size: Size | None, stride: Size | None, padding: Any, data_format: Any
+def _make_geometry(
+    input_size: Size | None,
+    kernel_size: Size | None,
+    stride: Size | None,
+    padding: str | None,
+    data_format: str | None,
 ) -> _Geometry:
-    for name, value in (("input_size", input_size), ("kernel_size", kernel_size)):
-        if value is None:
-            raise ArgumentError(
-                _WHERE, f"{name} must be given, the weights do not tell it", "none", f"give {name}="
-            )
-    ndim = len(input_size) if is_sequence(input_size) else 1  # type: ignore[arg-type]
+    if input_size is None or kernel_size is None:
+        name = "input_size" if input_size is None else "kernel_size"
+        raise ArgumentError(_WHERE, f"{name} must be given, because the weights do not contain it", "None")
+    ndim = len(input_size) if is_sequence(input_size) else 1
     if ndim not in (1, 2):
-        raise ArgumentError(
-            _WHERE, "input_size must have one or two axes", repr(input_size), "leave out batch and channels"
-        )
+        hint = "pass the spatial size without batch and channels"
+        raise ArgumentError(_WHERE, "input_size must have one or two axes", repr(input_size), hint)
     data_format = "channels_last" if data_format is None else data_format
     if data_format not in ("channels_first", "channels_last"):
-        names = "'channels_first' or 'channels_last'"
-        raise ArgumentError(_WHERE, f"data_format must be {names}", repr(data_format), "use one of these")
+        expected = "data_format must be 'channels_first' or 'channels_last'"
+        raise ArgumentError(_WHERE, expected, repr(data_format))
     padding = "valid" if padding is None else padding
     if padding not in ("same", "valid"):
-        raise ArgumentError(_WHERE, "padding must be 'same' or 'valid'", repr(padding), "use one of these")
-    size = per_axis(_WHERE, "input_size", input_size, ndim, least=1)
-    window = Window(kernel_size, 1 if stride is None else stride, 0, ndim=ndim, where=_WHERE)  # type: ignore
-    if padding == "same":  # not TensorFlow's: k // 2 before the input at any stride
+        raise ArgumentError(_WHERE, "padding must be 'same' or 'valid'", repr(padding))
+    size = check_per_axis(_WHERE, "input_size", input_size, ndim, least=1)
+    window = Window(kernel_size, 1 if stride is None else stride, 0, ndim=ndim, where=_WHERE)
+    if padding == "same":  # differs from TensorFlow: k // 2 before the input at any stride
         pairs = [(k // 2, (k - 1) // 2) for k in window.kernel_size]
         window = Window(window.kernel_size, window.stride, pairs, ndim=ndim, where=_WHERE)
     return _Geometry(size, window, window.output_size(size, _WHERE), data_format == "channels_first")

@@ -1,112 +1,127 @@
-"""The nearest low-rank layer: one shared kernel, and a truncated SVD of what the kernels deviate from it."""
+"""Fit the nearest low-rank layer: one shared kernel, and a truncated SVD of the deviations from it."""
 
 from collections.abc import Sequence
 from math import prod, sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..nn import init
 from ..sharing import LowRank
-from .means import bank_means
+from .kernels import average_by_bank
 
-#: Most times that free entries are filled in anew, and the relative change at which this stops.
-MOST_ROUNDS, LEAST_CHANGE = 200, 1e-10
-#: Corrections smaller than this part of the kernels are rounding, and left out.
-ROUNDING = 1e-14
+_MAX_ITERATIONS = 200  # of filling in free entries
+_MIN_CHANGE = 1e-10  # relative change of the kernels at which the iteration stops
+_ROUNDING = 1e-14  # corrections smaller than this, relative to the kernels, are rounding errors
+
+
+class _Fit(NamedTuple):
+    """A low-rank approximation mean + coefficients @ corrections of the rows of a matrix [P, F]."""
+
+    mean: Tensor
+    coefficients: Tensor
+    corrections: Tensor
+
+    def reconstruct(self) -> Tensor:
+        return self.mean + self.coefficients @ self.corrections
 
 
 def fit(
     kernels: Tensor,
     sharing: LowRank,
     size: Sequence[int],
-    touch: Tensor | None = None,
+    touches: Tensor | None = None,
     rounding: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Weight and coefficients, in float64, of the low-rank layer nearest to kernels given by position.
+    """Return weight and coefficients, in float64, of the low-rank layer nearest to some kernels.
 
-    Entries whose tap touches nothing are free. They are taken as given where the kernels are of low rank with
-    them, which so come back as they are; else they start at the mean and are filled in from the nearest fit
-    until it stops changing.
+    Entries of taps that touch no input are free: they do not count. If the kernels including these entries
+    have the rank already, they are reproduced. Otherwise free entries start at the mean and are replaced by
+    those of the nearest fit until they no longer change.
 
     Args:
-        kernels: [P, out, in/groups, *kernel_size]; flat in the taps where `touch` is given.
-        touch: Which taps touch the input [P, taps]; None for all.
-        rounding: Relative difference at which kernels count as of low rank.
+        kernels: Kernel of each position [P, out, in/groups, *kernel_size]; with `touches`, the taps are
+            flattened to one axis.
+        sharing: Sharing of the new layer.
+        size: Grid of positions.
+        touches: Whether each tap of each position touches the input [P, taps]; None if all do.
+        rounding: Relative difference at which the kernels count as low-rank.
 
-    Source: the iteration is that of Kiers, "Weighted least squares fitting using ordinary least squares
+    Source: the iteration follows Kiers, "Weighted least squares fitting using ordinary least squares
     algorithms", Psychometrika 1997; without free entries it is one step, the theorem of Eckart and Young.
     """
     matrix = kernels.double().flatten(1)
-    basis = _additive(size, matrix) if sharing.coefficients == "factorized" else None
-    parts = _truncated(matrix, basis, sharing.rank)
-    if touch is not None and not touch.all() and not _agrees(parts, matrix, rounding):
-        free = ~touch[:, None].expand(-1, kernels.shape[1] * kernels.shape[2], -1).flatten(1)
-        mean = bank_means(kernels.double(), touch, [0] * len(kernels), 1).flatten(1)
-        matrix = _filled(torch.where(free, mean, matrix), free, basis, sharing.rank)
-        parts = _truncated(matrix, basis, sharing.rank)
-    mean, field, corrections = parts
-    banks = torch.cat([mean[None], corrections]).unflatten(1, kernels.shape[1:])
-    return widened({"weight": banks, **terms(field, sharing, size)}, sharing.rank)
+    basis = _make_additive_basis(size, matrix) if sharing.coefficients == "factorized" else None
+    nearest = _truncate(matrix, basis, sharing.rank)
+    if touches is not None and not touches.all() and not _is_exact(nearest, matrix, rounding):
+        free = ~touches[:, None].expand(-1, kernels.shape[1] * kernels.shape[2], -1).flatten(1)
+        mean = average_by_bank(kernels.double(), touches, [0] * len(kernels), 1).flatten(1)
+        matrix = _fill_in(torch.where(free, mean, matrix), free, basis, sharing.rank)
+        nearest = _truncate(matrix, basis, sharing.rank)
+    banks = torch.cat([nearest.mean[None], nearest.corrections]).unflatten(1, kernels.shape[1:])
+    return pad_to_rank(
+        {"weight": banks, **split_coefficients(nearest.coefficients, sharing, size)}, sharing.rank
+    )
 
 
-_Parts = tuple[Tensor, Tensor, Tensor]
-
-
-def _truncated(matrix: Tensor, basis: Tensor | None, rank: int) -> _Parts:
-    """Mean [F], coefficients [P, k] of variance 1 and corrections [k, F], k the rank or less."""
+def _truncate(matrix: Tensor, basis: Tensor | None, rank: int) -> _Fit:
+    """Return the nearest fit with at most `rank` corrections, whose coefficients have variance 1."""
     mean = matrix.mean(0)
     deviations = matrix - mean
     if basis is not None:
         deviations = basis.T @ deviations
     left, values, right = torch.linalg.svd(deviations, full_matrices=False)
-    keep = min(rank, int((values > ROUNDING * matrix.norm()).sum()))
-    left = left[:, :keep] if basis is None else basis @ left[:, :keep]
+    count = min(rank, int((values > _ROUNDING * matrix.norm()).sum()))
+    left = left[:, :count] if basis is None else basis @ left[:, :count]
     scale = sqrt(len(matrix))
-    return mean, left * scale, values[:keep, None] * right[:keep] / scale
+    return _Fit(mean, left * scale, values[:count, None] * right[:count] / scale)
 
 
-def _agrees(parts: _Parts, matrix: Tensor, rounding: float) -> bool:
-    mean, field, corrections = parts
-    return bool((matrix - mean - field @ corrections).norm() <= max(rounding, ROUNDING) * matrix.norm())
+def _is_exact(nearest: _Fit, matrix: Tensor, rounding: float) -> bool:
+    difference = (matrix - nearest.reconstruct()).norm()
+    return bool(difference <= max(rounding, _ROUNDING) * matrix.norm())
 
 
-def _filled(matrix: Tensor, free: Tensor, basis: Tensor | None, rank: int) -> Tensor:
-    """The matrix with its free entries as the nearest fit of the same rank has them.
+def _fill_in(matrix: Tensor, free: Tensor, basis: Tensor | None, rank: int) -> Tensor:
+    """Return the matrix with its free entries replaced by those of the nearest fit of the given rank.
 
-    In between, a step of subspace iteration takes the place of an SVD: it brings the fit nearer as well.
+    After the first SVD, each iteration does one step of subspace iteration, which is cheaper than an SVD and
+    improves the fit as well.
     """
-    mean, field, corrections = _truncated(matrix, basis, rank)
-    for _ in range(MOST_ROUNDS):
-        last, matrix = matrix, torch.where(free, mean + field @ corrections, matrix)
-        if (matrix - last).norm() <= LEAST_CHANGE * matrix.norm():
+    nearest = _truncate(matrix, basis, rank)
+    for _ in range(_MAX_ITERATIONS):
+        last, matrix = matrix, torch.where(free, nearest.reconstruct(), matrix)
+        if (matrix - last).norm() <= _MIN_CHANGE * matrix.norm():
             break
         mean = matrix.mean(0)
         deviations = matrix - mean
-        field = deviations @ corrections.T
-        field = torch.linalg.qr(field if basis is None else basis @ (basis.T @ field)).Q
-        corrections = field.T @ deviations
+        coefficients = deviations @ nearest.corrections.T
+        if basis is not None:
+            coefficients = basis @ (basis.T @ coefficients)
+        coefficients = torch.linalg.qr(coefficients).Q
+        nearest = _Fit(mean, coefficients, coefficients.T @ deviations)
     return matrix
 
 
-def _additive(size: Sequence[int], like: Tensor) -> Tensor:
-    """Orthonormal columns [P, sum of n - 1] that span the sums of one function an axis with mean zero."""
+def _make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:
+    """Return an orthonormal basis of sums of one function per axis, each of mean zero [P, sum of n - 1]."""
     columns = [like.new_zeros(prod(size), 0)]
     for axis, n in enumerate(size):
-        centred = torch.eye(n, dtype=like.dtype, device=like.device)[:, : n - 1] - 1 / n
-        one = torch.linalg.qr(centred).Q
+        centered = torch.eye(n, dtype=like.dtype, device=like.device)[:, : n - 1] - 1 / n
+        one = torch.linalg.qr(centered).Q
         shape = (*(1,) * axis, n, *(1,) * (len(size) - axis - 1), n - 1)
         columns.append(one.view(shape).expand(*size, n - 1).flatten(0, -2) / sqrt(prod(size) / n))
     return torch.cat(columns, 1)
 
 
-def terms(field: Tensor, sharing: LowRank, size: Sequence[int]) -> dict[str, Tensor]:
-    """Coefficients given at every position [P, k] as a layer's parameters, which add up to them.
+def split_coefficients(coefficients: Tensor, sharing: LowRank, size: Sequence[int]) -> dict[str, Tensor]:
+    """Return coefficients at each position [P, k] as the parameters of a layer.
 
-    Of "factorized" ones the field must be such a sum; each axis gets its means, and an equal part of the mean
-    of all.
+    "factorized" coefficients must be a sum of one function per axis. Each axis gets the means over the other
+    axes, less an equal part of the total mean.
     """
-    field = field.T.unflatten(1, tuple(size))
+    field = coefficients.T.unflatten(1, tuple(size))
     if sharing.coefficients == "free":
         return {"coefficients": field}
     axes = range(1, field.dim())
@@ -118,9 +133,12 @@ def terms(field: Tensor, sharing: LowRank, size: Sequence[int]) -> dict[str, Ten
     return result
 
 
-def widened(values: dict[str, Tensor], rank: int) -> dict[str, Tensor]:
-    """Corrections of zero added up to the rank, their coefficients drawn as from scratch."""
+def pad_to_rank(values: dict[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Return weight and coefficients with zero corrections appended up to the rank.
+
+    The new coefficients are initialized like those of a new layer, so that the new corrections get gradients.
+    """
     missing = rank + 1 - len(values["weight"])
-    fresh = {name: value.new_zeros(missing, *value.shape[1:]) for name, value in values.items()}
-    init.reset_coefficients([value for name, value in fresh.items() if name != "weight"])
-    return {name: torch.cat([value, fresh[name]]) for name, value in values.items()}
+    new = {name: value.new_zeros(missing, *value.shape[1:]) for name, value in values.items()}
+    init.reset_coefficients([value for name, value in new.items() if name != "weight"])
+    return {name: torch.cat([value, new[name]]) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Walking a model: which convolutions a plan chooses, what stands against them, and putting new ones in."""
+"""Replace convolutions in a model: resolve a plan, find input sizes, and check the result."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,150 +7,158 @@ from typing import Any
 
 from torch.nn import Module
 
-from .._args import did_you_mean, times
+from .._args import did_you_mean, format_size
 from .._running import evaluating, find_raising_module
 from ..errors import ArgumentError, ConversionError, WeightshareError
-from ..parameters.storage import storage_of
+from ..parameters.storage import get_storage_key
 from ..sharing import Sharing
-from .layers import CONVOLUTIONS, as_ours
+from .convolutions import CONVOLUTIONS, as_shared
 
 Sizes = dict[str, tuple[int, ...]]
+_LEAVE_OUT = "use a plan {name: sharing} without this layer"
 
 
-def planned(
-    verb: str, model: Module, plan: Any, leaves_alone: Callable[[Sharing, Any], bool]
+def resolve_plan(
+    where: str,
+    model: Module,
+    plan: Sharing | Mapping[str, Sharing],
+    is_skipped: Callable[[Sharing, Module], bool],
 ) -> dict[str, Sharing]:
-    """The convolutions that a plan chooses, by name, each checked to be replaceable.
+    """Return the new sharing of each selected convolution by name; raise an error if one is not replaceable.
 
     Args:
-        verb: The function that errors start with.
-        plan: A sharing for all convolutions, or a mapping from names to sharings.
-        leaves_alone: Whether a plan for all leaves this convolution as it is.
+        where: Name of the public function, with which errors start.
+        model: Model that contains the convolutions.
+        plan: One sharing for all convolutions, or a mapping from names to sharings.
+        is_skipped: Whether a plan with one sharing skips this convolution.
     """
     if isinstance(plan, Sharing):
-        chosen = dict(_all(verb, model, plan, leaves_alone))
+        sharings = dict(_select_all(where, model, plan, is_skipped))
     elif isinstance(plan, Mapping):
-        chosen = {name: _named(verb, model, name, sharing) for name, sharing in plan.items()}
+        sharings = {name: _select(where, model, name, sharing) for name, sharing in plan.items()}
     else:
         expected = "plan must be a sharing or a mapping from module names to sharings"
-        raise ArgumentError(verb, expected, repr(plan), "give Local(), or {'conv1': Local()}")
-    if not chosen:
+        raise ArgumentError(where, expected, repr(plan), "use Local() or {'conv1': Local()}")
+    if not sharings:
         raise ConversionError(
-            verb,
-            "the plan must choose a convolution",
-            f"{plan!r}, which chooses none of {type(model).__name__}",
-            "print model.named_modules(), and give a convolution's name",
+            where,
+            "the plan must select at least one convolution",
+            f"{plan!r}, which selects none in {type(model).__name__}",
+            "list the names with model.named_modules()",
         )
-    for name in chosen:
-        with _at(verb, name):
+    for name in sharings:
+        with _prefix_errors(where, name):
             _check_replaceable(model, name)
-    return chosen
+    return sharings
 
 
-def _all(
-    verb: str, model: Module, sharing: Sharing, leaves_alone: Callable[[Sharing, Any], bool]
+def _select_all(
+    where: str, model: Module, sharing: Sharing, is_skipped: Callable[[Sharing, Module], bool]
 ) -> Iterator[tuple[str, Sharing]]:
     for name, module in model.named_modules():
-        with _at(verb, name):
-            if isinstance(module, CONVOLUTIONS) and not leaves_alone(sharing, module):
+        with _prefix_errors(where, name):
+            if isinstance(module, CONVOLUTIONS) and not is_skipped(sharing, module):
                 yield name, sharing
 
 
-def _named(verb: str, model: Module, name: Any, sharing: Any) -> Sharing:
+def _select(where: str, model: Module, name: str, sharing: Sharing) -> Sharing:
+    """Return the sharing of one entry of the plan after checking both."""
     modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules:
         hint = did_you_mean(name, modules, "list the names with model.named_modules()")
-        raise ArgumentError(verb, "the plan's names must be names of modules", repr(name), hint)
+        raise ArgumentError(where, "each name in the plan must be that of a module", repr(name), hint)
     if not isinstance(modules[name], CONVOLUTIONS):
         got = f"a {type(modules[name]).__name__}"
-        raise ArgumentError(f"{verb}: {name!r}", "must be a convolution", got, "leave it out of the plan")
+        raise ArgumentError(f"{where}: {name!r}", "the module must be a convolution", got)
     if not isinstance(sharing, Sharing):
         hint = "convert text with parse_sharing()"
-        raise ArgumentError(f"{verb}: {name!r}", "the plan must give a sharing", repr(sharing), hint)
+        raise ArgumentError(f"{where}: {name!r}", "the plan must map it to a sharing", repr(sharing), hint)
     return sharing
 
 
 def _check_replaceable(model: Module, name: str) -> None:
-    """Refuse a module that is more than one part of the model, or does more than its class says."""
+    """Raise `ConversionError` if the module is modified, has several names or shares its parameters."""
     module = model.get_submodule(name)
-    where, hint = type(module).__name__, "name the modules to change in the plan, and leave this one out"
+    where = type(module).__name__
     names = [other for other, m in model.named_modules(remove_duplicate=False) if m is module]
     if len(names) > 1:
-        raise ConversionError(where, "must be registered under one name", ", ".join(map(repr, names)), hint)
-    as_ours(module)
+        expected, got = "the layer must be registered under one name only", ", ".join(map(repr, names))
+        raise ConversionError(where, expected, got, _LEAVE_OUT)
+    as_shared(module)
     own = {f"{name}.{parameter}": p for parameter, p in module.named_parameters()}
-    stores = {storage_of(p) or id(p) for p in own.values()}
+    storages = {get_storage_key(p) or id(p) for p in own.values()}
     others = [
         other
         for other, p in model.named_parameters(remove_duplicate=False)
-        if other not in own and (storage_of(p) or id(p)) in stores
+        if other not in own and (get_storage_key(p) or id(p)) in storages
     ]
     if others:
-        got = f"one that it shares with {', '.join(map(repr, others))}"
-        raise ConversionError(where, "every parameter must be its own", got, hint)
+        expected = "the layer must not share parameters with other modules"
+        raise ConversionError(where, expected, f"one shared with {', '.join(map(repr, others))}", _LEAVE_OUT)
 
 
-def input_sizes(verb: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> Sizes:
-    """The spatial size of the input of every named convolution, each called once in a forward pass.
+def find_input_sizes(where: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> Sizes:
+    """Return the spatial input size of each named convolution; raise an error unless each is called once.
 
-    A copy runs, in evaluation mode, and the random state is put back: the model is as before.
+    A copy of the model runs in evaluation mode, and the random state is restored.
     """
     if not example_inputs:
-        hint = "give what the model is called with"
-        raise ArgumentError(verb, "a model needs example inputs, to see its layers' sizes", "none", hint)
-    expected = "must run on the example inputs in evaluation mode"
-    hint = "give inputs of the size, channels, dtype and device that the model is called with"
-    seen = _calls(verb, copy.deepcopy(model), names, example_inputs, expected, hint)
-    for name, sizes in seen.items():
-        with _at(verb, name):
+        raise ArgumentError(where, "example inputs must be given for a model, to find input sizes", "none")
+    expected = "the forward pass on the example inputs must succeed in evaluation mode"
+    hint = "pass inputs with the size, channels, dtype and device that the model expects"
+    sizes_by_name = _record_sizes(where, copy.deepcopy(model), names, example_inputs, expected, hint)
+    for name, sizes in sizes_by_name.items():
+        with _prefix_errors(where, name):
             _check_called_once(model.get_submodule(name), sizes)
-    return {name: sizes[0] for name, sizes in seen.items()}
+    return {name: sizes[0] for name, sizes in sizes_by_name.items()}
 
 
-def check_used(verb: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
-    """Refuse a result that does not call every new module once, as where a plain list holds the old one.
+def check_called(where: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
+    """Raise `ConversionError` unless the result calls each new layer once.
 
-    A copy runs, in evaluation mode, with the large weights of the new modules in common.
+    It does not if, for example, a plain list still refers to the replaced layer. A copy runs in evaluation
+    mode; it shares the weights of the new layers, which can be large.
     """
     names = list(names)
-    common = {id(p): p for name in names for p in result.get_submodule(name).parameters()}
-    expected = "must run with the new layers as it did with the old ones"
-    hint = "leave out of the plan the convolutions whose weights or attributes the model itself uses"
-    seen = _calls(verb, copy.deepcopy(result, common), names, example_inputs, expected, hint)
-    for name, sizes in seen.items():
+    shared = {id(p): p for name in names for p in result.get_submodule(name).parameters()}
+    expected = "the forward pass with the new layers must succeed"
+    hint = "leave out of the plan the convolutions whose weights or attributes the model reads directly"
+    sizes_by_name = _record_sizes(where, copy.deepcopy(result, shared), names, example_inputs, expected, hint)
+    for name, sizes in sizes_by_name.items():
         if len(sizes) != 1:
             raise ConversionError(
-                f"{verb}: {name!r}: {type(result.get_submodule(name)).__name__}",
-                "in the result the new layer must be called once in a forward pass",
+                f"{where}: {name!r}: {type(result.get_submodule(name)).__name__}",
+                "the new layer must be called once in a forward pass",
                 f"{len(sizes)} calls" if sizes else "no call",
-                "have the model call the layer by this name alone, not from a plain list, dict or function "
-                "that holds it too (torch.nn.ModuleList is made for that), or leave it out of the plan",
+                "call it only through this attribute, not through a plain list, a dict or a closure "
+                "(use torch.nn.ModuleList), or leave it out of the plan",
             )
 
 
-def _calls(
-    verb: str, probe: Module, names: Iterable[str], example_inputs: Sequence[Any], expected: str, hint: str
+def _record_sizes(
+    where: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any], expected: str, hint: str
 ) -> dict[str, list[tuple[int, ...]]]:
-    """The spatial size of every input of the named convolutions, in a forward pass of a throwaway model."""
-    seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
-    for name, sizes in seen.items():
-        _record(probe.get_submodule(name), sizes)
-    with evaluating(probe, warn=False):
+    """Return the spatial input size of each call of the named convolutions in a forward pass.
+
+    Hooks are added to the model, so it must be a copy.
+    """
+    sizes_by_name: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
+    for name, sizes in sizes_by_name.items():
+        _add_hook(model.get_submodule(name), sizes)
+    with evaluating(model, warn=False):
         try:
-            probe(*example_inputs)
+            model(*example_inputs)
         except Exception as error:
-            text = f"{type(error).__name__}: {str(error).rstrip('.')}"
-            raise ConversionError(f"{verb}: {_failed(probe, error)}", expected, text, hint) from error
-    return seen
+            name, module = find_raising_module(model, error)
+            place = f"{name!r}: {type(module).__name__}" if name else type(module).__name__
+            got = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            raise ConversionError(f"{where}: {place}", expected, got, hint) from error
+    return sizes_by_name
 
 
-def _failed(model: Module, error: Exception) -> str:
-    """The innermost module that an error came from."""
-    name, inside = find_raising_module(model, error)
-    return f"{name!r}: {type(inside).__name__}" if name else type(inside).__name__
+def _add_hook(layer: Any, sizes: list[tuple[int, ...]]) -> None:
+    """Append the spatial size of the layer's input to `sizes` at each call."""
 
-
-def _record(layer: Any, sizes: list[tuple[int, ...]]) -> None:
     def hook(module: Module, args: tuple, kwargs: dict) -> None:
         input = args[0] if args else kwargs["input"]
         sizes.append(tuple(input.shape[-len(layer.kernel_size) :]))
@@ -161,31 +169,32 @@ def _record(layer: Any, sizes: list[tuple[int, ...]]) -> None:
 def _check_called_once(layer: Module, sizes: list[tuple[int, ...]]) -> None:
     if len(sizes) == 1:
         return
-    seen = ", ".join(times(size) for size in dict.fromkeys(sizes))
-    got = f"{len(sizes)} calls, on inputs of {seen}" if sizes else "no call"
+    different = ", ".join(format_size(size) for size in dict.fromkeys(sizes))
     raise ConversionError(
         type(layer).__name__,
-        "must be called once in a forward pass in evaluation mode",
-        got,
-        "name the modules to change in the plan, and leave this one out",
+        "the layer must be called once in a forward pass in evaluation mode",
+        f"{len(sizes)} calls, on inputs of size {different}" if sizes else "no call",
+        _LEAVE_OUT,
     )
 
 
-def replaced(verb: str, model: Module, names: Iterable[str], make: Callable[[str, Module], Module]) -> Module:
-    """A copy of the model with `make(name, module)` in the place of every named module."""
+def replace_modules(
+    where: str, model: Module, names: Iterable[str], make: Callable[[str, Module], Module]
+) -> Module:
+    """Return a copy of the model in which each named module is replaced by `make(name, module)`."""
     result = copy.deepcopy(model)
     for name in names:
-        with _at(verb, name):
+        with _prefix_errors(where, name):
             new = make(name, model.get_submodule(name))
         result.set_submodule(name, new)
     return result
 
 
 @contextmanager
-def _at(verb: str, name: str) -> Iterator[None]:
-    """Errors inside start with the function and the module's name."""
+def _prefix_errors(where: str, name: str) -> Iterator[None]:
+    """Let errors raised inside start with the public function and the name of the module."""
     try:
         yield
     except WeightshareError as error:
-        where = f"{verb}: {name!r}: {error.where}"
-        raise type(error)(where, error.expected, error.got, error.hint) from None
+        place = f"{where}: {name!r}: {error.where}"
+        raise type(error)(place, error.expected, error.got, error.hint) from None

@@ -1,4 +1,4 @@
-"""Relaxing one convolution: the banks of the new sharing, read off the kernels of the old one."""
+"""Relax a single convolution: read the banks of the new sharing from the kernels of the current one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,74 +6,79 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._args import Size, times
+from .._args import Size, format_size
 from ..errors import ArgumentError, ConversionError
+from ..nn.base import SharedLayer
 from ..sharing import LowRank, Sharing
 from . import low_rank
-from .layers import as_bias, as_ours, as_weight, biases_at, fill, first_of, kernels_at, like, size_for
+from .convolutions import as_shared, choose_input_size, fill, make_like
+from .kernels import gather_biases, gather_kernels, list_first_positions, to_bias, to_weight
 
 
 @torch.no_grad()
 def relax_layer(
-    layer: Any, sharing: Any, input_size: Size | None = None, bias_sharing: Sharing | None = None
-) -> Any:
-    """A new layer of a sharing that refines the old one, with the same kernels; see `relax`."""
+    layer: torch.nn.Module,
+    sharing: Any,
+    input_size: Size | None = None,
+    bias_sharing: Sharing | None = None,
+) -> SharedLayer:
+    """Return a layer with the same kernels and a sharing that refines the current one; see `relax`."""
     if not isinstance(sharing, Sharing):
         hint = "convert text with parse_sharing()"
-        raise ArgumentError("relax", "the new sharing must be one such as Local()", repr(sharing), hint)
-    source = as_ours(layer)
-    size = size_for(source, input_size)
-    target = like(source, sharing, size, bias_sharing)
-    if bias_sharing is None and not _holds_biases(target, source):
-        target = like(source, sharing, size, source.bias_sharing)
-    positions = target.position_size
-    _check(source, target, positions)
+        raise ArgumentError("relax", "the plan for a layer must be a sharing", repr(sharing), hint)
+    source = as_shared(layer)
+    size = choose_input_size(source, input_size)
+    target = make_like(source, sharing, size, bias_sharing)
+    if bias_sharing is None and not _can_hold_biases(target, source):
+        target = make_like(source, sharing, size, source.bias_sharing)
+    _check_refines(source, target)
+    positions: Any = target.position_size
     if isinstance(sharing, LowRank):
-        values = _low_rank(source, sharing, positions)  # type: ignore[arg-type]
+        values = _relax_to_low_rank(source, sharing, positions)
     else:
-        banks = kernels_at(source, positions, first_of(sharing, positions))
-        values = {"weight": as_weight(banks, sharing)}
+        banks = gather_kernels(source, positions, list_first_positions(sharing, positions))
+        values = {"weight": to_weight(banks, sharing)}
     if source.bias is not None:
-        first = first_of(target.bias_sharing, target.output_size)
-        biases = biases_at(source, target.output_size)[first]
-        values["bias"] = as_bias(biases, target.bias_sharing)
+        first = list_first_positions(target.bias_sharing, target.output_size)
+        biases = gather_biases(source, target.output_size)[first]
+        values["bias"] = to_bias(biases, target.bias_sharing)
     return fill(target, source, values)
 
 
-def _holds_biases(target: Any, source: Any) -> bool:
+def _can_hold_biases(target: SharedLayer, source: SharedLayer) -> bool:
     size = target.output_size
     return source.bias is None or size is None or target.bias_sharing.refines(source.bias_sharing, size)
 
 
-def _check(source: Any, target: Any, positions: tuple[int, ...] | None) -> None:
-    """Refuse what cannot hold the old kernels or biases."""
-    where = type(source).__name__
+def _check_refines(source: SharedLayer, target: SharedLayer) -> None:
+    """Raise `ConversionError` unless the target can have the kernels and biases of the source."""
+    where, positions = type(source).__name__, target.position_size
     if positions is not None and not target.sharing.refines(source.sharing, positions):
         raise ConversionError(
             where,
-            f"to relax it, the new sharing {target.sharing!r} must refine the old one",
-            f"{source.sharing!r} on {times(positions)} positions",
-            f"use restrict(layer, {target.sharing!r}), which gives the nearest layer",
+            f"the new sharing {target.sharing!r} must refine the current one",
+            f"{source.sharing!r} on {format_size(positions)} positions",
+            f"use restrict(layer, {target.sharing!r}) for the nearest layer",
         )
-    if not _holds_biases(target, source):
+    if not _can_hold_biases(target, source):
         raise ConversionError(
             where,
-            f"to relax it, bias_sharing={target.bias_sharing!r} must refine that of its bias",
-            f"{source.bias_sharing!r} on an output of {times(target.output_size)}",
-            "leave bias_sharing out, or use restrict",
+            f"bias_sharing={target.bias_sharing!r} must refine the current one",
+            f"{source.bias_sharing!r} on an output of size {format_size(target.output_size or ())}",
+            "omit bias_sharing, or use restrict",
         )
 
 
-def _low_rank(source: Any, sharing: LowRank, size: Sequence[int]) -> dict[str, Tensor]:
-    """Weight and coefficients: as they are with corrections of zero added, else as an exact fit."""
-    one_bank = source.sharing.banks(size) == 1
-    if not one_bank and (source.sharing.one_hot or source.sharing.rank > sharing.rank):
-        return low_rank.fit(kernels_at(source, size), sharing, size)
-    banks = source.kernels()
-    if one_bank:
-        terms = {name: banks.new_zeros(0, *n[1:]) for name, n in sharing.coefficient_shapes(size).items()}
-    elif source.sharing.coefficients == sharing.coefficients:
-        terms = {name: getattr(source, name) for name in sharing.coefficient_shapes(size)}
+def _relax_to_low_rank(source: SharedLayer, sharing: LowRank, size: Sequence[int]) -> dict[str, Tensor]:
+    """Return weight and coefficients: the current ones plus zero corrections if possible, else a fit."""
+    current = source.sharing
+    banks, shapes = source.kernels(), sharing.coefficient_shapes(size)
+    if current.banks(size) == 1:
+        coefficients = {name: banks.new_zeros(0, *shape[1:]) for name, shape in shapes.items()}
+    elif not isinstance(current, LowRank) or current.rank > sharing.rank:
+        return low_rank.fit(gather_kernels(source, size), sharing, size)
+    elif current.coefficients == sharing.coefficients:
+        coefficients = {name: getattr(source, name) for name in shapes}
     else:
-        terms = low_rank.terms(source.assignment()[:, 1:].double(), sharing, size)
-    return low_rank.widened({"weight": banks, **terms}, sharing.rank)
+        coefficients = low_rank.split_coefficients(source.assignment()[:, 1:].double(), sharing, size)
+    return low_rank.pad_to_rank({"weight": banks, **coefficients}, sharing.rank)

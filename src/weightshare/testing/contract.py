@@ -1,42 +1,46 @@
-"""What every layer must do, as one check."""
+"""The contract that every layer has to fulfill, as one check."""
 
 import copy
-from typing import Any
 
-import torch
+from torch.nn import Module
 
-from .._args import integer
-from ..convert.layers import OURS
+from .._args import check_integer
 from ..errors import ArgumentError
 from ..nn import SharedLinear
-from . import checks, ways
+from ..nn.base import SharedLayer
+from . import call_checks, checks
 from .case import TOLERANCES, Case
 
 
-def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
-    """Check that a layer agrees with the oracle, however it is called, and behaves as a torch module.
+def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None:
+    """Check that a layer agrees with the oracle `weightshare.reference`, and works with the features of
+    torch.
 
-    Values: outputs and the gradients of input and parameters, in float64 also second derivatives; the dense
-    matrix, input without a batch axis, an empty batch, kernels and assignment. Ways of calling, each with all
-    gradients: channels last (and the output then too), input and gradient that are not contiguous,
-    `torch.func`, autocast, deterministic algorithms, plain operators of torch, the meta device. Copies: a
-    deepcopy, a pickle, and a checkpoint read back with `weights_only=True`. What is about positions is left
-    out for a `SharedLinear`.
+    Values: outputs, gradients of the input and all parameters, second derivatives (in float64), the dense
+    matrix, inputs without a batch axis, empty batches, `kernels()`, `assignment()` and `bias_map()`.
 
-    The oracle computes in float64 from the layer's own numbers. What is allowed to differ is a share of the
-    sum of the absolute values of a result's terms: 1e-10 in float64, 1e-5 in float32, 0.016 in bfloat16 and
-    0.002 in float16, two units of the last place of either.
+    Calls, each with outputs and all gradients: channels_last, sliced and expanded tensors, `torch.func.vmap`,
+    autocast, deterministic algorithms, plain torch operators and the meta device.
+
+    Copies: a deepcopy, a pickle, and a checkpoint loaded with `weights_only=True`.
+
+    Checks that concern positions are skipped for a `SharedLinear`.
+
+    The oracle computes in float64 from the parameters of the layer. The maximum error is relative to the
+    sum of the absolute values of the terms of a result: 1e-10 in float64, 1e-5 in float32, 0.016 in
+    bfloat16 and 0.002 in float16, which is two units in the last place of these two types.
 
     Args:
-        layer: A convolution built with `input_size`, or a `SharedLinear`, on any device; left as it is.
-        batch: Images in the input, at least 1.
-        compile: Check `torch.compile` in one graph and a round trip through `torch.export` too, which take
-            some seconds.
+        layer: A convolution or transposed convolution built with `input_size`, or a `SharedLinear`, on any
+            device. It is not changed.
+        batch: Number of images in the input, at least 1.
+        compile: Whether to check `torch.compile` with one graph and a round trip through `torch.export` too,
+            which takes a few seconds.
 
     Raises:
-        AssertionError: names the first thing that fails.
-        ArgumentError: no layer of ours, one without `input_size`, of another dtype or on the meta
-            device; a batch of no image.
+        AssertionError: a check failed; the message names the first one.
+        ArgumentError: not a `weightshare` layer, or one without `input_size`, with another dtype or on the
+            meta device; or an invalid batch size.
 
     Example:
         >>> from weightshare import Tiled, nn
@@ -44,25 +48,23 @@ def check_layer(layer: Any, batch: int = 2, *, compile: bool = False) -> None:
         >>> check_layer(nn.ConvTranspose1d(2, 4, 3, sharing=Tiled(2), input_size=6))
     """
     name = type(layer).__name__
-    linear = isinstance(layer, SharedLinear)
-    if not linear and not isinstance(layer, OURS):
-        expected = "check_layer needs a convolution or SharedLinear of weightshare.nn"
-        got = repr(layer) if isinstance(layer, torch.nn.Module) else f"{layer!r}, which is no module"
-        raise ArgumentError(name, expected, got, "build one, or use relax() on one of torch.nn")
-    batch = integer(name, "batch", batch, least=1)
-    if not linear and layer.input_size is None:
-        raise ArgumentError(
-            name, "check_layer needs a layer with a size", "none", "build it with input_size="
-        )
+    if not isinstance(layer, SharedLayer | SharedLinear):
+        expected = "check_layer needs a convolution, transposed convolution or SharedLinear of weightshare.nn"
+        raise ArgumentError(name, expected, repr(layer), "convert torch convolutions with relax()")
+    batch = check_integer(name, "batch", batch, least=1)
+    if isinstance(layer, SharedLayer) and layer.input_size is None:
+        expected, got = "check_layer needs a layer built with input_size", "input_size=None"
+        raise ArgumentError(name, expected, got)
     if layer.weight.dtype not in TOLERANCES:
-        expected = "check_layer compares bfloat16, float16, float32 and float64"
-        raise ArgumentError(name, expected, str(layer.weight.dtype), "convert it with .to()")
+        expected = "check_layer needs parameters in bfloat16, float16, float32 or float64"
+        raise ArgumentError(name, expected, str(layer.weight.dtype), "convert the layer with .to()")
     if layer.weight.is_meta:
-        expected = "check_layer needs parameters that hold numbers"
-        raise ArgumentError(
-            name, expected, "a layer on the meta device", "use .to_empty() and load its weights"
-        )
+        expected, got = "check_layer needs parameters with values", "a layer on the meta device"
+        raise ArgumentError(name, expected, got, "use .to_empty() and load or initialize the parameters")
+    if isinstance(layer, SharedLinear):
+        selected = (*checks.ANY, *call_checks.ANY)
+    else:
+        selected = (*checks.CONVOLUTION, *call_checks.CONVOLUTION)
     case = Case(copy.deepcopy(layer).requires_grad_(True), batch)
-    both = (*checks.ANY, *ways.ANY) if linear else (*checks.CONVOLUTION, *ways.CONVOLUTION)
-    for check in (*both, *(ways.COMPILED if compile else ())):
+    for check in (*selected, *(call_checks.COMPILED if compile else ())):
         check(case)

@@ -1,13 +1,13 @@
-"""What weights from every other library need: reading arrays, checking shapes, filling a layer."""
+"""Code that `from_keras` and `from_flax` have in common: read arrays, check shapes, fill a layer."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..backends import PaddingMode
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
 from ..nn import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
@@ -15,40 +15,49 @@ from ..nn import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
 Layer = LocallyConnected1d | LocallyConnected2d | LocallyConnected3d
 
 
-def floats(where: str, name: str, array: Any) -> Tensor:
-    """A copy of any array of floating-point numbers, also of JAX's bfloat16, which numpy does not know."""
-    expected = f"{name} must be an array of floating-point numbers"
+def read_array(where: str, name: str, array: Any) -> Tensor:
+    """Return a copy of a floating-point array as a tensor, including JAX's bfloat16, which numpy lacks."""
+    expected = f"{name} must be a dense array of floating-point numbers"
     if isinstance(array, Tensor):
         if not array.is_floating_point():
-            raise ArgumentError(where, expected, f"dtype {array.dtype}", "convert it first")
+            raise ArgumentError(where, expected, f"dtype {array.dtype}")
         if array.is_meta or array.layout != torch.strided:
             got = "a tensor on the meta device" if array.is_meta else f"layout {array.layout}"
-            raise ArgumentError(where, expected, got, "give a dense tensor that holds numbers")
+            raise ArgumentError(where, expected, got)
         return array.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
     try:
         values = np.asarray(array)
     except (TypeError, ValueError) as error:
-        got = f"a {type(array).__name__}, which numpy cannot read: {error}"
-        raise ArgumentError(where, expected, got, "give a numpy array") from None
+        got = f"a {type(array).__name__} that numpy cannot convert: {error}"
+        raise ArgumentError(where, expected, got) from None
     if values.dtype.name == "bfloat16":
-        return torch.from_numpy(_owned(values, np.dtype(np.float32))).bfloat16()
+        return torch.from_numpy(_copy(values, np.dtype(np.float32))).bfloat16()
     if values.dtype.kind != "f":
-        raise ArgumentError(where, expected, f"dtype {values.dtype}", "convert it first")
+        raise ArgumentError(where, expected, f"dtype {values.dtype}")
     if values.dtype.itemsize > 8:
-        expected = f"{name} must be an array of floating-point numbers of at most 64 bits"
-        raise ArgumentError(where, expected, f"dtype {values.dtype}", "convert it by .astype('float64')")
-    return torch.from_numpy(_owned(values, values.dtype.newbyteorder("=")))
+        expected = f"{name} must have at most 64 bits per number"
+        raise ArgumentError(where, expected, f"dtype {values.dtype}", "convert it with .astype('float64')")
+    return torch.from_numpy(_copy(values, values.dtype.newbyteorder("=")))
 
 
-def _owned(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A copy that torch can take as it is: contiguous, and in this machine's byte order."""
+def _copy(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return a writable, contiguous copy, as torch requires."""
     return values.astype(dtype, order="C", copy=True)
 
 
-def check_shape(
+def check_array_shape(
     where: str, what: str, layout: str, expected: Sequence[int | tuple[int, str]], array: Tensor, hint: str
 ) -> None:
-    """Refuse an array of another shape than `expected`, where (6, "in") stands for any multiple of 6."""
+    """Raise `ShapeError` unless the array has the expected shape.
+
+    Args:
+        where: Name of the public function in the error.
+        what: Name of the array in the error.
+        layout: Expected axes by name, such as "[*out, filters]".
+        expected: Size of each axis; (6, "in") stands for any positive multiple of 6.
+        array: Array to check.
+        hint: Hint in the error.
+    """
     fits = len(expected) == array.dim() and all(
         got == want if isinstance(want, int) else got > 0 and got % want[0] == 0
         for got, want in zip(array.shape, expected)
@@ -59,8 +68,8 @@ def check_shape(
         raise ShapeError(where, f"{what} must be {shape}", str(list(array.shape)), hint)
 
 
-def layer_padding(where: str, window: Window, hint: str) -> tuple[int, ...] | str:
-    """The window's padding as the layers take it: one int an axis, or "same"."""
+def convert_padding(where: str, window: Window, hint: str) -> tuple[int, ...] | str:
+    """Return the padding of a window as `weightshare.nn` layers accept it: one int per axis, or "same"."""
     if all(before == after for before, after in window.padding):
         return tuple(before for before, _ in window.padding)
     same = Window(window.kernel_size, padding="same", dilation=window.dilation)
@@ -74,16 +83,16 @@ def layer_padding(where: str, window: Window, hint: str) -> tuple[int, ...] | st
     )
 
 
-def locally_connected(
-    kernel: Tensor,
+def make_locally_connected(
+    kernels: Tensor,
     bias: Tensor | None,
     window: Window,
     padding: tuple[int, ...] | str,
-    padding_mode: str,
+    padding_mode: PaddingMode,
     input_size: tuple[int, ...],
 ) -> Layer:
-    """The layer of kernels [*out, *kernel_size, in, out_channels] and biases [P, out_channels]."""
-    *_, in_channels, out_channels = kernel.shape
+    """Return the layer with kernels [*out, *kernel_size, in, out_channels] and bias [P, out_channels]."""
+    *_, in_channels, out_channels = kernels.shape
     make = (LocallyConnected1d, LocallyConnected2d, LocallyConnected3d)[window.ndim - 1]
     layer = make(
         in_channels,
@@ -94,11 +103,11 @@ def locally_connected(
         window.dilation,
         bias=bias is not None,
         padding_mode=padding_mode,
-        dtype=kernel.dtype,
+        dtype=kernels.dtype,
         input_size=input_size,
     )
     with torch.no_grad():
-        layer.weight.copy_(kernel.reshape(prod(kernel.shape[: window.ndim]), *kernel.shape[window.ndim :]))
-        if bias is not None:
-            layer.bias.copy_(bias)  # type: ignore[union-attr]
+        layer.weight.copy_(kernels.flatten(0, window.ndim - 1))
+        if bias is not None and layer.bias is not None:
+            layer.bias.copy_(bias)
     return layer
