@@ -1,7 +1,8 @@
-"""How long a summary takes: python benchmarks/ledger.py [--out FOLDER]
+"""Measure how long a summary takes: python benchmarks/ledger.py [--out FOLDER]
 
-Of ResNet-50 (25.6 million parameters in 161 tensors), without and with an input beside the forward pass
-itself, and of a model with 406 billion parameters on the meta device. Medians of interleaved calls.
+The models are ResNet-50 (25.6 million parameters in 161 tensors), without and with an input and compared to
+its forward pass, and a model with 406 billion parameters on the meta device. Times are medians of interleaved
+calls.
 """
 
 import argparse
@@ -17,31 +18,31 @@ from torch import nn
 import weightshare as ws
 from measure import machine
 
-#: Layers, features and inner features of the model on the meta device.
+#: Number of layers, features and inner features of the model on the meta device.
 LARGE = (126, 16384, 65536)
 
 
 class Bottleneck(nn.Module):
-    """Of ResNet-50."""
+    """A bottleneck block of ResNet-50."""
 
-    def __init__(self, inputs: int, width: int, stride: int, around: bool):
+    def __init__(self, inputs: int, width: int, stride: int, shortcut: bool):
         super().__init__()
         parts = [(inputs, width, 1, 1, 0), (width, width, 3, stride, 1), (width, 4 * width, 1, 1, 0)]
         layers = []
         for a, b, k, s, p in parts:
             layers += [nn.Conv2d(a, b, k, s, p, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         self.inner = nn.Sequential(*layers[:-1])
-        self.around = nn.Identity()
-        if around:
-            shortcut = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
-            self.around = nn.Sequential(shortcut, nn.BatchNorm2d(4 * width))
+        self.shortcut = nn.Identity()
+        if shortcut:
+            projection = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(4 * width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.inner(x) + self.around(x))
+        return torch.relu(self.inner(x) + self.shortcut(x))
 
 
 def resnet50() -> nn.Sequential:
-    """25,557,032 parameters."""
+    """Return ResNet-50, with 25,557,032 parameters."""
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     layers.append(nn.MaxPool2d(3, 2, 1))
     channels = 64
@@ -53,8 +54,8 @@ def resnet50() -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
 
 
-def large() -> nn.Module:
-    """Linear layers with 406 billion parameters, on the meta device."""
+def make_large() -> nn.Module:
+    """Return linear layers with 406 billion parameters on the meta device."""
     layers, features, inner = LARGE
     sizes = [(features, features)] * 4 + [(features, inner), (inner, features)]
     with torch.device("meta"):
@@ -62,19 +63,19 @@ def large() -> nn.Module:
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median of every call, all in turn."""
+    """Return the median time of each call; the calls alternate."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
             begin = time.perf_counter()
             call()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
-def measured(rounds: int) -> dict[str, float]:
-    """All of it."""
-    model, whole = resnet50().eval(), large()
+def measure_all(rounds: int) -> dict[str, float]:
+    """Return all times in milliseconds."""
+    model, whole = resnet50().eval(), make_large()
     images = torch.zeros(1, 3, 224, 224)
 
     @torch.no_grad()
@@ -95,11 +96,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    results = {"machine": machine(), "milliseconds": measured(arguments.rounds)}
+    results = {"machine": machine(), "milliseconds": measure_all(arguments.rounds)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "ledger.json").write_text(json.dumps(results, indent=1) + "\n")
-    for name, taken in results["milliseconds"].items():
-        print(f"{name}: {taken:.1f} ms")
+    for name, median in results["milliseconds"].items():
+        print(f"{name}: {median:.1f} ms")
 
 
 if __name__ == "__main__":

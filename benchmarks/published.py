@@ -1,8 +1,8 @@
-"""Every model of timm and torchvision, counted: python benchmarks/published.py [--only TEXT]
+"""Count every model of timm and torchvision: python benchmarks/published.py [--only TEXT]
 
-Built on the meta device. Says where the ledger's unique count is not that of the distinct Parameters or
-not what the derivations give, which ends the run with 1; lists every tie, and the models that no factory
-without arguments builds.
+The models are built on the meta device. The script reports every model whose unique count differs from that
+of its distinct Parameters or from its derivations, and then exits with 1. It also lists all ties, and the
+models that cannot be built without arguments.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from torch.nn import Module
 import weightshare as ws
 from weightshare.models.find import find_model
 
-#: Libraries, and the module of each that lists its models.
+#: Module that lists the models of each library.
 LIBRARIES = {"timm": "timm", "torchvision": "torchvision.models"}
 
 
-def names(only: str) -> Iterator[str]:
-    """As `find_model` takes them, of the libraries that are installed."""
+def iter_names(only: str) -> Iterator[str]:
+    """Yield the names, as for `find_model`, of all models in the installed libraries."""
     for library, listing in LIBRARIES.items():
         try:
             known = importlib.import_module(listing).list_models()
@@ -30,8 +30,8 @@ def names(only: str) -> Iterator[str]:
         yield from (f"{library}:{name}" for name in known if only in name)
 
 
-def differences(model: Module) -> dict[str, int]:
-    """The counts that must be one: empty where they are."""
+def find_differences(model: Module) -> dict[str, int]:
+    """Return the counts that should be equal, or nothing if they are."""
     answer = ws.summary(model)
     counts = {
         "unique": answer.totals.unique,
@@ -42,16 +42,16 @@ def differences(model: Module) -> dict[str, int]:
 
 
 def main(only: str) -> int:
-    """The number of models whose counts differ."""
+    """Count all models, and return the number of models whose counts differ."""
     wrong = built = 0
-    for name in names(only):
+    for name in iter_names(only):
         try:
             model = find_model(name, device="meta")
         except ws.errors.WeightshareError as error:
             print(f"{name}: {error}")
             continue
         built += 1
-        if found := differences(model):
+        if found := find_differences(model):
             wrong += 1
             print(f"{name}: {found}")
         for tie in ws.find_tied_weights(model):
@@ -62,5 +62,5 @@ def main(only: str) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help="names with this text")
+    parser.add_argument("--only", default="", help="count only models whose name contains this text")
     sys.exit(1 if main(parser.parse_args().only) else 0)

@@ -1,4 +1,4 @@
-"""Every derivation evaluates to the number, over torch's layers and ours with drawn arguments."""
+"""Every derivation evaluates to the parameter count, for layers with random arguments."""
 
 from math import prod
 
@@ -26,7 +26,7 @@ def convolutions(draw):
 
 
 @st.composite
-def ours(draw):
+def shared_convolutions(draw):
     ndim, transposed = draw(st.integers(1, 3)), draw(flag)
     positions = (2, 3, 2)[:ndim]
     labels = torch.arange(prod(positions)).remainder(2).reshape(positions).tolist()
@@ -90,8 +90,8 @@ def others(draw):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@given(st.one_of(convolutions(), ours(), recurrent(), attention(), norms(), others()))
-def test_derivations_evaluate_to_the_numbers(layer):
+@given(st.one_of(convolutions(), shared_convolutions(), recurrent(), attention(), norms(), others()))
+def test_derivations_evaluate_to_the_counts(layer):
     answer = ws.summary(nn.Sequential(layer))
     for row in answer.rows:
         assert eval(row.derivation) == row.own_unique
@@ -102,14 +102,14 @@ def test_derivations_evaluate_to_the_numbers(layer):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@given(st.one_of(convolutions(), ours(), recurrent(), attention(), norms()))
-def test_these_layers_are_said_in_words(layer):
+@given(st.one_of(convolutions(), shared_convolutions(), recurrent(), attention(), norms()))
+def test_the_factors_of_these_layers_are_labeled(layer):
     for row in ws.summary(nn.Sequential(layer)).rows:
         assert all(part.words for part in row.parts)
 
 
 @pytest.mark.parametrize(
-    ("layer", "name", "said"),
+    ("layer", "name", "expected"),
     [
         (
             nn.Conv2d(4, 6, 3, groups=2),
@@ -136,8 +136,8 @@ def test_these_layers_are_said_in_words(layer):
         (nn.ParameterList([torch.zeros(3, 4, 5)]), "0", "shape 3 * 4 * 5 = 60"),
     ],
 )
-def test_in_words(layer, name, said):
-    assert said in ws.summary(layer).explain(name)
+def test_explanations_in_words(layer, name, expected):
+    assert expected in ws.summary(layer).explain(name)
 
 
 def test_parametrizations_are_rows_of_their_layer():

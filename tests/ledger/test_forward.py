@@ -1,4 +1,4 @@
-"""What a forward pass adds: calls, multiplications, dead parameters; and the model is as before."""
+"""A forward pass adds calls, MACs and dead parameters to a summary, and leaves the model unchanged."""
 
 import copy
 import threading
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Branches(nn.Module):
-    """One of two layers is never called."""
+    """A model with two layers, one of which is never called."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +46,7 @@ class Branches(nn.Module):
         return self.used(self.used(x))
 
 
-def test_multiplications_by_what_is_computed():
+def test_macs_are_counted_from_the_operators_that_run():
     x = torch.zeros(1, 20)
     assert macs(Tied(), x) == 320
     assert macs(Attention(), torch.zeros(1, 5, 16)) == 5 * 16 * 48 + 2 * 5 * 5 * 16 + 5 * 16 * 16 == 5920
@@ -62,7 +62,7 @@ def test_multiplications_by_what_is_computed():
     assert macs(layer, input_shape=(2, 8, 8)) == 36 * 3 * 18 == macs(layer, input_shape="2x8x8")
 
 
-def test_an_operator_without_a_formula_is_named():
+def test_an_operator_without_a_formula_is_reported():
     class Fourier(nn.Module):
         def forward(self, x):
             return torch.fft.fft(x).real
@@ -87,7 +87,7 @@ def test_weights_read_without_a_call_of_their_module_are_not_dead():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_transformers_layers_are_all_called(training):
+def test_all_layers_of_a_transformer_are_called(training):
     layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
     model = nn.TransformerEncoder(layer, 2).train(training)
     answer = ws.summary(model, torch.zeros(1, 5, 16))
@@ -96,7 +96,7 @@ def test_a_transformers_layers_are_all_called(training):
 
 
 class Changing(nn.Module):
-    """Writes to a buffer, replaces another, draws numbers, in whatever mode."""
+    """A model that writes to a buffer, replaces another and draws random numbers, in every mode."""
 
     def __init__(self):
         super().__init__()
@@ -110,7 +110,7 @@ class Changing(nn.Module):
         return self.drop(self.norm(x))
 
 
-def test_the_model_is_as_before():
+def test_the_model_is_unchanged():
     model = Changing().train()
     model.drop.eval()
     model.norm.weight.grad = torch.ones(8)
@@ -132,7 +132,7 @@ def test_the_model_is_as_before():
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_failing_forward_leaves_the_static_table_and_says_where():
+def test_a_failing_forward_pass_is_reported_and_the_static_counts_remain():
     model = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.Linear(9, 8)))
     answer = ws.summary(model, torch.zeros(1, 8))
     (note,) = answer.warnings
@@ -144,7 +144,7 @@ def test_a_failing_forward_leaves_the_static_table_and_says_where():
     assert not nn.modules.module._global_forward_hooks
 
 
-def test_interruption_leaves_nothing_behind():
+def test_an_interrupted_forward_pass_leaves_the_model_unchanged():
     class Slow(nn.Module):
         def forward(self, x):
             raise KeyboardInterrupt
@@ -162,7 +162,7 @@ class Batch:
     scale: float
 
 
-class Takes(nn.Module):
+class TakesBatch(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(8, 4)
@@ -173,8 +173,8 @@ class Takes(nn.Module):
 
 
 @pytest.mark.parametrize("batch", [Batch(torch.zeros(3, 8), 2.0), {"image": torch.zeros(3, 8)}])
-def test_dicts_and_dataclasses(batch):
-    answer = ws.summary(Takes(), batch, example_kwargs={"twice": True})
+def test_inputs_in_dicts_and_dataclasses(batch):
+    answer = ws.summary(TakesBatch(), batch, example_kwargs={"twice": True})
     assert (answer.totals.macs, answer.input) == (96, "3 x 8")
     assert answer.rows[0].output_shape == (3, 4)
 
@@ -188,7 +188,7 @@ def test_lazy_parameters_stay_lazy():
     assert nn.parameter.is_lazy(model[0].weight)
 
 
-def test_meta_gives_what_the_cpu_gives():
+def test_the_meta_device_gives_the_same_summary_as_the_cpu():
     with torch.device("meta"):
         abstract = ws.models.resnet18()
     shape = (3, 64, 64)
@@ -197,7 +197,7 @@ def test_meta_gives_what_the_cpu_gives():
     )
 
 
-def test_compiled_and_twice():
+def test_compiled_and_copied_models():
     model = Branches()
     plain = ws.summary(model, torch.zeros(1, 8)).to_dict()
     assert ws.summary(torch.compile(model), torch.zeros(1, 8)).to_dict() == plain
@@ -206,7 +206,7 @@ def test_compiled_and_twice():
     assert ws.summary(inner, torch.zeros(1, 8)).totals.macs == plain["totals"]["macs"]
 
 
-def test_unshared():
+def test_the_unshared_total():
     layer = nn.Conv2d(3, 96, 11, stride=4)
     totals = ws.summary(layer, input_shape=(3, 227, 227)).totals
     assert (totals.unique, totals.unshared) == (34_944, 105_705_600)
@@ -221,7 +221,7 @@ def test_unshared():
 
 
 class Caught(nn.Module):
-    """Falls back where a layer refuses its input."""
+    """A model that falls back to another layer if the first one raises."""
 
     def __init__(self):
         super().__init__()
@@ -235,12 +235,12 @@ class Caught(nn.Module):
 
 
 @pytest.mark.filterwarnings("error")
-def test_an_error_that_the_model_catches():
+def test_a_model_that_catches_an_error():
     answer = ws.summary(Caught(), torch.zeros(1, 8))
     assert {row.name: row.macs for row in answer.rows} == {"": 32, "first.0": 0, "second": 64}
 
 
-def test_inference_mode_and_gradients_inside():
+def test_inference_mode_and_backward_inside_forward():
     class Inside(nn.Module):
         def __init__(self):
             super().__init__()
@@ -273,7 +273,7 @@ def test_scripted_modules():
     assert "Linear" in {row.type for row in answer.rows}
 
 
-def test_control_flow_is_named():
+def test_control_flow_is_reported():
     class Branch(nn.Module):
         def forward(self, x):
             return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
@@ -293,12 +293,12 @@ def test_control_flow_is_named():
         (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), 0),
     ],
 )
-def test_unshared_under_norms_and_pruning(change, extra):
+def test_the_unshared_total_with_norms_and_pruning(change, extra):
     model = nn.Sequential(change(nn.Conv2d(1, 2, 3)))
     assert ws.summary(model, input_shape=(1, 8, 8)).totals.unshared == 36 * 2 * 10 + extra
 
 
-def test_a_convolution_that_is_no_layer_is_named():
+def test_a_functional_convolution_is_reported():
     class Functional(nn.Module):
         def __init__(self):
             super().__init__()
@@ -311,7 +311,7 @@ def test_a_convolution_that_is_no_layer_is_named():
     assert [note.code for note in answer.warnings] == ["NOT_UNSHARED"]
 
 
-def test_classes_of_a_known_name():
+def test_a_subclass_with_a_keras_name():
     class Conv2D(nn.Conv2d):
         pass
 

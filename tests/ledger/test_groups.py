@@ -1,4 +1,4 @@
-"""Every element has one owner: the ways in which models share parameters, each with its true count."""
+"""Every element has one owner: each way in which models share parameters, with the correct counts."""
 
 import gc
 import pickle
@@ -89,7 +89,7 @@ def frozen():
 
 
 def in_one_buffer():
-    """Parameters side by side in one memory, as cuDNN's recurrent layers have them."""
+    """Adjacent parameters in one storage, as in cuDNN's recurrent layers."""
     flat, model = torch.zeros(72), nn.Linear(8, 8)
     model.weight, model.bias = nn.Parameter(flat[:64].view(8, 8)), nn.Parameter(flat[64:])
     return model
@@ -142,7 +142,7 @@ CASES = {
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_each_element_once(name):
+def test_each_element_is_counted_once(name):
     make, unique, untied = CASES[name]
     answer = ws.summary(make())
     assert (answer.totals.unique, answer.totals.untied) == (unique, untied)
@@ -155,7 +155,7 @@ def kinds(model):
     return {name.name: name.kind for group in group_parameters(iter_modules(model)) for name in group.names}
 
 
-def test_kinds():
+def test_kinds_of_names():
     assert kinds(Tied())["head.weight"] == "alias"
     assert kinds(view_tied()) == {"enc.weight": "owned", "dec.weight": "view"}
     assert kinds(two_names())["1.weight"] == "repeated"
@@ -165,7 +165,7 @@ def test_kinds():
     assert kinds(nn.LazyLinear(4)) == {"weight": "lazy", "bias": "lazy"}
 
 
-def test_a_reference_is_named_and_owns_nothing():
+def test_a_reference_is_listed_and_owns_no_elements():
     model = nn.Sequential(OrderedDict(enc=nn.Linear(20, 8), dec=nn.Identity()))
     model.dec._tied_references = {"weight": Reference(model.enc, "weight", "t")}
     answer = ws.summary(model)
@@ -177,7 +177,7 @@ def test_a_reference_is_named_and_owns_nothing():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-def test_quantized_weights_are_counted_though_no_parameter_has_them():
+def test_quantized_weights_are_counted_although_they_are_not_parameters():
     model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)), {nn.Linear}, torch.qint8)
     answer = ws.summary(model)
     assert answer.totals.unique == 72
@@ -186,15 +186,15 @@ def test_quantized_weights_are_counted_though_no_parameter_has_them():
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_on_the_meta_device_as_on_any(device):
-    """All addresses are 0 on meta; views are known all the same."""
+def test_groups_are_the_same_on_the_meta_device(device):
+    """Views are found although all addresses on the meta device are 0."""
     with torch.device(device):
         assert kinds(view_tied()) == {"enc.weight": "owned", "dec.weight": "view"}
         assert ws.summary(Tied()).totals.unique == 1872
         assert ws.summary(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))).totals.unique == 144
 
 
-def test_equal_values_and_freed_memory_are_no_ties():
+def test_equal_values_and_reused_memory_are_not_ties():
     for _ in range(300):
         model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
         for layer in model:
@@ -202,7 +202,7 @@ def test_equal_values_and_freed_memory_are_no_ties():
         assert all(len(group.names) == 1 for group in group_parameters(iter_modules(model)))
 
 
-def test_no_model_is_kept_alive():
+def test_a_summary_does_not_keep_the_model_alive():
     model = Tied()
     there = weakref.ref(model)
     answer = ws.summary(model)
@@ -212,7 +212,7 @@ def test_no_model_is_kept_alive():
     assert pickle.loads(pickle.dumps(answer)) == answer
 
 
-def test_an_empty_parameter():
+def test_an_empty_parameter_has_no_elements():
     model = nn.Module()
     model.none = nn.Parameter(torch.zeros(0, 4))
     assert ws.summary(model).totals.unique == 0

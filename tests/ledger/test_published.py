@@ -1,4 +1,4 @@
-"""Counts and ties that others published: models of transformers and Keras, from their configurations."""
+"""Published counts and ties of transformers and Keras models are reproduced from their configurations."""
 
 import json
 import os
@@ -67,7 +67,7 @@ MODELS = {
 }
 
 
-def built(name):
+def build(name):
     model, arguments, _, _ = MODELS[name]
     cls = getattr(transformers, model)
     with torch.device("meta"):
@@ -75,9 +75,9 @@ def built(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_transformers(name):
+def test_models_of_transformers(name):
     _, _, unique, ties = MODELS[name]
-    answer = ws.summary(built(name))
+    answer = ws.summary(build(name))
     assert answer.totals.unique == unique
     assert [(tie["source"], tie["alias"]) for tie in answer.to_dict()["ties"]] == ties
     assert sum(eval(row.derivation) for row in answer.rows) == unique
@@ -85,7 +85,7 @@ def test_transformers(name):
 
 def test_albert_calls_one_layer_twelve_times():
     ids = torch.zeros(1, 8, dtype=torch.long, device="meta")
-    answer = ws.summary(built("ALBERT-base"), ids)
+    answer = ws.summary(build("ALBERT-base"), ids)
     assert answer.totals.unrolled == 89_650_176
     assert {row.calls for row in answer.rows if ".albert_layers." in row.name} == {12}
 
@@ -111,11 +111,11 @@ print(json.dumps(found))
 
 
 @pytest.mark.long
-def test_keras():
+def test_models_of_keras():
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, env=environment)
+    assert completed.returncode == 0, completed.stderr
+    found = json.loads(completed.stdout.splitlines()[-1])
     assert found["ResNet50"] == [25_636_712] * 3
     assert len(set(found["MobileNetV2"])) == len(set(found["EfficientNetB0"])) == 1
     assert found["reconciled"] == (

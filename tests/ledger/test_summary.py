@@ -1,4 +1,4 @@
-"""What a summary says: known counts, the table, errors, and explanations of counts that differ."""
+"""A summary has the correct counts, table and JSON, raises clear errors, and explains counts that differ."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from weightshare.errors import ArgumentError
 
 
 def resnet50():
-    """The counts of torchvision's ResNet-50 by its published table, without running it."""
+    """Return the layers of torchvision's ResNet-50, in an order that cannot run."""
 
     def bottleneck(inputs, width, first):
         layers = []
@@ -38,10 +38,10 @@ def large():
         return ws.summary(resnet50())
 
 
-def test_reconcile(large):
+def test_reconcile_finds_the_conventions(large):
     assert large.totals.unique == 25_557_032
-    said = "25,636,712 = 25,557,032 + 53,120 batch-norm statistics + 26,560 convolution biases"
-    assert str(large.reconcile(25_636_712)) == said
+    expected = "25,636,712 = 25,557,032 + 53,120 batch-norm statistics + 26,560 convolution biases"
+    assert str(large.reconcile(25_636_712)) == expected
     assert str(large.reconcile(25_557_032)) == "25,557,032 = 25,557,032"
     without_head = large.reconcile(25_557_032 - 2_049_000)
     assert str(without_head) == "23,508,032 = 25,557,032 - 2,049,000 the last linear layer"
@@ -56,23 +56,23 @@ def test_nothing_is_counted_twice_to_explain_a_number():
 
 
 @pytest.mark.parametrize("number", [1, 25_000_000, 25_636_713, 31_415_926])
-def test_no_explanation(large, number):
+def test_numbers_without_an_explanation(large, number):
     found = large.reconcile(number)
     assert found.terms is None
     assert str(found).endswith(": no explanation found")
 
 
 @pytest.mark.parametrize("number", [-1, 2.5, True, "10"])
-def test_reconcile_wants_a_count(large, number):
+def test_reconcile_requires_a_count(large, number):
     with pytest.raises(ArgumentError, match="reconcile: number must be"):
         large.reconcile(number)
 
 
-def test_reconcile_ties():
+def test_reconcile_counts_ties_again():
     model = nn.Sequential(nn.Embedding(100, 16), nn.Linear(16, 100, bias=False))
     model[1].weight = model[0].weight
-    said = "3,200 = 1,600 + 1,600 tied weights counted again"
-    assert str(ws.summary(model).reconcile(3200)) == said
+    expected = "3,200 = 1,600 + 1,600 tied weights counted again"
+    assert str(ws.summary(model).reconcile(3200)) == expected
 
 
 def lenet():
@@ -103,7 +103,7 @@ def test_percentages_add_up(large):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "lenet5"])
-def test_printed_percentages_are_100_exactly(name):
+def test_printed_percentages_add_up_to_100_exactly(name):
     with torch.device("meta"):
         answer = ws.summary(getattr(ws.models, name)())
     cells = [line.split(" | ") for line in answer.to_markdown().splitlines()[4:]]
@@ -127,12 +127,12 @@ def test_json_and_markdown():
 
 
 @pytest.mark.parametrize("model", [5, None, nn.Linear])
-def test_no_module(model):
+def test_models_that_are_not_modules(model):
     with pytest.raises(ArgumentError, match=r"summary: model must be a torch\.nn\.Module, got"):
         ws.summary(model)
 
 
-def test_shapes_that_are_none():
+def test_invalid_input_shapes():
     model = nn.Linear(8, 8)
     with pytest.raises(ArgumentError, match="takes either example inputs or input_shape, got both"):
         ws.summary(model, torch.zeros(8), input_shape=(8,))
@@ -142,7 +142,7 @@ def test_shapes_that_are_none():
         ws.summary(model, input_shape=8)
 
 
-def test_explain_refuses_names_with_the_nearest():
+def test_explain_suggests_similar_names():
     answer = ws.summary(lenet())
     with pytest.raises(ArgumentError, match=r"got 'haed'; did you mean 'head'"):
         answer.explain("haed")
@@ -161,7 +161,7 @@ def test_counting_by_formula_still_loads_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_names_from_outside_steer_nothing():
+def test_control_characters_and_markup_in_names_are_escaped():
     model = nn.Module()
     model.add_module("a\nb\x1b[31m|<img>", nn.Linear(2, 2))
     answer = ws.summary(model)
@@ -170,7 +170,7 @@ def test_names_from_outside_steer_nothing():
     assert "\\|\\<img\\>" in answer.to_markdown()
 
 
-def test_explain_a_container():
+def test_explain_a_module_with_submodules():
     model = nn.Sequential(OrderedDict(body=nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))))
     assert ws.summary(model).explain("body").splitlines() == [
         "17 parameters in its submodules",

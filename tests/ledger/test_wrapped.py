@@ -1,4 +1,4 @@
-"""Wrapped for several processes: DDP and FSDP2 on two gloo processes count as the model inside."""
+"""A model wrapped by DDP or FSDP2 on two processes has the same summary as the model inside."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.helpers.processes import on_two_processes
 
 
 class Tied(nn.Module):
-    """Seven rows over two processes: one has more than the other."""
+    """A tied model with seven rows, which do not divide evenly over two processes."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Tied(nn.Module):
         return self.head(self.emb(ids))
 
 
-def told(model, ids):
+def describe(model, ids):
     answer = ws.summary(model, ids)
     rows = [(row.own_unique, row.shared_with, row.calls) for row in answer.rows]
     return answer.totals.to_dict(), rows, [note.code for note in answer.warnings]
@@ -32,12 +32,12 @@ def told(model, ids):
 
 def process(rank):
     ids = torch.tensor([[0, 6]])
-    plain = told(Tied(), ids)
+    plain = describe(Tied(), ids)
     assert plain[0]["unique"] == 28
-    assert told(DistributedDataParallel(Tied()), ids) == plain
+    assert describe(DistributedDataParallel(Tied()), ids) == plain
     sharded = Tied()
     fully_shard(sharded)
-    found = told(sharded, ids)
+    found = describe(sharded, ids)
     assert found[1] == plain[1]
     same = ("unique", "untied", "unrolled", "trainable", "bytes", "macs")
     assert [found[0][name] for name in same] == [plain[0][name] for name in same]

@@ -1,4 +1,4 @@
-"""Every code that `check_tied_weights` reports, made to appear, with its text; the page lists them all."""
+"""Every code of `check_tied_weights` is reported for a model that causes it, and is in docs/tying.md."""
 
 import io
 from collections import OrderedDict
@@ -19,7 +19,7 @@ BOTH = ("enc.weight", "dec.weight")
 
 
 class Ignoring(nn.Module):
-    """The popular parametrization whose original nothing reads."""
+    """A common parametrization that never reads its original tensor."""
 
     def __init__(self, source):
         super().__init__()
@@ -33,64 +33,64 @@ def autoencoder():
     return nn.Sequential(OrderedDict(enc=nn.Linear(6, 4, bias=False), dec=nn.Linear(4, 6, bias=False)))
 
 
-def changed(make, change):
+def make_changed(make, change):
     model = make()
     change(model)
     return model
 
 
-def own(model):
+def assign_copy(model):
     model.dec.weight = nn.Parameter(model.dec.weight.detach().clone())
 
 
-def zombie(model):
+def assign_detached(model):
     model.dec.weight = nn.Parameter(model.enc.weight.detach())
 
 
-def offloaded(model):
+def offload(model):
     model.enc.to("meta")
     model.enc._hf_hook = None
 
 
-def view(model):
+def assign_view(model):
     model.dec.weight = nn.Parameter(model.enc.weight.data.t())
 
 
-def undeclared(model):
+def assign_same(model):
     model.dec.weight = model.enc.weight
 
 
-def lazy(model):
+def make_lazy(model):
     model.dec = nn.LazyLinear(7, bias=False)
 
 
-def dead(model):
+def make_dead(model):
     model.dec.bias = nn.Parameter(torch.zeros(6))
     parametrize.register_parametrization(model.dec, "weight", Ignoring(model.enc))
     model(torch.ones(1, 6)).sum().backward()
 
 
-def loaded():
+def export_and_load():
     file = io.BytesIO()
     torch.export.save(torch.export.export(same(), (torch.tensor([0, 6]),)), file)
     file.seek(0)
     return torch.export.load(file).module()
 
 
-def twice(model):
+def list_twice(model):
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, 0.1)
     optimizer.param_groups[0]["params"].append(parameters[0])
     return {"optimizer": optimizer}
 
 
-#: The model, what else the check is given, and the names that it gives back.
+#: Model, further arguments of the check, and the names in the finding.
 CASES = {
-    "BROKEN_TIE": (lambda: changed(same, own), {}, TWO),
-    "ZOMBIE_TIE": (lambda: changed(same, zombie), {}, TWO),
-    "NORM_ON_TIED": (lambda: changed(same, lambda m: parametrizations.weight_norm(m.dec)), {}, TWO),
+    "BROKEN_TIE": (lambda: make_changed(same, assign_copy), {}, TWO),
+    "ZOMBIE_TIE": (lambda: make_changed(same, assign_detached), {}, TWO),
+    "NORM_ON_TIED": (lambda: make_changed(same, lambda m: parametrizations.weight_norm(m.dec)), {}, TWO),
     "PRUNE_ON_TIED": (
-        lambda: changed(same, lambda m: prune.l1_unstructured(m.dec, "weight", 0.5)),
+        lambda: make_changed(same, lambda m: prune.l1_unstructured(m.dec, "weight", 0.5)),
         {},
         TWO,
     ),
@@ -99,26 +99,26 @@ CASES = {
         {},
         TWO,
     ),
-    "OFFLOADED": (lambda: changed(transposed, offloaded), {}, TWO),
-    "VIEW_TIE": (lambda: changed(autoencoder, view), {}, BOTH),
+    "OFFLOADED": (lambda: make_changed(transposed, offload), {}, TWO),
+    "VIEW_TIE": (lambda: make_changed(autoencoder, assign_view), {}, BOTH),
     "UNDECLARED_TIE": (
-        lambda: changed(
-            lambda: nn.Sequential(OrderedDict(enc=nn.Linear(4, 4), dec=nn.Linear(4, 4))), undeclared
+        lambda: make_changed(
+            lambda: nn.Sequential(OrderedDict(enc=nn.Linear(4, 4), dec=nn.Linear(4, 4))), assign_same
         ),
         {},
         BOTH,
     ),
     "LOST_SOURCE": (lambda: transposed()[1:], {}, ("dec.weight",)),
-    "LAZY": (lambda: changed(same, lazy), {}, ("dec.weight",)),
+    "LAZY": (lambda: make_changed(same, make_lazy), {}, ("dec.weight",)),
     "DEAD_PARAM": (
-        lambda: changed(autoencoder, dead),
+        lambda: make_changed(autoencoder, make_dead),
         {},
         ("dec.parametrizations.weight.original",),
     ),
-    "EXPORT_LOAD_UNTIES": (loaded, {}, BOTH),
+    "EXPORT_LOAD_UNTIES": (export_and_load, {}, BOTH),
     "ONNX_LEGACY_DOUBLES": (same, {"saving": "onnx"}, BOTH),
     "SAFETENSORS_REFUSES": (same, {"saving": "safetensors"}, BOTH),
-    "DUP_IN_OPTIMIZER": (same, twice, ("enc.weight",)),
+    "DUP_IN_OPTIMIZER": (same, list_twice, ("enc.weight",)),
 }
 
 
@@ -153,7 +153,7 @@ def test_references_are_saved_once(kind, saving):
     assert report.ok
 
 
-def test_a_module_under_two_names_is_one_to_the_old_exporter():
+def test_the_old_onnx_exporter_writes_a_module_with_two_names_once():
     layer = nn.Linear(3, 3, bias=False)
     model = nn.Sequential(layer, layer)
     codes = {
@@ -163,31 +163,31 @@ def test_a_module_under_two_names_is_one_to_the_old_exporter():
     assert codes == {"export": ["EXPORT_LOAD_UNTIES"], "onnx": [], "safetensors": ["SAFETENSORS_REFUSES"]}
 
 
-def with_buffers(change):
+def make_with_buffers(change):
     model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3))
     change(*model)
     return model
 
 
-def same_buffer(first, second):
+def share_buffer(first, second):
     second.running_mean = first.running_mean
 
 
-def overlapping(first, second):
+def overlap(first, second):
     memory = torch.zeros(5)
     first.running_mean, second.running_mean = memory[:3], memory[2:]
 
 
-def side_by_side(first, second):
+def split_memory(first, second):
     memory = torch.zeros(6)
     first.running_mean, second.running_mean = memory[:3], memory[3:]
 
 
-def of_a_parameter(first, second):
+def share_with_parameter(first, second):
     second.running_mean = first.weight.data
 
 
-def not_saved(first, second):
+def share_unsaved_buffer(first, second):
     memory = torch.zeros(3)
     first.register_buffer("scratch", memory, persistent=False)
     second.register_buffer("scratch", memory, persistent=False)
@@ -196,15 +196,15 @@ def not_saved(first, second):
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (same_buffer, ("0.running_mean", "1.running_mean")),
-        (overlapping, ("0.running_mean", "1.running_mean")),
-        (of_a_parameter, ("0.weight", "1.running_mean")),
-        (side_by_side, None),
-        (not_saved, None),
+        (share_buffer, ("0.running_mean", "1.running_mean")),
+        (overlap, ("0.running_mean", "1.running_mean")),
+        (share_with_parameter, ("0.weight", "1.running_mean")),
+        (split_memory, None),
+        (share_unsaved_buffer, None),
     ],
 )
-def test_buffers_that_safetensors_refuses(change, names, tmp_path):
-    model = with_buffers(change)
+def test_shared_buffers_are_reported_if_safetensors_refuses_them(change, names, tmp_path):
+    model = make_with_buffers(change)
     report = ws.check_tied_weights(model, saving="safetensors")
     expected = [] if names is None else [("SAFETENSORS_REFUSES", names)]
     assert [(note.code, note.names) for note in report.warnings] == expected
@@ -215,14 +215,14 @@ def test_buffers_that_safetensors_refuses(change, names, tmp_path):
         save_file(model.state_dict(), tmp_path / "model.safetensors")
 
 
-def test_formats_that_are_not_known():
+def test_unknown_formats():
     with pytest.raises(
         ArgumentError, match="saving must be one of None, 'export', 'onnx', 'safetensors', got 'gguf'"
     ):
         ws.check_tied_weights(same(), saving="gguf")
 
 
-def test_nothing_is_dead_before_a_backward_pass_or_where_it_is_frozen():
+def test_frozen_parameters_and_those_without_a_backward_pass_are_not_dead():
     model = autoencoder()
     parametrize.register_parametrization(model.dec, "weight", Ignoring(model.enc))
     model.dec.bias = nn.Parameter(torch.zeros(6))
@@ -232,24 +232,24 @@ def test_nothing_is_dead_before_a_backward_pass_or_where_it_is_frozen():
     assert ws.check_tied_weights(model).warnings == ()
 
 
-def generator(model):
-    """After a step of the discriminator alone."""
+def train_discriminator(model):
+    """Leave the gradients of a step that trains only the discriminator."""
     model(torch.ones(1, 6)).sum().backward()
     model.enc.zero_grad()
 
 
-def one_head(model):
+def use_one_head(model):
     model.enc(torch.ones(1, 6)).sum().backward()
 
 
-def thawed(model):
+def unfreeze(model):
     model.dec.requires_grad_(False)
     model(torch.ones(1, 6)).sum().backward()
     model.dec.requires_grad_()
 
 
-@pytest.mark.parametrize("change", [generator, one_head, thawed])
-def test_what_has_no_gradient_now_is_not_called_dead(change):
+@pytest.mark.parametrize("change", [train_discriminator, use_one_head, unfreeze])
+def test_parameters_without_a_gradient_are_not_reported_as_dead(change):
     model = autoencoder()
     parametrizations.spectral_norm(model.enc)
     change(model)
@@ -262,7 +262,7 @@ def test_what_has_no_gradient_now_is_not_called_dead(change):
     "norm", [parametrizations.spectral_norm, parametrizations.orthogonal, nn.utils.spectral_norm]
 )
 @pytest.mark.parametrize("end", ["enc", "dec"])
-def test_a_norm_of_one_end_alone(norm, end):
+def test_a_norm_of_only_one_end(norm, end):
     model = same()
     norm(getattr(model, end))
     model(torch.tensor([0]))
@@ -272,7 +272,7 @@ def test_a_norm_of_one_end_alone(norm, end):
     assert ws.summary(model).groups[0].owner.startswith("enc.")
 
 
-def test_both_ends_normed_or_pruned_alike_are_tied():
+def test_ends_with_equal_norms_or_masks_are_tied():
     model = same()
     for layer in model:
         parametrizations.orthogonal(layer)
@@ -295,7 +295,7 @@ def test_both_ends_normed_or_pruned_alike_are_tied():
         (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "weight_orig"),
     ],
 )
-def test_the_source_owns_its_weight_whatever_becomes_of_the_alias(change, name):
+def test_the_source_owns_its_weight_even_if_the_alias_changes(change, name):
     model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     ws.tie_weights(model, {"0.weight": "1.weight"})
     change(model[0])
@@ -311,14 +311,14 @@ def test_a_declared_tie_is_known_under_each_name_of_its_module():
     assert ws.check_tied_weights(model).warnings == ()
     for layer in model.values():
         layer.register_parameter("w_orig", nn.Parameter(torch.ones(2)))
-    ws.tie_weights(model, {"x.w_orig": "z.w_orig"})  # a name as pruning gives
+    ws.tie_weights(model, {"x.w_orig": "z.w_orig"})  # a name like those of pruning
     assert ws.check_tied_weights(model).warnings == ()
     model = nn.ModuleDict({"x": model["x"], "w": nn.Linear(4, 4), "y": model["x"]})
     model["w"].weight = model["y"].weight
     assert [note.code for note in ws.check_tied_weights(model).warnings] == ["UNDECLARED_TIE"]
 
 
-def test_a_reference_of_a_module_under_two_names_is_told_once():
+def test_a_reference_of_a_module_under_two_names_is_reported_once():
     model = nn.ModuleDict({"x": nn.Linear(4, 4), "z": nn.Linear(4, 4)})
     model["y"] = model["x"]
     ws.tie_weights(model, {"y.weight": ws.Tie("z.weight", "t")})
@@ -328,19 +328,19 @@ def test_a_reference_of_a_module_under_two_names_is_told_once():
     assert [note.names for note in (*report.broken, *report.warnings)] == [("y.weight", "z.weight")]
 
 
-def test_ties_whose_modules_are_gone():
+def test_ties_of_removed_modules():
     model = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(3)))
     ws.tie_weights(model, {"2.weight": "1.weight", "1.weight": "0.weight"})
     del model[1]
     model.append(model[0])
-    assert ws.check_tied_weights(model).warnings == ()  # the three are one
+    assert ws.check_tied_weights(model).warnings == ()  # all three names are now one parameter
     del model[1:]
     assert len(ws.check_tied_weights(model).broken) == 2
 
 
-def test_a_lazy_end_stays_as_it_is():
+def test_a_lazy_end_is_not_retied_before_it_has_a_shape():
     model = same()
-    lazy(model)
+    make_lazy(model)
     report = ws.retie_weights(model)
     assert [note.code for note in report.broken] == ["BROKEN_TIE"]
     model(torch.tensor([0]))

@@ -1,4 +1,4 @@
-"""How many copies of a tied weight other formats hold, as the second table of docs/tying.md says."""
+"""Copies of a tied weight in other file formats: each cell of the second table of docs/tying.md."""
 
 import io
 import warnings
@@ -13,8 +13,8 @@ import weightshare as ws
 from tests.helpers.ties import cells
 
 
-def large(kind):
-    """Of each kind, with weights that outweigh the rest of a file."""
+def make_large(kind):
+    """Return a model and an input; the weights are larger than the rest of any file."""
     if kind == "same Parameter":
         model = torch.nn.Sequential(torch.nn.Embedding(1000, 64), torch.nn.Linear(64, 1000, bias=False))
         return ws.tie_weights(model, {"1.weight": "0.weight"}), torch.tensor([[1, 999]])
@@ -31,31 +31,34 @@ def large(kind):
     return torch.nn.Sequential(enc, ws.nn.TiedConvTranspose2d(enc)), torch.randn(1, 64, 6, 6)
 
 
-def exported(model, x):
-    return copies(torch.export.export(model, (x,)).module(), model)
+def export(model, x):
+    return count_copies(torch.export.export(model, (x,)).module(), model)
 
 
-def saved(model, x):
+def export_save_load(model, x):
     file = io.BytesIO()
     torch.export.save(torch.export.export(model, (x,)), file)
     file.seek(0)
     loaded = torch.export.load(file).module()
-    expected, found = warned(model, "export"), [note.code for note in ws.check_tied_weights(loaded).warnings]
+    expected, found = (
+        get_codes(model, "export"),
+        [note.code for note in ws.check_tied_weights(loaded).warnings],
+    )
     assert expected == found
     if found:
-        assert copies(loaded, model) != "one copy"
+        assert count_copies(loaded, model) != "one copy"
         ws.tie_weights(loaded, {"1.weight": "0.weight"})
         torch.testing.assert_close(loaded(x), model(x))
-    assert copies(loaded, model) == "one copy"
+    assert count_copies(loaded, model) == "one copy"
     return f"reported: {found[0]}" if found else "one copy"
 
 
-def warned(model, saving):
+def get_codes(model, saving):
     return [note.code for note in ws.check_tied_weights(model, saving=saving).warnings]
 
 
-def safetensors(model, x, path):
-    found = warned(model, "safetensors")
+def save_safetensors(model, x, path):
+    found = get_codes(model, "safetensors")
     try:
         save_file(model.state_dict(), path)
     except RuntimeError:
@@ -64,19 +67,19 @@ def safetensors(model, x, path):
     return "one copy" if path.stat().st_size < 1.1 * ws.summary(model).totals.bytes else "two copies"
 
 
-def copies(module, model):
+def count_copies(module, model):
     have, unique = sum(p.numel() for p in module.parameters()), ws.summary(model).totals.unique
     return "one copy" if have == unique else f"{have / unique:.1f}"
 
 
-def onnx(dynamo):
+def make_onnx_exporter(dynamo):
     def write(model, x, path):
         torch.onnx.export(model.eval(), (x,), path, dynamo=dynamo, **({"verbose": False} if dynamo else {}))
         session = onnxruntime.InferenceSession(path)
         (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         np.testing.assert_allclose(got, model(x).detach().numpy(), rtol=1e-4, atol=1e-4)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
-        found = [] if dynamo else warned(model, "onnx")
+        found = [] if dynamo else get_codes(model, "onnx")
         assert bool(found) == (size > 1.1 * ws.summary(model).totals.bytes)
         return f"two copies: {found[0]}" if found else "one copy"
 
@@ -84,11 +87,11 @@ def onnx(dynamo):
 
 
 FORMATS = {
-    "`torch.export`": exported,
-    "`torch.export.save` and `load`": saved,
-    "ONNX": onnx(True),
-    "ONNX, `dynamo=False`": onnx(False),
-    "`safetensors.torch.save_file` of the state dict": safetensors,
+    "`torch.export`": export,
+    "`torch.export.save` and `load`": export_save_load,
+    "ONNX": make_onnx_exporter(True),
+    "ONNX, `dynamo=False`": make_onnx_exporter(False),
+    "`safetensors.torch.save_file` of the state dict": save_safetensors,
 }
 
 
@@ -96,11 +99,11 @@ def test_the_page_has_every_format():
     assert {name for name, _, _ in cells("formats")} == set(FORMATS)
 
 
-@pytest.mark.parametrize(("name", "kind", "said"), list(cells("formats")))
-def test_each_cell(name, kind, said, tmp_path):
+@pytest.mark.parametrize(("name", "kind", "expected"), list(cells("formats")))
+def test_each_cell(name, kind, expected, tmp_path):
     torch.manual_seed(0)
-    model, x = large(kind)
+    model, x = make_large(kind)
     path = () if "export" in name else (tmp_path / "model.onnx",)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert FORMATS[name](model, x, *path) == said
+        assert FORMATS[name](model, x, *path) == expected

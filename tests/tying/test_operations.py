@@ -1,4 +1,4 @@
-"""What every operation does to each kind of tie, cell by cell as docs/tying.md says."""
+"""Effect of each operation on each kind of tie: every cell of the first table of docs/tying.md."""
 
 import copy
 import inspect
@@ -25,15 +25,15 @@ from weightshare.parameters.references import get_reference
 from weightshare.tying.report import CODES
 
 
-def through_file(model, save=torch.save, load=torch.load):
+def save_and_load(model, save=torch.save, load=torch.load):
     file = io.BytesIO()
     save(model, file)
     file.seek(0)
     return load(file, weights_only=False)
 
 
-def converting(switch):
-    """To another dtype, by a way that torch has behind a switch."""
+def make_conversion(switch):
+    """Return a dtype conversion with one of the global switches of `torch.__future__` on."""
 
     def convert(model):
         switch(True)
@@ -45,19 +45,19 @@ def converting(switch):
     return convert
 
 
-def in_two_groups(model):
-    """One for each end, as for two learning rates."""
+def make_optimizer_groups(model):
+    """Give each end its own parameter group, as for two learning rates."""
     ends = [list(end.parameters()) for end in (model.enc, model.dec)]
     torch.optim.SGD([{"params": parameters} for parameters in ends], 0.1)
     return model
 
 
-def reset(model):
+def reset_alias(model):
     model.dec.reset_parameters()
     return model
 
 
-def loaded(make, **arguments):
+def make_loader(make, **arguments):
     def load(model):
         other = make(model)
         model.load_state_dict(copy.deepcopy(other.state_dict()), **arguments)
@@ -66,32 +66,32 @@ def loaded(make, **arguments):
     return load
 
 
-def without_alias(model):
+def load_without_alias(model):
     state = {k: v for k, v in copy.deepcopy(model).state_dict().items() if k != "dec.weight"}
     state["enc.weight"] = state["enc.weight"] + 1
     ws.tying.load_state_dict(model, state)
     return model
 
 
-def without_alias_not_strict(model):
+def load_without_alias_not_strict(model):
     state = {name: value for name, value in copy.deepcopy(model.state_dict()).items() if name != "dec.weight"}
     state["enc.weight"] = state["enc.weight"] + 1
     model.load_state_dict(state, strict=False)
     return model
 
 
-def without_alias_assigned(model):
+def assign_without_alias(model):
     state = {name: value for name, value in copy.deepcopy(model.state_dict()).items() if name != "dec.weight"}
     model.load_state_dict(state, strict=False, assign=True)
     return model
 
 
-def untied_checkpoint(model):
+def load_untied_checkpoint(model):
     model.load_state_dict(copy.deepcopy(model.state_dict()) | {"dec.weight": model.dec.weight.detach() + 1})
     return model
 
 
-def by_file(model):
+def load_through_file(model):
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
@@ -99,7 +99,7 @@ def by_file(model):
     return model
 
 
-def by_safetensors(model, tmp_path):
+def load_through_safetensors(model, tmp_path):
     path = tmp_path / "model.safetensors"
     expected = model.enc.weight.detach().clone()
     ws.save_safetensors(model, path)
@@ -110,13 +110,13 @@ def by_safetensors(model, tmp_path):
     return model
 
 
-def by_load_file(model, tmp_path):
+def load_with_load_file(model, tmp_path):
     ws.save_safetensors(model, tmp_path / "model.safetensors")
     model.load_state_dict(load_file(tmp_path / "model.safetensors"))
     return model
 
 
-def called(model):
+def call_functional(model):
     before = model.enc.weight.detach().clone()
     state = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     functional_call(model, state, (input_of(model),))
@@ -124,34 +124,34 @@ def called(model):
     return model
 
 
-def setting_the_alias(model):
+def set_alias_in_functional_call(model):
     functional_call(model, {"dec.weight": torch.zeros_like(model.dec.weight)}, (input_of(model),))
     return model
 
 
-def assigned(model):
+def assign_alias(model):
     model.dec.weight = nn.Parameter(model.dec.weight.detach() + 1)
     return model
 
 
-def compiled(model):
+def train_compiled(model):
     eager, other = copy.deepcopy(model), torch.compile(model, backend="aot_eager", fullgraph=True)
     for trained in (eager, other):
-        stepped(trained)
-    for ours, theirs in zip(model.parameters(), eager.parameters()):
-        torch.testing.assert_close(ours, theirs)
+        step(trained)
+    for parameter, expected in zip(model.parameters(), eager.parameters()):
+        torch.testing.assert_close(parameter, expected)
     return other
 
 
-def stepped(model):
+def step(model):
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     model(input_of(model)).square().sum().backward()
     optimizer.step()
     return model
 
 
-def clipped(model):
-    """By the norm over every parameter once, as without ties."""
+def clip_gradients(model):
+    """Clip gradients, and check that the norm counts each parameter once."""
     model(input_of(model)).square().sum().backward()
     weight, *rest = [p.grad.clone() for p in model.parameters()]
     found = nn.utils.clip_grad_norm_(model.parameters(), 0.1)
@@ -159,13 +159,13 @@ def clipped(model):
     return model
 
 
-def added(model):
+def add_to_alias(model):
     with torch.no_grad():
         model.dec.weight.add_(1.0)
     return model
 
 
-def on(end, change):
+def apply_to(end, change):
     def apply(model):
         change(getattr(model, end))
         return model
@@ -173,7 +173,7 @@ def on(end, change):
     return apply
 
 
-def replaced(model):
+def replace_alias_module(model):
     if isinstance(model.dec, nn.Conv2d):
         model.dec = nn.Conv2d(2, 2, 3, padding=1)
         return model
@@ -184,7 +184,7 @@ def replaced(model):
     return model
 
 
-def source_replaced(model):
+def replace_source_module(model):
     shapes = {nn.Embedding: (7, 4), nn.Linear: (6, 4)}
     if type(model.enc) in shapes:
         model.enc = type(model.enc)(*shapes[type(model.enc)])
@@ -195,30 +195,30 @@ def source_replaced(model):
     return model
 
 
-def quantized(model):
+def quantize(model):
     return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)
 
 
-def quantized_by_torchao(model):
-    with suppress(NotImplementedError):  # it cannot transpose what it has made of the source
+def quantize_with_torchao(model):
+    with suppress(NotImplementedError):  # it cannot transpose the quantized source
         quantize_(model, Int8WeightOnlyConfig())
     return model
 
 
-def merged_lora(model):
+def merge_lora(model):
     config = peft.LoraConfig(target_modules=["dec"], init_lora_weights=False)
     return peft.get_peft_model(model, config).merge_and_unload()
 
 
-def retied_by_accelerate(model):
+def retie_with_accelerate(model):
     tied = find_tied_parameters(model)
     model = model.to("meta").to_empty(device="cpu")
     retie_parameters(model, tied)
     return model
 
 
-def dispatched(enc, dec):
-    """By accelerate, with its hooks; what is on the disk is brought back for each call."""
+def make_dispatch(enc, dec):
+    """Return a dispatch by accelerate, whose hooks load offloaded weights for each call."""
 
     def dispatch(model, tmp_path):
         places, x = {"enc": enc, "dec": dec}, input_of(model)
@@ -236,58 +236,58 @@ OPERATIONS = {
     "`copy.deepcopy`": copy.deepcopy,
     "`copy.deepcopy` of the alias's module only": lambda model: nn.Sequential(copy.deepcopy(model.dec)),
     "`pickle`": lambda model: pickle.loads(pickle.dumps(model)),
-    "`torch.save` and `load` of the model": through_file,
+    "`torch.save` and `load` of the model": save_and_load,
     "`.half()`": lambda model: model.half(),
     "`.bfloat16()`": lambda model: model.bfloat16(),
     "`.double()`": lambda model: model.double(),
     '`.to("meta")`': lambda model: model.to("meta"),
     "`.to_empty()` from meta": lambda model: model.to("meta").to_empty(device="cpu"),
-    "dtype conversion that overwrites parameters": converting(
+    "dtype conversion that overwrites parameters": make_conversion(
         torch.__future__.set_overwrite_module_params_on_conversion
     ),
-    "dtype conversion that swaps parameters": converting(
+    "dtype conversion that swaps parameters": make_conversion(
         torch.__future__.set_swap_module_params_on_conversion
     ),
-    "`load_state_dict`": loaded(copy.deepcopy),
-    "`load_state_dict(assign=True)`": loaded(copy.deepcopy, assign=True),
-    "`load_state_dict(strict=False)` without the alias": without_alias_not_strict,
-    "`load_state_dict` of an untied checkpoint": untied_checkpoint,
-    "`tying.load_state_dict` without the alias": without_alias,
-    "`load_state_dict(strict=False, assign=True)` without the alias": without_alias_assigned,
-    "`torch.save` and `load` of the state dict": by_file,
-    "`save_safetensors`, `load_file`, strict `load_state_dict`": by_load_file,
-    "`save_safetensors`, `load_safetensors`": by_safetensors,
+    "`load_state_dict`": make_loader(copy.deepcopy),
+    "`load_state_dict(assign=True)`": make_loader(copy.deepcopy, assign=True),
+    "`load_state_dict(strict=False)` without the alias": load_without_alias_not_strict,
+    "`load_state_dict` of an untied checkpoint": load_untied_checkpoint,
+    "`tying.load_state_dict` without the alias": load_without_alias,
+    "`load_state_dict(strict=False, assign=True)` without the alias": assign_without_alias,
+    "`torch.save` and `load` of the state dict": load_through_file,
+    "`save_safetensors`, `load_file`, strict `load_state_dict`": load_with_load_file,
+    "`save_safetensors`, `load_safetensors`": load_through_safetensors,
     "`AveragedModel`": lambda model: AveragedModel(model).module,
-    "`torch.compile`, training": compiled,
-    "`functional_call`": called,
-    "`functional_call` that sets the alias": setting_the_alias,
-    "assignment to the alias": assigned,
-    "optimizer step": stepped,
-    "optimizer with one parameter group per end": in_two_groups,
-    "`clip_grad_norm_`": clipped,
-    "in-place addition to the alias, as in merging LoRA": added,
-    "`reset_parameters` of the alias": reset,
-    "`requires_grad_(False)` of the alias's module": on("dec", lambda m: m.requires_grad_(False)),
-    "`weight_norm` of the alias": on("dec", parametrizations.weight_norm),
-    "`spectral_norm` of the alias": on("dec", parametrizations.spectral_norm),
-    "`weight_norm` of the source": on("enc", parametrizations.weight_norm),
-    "`spectral_norm` of the source": on("enc", parametrizations.spectral_norm),
-    "pruning the source": on("enc", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
-    "pruning the alias": on("dec", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
-    "`quantize_dynamic`": quantized,
-    "torchao, `Int8WeightOnlyConfig`": quantized_by_torchao,
-    "PEFT, merging LoRA into the alias": merged_lora,
-    "accelerate, `retie_parameters` after `to_empty()`": retied_by_accelerate,
-    "accelerate, `dispatch_model`": dispatched("cpu", "cpu"),
-    "accelerate, `dispatch_model` with the source on disk": dispatched("disk", "cpu"),
-    "replacing the alias's module": replaced,
-    "replacing the source's module": source_replaced,
+    "`torch.compile`, training": train_compiled,
+    "`functional_call`": call_functional,
+    "`functional_call` that sets the alias": set_alias_in_functional_call,
+    "assignment to the alias": assign_alias,
+    "optimizer step": step,
+    "optimizer with one parameter group per end": make_optimizer_groups,
+    "`clip_grad_norm_`": clip_gradients,
+    "in-place addition to the alias, as in merging LoRA": add_to_alias,
+    "`reset_parameters` of the alias": reset_alias,
+    "`requires_grad_(False)` of the alias's module": apply_to("dec", lambda m: m.requires_grad_(False)),
+    "`weight_norm` of the alias": apply_to("dec", parametrizations.weight_norm),
+    "`spectral_norm` of the alias": apply_to("dec", parametrizations.spectral_norm),
+    "`weight_norm` of the source": apply_to("enc", parametrizations.weight_norm),
+    "`spectral_norm` of the source": apply_to("enc", parametrizations.spectral_norm),
+    "pruning the source": apply_to("enc", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
+    "pruning the alias": apply_to("dec", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
+    "`quantize_dynamic`": quantize,
+    "torchao, `Int8WeightOnlyConfig`": quantize_with_torchao,
+    "PEFT, merging LoRA into the alias": merge_lora,
+    "accelerate, `retie_parameters` after `to_empty()`": retie_with_accelerate,
+    "accelerate, `dispatch_model`": make_dispatch("cpu", "cpu"),
+    "accelerate, `dispatch_model` with the source on disk": make_dispatch("disk", "cpu"),
+    "replacing the alias's module": replace_alias_module,
+    "replacing the source's module": replace_source_module,
 }
 
 
-#: Those that change the alias's numbers in place.
+#: Operations that change the alias's values in place.
 WRITING = {"in-place addition to the alias, as in merging LoRA", "PEFT, merging LoRA into the alias"}
-#: The errors of what is refused, by the operation, or by it and the kind: their type and some of their text.
+#: Type and part of the text of the error of each refused operation, by operation or (operation, kind).
 REFUSALS = {
     "`load_state_dict` of an untied checkpoint": (TieError, "must have equal values, because they are tied"),
     **{
@@ -306,16 +306,14 @@ REFUSALS = {
     "optimizer with one parameter group per end": (ValueError, "appear in more than one parameter group"),
     "`weight_norm` of the alias": (ValueError, "does not have a parameter, a buffer, or a parametrized"),
     "`spectral_norm` of the alias": (ValueError, "does not have a parameter, a buffer, or a parametrized"),
-    "`spectral_norm` of the source": on("enc", parametrizations.spectral_norm),
-    "pruning the source": on("enc", lambda m: prune.l1_unstructured(m, "weight", 0.5)),
     "pruning the alias": (TieError, "must not be pruned, because it is read"),
     "PEFT, merging LoRA into the alias": (ValueError, "is not supported"),
 }
 
 
 def follows(model):
-    """Whether a change of the source is a change of the alias."""
-    model = getattr(model, "_orig_mod", model).eval()  # where a spectral norm stands still
+    """Return whether a change of the source changes the alias."""
+    model = getattr(model, "_orig_mod", model).eval()  # a spectral norm does not change in evaluation mode
     source, alias = model.enc.weight, model.dec.weight
     if source.is_meta:
         return alias.is_meta
@@ -323,7 +321,7 @@ def follows(model):
     with torch.no_grad():
         parameter = next(p for name, p in model.enc.named_parameters() if "bias" not in name)
         parameter.copy_(torch.rand_like(parameter))
-    for hook in model.enc._forward_pre_hooks.values():  # pruning works by one
+    for hook in model.enc._forward_pre_hooks.values():  # pruning uses one
         hook(model.enc, None)
     value = model.enc.weight
     if isinstance(model.enc, nn.Conv2d):
@@ -333,8 +331,8 @@ def follows(model):
     return torch.equal(model.dec.weight, expected) and not torch.equal(model.dec.weight, before)
 
 
-def looks(model):
-    """What an operation that is refused leaves as it was: classes, hooks, all names and numbers."""
+def get_state(model):
+    """Return the state that a refused operation must leave unchanged: classes, hooks, names and values."""
     modules = [
         (
             name,
@@ -348,9 +346,9 @@ def looks(model):
     return modules, {key: value.tolist() for key, value in model.state_dict().items()}
 
 
-def outcome(name, kind, tmp_path):
+def run_cell(name, kind, tmp_path):
     model, operation = KINDS[kind](), OPERATIONS[name]
-    before, weight = looks(model), model.dec.weight.detach().clone()
+    before, weight = get_state(model), model.dec.weight.detach().clone()
     arguments = (tmp_path,) if "tmp_path" in inspect.signature(operation).parameters else ()
     refused = None
     try:
@@ -361,7 +359,7 @@ def outcome(name, kind, tmp_path):
         expected, said = REFUSALS.get((name, kind)) or REFUSALS[name]
         assert type(refused) is expected
         assert said in str(refused)
-        assert looks(model) == before
+        assert get_state(model) == before
         assert ws.check_tied_weights(model).ok
         assert follows(model)
         return "refused"
@@ -374,12 +372,12 @@ def outcome(name, kind, tmp_path):
         assert follows(result)
         return "silently lost"
     if report.ok:
-        return "intact" if follows(result) else "parted without a word"
+        return "intact" if follows(result) else "silently untied"
     (broken,) = report.broken
     assert broken.text.endswith("; ".join(CODES[broken.code]))
-    mended = ws.retie_weights(result)
-    if mended.ok:
-        return f"repaired: {broken.code}" if follows(result) else "mended in name only"
+    repaired = ws.retie_weights(result)
+    if repaired.ok:
+        return f"repaired: {broken.code}" if follows(result) else "repaired in name only"
     return f"reported: {broken.code}"
 
 
@@ -388,15 +386,15 @@ def test_the_page_has_every_operation():
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize(("name", "kind", "said"), list(cells("operations")))
-def test_each_cell(name, kind, said, tmp_path):
+@pytest.mark.parametrize(("name", "kind", "expected"), list(cells("operations")))
+def test_each_cell(name, kind, expected, tmp_path):
     torch.manual_seed(0)
-    assert outcome(name, kind, tmp_path) == said
+    assert run_cell(name, kind, tmp_path) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_steps_equal_a_functional_reference(kind):
-    """Adam with one state for the weight, against a model written out with one tensor."""
+    """Train with Adam, and compare with a model written with plain functions and one tensor per weight."""
     torch.manual_seed(0)
     model = KINDS[kind]().double()
     x = input_of(model)

@@ -1,5 +1,4 @@
-"""Ties in training on two gloo processes: DDP and FSDP2 equal one process, also with uneven rows,
-cell by cell as the table of docs/tying.md says."""
+"""Tied models train on two processes as on one, with DDP and FSDP2: each cell of docs/tying.md."""
 
 import copy
 
@@ -18,68 +17,68 @@ STEPS = 3
 
 
 def inputs_of(model, rank):
-    """Another batch for each process, of the same size."""
+    """Return a different batch of the same size for each process."""
     x = input_of(model)
     return x.roll(rank) if x.dtype == torch.long else x * (1 + rank)
 
 
-def trained(model, batches):
-    """The parameters after some steps of Adam on the mean over the batches."""
+def train(model, batches):
+    """Return the parameters after some steps of Adam on the mean loss over the batches."""
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
     for _ in range(STEPS):
         optimizer.zero_grad()
         sum((model(x) - 1).square().mean() for x in batches).div(len(batches)).backward()
         optimizer.step()
-    return {name.removeprefix("module."): whole(p) for name, p in model.named_parameters()}
+    return {name.removeprefix("module."): gather(p) for name, p in model.named_parameters()}
 
 
-def whole(parameter):
-    """All shards of a parameter."""
+def gather(parameter):
+    """Return a parameter with all its shards."""
     return parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter.detach()
 
 
-def parallel(model):
+def wrap_ddp(model):
     return DistributedDataParallel(model)
 
 
-def rooted(model):
+def shard_root(model):
     fully_shard(model)
     return model
 
 
-def grouped(model):
+def shard_groups(model):
     for group in ws.fsdp_groups(model):
         fully_shard(group)
-    return rooted(model)
+    return shard_root(model)
 
 
-def apart(model):
+def shard_source_apart(model):
     fully_shard(model.enc)
-    return rooted(model)
+    return shard_root(model)
 
 
-def kept(model):
+def shard_source_without_resharding(model):
     fully_shard(model.enc, reshard_after_forward=False)
-    return rooted(model)
+    return shard_root(model)
 
 
 WRAPPED = {
-    "DDP": parallel,
-    "FSDP2, the model as one group": rooted,
-    "FSDP2 with `fsdp_groups`": grouped,
-    "FSDP2, the source in a separate group": apart,
-    "FSDP2, the same with `reshard_after_forward=False`": kept,
+    "DDP": wrap_ddp,
+    "FSDP2, the model as one group": shard_root,
+    "FSDP2 with `fsdp_groups`": shard_groups,
+    "FSDP2, the source in a separate group": shard_source_apart,
+    "FSDP2, the same with `reshard_after_forward=False`": shard_source_without_resharding,
 }
 
 
-def outcome(plain, wrap, rank):
+def run_cell(plain, wrap, rank):
     batches = [inputs_of(plain, number) for number in range(2)]
-    expected, model = trained(copy.deepcopy(plain), batches), wrap(copy.deepcopy(plain))
+    expected, model = train(copy.deepcopy(plain), batches), wrap(copy.deepcopy(plain))
     report = ws.check_tied_weights(model)
     assert report.ok == bool(report.intact)
     codes = [note.code for note in report.warnings]
     try:
-        found = trained(model, batches[rank : rank + 1])
+        found = train(model, batches[rank : rank + 1])
     except (ValueError, RuntimeError):
         return f"refused: {codes[0]}"
     assert not codes
@@ -92,14 +91,14 @@ def outcome(plain, wrap, rank):
 
 
 def process(rank):
-    for name, kind, said in cells("processes"):
+    for name, kind, expected in cells("processes"):
         torch.manual_seed(0)
-        assert outcome(KINDS[kind](), WRAPPED[name], rank) == said, (name, kind)
-    untying(rank)
+        assert run_cell(KINDS[kind](), WRAPPED[name], rank) == expected, (name, kind)
+    check_untying(rank)
 
 
-def untying(rank):
-    """What FSDP2 has made of the alias's class stays."""
+def check_untying(rank):
+    """Check that the class that FSDP2 gave the alias's module remains."""
     model = KINDS["transposed reference"]()
     fully_shard([model.enc, model.dec])
     fully_shard(model)
