@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from weightshare import study
-from weightshare.study.report.page import accuracy_against_shift
+from weightshare.study.report.charts import plot_accuracy_vs_shift
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import ROOT, put
@@ -13,7 +13,7 @@ from pages import ROOT, put
 
 def main(folder: str) -> None:
     result = study.run(study.StudySpec(out=folder))  # a finished study is only read
-    picture = accuracy_against_shift(result).partition(",")[2]
+    picture = plot_accuracy_vs_shift(result).partition(",")[2]
     (ROOT / "docs/images/digits-shift.svg").write_bytes(base64.b64decode(picture))
     put(ROOT / "README.md", f"```text\n{result}\n```")
 

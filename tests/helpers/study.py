@@ -1,16 +1,21 @@
-"""Tiny data on which a study takes seconds."""
+"""Tiny data on which a study takes seconds, and readers for the files of a study."""
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from weightshare.study import StudySpec
+if TYPE_CHECKING:
+    from weightshare.study import StudySpec
+
+#: The size-matched row of the study `quick`.
+MATCHED = "full (width 6, size-matched to tiled:2)"
 
 
 def tiny_arrays(size: int = 6, each: int = 8, classes: int = 2) -> dict[str, np.ndarray]:
-    """Bright spots on a dark ground; the class is the side that the spot is on."""
+    """Return images of bright spots on a dark background. The class is the side of the spot."""
     generator = np.random.default_rng(0)
 
     def images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,14 +31,16 @@ def tiny_arrays(size: int = 6, each: int = 8, classes: int = 2) -> dict[str, np.
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> str:
-    """Two classes of 8 training and 4 test images, 6 x 6 pixels."""
+    """Return the name of a data set with two classes of 8 training and 4 test images of 6 x 6 pixels."""
     np.savez(tmp_path / "tiny.npz", **tiny_arrays())
     return f"npz:{tmp_path / 'tiny.npz'}"
 
 
 @pytest.fixture
-def quick(tiny: str, tmp_path: Path) -> StudySpec:
-    """A study of seconds: two sharings and the wider network, one seed, two epochs."""
+def quick(tiny: str, tmp_path: Path) -> "StudySpec":
+    """A study that takes seconds: two sharings and a size-matched row, one seed, two epochs."""
+    from weightshare.study import StudySpec
+
     return StudySpec(
         tiny, "full,tiled:2", seeds=1, out=tmp_path / "out", width=3, epochs_max=2, accelerator="cpu"
     )
@@ -41,7 +48,9 @@ def quick(tiny: str, tmp_path: Path) -> StudySpec:
 
 @pytest.fixture
 def class_folder(tmp_path: Path) -> Path:
-    """A folder of two classes, `cat` and `dog`, with 5 grey images of 6 x 6 pixels each."""
+    """A folder of two classes, `cat` and `dog`, with 5 grayscale images of 6 x 6 pixels each."""
+    from PIL import Image
+
     folder = tmp_path / "images"
     for name, shade in (("cat", 40), ("dog", 200)):
         (folder / name).mkdir(parents=True)
@@ -49,3 +58,18 @@ def class_folder(tmp_path: Path) -> Path:
             pixels = np.full((6, 6), shade + 5 * number, dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
+
+
+def parse_strict(text: str) -> dict[str, Any]:
+    """Parse JSON, and fail for NaN and Infinity."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not valid JSON"))
+
+
+def read_records(spec: "StudySpec") -> list[dict[str, Any]]:
+    """Return the records in the folder of a study."""
+    return [parse_strict(line) for line in (Path(str(spec.out)) / "records.jsonl").read_text().splitlines()]
+
+
+def without_time(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records without their training time, which varies."""
+    return [{key: value for key, value in record.items() if key != "train_seconds"} for record in records]

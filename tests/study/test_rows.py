@@ -1,3 +1,5 @@
+"""The rows of a study: their names, sizes and MACs, and errors for sharings and networks that do not fit."""
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from weightshare import Full, LowRank, Mapped, Tiled
 from weightshare.errors import SharingError, StudyError
 from weightshare.study import StudySpec, rows
 from weightshare.study.data import load_images
-from weightshare.study.rows import build, count, plan_rows
+from weightshare.study.rows import build_network, count_parameters, plan_rows
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +20,18 @@ def test_rows_of_the_default_study(digits):
     assert [row.name for row in planned] == [
         "full",
         "tiled:2",
-        "full (width 32, as many parameters as tiled:2)",
+        "full (width 32, size-matched to tiled:2)",
         "regional:4",
-        "full (width 64, as many parameters as regional:4)",
+        "full (width 64, size-matched to regional:4)",
         "lowrank:4",
-        "full (width 36, as many parameters as lowrank:4)",
+        "full (width 36, size-matched to lowrank:4)",
         "local",
     ]
 
 
-def test_counts_are_those_of_the_networks(digits):
+def test_parameters_are_those_of_the_networks(digits):
     for row in plan_rows(StudySpec(width=4), digits):
-        network = row.network(digits)
+        network = row.build_network(digits)
         assert row.parameters == sum(p.numel() for p in network.parameters())
         assert network(digits.test[0][:2]).shape == (2, 10)
 
@@ -41,28 +43,28 @@ def test_counts_of_full_sharing_by_hand(digits):
 
 
 def test_no_other_width_matches_better(digits):
-    expected = count(digits, LowRank(3), 16)
+    expected = count_parameters(digits, LowRank(3), 16)
     (wide,) = (row for row in plan_rows(StudySpec(sharings="lowrank:3"), digits) if row.matches)
-    others = [count(digits, Full(), width) for width in range(1, 60)]
+    others = [count_parameters(digits, Full(), width) for width in range(1, 60)]
     assert abs(wide.parameters - expected) == min(abs(parameters - expected) for parameters in others)
 
 
-def test_sharings_of_one_size_have_one_counterpart(digits):
+def test_sharings_of_one_size_have_one_size_matched_row(digits):
     names = [row.name for row in plan_rows(StudySpec(sharings="tiled:2,regional:2"), digits)]
-    assert names == ["tiled:2", "full (width 32, as many parameters as tiled:2 and regional:2)", "regional:2"]
+    assert names == ["tiled:2", "full (width 32, size-matched to tiled:2 and regional:2)", "regional:2"]
 
 
-def test_what_is_full_sharing_needs_no_counterpart(digits):
+def test_a_sharing_of_the_size_of_full_needs_no_size_matched_row(digits):
     assert [row.name for row in plan_rows(StudySpec(sharings="full,lowrank:0"), digits)] == [
         "full",
         "lowrank:0",
     ]
 
 
-def test_a_map_that_fits(digits):
+def test_a_map_that_fits_the_images(digits):
     halves = Mapped(np.repeat([0, 1], 32).reshape(8, 8))
     planned = plan_rows(StudySpec(sharings=["full", halves]), digits)
-    assert planned[1].parameters == count(digits, Tiled((1, 2)), 16)
+    assert planned[1].parameters == count_parameters(digits, Tiled((1, 2)), 16)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +119,14 @@ def test_sharings_that_do_not_fit(digits, sharings, text):
         ),
     ],
 )
-def test_networks_too_large_are_never_built(digits, monkeypatch, change, text):
-    monkeypatch.setattr(rows, "build", lambda *_: pytest.fail("built"))
+def test_networks_that_are_too_large_are_never_built(digits, monkeypatch, change, text):
+    monkeypatch.setattr(rows, "build_network", lambda *_: pytest.fail("built"))
     with pytest.raises(StudyError) as caught:
         plan_rows(StudySpec(**change), digits)
     assert text in str(caught.value)
 
 
-def test_network_too_large(digits, monkeypatch):
+def test_a_network_that_is_too_large(digits, monkeypatch):
     monkeypatch.setattr(rows, "MAX_PARAMETERS", 100_000)
     with pytest.raises(
         StudyError, match=r"at most 100,000 parameters, got 304,128 or more on images of 8 x 8 pixels"
@@ -132,9 +134,9 @@ def test_network_too_large(digits, monkeypatch):
         plan_rows(StudySpec(sharings="full,local"), digits)
 
 
-def test_rows_share_all_but_the_kernels(digits):
+def test_networks_have_the_same_parameter_names(digits):
     full, local = (
-        {name for name, _ in build(digits, sharing, 4).named_parameters()}
+        {name for name, _ in build_network(digits, sharing, 4).named_parameters()}
         for sharing in StudySpec(sharings="full,local").sharings
     )
     assert full == local

@@ -1,3 +1,5 @@
+"""Specifications: sharings as text or values, digests, and errors for invalid options."""
+
 import pytest
 
 from weightshare import Full, Local, LowRank, SharedAlong, Tiled
@@ -47,8 +49,12 @@ def test_digest_depends_on_everything_but_the_folder():
         ({"epochs_max": -1}, ArgumentError, "study: epochs_max must be at least 1, got -1"),
         ({"train_images": 1}, ArgumentError, "study: train_images must be at least 2, got 1"),
         ({"learning_rate": float("nan")}, SpecError, "study: learning_rate must be above 0"),
-        ({"sharings": "full,full"}, SpecError, "must name each sharing once, got 'full' twice"),
-        ({"sharings": []}, SpecError, "must name each sharing once, got none"),
+        (
+            {"sharings": "full,full"},
+            SpecError,
+            "sharings must name at least one sharing, and each only once, got 'full' twice",
+        ),
+        ({"sharings": []}, SpecError, "each only once, got none"),
         ({"sharings": "half"}, SpecError, "sharing: must be one of full, local"),
         ({"sharings": "lowrank:-1"}, SpecError, "sharing 'lowrank:-1': rank must be at least 0, got -1"),
     ],

@@ -1,8 +1,9 @@
-"""The study: on these data, what does each degree of weight sharing buy, and what does it cost?
+"""The study: measure what each degree of weight sharing gains and costs on a data set.
 
-One small network is built once for every sharing and trained on the same images with the same seeds until it
-stops improving; a wider fully shared network with as many parameters as each partly shared one stands beside
-it, so that sharing and size are not confused. `run(StudySpec(...))` returns a `StudyResult`.
+A study trains one small network with each sharing, on the same images and with the same seeds. Each partly
+shared network is also compared with a size-matched one: a fully shared network, widened until it has as many
+parameters. This separates the effect of sharing from the effect of size. `run(StudySpec(...))` returns a
+`StudyResult`.
 """
 
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""A study from its spec to its result: rows times seeds, continued where an earlier run stopped."""
+"""Run a study from its specification to its result, or continue one that was interrupted."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,26 +9,25 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ..errors import StudyError
-from ..views.escape import visible
-from .data import Images, load_images
+from .data import DataFacts, Images, load_images
 from .records import REPORT, RESULTS, Folder, open_folder
-from .report.page import render
-from .result import DataFacts, StudyResult
+from .report.page import render_page
+from .result import StudyResult
 from .rows import Row, plan_rows
 from .spec import StudySpec
-from .summary import summarise
+from .summary import summarize
 from .trials import Trial, run_trial
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a study stands.
+    """The progress of a study.
 
     Args:
-        done, total: Trials.
-        sharing, seed: The trial at work.
-        epoch, validation_accuracy: Where it stands.
-        trial: It, once it is finished; None before.
+        done, total: Number of finished trials, and of all trials.
+        sharing, seed: Row and seed of the current trial.
+        epoch, validation_accuracy: Last epoch of the current trial, and its validation accuracy.
+        trial: The current trial once it is finished, otherwise None.
     """
 
     done: int
@@ -43,18 +42,20 @@ class Progress:
 def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> StudyResult:
     """Run a study, or continue the one in `spec.out`.
 
-    Every row is trained on the same images, with the same seeds, in the same order. Everything is checked
-    before the folder is made. A finished trial is kept at once, so the same call continues where an earlier
-    one stopped, and of a finished study nothing is written again unless it is missing or outdated.
+    All rows are trained on the same images, with the same seeds and in the same order. Everything is checked
+    before the folder is created. Each trial is stored as soon as it is finished, so calling `run` again
+    continues an interrupted study. A finished study is only read, except that missing or outdated files are
+    written again.
 
     Args:
-        spec: What to compare.
-        progress: Called after every epoch and every trial; with several devices by the first process only.
+        spec: Specification of the study.
+        progress: Called after each epoch and each trial. With several devices, only the first process
+            calls it.
 
     Raises:
-        DataError, SharingError, SpecError: data or sharings that do not fit.
-        StudyError: a folder in use or holding something else, flags that Lightning Fabric refuses, or a
-            training that diverged.
+        DataError, SharingError, SpecError: The data cannot be loaded, or a sharing does not fit them.
+        StudyError: The folder is in use or holds something else, Lightning Fabric rejects its arguments, or
+            training diverged.
 
     Example:
         >>> import weightshare as ws
@@ -68,23 +69,24 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
     writes = spec.out is not None and not rank_zero_only.rank
     digest = spec.digest(images.digest)
     with open_folder(str(spec.out), digest, spec) if writes else nullcontext() as folder:
-        finished = folder.trials(images.shifts) if folder else []
+        finished = folder.read_trials(images.shifts) if folder else []
         fabric.launch()
         trials = _run_trials(spec, images, rows, fabric, folder, fabric.broadcast(finished), progress)
-        target, summary = summarise(rows, trials)
+        target, summary = summarize(rows, trials)
         out = Path(spec.out) if spec.out is not None else None
-        result = StudyResult(spec, _facts(images), target, tuple(summary), tuple(trials), out)
+        facts = DataFacts.from_images(images)
+        result = StudyResult(spec, facts, target, tuple(summary), tuple(trials), out)
         if folder:
-            _keep(folder, result)
+            _write_results(folder, result)
     return result
 
 
-def _keep(folder: Folder, result: StudyResult) -> None:
-    """Write results and report unless they are there; both are made before either is written."""
+def _write_results(folder: Folder, result: StudyResult) -> None:
+    """Write results and report unless they are up to date. Both are created before either is written."""
     results = result.to_json()
-    if folder.holds(RESULTS, results) and (folder.path / REPORT).exists():
+    if folder.has_text(RESULTS, results) and (folder.path / REPORT).exists():
         return
-    report = render(result)
+    report = render_page(result)
     folder.write(REPORT, report)
     folder.write(RESULTS, results)
 
@@ -98,7 +100,7 @@ def _run_trials(
     finished: list[Trial],
     progress: Callable[[Progress], None] | None,
 ) -> list[Trial]:
-    """All trials in order: every row with the first seed, then every row with the next."""
+    """Return all trials in order: every row with the first seed, then every row with the next."""
     known = {(trial.sharing, trial.seed): trial for trial in finished}
     plan = [(row, seed) for seed in range(spec.seeds) for row in rows]
     trials: list[Trial] = []
@@ -106,37 +108,31 @@ def _run_trials(
         trial = known.get((row.name, seed))
         if trial is None:
 
-            def tell(epoch: int, accuracy: float, trial: Trial | None = None, row=row, seed=seed) -> None:
+            def report(epoch: int, accuracy: float, trial: Trial | None = None, row=row, seed=seed) -> None:
                 if progress is not None and not rank_zero_only.rank:
                     done = len(trials) + (trial is not None)
                     progress(Progress(done, len(plan), row.name, seed, epoch, accuracy, trial))
 
-            trial = run_trial(row, seed, images, spec, fabric, tell)
+            trial = run_trial(row, seed, images, spec, fabric, report)
             if folder:
                 folder.append(trial)
-            tell(trial.epochs, trial.validation_accuracy, trial)
+            report(trial.epochs, trial.validation_accuracy, trial)
         trials.append(trial)
     return trials
 
 
 def make_fabric(spec: StudySpec) -> Fabric:
-    """Lightning Fabric with the spec's flags."""
+    """Return Lightning Fabric with the arguments of the specification."""
     devices = int(spec.devices) if str(spec.devices).isdigit() else spec.devices
     flags = {"accelerator": spec.accelerator, "strategy": spec.strategy, "precision": spec.precision}
     try:
         return Fabric(devices=devices, **flags)  # type: ignore[arg-type]
-    except Exception as error:  # Fabric's own texts name the flag; their types are many
+    except Exception as error:  # Fabric's errors are of many types; their text names the argument
         given = ", ".join(f"{name}={value}" for name, value in {**flags, "devices": spec.devices}.items())
         reason = " ".join(str(error).split()).rstrip(".")
         raise StudyError(
             "study",
-            "accelerator, devices, strategy and precision must be flags that Lightning Fabric takes here",
+            "Lightning Fabric must accept accelerator, devices, strategy and precision on this machine",
             f"{given} ({reason})",
-            "leave them out to use what this machine has",
+            "omit them to use the defaults",
         ) from None
-
-
-def _facts(images: Images) -> DataFacts:
-    sizes = (len(images.train[1]), len(images.validation[1]), len(images.test[1]))
-    names = tuple(map(visible, images.class_names))
-    return DataFacts(visible(images.name), images.digest, images.channels, images.size, names, *sizes)

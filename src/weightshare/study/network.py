@@ -1,4 +1,4 @@
-"""The network of a study: the same three convolutions for every row but for their sharing and width."""
+"""The network of a study. Its rows differ only in the sharing and width of its convolutions."""
 
 from itertools import pairwise
 
@@ -12,17 +12,18 @@ DEPTH = 3
 
 
 class Network(nn.Module):
-    """Three 3 x 3 convolutions with batch norm and ReLU, the mean over all positions, a linear head.
+    """Three 3 x 3 convolutions with batch norm and ReLU, global average pooling and a linear head.
 
-    The convolutions have stride 1, padding 1 and no bias (batch norm adds one a channel), so that rows differ
-    in the sharing of the kernels and in nothing else.
+    The convolutions have stride 1, padding 1 and no bias (batch norm adds one per channel), so that networks
+    of the same width differ only in the sharing of their kernels.
 
     Args:
-        channels: Channels of an image.
+        channels: Number of channels of an image.
         size: Height and width of an image.
         classes: Number of classes.
-        width: Channels of each convolution.
-        sharing: The sharing of each convolution.
+        width: Output channels of each convolution.
+        sharing: Sharing of each convolution.
+        device: Device of the parameters.
 
     Shape:
         [N, channels, *size] -> [N, classes]

@@ -1,4 +1,4 @@
-"""A study's folder: one line a finished trial, the results, the report; one run at a time."""
+"""The folder of a study: records, results and report. Only one run can use it at a time."""
 
 import json
 import os
@@ -15,81 +15,83 @@ from .spec import StudySpec
 from .trials import Trial
 
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
-OURS = {RECORDS, RESULTS, REPORT, LOCK}
+FILES = {RECORDS, RESULTS, REPORT, LOCK}
+OTHER_FOLDER = "choose another folder with --out"
 
 
 class Folder:
-    """The folder of one study, locked; made by `open_folder`.
+    """The locked folder of a study; use `open_folder` to create one.
 
     Args:
-        path: The folder.
-        digest: Of the study: spec, data and version.
-        spec: What is asked, kept with every record for errors.
+        path: Path of the folder.
+        digest: Digest of the specification, the data and the version.
+        spec: Specification of the study, which is also stored with every record.
     """
 
     def __init__(self, path: Path, digest: str, spec: StudySpec):
         self.path, self.digest, self.spec = path, digest, spec
 
-    def trials(self, shifts: Sequence[int]) -> list[Trial]:
-        """The finished trials, measured at these shifts; a torn last line is cut off the file.
+    def read_trials(self, shifts: Sequence[int]) -> list[Trial]:
+        """Return the finished trials, measured at these shifts. An incomplete last line is removed.
 
         Raises:
-            StudyError: records of another study, lines that are no records, or a file that cannot be read.
+            StudyError: The file cannot be read, a line is not a record, or it belongs to another study.
         """
         file = self.path / RECORDS
-        with _working_on(file):
-            whole, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
+        with _catch_os_error(file):
+            complete, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
         trials = []
-        for number, line in enumerate(whole.splitlines(), 1):
-            record = _parsed(line)
+        for number, line in enumerate(complete.splitlines(), 1):
+            record = _parse(line)
             if record is None:
-                raise _no_record(file, number)
+                raise _record_error(file, number)
             if record.get("study") != self.digest:
                 raise StudyError(
                     f"folder {str(self.path)!r}",
-                    f"must be empty or hold this study ({self.spec.title}, digest {self.digest})",
+                    f"must be empty or contain this study ({self.spec.title}, digest {self.digest})",
                     f"another study ({record.get('title')}, digest {record.get('study')}"
-                    f"{differing(record.get('spec'), self.spec.to_dict())})",
-                    "choose another folder with --out, or give the options of the study that is there",
+                    f"{describe_changes(record.get('spec'), self.spec.to_dict())})",
+                    f"{OTHER_FOLDER}, or use the options of that study",
                 )
             try:
                 trials.append(Trial.from_record(record, shifts))
             except (KeyError, TypeError, ValueError, OverflowError):
-                raise _no_record(file, number) from None
+                raise _record_error(file, number) from None
         if torn:
-            with _working_on(file):
-                os.truncate(file, len(whole))
+            with _catch_os_error(file):
+                os.truncate(file, len(complete))
         return trials
 
     def append(self, trial: Trial) -> None:
-        """Add a finished trial; it is on the disk when this returns."""
+        """Append the record of a finished trial; it is on the disk when this returns."""
         about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.to_dict()}
         line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
         path = self.path / RECORDS
-        with _working_on(path), open(path, "a", encoding="utf-8") as file:
+        with _catch_os_error(path), open(path, "a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
-    def holds(self, name: str, text: str) -> bool:
-        """Whether a file is there with just this text."""
+    def has_text(self, name: str, text: str) -> bool:
+        """Return whether a file exists with exactly this text."""
         try:
             return (self.path / name).read_bytes() == text.encode()
         except OSError:
             return False
 
     def write(self, name: str, text: str) -> None:
-        """Write a file as a whole: readers see the old one or the new one, never a part."""
-        with _working_on(self.path / name):
+        """Write a file atomically."""
+        with _catch_os_error(self.path / name):
             write_atomic(self.path / name, text)
 
 
 @contextmanager
 def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Folder]:
-    """Make the folder if it is missing, and hold its lock.
+    """Create the folder if it is missing, and lock it.
 
     Raises:
-        StudyError: the path is a file, the folder holds something else, or another run holds its lock.
+        StudyError: The path is not a writable folder, the folder contains something else, or another run has
+            locked it.
     """
     path = Path(path)
     where = f"folder {str(path)!r}"
@@ -97,32 +99,19 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Fold
         raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        others = sorted(entry.name for entry in path.iterdir() if entry.name not in OURS)
-        others = [name for name in others if not name.startswith(".weightshare-")]
-        if others and not (path / RECORDS).is_file():
-            raise StudyError(
-                where,
-                "must be empty or hold a study",
-                f"{len(others)} other entries, such as {others[0]!r}",
-                "choose a new folder with --out",
-            )
-        for name in sorted(OURS):
-            if (path / name).exists() and not (path / name).is_file():
-                raise StudyError(
-                    f"{where}, {name}", "must be a file", "something else", "choose another folder with --out"
-                )
+        _check_entries(path, where)
         lock = FileLock(path / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
         raise StudyError(
             where,
             "must not be in use",
-            "a folder that another run writes to",
-            "wait for it or choose another",
+            "a folder that another run has locked",
+            f"wait until it finishes, or {OTHER_FOLDER}",
         ) from None
     except OSError as error:
         raise StudyError(
-            where, "must be a folder that can be written", f"{error.strerror or error}", "choose another path"
+            where, "must be a writable folder", f"{error.strerror or error}", "choose another path with --out"
         ) from None
     try:
         yield Folder(path, digest, spec)
@@ -130,51 +119,63 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Fold
         lock.release()
 
 
+def _check_entries(path: Path, where: str) -> None:
+    """Raise a StudyError if the folder contains something other than a study."""
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in FILES)
+    others = [name for name in others if not name.startswith(".weightshare-")]
+    if others and not (path / RECORDS).is_file():
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise StudyError(where, "must be empty or contain a study", f"{others[0]!r}{more}", OTHER_FOLDER)
+    for name in sorted(FILES):
+        if (path / name).exists() and not (path / name).is_file():
+            raise StudyError(f"{where}, {name}", "must be a file", "something else", OTHER_FOLDER)
+
+
 @contextmanager
-def _working_on(file: Path) -> Iterator[None]:
-    """A disk that is full or will not be written ends the study with an error of ours."""
+def _catch_os_error(file: Path) -> Iterator[None]:
+    """Turn an OSError, such as a full disk, into a StudyError."""
     try:
         yield
     except OSError as error:
         raise StudyError(
             f"file {str(file)!r}",
-            "must be a file that can be read and written",
+            "must be readable and writable",
             error.strerror or type(error).__name__,
-            "make room or choose another folder with --out; finished trials are kept",
+            f"free disk space or {OTHER_FOLDER}; finished trials are saved",
         ) from None
 
 
-def differing(theirs: Any, ours: dict[str, Any]) -> str:
-    """The options in which the study that is there differs from ours; nothing where it kept none.
+def describe_changes(stored: Any, current: dict[str, Any]) -> str:
+    """Return how the options of the stored study differ from the current ones; "" if none were stored.
 
-    >>> differing({"width": 16, "seeds": 3}, {"width": 8, "seeds": 3})
-    '; width=16 there, 8 here'
+    >>> describe_changes({"width": 16, "seeds": 3}, {"width": 8, "seeds": 3})
+    '; width=16 instead of 8'
     """
-    if not isinstance(theirs, dict):
+    if not isinstance(stored, dict):
         return ""
-    names = [name for name in ours if theirs.get(name) != ours[name]]
-    said = [f"{name}={_plain(theirs.get(name))} there, {_plain(ours[name])} here" for name in names]
-    return "; " + ("; ".join(said) or "the same options on other images or with another version")
+    names = [name for name in current if stored.get(name) != current[name]]
+    changes = [f"{name}={_format(stored.get(name))} instead of {_format(current[name])}" for name in names]
+    return "; " + ("; ".join(changes) or "the same options, but other images or another version")
 
 
-def _plain(value: Any) -> str:
+def _format(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def split_torn(content: bytes) -> tuple[bytes, bytes]:
-    """The whole lines, and what a run that was killed left behind them.
+    """Split the content of a file into complete records and the rest that a killed run left at the end.
 
     >>> split_torn(b'{"a": 1}\\n{"a"')
     (b'{"a": 1}\\n', b'{"a"')
     """
-    whole = content[: content.rfind(b"\n") + 1]
-    last = whole.splitlines()[-1:]
-    if last and _parsed(last[0]) is None:
-        whole = whole[: len(whole) - len(last[0]) - 1]
-    return whole, content[len(whole) :]
+    complete = content[: content.rfind(b"\n") + 1]
+    last = complete.splitlines()[-1:]
+    if last and _parse(last[0]) is None:
+        complete = complete[: len(complete) - len(last[0]) - 1]
+    return complete, content[len(complete) :]
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -182,10 +183,10 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _no_record(file: Path, number: int) -> StudyError:
+def _record_error(file: Path, number: int) -> StudyError:
     return StudyError(
         f"file {str(file)!r}, line {number}",
         "must be the record of a trial",
         "something else",
-        "choose another folder with --out, or remove this line",
+        f"{OTHER_FOLDER}, or remove this line",
     )

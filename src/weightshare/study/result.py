@@ -1,4 +1,4 @@
-"""What a study found."""
+"""The result of a study."""
 
 import json
 from dataclasses import dataclass
@@ -6,47 +6,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
+
 from .._version import __version__
-from ..views.escape import visible
-from .report.table import as_text
+from ..views.escape import escape_controls
+from .data import DataFacts
 from .spec import StudySpec
 from .summary import RowSummary
+from .table import build_table, format_table
 from .trials import Trial
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """The data of a study in numbers, as results and report name them; names are safe to show.
-
-    Args:
-        name: What the data are called.
-        digest: Tells these images, labels and splits from others.
-        channels, size: Of an image.
-        class_names: One a label.
-        train, validation, test: Numbers of images.
-    """
-
-    name: str
-    digest: str
-    channels: int
-    size: tuple[int, int]
-    class_names: tuple[str, ...]
-    train: int
-    validation: int
-    test: int
-
-
-@dataclass(frozen=True)
 class StudyResult:
-    """What a study found: one summary a row, and every trial behind it. Its text is the table.
+    """The result of a study: one summary per row, and all trials. Its text is the table.
 
     Args:
-        spec: What was asked.
-        data: On which images.
-        target: The validation accuracy that `epochs_to_target` counts to.
-        summary: One entry a row, in the order of the table.
+        spec: Specification of the study.
+        data: Facts about the data.
+        target: Validation accuracy that `epochs_to_target` counts to.
+        summary: One summary per row, in the order of the table.
         trials: All trials.
-        out: The folder that was written to; None where nothing was.
+        out: Folder that holds records, results and report; None if nothing was written.
     """
 
     spec: StudySpec
@@ -57,29 +38,32 @@ class StudyResult:
     out: Path | None = None
 
     def __getitem__(self, sharing: str) -> RowSummary:
-        """The summary of a row by its name."""
+        """Return the summary of the row with this name."""
         return {row.sharing: row for row in self.summary}[sharing]
 
     @cached_property
     def by_row(self) -> dict[str, list[Trial]]:
-        """The trials of every row, in the order of their seeds."""
+        """Trials of each row, in the order of their seeds."""
         ordered = sorted(self.trials, key=lambda trial: trial.seed)
         return {row.sharing: [t for t in ordered if t.sharing == row.sharing] for row in self.summary}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: what `results.json` holds."""
+        """Return the content of `results.json`."""
         return {
             "version": __version__,
             "study": self.spec.digest(self.data.digest),
-            "spec": {**self.spec.to_dict(), "data": visible(self.spec.data)},
+            "spec": {**self.spec.to_dict(), "data": escape_controls(self.spec.data)},
             "data": vars(self.data).copy(),
             "target_accuracy": self.target,
             "summary": [row.to_dict() for row in self.summary],
         }
 
     def to_json(self) -> str:
-        """Strict JSON: no NaN, no infinity."""
+        """Return the result as strict JSON, without NaN or infinity."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     def __str__(self) -> str:
-        return as_text(self)
+        return format_table(self.spec, self.data, self.target, self.summary)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield build_table(self.spec, self.data, self.target, self.summary, options.max_width)

@@ -1,4 +1,4 @@
-"""The rows of a study: every sharing asked for, and full sharing at as many parameters."""
+"""The rows of a study: each requested sharing, and the size-matched rows of fully shared networks."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -20,12 +20,12 @@ class Row:
     """One network of the study.
 
     Args:
-        name: What tables call it.
-        sharing: The sharing of its convolutions.
-        width: Channels of its convolutions.
-        matches: The sharings that it has as many parameters as; empty for a row that was asked for.
-        parameters: All trained numbers of the network.
-        macs: Multiply-adds of the network for one image.
+        name: Name of the row in tables.
+        sharing: Sharing of its convolutions.
+        width: Output channels of its convolutions.
+        matches: Sharings that a size-matched row is matched to; empty for a requested sharing.
+        parameters: Number of parameters of the network.
+        macs: Multiply-accumulates of the network per image.
     """
 
     name: str
@@ -35,60 +35,61 @@ class Row:
     parameters: int
     macs: int
 
-    def network(self, images: Images, device: str | None = None) -> Network:
-        """The network of this row, newly initialised."""
-        return build(images, self.sharing, self.width, device)
+    def build_network(self, images: Images, device: str | None = None) -> Network:
+        """Return the network of this row with new weights."""
+        return build_network(images, self.sharing, self.width, device)
 
 
-def build(images: Images, sharing: Sharing, width: int, device: str | None = None) -> Network:
-    """A network for these images, newly initialised."""
+def build_network(images: Images, sharing: Sharing, width: int, device: str | None = None) -> Network:
+    """Return a network for these images with new weights."""
     return Network(images.channels, images.size, len(images.class_names), width, sharing, device)
 
 
 def plan_rows(spec: StudySpec, images: Images) -> list[Row]:
-    """The rows of a study: each sharing, and behind each partly shared one its wider full counterpart.
+    """Return the rows of a study: each sharing and, after each partly shared one, its size-matched row.
 
-    Nothing is allocated: networks are counted on the meta device.
+    Sharings with size-matched rows of the same width have one such row together. Nothing is allocated, since
+    networks are counted on the meta device.
 
     Raises:
-        SharingError: a sharing that does not fit maps of the images' size.
-        StudyError: a network too large to train.
+        SharingError: A sharing does not fit the size of the images.
+        StudyError: A network is too large to train.
     """
     for sharing in spec.sharings:
         height, width = images.size
         sharing.check(images.size, "study: sharing=", f" from images of {height} x {width} pixels")
         kernel = 9 * spec.width * (images.channels + (DEPTH - 1) * spec.width)
-        _check_size(images, sharing, spec.width, sharing.banks(images.size) * kernel)
+        _check_parameters(images, sharing, spec.width, sharing.banks(images.size) * kernel)
     rows: list[Row] = []
-    wide: dict[int, Row] = {}
+    matched: dict[int, Row] = {}
     for sharing in spec.sharings:
-        row = _row(str(sharing), images, sharing, spec.width)
+        row = _make_row(str(sharing), images, sharing, spec.width)
         rows.append(row)
         if isinstance(sharing, Full | Local):
             continue
-        width = matched_width(row.parameters, lambda width: count(images, Full(), width))
+        width = match_width(row.parameters, lambda width: count_parameters(images, Full(), width))
         if width == spec.width and Full() in spec.sharings:
             continue
-        matches = (*wide[width].matches, row.name) if width in wide else (row.name,)
-        name = f"full (width {width}, as many parameters as {' and '.join(matches)})"
-        matched = _row(name, images, Full(), width, matches)
-        if width in wide:
-            rows[rows.index(wide[width])] = matched
+        before = matched.get(width)
+        matches = (row.name,) if before is None else (*before.matches, row.name)
+        name = f"full (width {width}, size-matched to {' and '.join(matches)})"
+        matched[width] = _make_row(name, images, Full(), width, matches)
+        if before is None:
+            rows.append(matched[width])
         else:
-            rows.append(matched)
-        wide[width] = matched
+            rows[rows.index(before)] = matched[width]
     return rows
 
 
-def count(images: Images, sharing: Sharing, width: int) -> int:
-    """Parameters of a network."""
-    return sum(p.numel() for p in build(images, sharing, width, "meta").parameters())
+def count_parameters(images: Images, sharing: Sharing, width: int) -> int:
+    """Return the number of parameters of a network."""
+    return sum(p.numel() for p in build_network(images, sharing, width, "meta").parameters())
 
 
-def matched_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
-    """The width whose number of parameters is nearest; `parameters_at` grows with the width.
+def match_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
+    """Return the width with the closest number of parameters. `parameters_at(width)` must be increasing.
 
-    >>> matched_width(1000, lambda width: width**2)
+    >>> match_width(1000, lambda width: width**2)
     32
     """
     above = bisect_left(range(1, MAX_WIDTH), parameters, key=parameters_at) + 1
@@ -96,15 +97,22 @@ def matched_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
     return min(candidates, key=lambda width: abs(parameters_at(width) - parameters))
 
 
-def _row(name: str, images: Images, sharing: Sharing, width: int, matches: tuple[str, ...] = ()) -> Row:
-    network = build(images, sharing, width, "meta")
+def count_macs(network: Network, size: tuple[int, int]) -> int:
+    """Return the multiply-accumulates of the convolutions and the head per image."""
+    counts = [explain(layer, input_size=size).macs for layer in network.convolutions]
+    head = network.head.in_features * network.head.out_features
+    return head + sum(macs for macs in counts if macs is not None)
+
+
+def _make_row(name: str, images: Images, sharing: Sharing, width: int, matches: tuple[str, ...] = ()) -> Row:
+    network = build_network(images, sharing, width, "meta")
     parameters = sum(p.numel() for p in network.parameters())
-    _check_size(images, sharing, width, parameters)
-    return Row(name, sharing, width, matches, parameters, multiply_adds(network, images.size))
+    _check_parameters(images, sharing, width, parameters)
+    return Row(name, sharing, width, matches, parameters, count_macs(network, images.size))
 
 
-def _check_size(images: Images, sharing: Sharing, width: int, parameters: int) -> None:
-    """Refuse a network with too many parameters; before it is built its kernels alone are counted."""
+def _check_parameters(images: Images, sharing: Sharing, width: int, parameters: int) -> None:
+    """Raise a StudyError if a network has too many parameters. `parameters` may be a lower bound."""
     if parameters > MAX_PARAMETERS:
         height, breadth = images.size
         raise StudyError(
@@ -113,10 +121,3 @@ def _check_size(images: Images, sharing: Sharing, width: int, parameters: int) -
             f"{parameters:,} or more on images of {height} x {breadth} pixels",
             "use smaller images, a smaller width or another sharing",
         )
-
-
-def multiply_adds(network: Network, size: tuple[int, int]) -> int:
-    """Multiply-adds of the convolutions and the head for one image."""
-    counts = [explain(layer, input_size=size).macs for layer in network.convolutions]
-    head = network.head.in_features * network.head.out_features
-    return head + sum(macs for macs in counts if macs is not None)

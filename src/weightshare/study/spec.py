@@ -1,4 +1,4 @@
-"""What a study compares, as one frozen value with a digest."""
+"""The specification of a study, as one frozen value with a digest."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._args import integer
+from .._args import check_integer
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
@@ -18,25 +18,26 @@ DEFAULT_SHARINGS = "full,tiled:2,regional:4,lowrank:4,local"
 
 @dataclass(frozen=True)
 class StudySpec:
-    """One study: which sharings, on which data, how often and how trained.
+    """The specification of a study: sharings, data, seeds and training options.
 
     Args:
         data: "digits", "faces", "npz:FILE" or "folder:DIR".
-        sharings: Sharings as values or as text; one text with commas is understood too.
-        seeds: Times that every row is trained, at least 1; the seeds are 0 to `seeds - 1`.
+        sharings: Sharings to compare, as values or as text, or one text with commas. Stored as a tuple.
+        seeds: Number of runs per network, at least 1. The seeds are 0 to `seeds - 1`.
         out: Folder for records, results and report; None writes nothing.
-        train_images: Images drawn from the training set, for training and validation together; None: all.
-        width: Channels of each convolution.
-        epochs_max: Cap on the passes over the training images; the report says how many trials met it.
-        patience: Epochs without a better validation accuracy before the learning rate is cut, and, after the
-            last cut, before training stops.
-        batch_size: Images a step.
-        learning_rate: Adam's first step size.
-        accelerator, devices, strategy, precision: Lightning Fabric's flags of the same names.
+        train_images: Number of images to draw from the training set, for training and validation together;
+            None uses all.
+        width: Output channels of each convolution.
+        epochs_max: Maximum number of epochs. The report states how many runs reached it.
+        patience: Epochs without a better validation accuracy before the learning rate drops and, after the
+            last drop, before training stops.
+        batch_size: Batch size.
+        learning_rate: Initial learning rate of Adam.
+        accelerator, devices, strategy, precision: Arguments of Lightning Fabric with the same names.
 
     Raises:
-        SpecError: a text that is no sharing, or a sharing named twice.
-        ArgumentError: a number below its range.
+        SpecError: A text is not a sharing, a sharing occurs twice, or the learning rate is out of range.
+        ArgumentError: A number is not an integer or is too small.
 
     Example:
         >>> StudySpec(sharings="full,along:0,1,local").sharings
@@ -44,7 +45,7 @@ class StudySpec:
     """
 
     data: str = "digits"
-    sharings: Any = DEFAULT_SHARINGS
+    sharings: Any = DEFAULT_SHARINGS  # any form that parse_sharings accepts; a tuple once it is parsed
     seeds: int = 3
     out: Path | str | None = field(default=None, compare=False)
     train_images: int | None = None
@@ -61,18 +62,16 @@ class StudySpec:
     def __post_init__(self):
         object.__setattr__(self, "sharings", parse_sharings(self.sharings))
         for name in ("seeds", "width", "epochs_max", "patience", "batch_size"):
-            object.__setattr__(self, name, integer("study", name, getattr(self, name), least=1))
+            object.__setattr__(self, name, check_integer("study", name, getattr(self, name), least=1))
         if self.train_images is not None:
             object.__setattr__(
-                self, "train_images", integer("study", "train_images", self.train_images, least=2)
+                self, "train_images", check_integer("study", "train_images", self.train_images, least=2)
             )
         if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate <= 1:
-            raise SpecError(
-                "study", "learning_rate must be above 0 and at most 1", repr(self.learning_rate), "use 0.003"
-            )
+            raise SpecError("study", "learning_rate must be above 0 and at most 1", repr(self.learning_rate))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that a trial's numbers depend on, as JSON values; the folder is not among it."""
+        """Return everything that the results depend on, as JSON values. The folder is not included."""
         return {
             name: [str(s) for s in value] if name == "sharings" else value
             for name, value in vars(self).items()
@@ -81,19 +80,23 @@ class StudySpec:
 
     @property
     def title(self) -> str:
-        """The study in one line."""
+        """Data, sharings and number of seeds in one line."""
         sharings = ",".join(map(str, self.sharings))
         return f"{self.data}: {sharings}; {self.seeds} seed{'s' * (self.seeds > 1)}"
 
     def digest(self, data_digest: str) -> str:
-        """16 hex digits that tell this study, on these data with this version, from others."""
+        """Return a digest of this specification, the data and the version, in 16 hex digits."""
         parts = {"spec": self.to_dict(), "data": data_digest, "version": __version__}
         text = json.dumps(parts, sort_keys=True).encode()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def parse_sharings(given: str | Sharing | Iterable[str | Sharing]) -> tuple[Sharing, ...]:
-    """Sharings from text or values; a piece that is only a number belongs to the `along:` before it."""
+    """Return sharings given as text or as values.
+
+    Raises:
+        SpecError: A text is not a sharing, a sharing occurs twice, or there is none.
+    """
     if isinstance(given, str):
         given = split_sharings(given)
     elif isinstance(given, Sharing):
@@ -103,12 +106,12 @@ def parse_sharings(given: str | Sharing | Iterable[str | Sharing]) -> tuple[Shar
     twice = sorted({name for name in names if names.count(name) > 1})
     if not sharings or twice:
         got = f"{twice[0]!r} twice" if twice else "none"
-        raise SpecError("study", "sharings must name each sharing once", got, f"try {DEFAULT_SHARINGS}")
+        raise SpecError("study", "sharings must name at least one sharing, and each only once", got)
     return sharings
 
 
 def split_sharings(text: str) -> list[str]:
-    """The sharings that a text with commas names.
+    """Split a comma-separated list of sharings. After "along:", a bare number is another axis.
 
     >>> split_sharings("along:0,2,full")
     ['along:0,2', 'full']

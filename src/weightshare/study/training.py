@@ -1,4 +1,4 @@
-"""Training one network until its validation accuracy stops improving."""
+"""Train one network until its validation accuracy stops improving, and evaluate it."""
 
 import copy
 import time
@@ -14,21 +14,21 @@ from torch.nn import functional as F
 from ..errors import StudyError
 from .spec import StudySpec
 
-RATE_CUTS = 2
-CUT = 0.2
+LEARNING_RATE_DROPS = 2
+DROP_FACTOR = 0.2
 EVALUATION_BATCH = 250
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training went.
+    """How a training run went.
 
     Args:
-        validation_accuracy: After every epoch.
-        train_loss: Mean cross-entropy over every epoch, in nats.
-        best_epoch: The epoch, from 1, whose weights the network has now.
-        hit_cap: Whether training was ended by the cap on epochs rather than by a standstill.
-        seconds: Spent on training and validation.
+        validation_accuracy: Validation accuracy after each epoch.
+        train_loss: Mean cross-entropy of each epoch, in nats.
+        best_epoch: The epoch, counted from 1, whose weights the network has now.
+        hit_cap: Whether the run stopped at the epoch limit, and not because it stopped improving.
+        seconds: Time spent on training and validation.
     """
 
     validation_accuracy: list[float]
@@ -48,21 +48,22 @@ def fit(
     on_epoch: Callable[[int, float], None],
     where: str = "study",
 ) -> tuple[nn.Module, Fit]:
-    """Train with Adam; after `patience` epochs without a better validation accuracy the step size is cut.
+    """Train a network with Adam until its validation accuracy stops improving.
 
-    After the second cut and as many epochs again training stops, and the weights of the best epoch return
-    (the highest validation accuracy, and among equals the lowest validation loss). The order of the images
-    depends on the seed alone, so it is the same for every row.
+    After `patience` epochs without a better validation accuracy, the learning rate drops. When this happens
+    again after the second drop, or at the epoch limit, training stops. The network then gets the weights of
+    its best epoch: the one with the highest validation accuracy and, among equals, the lowest
+    validation loss. The order of the images depends only on the seed, so it is the same for every row.
 
     Args:
-        on_epoch: Called after every epoch with its number, from 1, and its validation accuracy.
-        where: The row and its seed, for errors.
+        on_epoch: Called after each epoch with its number, counted from 1, and its validation accuracy.
+        where: Row and seed, for errors.
 
     Returns:
-        The network, set up on the device, and how its training went.
+        The network, set up on the device, and how the run went.
 
     Raises:
-        StudyError: a loss that is no finite number.
+        StudyError: A loss is not finite.
     """
     start = time.perf_counter()
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), spec.learning_rate))
@@ -70,17 +71,18 @@ def fit(
     accuracies: list[float] = []
     losses: list[float] = []
     best, best_epoch, best_state = (-1.0, 0.0), 0, network.state_dict()
-    waited = cuts = 0
-    while len(accuracies) < spec.epochs_max:
-        losses.append(_epoch(network, optimizer, train, spec.batch_size, fabric, order))
+    waited = drops = 0
+    converged = False
+    while not converged and len(accuracies) < spec.epochs_max:
+        losses.append(train_epoch(network, optimizer, train, spec.batch_size, fabric, order))
         accuracy, loss = evaluate(network, validation)
         for name, value in (("training", losses[-1]), ("validation", loss)):
             if not isfinite(value):
                 raise StudyError(
                     f"{where}, epoch {len(losses)}",
-                    f"the {name} loss must be a finite number",
+                    f"the {name} loss must be finite",
                     str(value),
-                    "use a lower --learning-rate or --precision 32-true; finished trials are kept",
+                    "use a lower learning rate or precision 32-true; finished trials are saved",
                 )
         accuracies.append(accuracy)
         on_epoch(len(accuracies), accuracy)
@@ -89,26 +91,33 @@ def fit(
             best, best_epoch = (accuracy, -loss), len(accuracies)
             best_state = copy.deepcopy(network.state_dict())
         if waited >= spec.patience:
-            if cuts == RATE_CUTS:
-                break
-            waited, cuts = 0, cuts + 1
+            converged = drops == LEARNING_RATE_DROPS
+            waited, drops = 0, drops + 1
             for group in optimizer.param_groups:
-                group["lr"] *= CUT
-    else:
-        cuts = -1
+                group["lr"] *= DROP_FACTOR
     network.load_state_dict(best_state)
-    return network, Fit(accuracies, losses, best_epoch, cuts < 0, time.perf_counter() - start)
+    return network, Fit(accuracies, losses, best_epoch, not converged, time.perf_counter() - start)
 
 
-def _epoch(network, optimizer, train: tuple[Tensor, Tensor], batch_size: int, fabric: Fabric, order) -> float:
-    """One pass over the training images in a new order; the mean loss. Devices take turns in a batch."""
+def train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: tuple[Tensor, Tensor],
+    batch_size: int,
+    fabric: Fabric,
+    order: torch.Generator,
+) -> float:
+    """Train for one epoch in a new random order and return the mean loss.
+
+    With several devices, each one takes its share of every batch.
+    """
     images, labels = train
     network.train()
     total = torch.zeros((), device=images.device)
     permutation = torch.randperm(len(images), generator=order).to(images.device)
     batches = permutation.split(batch_size)
     if len(batches) > 1 and len(batches[-1]) < batch_size // 2:
-        batches = batches[:-1]  # batch norm is poor on a small rest, which another order holds next time
+        batches = batches[:-1]  # batch norm is poor on a small batch; other epochs use these images
     for batch in batches:
         mine = batch[fabric.global_rank :: fabric.world_size] if fabric.world_size > 1 else batch
         loss = F.cross_entropy(network(images[mine]), labels[mine])
@@ -121,11 +130,11 @@ def _epoch(network, optimizer, train: tuple[Tensor, Tensor], batch_size: int, fa
 
 @torch.no_grad()
 def evaluate(network: nn.Module, pair: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy on images and labels."""
+    """Return the accuracy and the mean cross-entropy on a pair of images and labels."""
     network.eval()
-    right, loss = 0, 0.0
+    correct, loss = 0, 0.0
     for images, labels in zip(pair[0].split(EVALUATION_BATCH), pair[1].split(EVALUATION_BATCH)):
         logits = network(images).float()
-        right += (logits.argmax(1) == labels).sum().item()
+        correct += (logits.argmax(1) == labels).sum().item()
         loss += F.cross_entropy(logits, labels, reduction="sum").item()
-    return right / len(pair[1]), loss / len(pair[1])
+    return correct / len(pair[1]), loss / len(pair[1])

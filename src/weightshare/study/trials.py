@@ -1,4 +1,4 @@
-"""One trial: a row trained with one seed, and what was measured of it."""
+"""A trial: one training run of a row with one seed, and its measurements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
-from .data import Images, shifted
-from .first_layer import FirstLayer, look, number
+from .checks import check_number
+from .data import Images, shift_images
+from .first_layer import FirstLayer, sample_kernels
 from .rows import Row
 from .spec import StudySpec
 from .training import evaluate, fit
@@ -17,22 +18,22 @@ from .training import evaluate, fit
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured of one row with one seed. Accuracies are fractions of 1.
+    """The measurements of one row with one seed. Accuracies are fractions.
 
     Args:
         sharing: Name of the row.
-        seed: Of the initial weights and of the order of the images.
-        accuracy, train_accuracy, validation_accuracy: Of the weights of the best epoch, on the test images,
-            the training images and the validation images.
-        accuracy_shifted: On test images (at most 2,500) shifted by so many pixels, the mean over up, down,
-            left and right, the rim filled with raw zeros.
-        epochs: Passes over the training images.
-        best_epoch: The pass whose weights were kept.
-        hit_cap: Whether the cap on epochs ended the training.
-        train_seconds: Spent on training and validation.
-        curve_accuracy: Validation accuracy after every epoch.
-        curve_loss: Mean training loss of every epoch.
-        first_layer: The first convolution's kernels, of seed 0.
+        seed: Seed of the initial weights and of the order of the images.
+        accuracy, train_accuracy, validation_accuracy: Accuracy on the test, training and validation sets,
+            with the weights of the best epoch.
+        accuracy_shifted: Accuracy on shifted test images (at most 2,500), by shift in pixels: the mean over
+            shifts up, down, left and right. Pixels shifted in from outside are raw zeros.
+        epochs: Number of epochs.
+        best_epoch: The epoch whose weights were kept, counted from 1.
+        hit_cap: Whether the run stopped at the epoch limit.
+        train_seconds: Time spent on training and validation.
+        curve_accuracy: Validation accuracy after each epoch.
+        curve_loss: Mean training loss of each epoch.
+        first_layer: Kernels of the first convolution; only for seed 0.
     """
 
     sharing: str
@@ -50,15 +51,15 @@ class Trial:
     first_layer: FirstLayer | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the trial as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_record(cls, record: dict[str, Any], shifts: Sequence[int]) -> "Trial":
-        """The inverse of `to_record` for a trial measured at these shifts; other keys are left out.
+        """Return the trial of a record, measured at these shifts. Other keys of the record are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: no record of a trial.
+            KeyError, TypeError, ValueError, OverflowError: The record is not that of a trial.
         """
         values = {field.name: record[field.name] for field in fields(cls)}
         if values["first_layer"] is not None:
@@ -69,7 +70,7 @@ class Trial:
         return trial
 
     def _check(self, shifts: Sequence[int]) -> None:
-        """Raise TypeError or ValueError unless every value can be one that was measured."""
+        """Raise a TypeError or ValueError if a value is not possible."""
         if not isinstance(self.sharing, str) or not isinstance(self.hit_cap, bool):
             raise TypeError
         if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
@@ -78,12 +79,12 @@ class Trial:
             raise ValueError
         if not len(self.curve_accuracy) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
             raise ValueError
-        measured = (self.accuracy, self.train_accuracy, self.validation_accuracy)
-        for value in (*measured, *self.accuracy_shifted.values(), *self.curve_accuracy):
-            if not 0 <= number(value) <= 1:
+        accuracies = (self.accuracy, self.train_accuracy, self.validation_accuracy)
+        for value in (*accuracies, *self.accuracy_shifted.values(), *self.curve_accuracy):
+            if not 0 <= check_number(value) <= 1:
                 raise ValueError
         for value in (self.train_seconds, *self.curve_loss):
-            if number(value) < 0:
+            if check_number(value) < 0:
                 raise ValueError
 
 
@@ -95,18 +96,20 @@ def run_trial(
     fabric: Fabric,
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> Trial:
-    """Train a row with one seed and measure it. The caller's random numbers are left as they were.
+    """Train and evaluate a row with one seed. The state of torch's random number generators is restored.
 
     Raises:
-        StudyError: a training that diverged.
+        StudyError: Training diverged.
     """
-    pairs = (images.train, images.validation, images.test, images.to_shift)
-    train, validation, test, to_shift = ((fabric.to_device(x), fabric.to_device(y)) for x, y in pairs)
+    pairs = (images.train, images.validation, images.test, images.shift_test)
+    train, validation, test, shift_test = ((fabric.to_device(x), fabric.to_device(y)) for x, y in pairs)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network: Any
         where = f"study: {row.name}, seed {seed}"
-        network, fitted = fit(row.network(images), train, validation, spec, fabric, seed, on_epoch, where)
+        network, fitted = fit(
+            row.build_network(images), train, validation, spec, fabric, seed, on_epoch, where
+        )
         return Trial(
             sharing=row.name,
             seed=seed,
@@ -114,7 +117,7 @@ def run_trial(
             train_accuracy=evaluate(network, train)[0],
             validation_accuracy=evaluate(network, validation)[0],
             accuracy_shifted={
-                str(pixels): accuracy_shifted(network, to_shift, pixels, images.background)
+                str(pixels): evaluate_shifted(network, shift_test, pixels, images.background)
                 for pixels in images.shifts
             },
             epochs=len(fitted.validation_accuracy),
@@ -123,12 +126,15 @@ def run_trial(
             train_seconds=fitted.seconds,
             curve_accuracy=fitted.validation_accuracy,
             curve_loss=fitted.train_loss,
-            first_layer=look(network.convolutions[0], images.size) if seed == 0 else None,
+            first_layer=sample_kernels(network.convolutions[0], images.size) if seed == 0 else None,
         )
 
 
-def accuracy_shifted(network, to_shift: tuple[Tensor, Tensor], pixels: int, background: Tensor) -> float:
-    """Mean accuracy over these images shifted up, down, left and right by so many pixels."""
-    images, labels = to_shift
+def evaluate_shifted(
+    network: nn.Module, pair: tuple[Tensor, Tensor], pixels: int, background: Tensor
+) -> float:
+    """Return the mean accuracy on images shifted up, down, left and right by this many pixels."""
+    images, labels = pair
     moves = [(-pixels, 0), (pixels, 0), (0, -pixels), (0, pixels)]
-    return sum(evaluate(network, (shifted(images, *move, background), labels))[0] for move in moves) / 4
+    shifted = [(shift_images(images, *move, background), labels) for move in moves]
+    return sum(evaluate(network, pair)[0] for pair in shifted) / len(moves)

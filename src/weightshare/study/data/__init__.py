@@ -1,5 +1,8 @@
-"""The images of a study: where they come from, and how they are checked, split and normalised."""
+"""Images of a study: where they come from, and how they are checked, split and normalized."""
 
-from .images import Images, draw, load_images, shifted
+from .facts import DataFacts
+from .images import Images, shift_images
+from .loading import load_images
+from .split import draw
 
-__all__ = ["Images", "draw", "load_images", "shifted"]
+__all__ = ["DataFacts", "Images", "draw", "load_images", "shift_images"]

@@ -1,4 +1,4 @@
-"""Images as they were found, before they are split and normalised."""
+"""Images as they were read, before they are split and normalized."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """Images as they were found.
+    """Images and labels as they were read.
 
     Args:
-        name: What the data are called, also in errors.
+        name: Name of the data, also used in errors.
         x: Training images [N, C, H, W], uint8 or float.
-        y: Their labels [N], 0 to the number of classes - 1.
-        class_names: One a label.
-        x_test, y_test: The same for the test; None where the test is to be split off from `x`.
+        y: Labels of `x` [N], from 0 to the number of classes - 1.
+        class_names: One name per label.
+        x_test, y_test: Test images and labels; None if the test set is to be split off from `x`.
     """
 
     name: str

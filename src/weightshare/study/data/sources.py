@@ -1,4 +1,4 @@
-"""The four places that images come from, each read as one `Raw` value."""
+"""The sources of images (digits, faces, .npz files and folders), each read as one `Raw` value."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR")
 
 
 def load_raw(data: str) -> Raw:
-    """Read the data that a text names."""
-    kind, _, place = data.partition(":")
+    """Load images by the name of their source."""
+    kind, _, path = data.partition(":")
     if data == "digits":
         return load_digits()
     if data == "faces":
         return load_faces()
-    if kind == "npz" and place:
-        return load_npz(Path(place), data)
-    if kind == "folder" and place:
-        return load_folder(Path(place), data)
+    if kind == "npz" and path:
+        return load_npz(Path(path), data)
+    if kind == "folder" and path:
+        return load_folder(Path(path), data)
     if Path(data).is_dir():
         hint = f"did you mean 'folder:{data}'?"
     elif data.endswith(".npz"):
@@ -34,7 +34,7 @@ def load_raw(data: str) -> Raw:
 
 
 def load_digits() -> Raw:
-    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels."""
+    """Load the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels each."""
     from sklearn.datasets import load_digits as sklearn_digits
 
     images, labels = sklearn_digits(return_X_y=True)
@@ -42,17 +42,19 @@ def load_digits() -> Raw:
 
 
 def load_faces() -> Raw:
-    """scikit-image's 200 images of 25 x 25 pixels: 100 aligned faces, then 100 patches that are no face."""
+    """Load 200 images of scikit-image, 25 x 25 pixels each: 100 aligned faces, then 100 other patches."""
     try:
         from skimage.data import lfw_subset
     except ImportError:
         raise MissingExtraError.for_package("faces", "scikit-image", extra="faces") from None
     try:
         images = lfw_subset()
-    except Exception as error:  # it may be a download: whatever goes wrong there is no fault of the caller's
+    except Exception as error:  # scikit-image may have to download it, which fails in many ways
         raise DataError(
-            "faces", "scikit-image must be able to load lfw_subset", f"{type(error).__name__}: {error}",
+            "faces",
+            "scikit-image must be able to load lfw_subset",
+            f"{type(error).__name__}: {error}",
             "connect to the network once, or use digits",
-        ) from None  # fmt: skip
+        ) from None
     labels = np.repeat([0, 1], [100, 100])
     return Raw("faces", images[:, None], labels, ("face", "other"))

@@ -1,1 +1,1 @@
-"""What a study says: the table in the terminal, the findings in words, the page with its pictures."""
+"""The report of a study: findings in words, charts, and the page that shows them."""

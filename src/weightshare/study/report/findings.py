@@ -1,15 +1,16 @@
-"""What the numbers say, in sentences.
+"""Findings of a study: answers in sentences to the questions that it can decide.
 
-A difference is called clear only where its 95 % interval over the seeds leaves out zero. Where every seed
-gave the same two values there is no interval: then both are named, and nothing is called clear or unclear.
+A difference is called clear only if its 95% confidence interval over the seeds excludes zero. If neither side
+varies over its seeds, there is no interval: both values are reported, and nothing is called clear or unclear.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...views.numbers import percent, short, times_as_many
+from ...views.numbers import abbreviate, format_percent, format_ratio
+from ..intervals import Difference, compare_means
 from ..result import StudyResult
-from ..summary import Difference, RowSummary, difference, epochs_to
+from ..summary import RowSummary, find_epoch
 from ..trials import Trial
 
 Pair = tuple[RowSummary, RowSummary]
@@ -17,202 +18,215 @@ Pair = tuple[RowSummary, RowSummary]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared, and the words for it.
+    """A number measured in each trial, and how to write about it.
 
     Args:
-        of: The number of a trial.
-        verb, unit: As in "full gets 2.0 points more than local".
-        where: On which images.
-        sign: Behind a single value.
-        scale: From the number to the unit.
+        value: The number in a trial.
+        name: Name of the number.
+        more, less: Sentences for a difference, with placeholders {row}, {value}, {other} and {name}.
+        unit: Text after a single value.
+        scale: Factor from the number to its unit.
     """
 
-    of: Callable[[Trial], float]
-    verb: str = "gets"
-    unit: str = "points"
-    where: str = " on the test images"
-    sign: str = " %"
+    value: Callable[[Trial], float]
+    name: str
+    more: str = "{row} is {value} points above {other} in {name}"
+    less: str = "{row} is {value} points below {other} in {name}"
+    unit: str = "%"
     scale: float = 100
 
-    def text(self, value: float) -> str:
-        """A number in the unit."""
+    def format(self, value: float) -> str:
+        """Return a value as text, without the unit."""
         return f"{self.scale * value:.1f}"
 
 
-ACCURACY = Measure(lambda trial: trial.accuracy)
-GAP = Measure(lambda trial: trial.train_accuracy - trial.accuracy, "has", where=" of gap", sign=" points")
+ACCURACY = Measure(lambda trial: trial.accuracy, "test accuracy")
+GAP = Measure(
+    lambda trial: trial.train_accuracy - trial.accuracy,
+    "the gap between training and test accuracy",
+    unit=" points",
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A question, and what these data answer."""
+    """A question, and the answers of this study."""
 
     question: str
     answers: tuple[str, ...]
 
 
-def findings(result: StudyResult) -> list[Finding]:
-    """Every question that this study can answer."""
+def collect_findings(result: StudyResult) -> list[Finding]:
+    """Return the findings for each question that this study can answer."""
     rows = [row for row in result.summary if not row.matches]
     full = next((row for row in rows if row.layer_sharing == "full"), None)
     others = [row for row in rows if row is not full]
-    found = [
-        ("Which network is most accurate?", _best(result)),
-        ("Does sharing help or hold back?", _against_full(result, full, others) if full else []),
-        ("Is it the sharing or the size?", _at_equal_size(result)),
-        ("Does sharing regularise?", _gaps(result, full, others) if full else []),
-        ("What if the image moves?", _shifts(result, full, others) if full else []),
-        ("What does it cost?", _costs(full, others) if full else []),
-        ("Does sharing learn faster?", _speed(result, full, others)),
+    answers = [
+        ("Which network is most accurate?", _rank(result)),
+        ("Does sharing improve accuracy?", _compare_accuracy(result, full, others) if full else []),
+        ("Is it the sharing or the size?", _compare_at_equal_size(result)),
+        ("Does sharing reduce overfitting?", _compare_gaps(result, full, others) if full else []),
+        ("What if test images are shifted?", _compare_shifts(result, full, others) if full else []),
+        ("What does it cost?", _compare_costs(full, others) if full else []),
+        ("Does sharing speed up training?", _compare_speed(result, full, others)),
     ]
-    return [Finding(question, tuple(map(_unbroken, answers))) for question, answers in found if answers]
+    return [Finding(question, tuple(sentences)) for question, sentences in answers if sentences]
 
 
-def _unbroken(answer: str) -> str:
-    """Numbers stay on the line of their sign."""
-    return answer.replace(" %", "\u00a0%")
-
-
-def _best(result: StudyResult) -> list[str]:
+def _rank(result: StudyResult) -> list[str]:
+    """Name the most accurate row, and the rows that are not clearly less accurate."""
     ranked = sorted(result.summary, key=lambda row: -row.accuracy)
     best, rest = ranked[0], ranked[1:]
-    answer = f"The highest mean is that of {_name(best)}: {percent(best.accuracy)} % of the test images."
+    answer = f"{_name(best)} has the highest mean test accuracy, {format_percent(best.accuracy)}%."
     if not rest:
         return [answer]
     if result.spec.seeds < 2:
-        return [answer + " With one seed nothing says how far that is luck; run it with three."]
-    found = [(row, _difference(result, (best, row), ACCURACY)) for row in rest]
-    apart = [(best, row) for row, one in found if one.fixed and one.mean]
-    level = [_name(row) for row, one in found if not one.clear and (best, row) not in apart]
-    below = [_name(row) for row, one in found if one.clear]
+        return [f"{answer} One seed does not show how much of this is chance; use at least three."]
+    differences = [(row, _difference(result, (best, row), ACCURACY)) for row in rest]
+    constant = [row for row, one in differences if one.constant and one.mean]
+    close = [_name(row) for row, one in differences if not one.is_clear and row not in constant]
+    below = [_name(row) for row, one in differences if one.is_clear]
     if len(below) == len(rest):
-        answer += " Every other row is clearly below it."
-    elif len(level) == len(rest):
-        answer += " No other row is clearly below it."
-    elif level:
-        answer += f" Not clearly below it: {_listed(level)}."
-    return [answer, *(_fixed(result, pair, ACCURACY) for pair in apart)]
+        answer += " All other rows are clearly lower."
+    elif len(close) == len(rest):
+        answer += " No other row is clearly lower."
+    elif close:
+        answer += f" Not clearly lower: {_join(close)}."
+    return [answer, *(_report_constant(result, (best, row), ACCURACY) for row in constant)]
 
 
-def _against_full(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
-    return _compared(result, [(row, full) for row in others], ACCURACY)
+def _compare_accuracy(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+    return _compare(result, [(row, full) for row in others], ACCURACY)
 
 
-def _at_equal_size(result: StudyResult) -> list[str]:
-    return _compared(result, _matched(result), ACCURACY)
+def _compare_at_equal_size(result: StudyResult) -> list[str]:
+    return _compare(result, _match_sizes(result), ACCURACY)
 
 
-def _gaps(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+def _compare_gaps(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
     answers = []
     for row in others:
-        found = _difference(result, (row, full), GAP)
-        if found.clear:
-            word = "wider" if found.mean > 0 else "narrower"
+        difference = _difference(result, (row, full), GAP)
+        if difference.is_clear:
+            word = "larger" if difference.mean > 0 else "smaller"
             answers.append(
-                f"From training to test images {_name(row)} loses {percent(row.gap)} points and full sharing "
-                f"{percent(full.gap)}: the gap is {word} with less sharing."
+                f"The gap between training and test accuracy is {word} for {_name(row)} "
+                f"({format_percent(row.gap)} points) than for {_name(full)} "
+                f"({format_percent(full.gap)} points)."
             )
-        elif found.fixed and found.mean:
-            answers.append(_fixed(result, (row, full), GAP))
+        elif difference.constant and difference.mean:
+            answers.append(_report_constant(result, (row, full), GAP))
     if not answers and others and result.spec.seeds > 1:
-        answers.append("No gap between training and test accuracy differs clearly from full sharing's.")
+        answers.append(
+            f"No row differs clearly from {_name(full)} in the gap between training and test accuracy."
+        )
     return answers
 
 
-def _shifts(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+def _compare_shifts(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
     pixels = list(full.accuracy_shifted)[-1]
-    before, after = percent(full.accuracy), percent(full.accuracy_shifted[pixels])
-    answer = f"Full sharing falls from {before} % to {after} % when the test images move by {pixels} pixels."
-    moved = Measure(lambda t: t.accuracy_shifted[pixels], where=f" on images moved by {pixels} pixels")
-    return [answer, *_compared(result, [(row, full) for row in others], moved)]
+    before, after = format_percent(full.accuracy), format_percent(full.accuracy_shifted[pixels])
+    shift = f"{pixels} pixel{'s' * (pixels != '1')}"
+    answer = f"{_name(full)} drops from {before}% to {after}% when test images are shifted by {shift}."
+    shifted = Measure(lambda trial: trial.accuracy_shifted[pixels], f"accuracy on images shifted by {shift}")
+    return [answer, *_compare(result, [(row, full) for row in others], shifted)]
 
 
-def _costs(full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+def _compare_costs(full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
     if not others:
         return []
     most = max(others, key=lambda row: row.parameters)
     answers = [
-        f"{_name(most)} has {times_as_many(most.parameters / full.parameters)} times the parameters of full "
-        f"sharing ({short(most.parameters)} against {short(full.parameters)})."
+        f"{_name(most)} has {format_ratio(most.parameters / full.parameters)} times as many parameters as "
+        f"{_name(full)} ({abbreviate(most.parameters)} vs. {abbreviate(full.parameters)})."
     ]
     same = [_name(row) for row in others if row.macs == full.macs]
     if same:
         answers.append(
-            f"An image takes the same {short(full.macs)} multiply-adds with full sharing as with "
-            f"{_listed(same)}: sharing saves memory, not arithmetic."
+            f"{_join([_name(full), *same])} compute the same number of MACs per image "
+            f"({abbreviate(full.macs)}): sharing saves memory, not arithmetic."
         )
     answers += [
-        f"{_name(row)} needs {times_as_many(row.macs / full.macs)} times the multiply-adds of full sharing."
+        f"{_name(row)} computes {format_ratio(row.macs / full.macs)} times as many MACs as {_name(full)}."
         for row in others
         if row.macs > 1.05 * full.macs
     ]
     return answers
 
 
-def _speed(result: StudyResult, full: RowSummary | None, others: Sequence[RowSummary]) -> list[str]:
+def _compare_speed(result: StudyResult, full: RowSummary | None, others: Sequence[RowSummary]) -> list[str]:
     rows = [row for row in result.summary if not row.matches]
     reached = [(row.epochs_to_target, row) for row in rows if row.epochs_to_target is not None]
     reached.sort(key=lambda pair: pair[0])
     if len(rows) < 2 or not reached:
         return []
-    listed = _listed([f"{_name(row)} after {epochs:.0f}" for epochs, row in reached])
-    answers = [f"{percent(result.target)} % of the validation images are right with {listed} epochs."]
-    short_of = [f"{_name(row)} ({row.reached_target} of {row.seeds} seeds)" for row in result.summary
-                if row.reached_target < row.seeds]  # fmt: skip
-    if short_of:
-        answers.append(f"Not every seed gets there, so these are not compared: {_listed(short_of)}.")
-    pairs = [*([(row, full) for row in others] if full else []), *_matched(result)]
+    epochs = ", ".join(f"{_name(row)} {epochs:.0f}" for epochs, row in reached)
+    answers = [f"Mean epochs to {format_percent(result.target)}% validation accuracy: {epochs}."]
+    missed = [
+        f"{_name(row)} ({row.reached_target} of {row.seeds})"
+        for row in result.summary
+        if row.reached_target < row.seeds
+    ]
+    if missed:
+        answers.append(f"Not compared, because not all seeds reached it: {_join(missed)}.")
+    pairs = [*([(row, full) for row in others] if full else []), *_match_sizes(result)]
     pairs = [pair for pair in pairs if all(row.reached_target == row.seeds for row in pair)]
-    epochs = Measure(lambda t: epochs_to(t.curve_accuracy, result.target) or 0, "needs", "epochs",
-                     " on the way there", " epochs", 1)  # fmt: skip
     if result.spec.seeds < 2 or not pairs:
-        return [*answers, "Whether sharing learns faster is not clear from that."]
-    return [*answers, *_compared(result, pairs, epochs)]
+        return [*answers, "This does not show whether sharing speeds up training."]
+    measure = Measure(
+        lambda trial: find_epoch(trial.curve_accuracy, result.target) or 0,
+        "the number of epochs to target",
+        more="{row} needs {value} more epochs than {other}",
+        less="{row} needs {value} fewer epochs than {other}",
+        unit="",
+        scale=1,
+    )
+    return [*answers, *_compare(result, pairs, measure)]
 
 
-def _matched(result: StudyResult) -> list[Pair]:
-    """Every partly shared row with the wider full network of its size."""
-    wide_of = {name: wide for wide in result.summary for name in wide.matches}
-    return [(row, wide_of[row.sharing]) for row in result.summary if row.sharing in wide_of]
+def _match_sizes(result: StudyResult) -> list[Pair]:
+    """Return each partly shared row with its size-matched row."""
+    matched = {name: row for row in result.summary for name in row.matches}
+    return [(row, matched[row.sharing]) for row in result.summary if row.sharing in matched]
 
 
-def _compared(result: StudyResult, pairs: Sequence[Pair], measure: Measure) -> list[str]:
-    """A sentence a difference between the two rows of a pair, and one for all pairs without a clear one."""
+def _compare(result: StudyResult, pairs: Sequence[Pair], measure: Measure) -> list[str]:
+    """Return one sentence per clear difference within a pair, and one for all pairs without any."""
     answers, unclear, same = [], [], []
     for pair in pairs:
         row, other = map(_name, pair)
-        found = _difference(result, pair, measure)
-        if found.fixed and found.mean:
-            answers.append(_fixed(result, pair, measure))
-        elif found.fixed:
-            same.append(f"{row} as {other}")
-        elif found.ci is None or not found.clear:
-            unclear.append(f"{row} against {other}")
+        difference = _difference(result, pair, measure)
+        if difference.constant and difference.mean:
+            answers.append(_report_constant(result, pair, measure))
+        elif difference.constant:
+            same.append(f"{row} vs. {other}")
+        elif difference.ci is None or not difference.is_clear:
+            unclear.append(f"{row} vs. {other}")
         else:
-            low, high = sorted(abs(end) for end in found.ci)
-            word = "more" if found.mean > 0 else "fewer"
-            answers.append(
-                f"{row} {measure.verb} {measure.text(abs(found.mean))} {measure.unit} {word} than {other}"
-                f"{measure.where} (95 % interval {measure.text(low)} to {measure.text(high)})."
-            )
+            low, high = (measure.format(end) for end in sorted(map(abs, difference.ci)))
+            sentence = measure.more if difference.mean > 0 else measure.less
+            value = measure.format(abs(difference.mean))
+            text = sentence.format(row=row, value=value, other=other, name=measure.name)
+            answers.append(f"{text} (95% CI {low} to {high}).")
     if unclear and result.spec.seeds > 1:
-        answers.append(f"No clear difference{measure.where}: {_listed(unclear)}.")
+        answers.append(f"No clear difference in {measure.name}: {_join(unclear)}.")
     if same:
-        answers.append(f"The same with every seed{measure.where}: {_listed(same)}.")
+        answers.append(f"No difference in {measure.name} with any seed: {_join(same)}.")
     return answers
 
 
 def _difference(result: StudyResult, pair: Pair, measure: Measure) -> Difference:
-    return difference(*([measure.of(trial) for trial in result.by_row[row.sharing]] for row in pair))
+    first, second = ([measure.value(trial) for trial in result.by_row[row.sharing]] for row in pair)
+    return compare_means(first, second)
 
 
-def _fixed(result: StudyResult, pair: Pair, measure: Measure) -> str:
-    """Both values of a difference to which seeds give no interval."""
+def _report_constant(result: StudyResult, pair: Pair, measure: Measure) -> str:
+    """Return both values of a difference that has no interval, since neither side varies."""
     row, other = map(_name, pair)
-    ours, theirs = (measure.text(measure.of(result.by_row[row.sharing][0])) for row in pair)
+    first, second = (measure.format(measure.value(result.by_row[row.sharing][0])) for row in pair)
     return (
-        f"With every seed {row} {measure.verb} {ours}{measure.sign} and {other} {theirs}{measure.sign}"
-        f"{measure.where}: seeds alone cannot give this difference an interval."
+        f"With every seed, {measure.name} is {first}{measure.unit} for {row} and {second}{measure.unit} for "
+        f"{other}, so this difference has no confidence interval."
     )
 
 
@@ -220,5 +234,5 @@ def _name(row: RowSummary) -> str:
     return f"full at width {row.width}" if row.matches else row.sharing
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
