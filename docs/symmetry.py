@@ -125,7 +125,7 @@ def compare_networks() -> list[tuple[object, ...]]:
     head = (
         "padding",
         "down-sampling",
-        "exact for shifts of",
+        "exact shifts (px)",
         "error, shift 1",
         "shift 4",
         "lost at",
@@ -137,11 +137,14 @@ def compare_networks() -> list[tuple[object, ...]]:
             trace = trace_equivariance(build_network(padding, down), x)
             lost = "nowhere" if trace.first_loss is None else f"`{trace.first_loss}`"
             cause = next((row.cause for row in trace.rows if row.name == trace.first_loss), "")
-            kept = "no shift" if trace.exact_for is None else f"{trace.exact_for[0]}Z".removeprefix("1")
-            effects = ", ".join(f"{e.cause} {format_error(e.only_this)}" for e in trace.interventions().effects)
+            exact = "none" if trace.exact_for is None else f"multiples of {trace.exact_for[0]}"
+            exact = "all" if exact == "multiples of 1" else exact
+            effects = ", ".join(
+                f"{e.cause} {format_error(e.only_this)}" for e in trace.interventions().effects
+            )
             lost = f"{lost} ({cause})" if cause else lost
             rows.append(
-                (padding, down, kept, format_error(trace.error), format_error(trace.at(4)), lost, effects)
+                (padding, down, exact, format_error(trace.error), format_error(trace.at(4)), lost, effects)
             )
     return rows
 

@@ -1,4 +1,4 @@
-"""Interventions against nets that are built by hand without a cause."""
+"""Interventions give the same errors as networks from which a cause was removed by hand."""
 
 import copy
 
@@ -13,12 +13,12 @@ from weightshare.errors import SymmetryError
 from weightshare.symmetry import equivariance_error, trace_equivariance, translate
 
 
-def measured(model, x=X, shift=1):
+def measure_error(model, x=X, shift=1):
     steps = (shift,) * (x.dim() - 2)
     return equivariance_error(model, x, translate(steps), out="invariant").relative
 
 
-def found(model, x=X, shift=1):
+def run_interventions(model, x=X, shift=1):
     return trace_equivariance(model, x, shift).interventions()
 
 
@@ -30,8 +30,8 @@ def with_circular_padding(model):
     return model
 
 
-def blurred(model, circular):
-    """Pools of stride 2 by pools of stride 1 and a blur; the map is a circle where nothing pads the pool."""
+def with_blur_pooling(model, circular):
+    """Replace each max pool by one with stride 1 and blur pooling, for pools without padding."""
     layers = []
     for layer in copy.deepcopy(model):
         if isinstance(layer, nn.MaxPool2d):
@@ -43,47 +43,55 @@ def blurred(model, circular):
     return nn.Sequential(*layers).eval()
 
 
-def test_padding_alone():
+def test_padding_as_the_only_cause():
     model = net("zeros", "none")
-    result = found(model)
+    result = run_interventions(model)
     (padding,) = result.effects
     assert (padding.cause, padding.operations) == ("padding", ("0", "3", "6"))
-    assert result.error == padding.alone == pytest.approx(measured(model))
-    assert result.rest == padding.without < 1e-12
+    assert result.error == padding.only_this == pytest.approx(measure_error(model))
+    assert result.rest == padding.without_this < 1e-12
     assert result.interaction == pytest.approx(0)
 
 
-def test_down_sampling_alone():
+def test_down_sampling_as_the_only_cause():
     model = net("circular", "pool")
-    result = found(model)
+    result = run_interventions(model)
     (pooling,) = result.effects
     assert (pooling.cause, pooling.operations) == ("down-sampling", ("2", "5"))
-    assert result.error == pooling.alone == pytest.approx(measured(model))
-    assert result.rest == pooling.without == pytest.approx(measured(blurred(model, circular=True)))
+    assert result.error == pooling.only_this == pytest.approx(measure_error(model))
+    assert (
+        result.rest
+        == pooling.without_this
+        == pytest.approx(measure_error(with_blur_pooling(model, circular=True)))
+    )
     assert result.rest < result.error / 2
 
 
 def test_two_causes_and_their_interaction():
     model = net("zeros", "pool")
-    result = found(model)
+    result = run_interventions(model)
     padding, pooling = result.effects
     assert (padding.cause, pooling.cause) == ("padding", "down-sampling")
     circular = with_circular_padding(model)
-    assert result.error == pytest.approx(measured(model))
-    assert padding.without == pooling.alone == pytest.approx(measured(circular))
-    assert pooling.without == padding.alone == pytest.approx(measured(blurred(model, circular=True)))
-    assert result.rest == pytest.approx(measured(blurred(circular, circular=True)))
-    parts = result.rest + (padding.alone - result.rest) + (pooling.alone - result.rest)
+    assert result.error == pytest.approx(measure_error(model))
+    assert padding.without_this == pooling.only_this == pytest.approx(measure_error(circular))
+    assert (
+        pooling.without_this
+        == padding.only_this
+        == pytest.approx(measure_error(with_blur_pooling(model, circular=True)))
+    )
+    assert result.rest == pytest.approx(measure_error(with_blur_pooling(circular, circular=True)))
+    parts = result.rest + (padding.only_this - result.rest) + (pooling.only_this - result.rest)
     assert result.interaction == pytest.approx(result.error - parts)
     lines = str(result).splitlines()
-    assert lines[0].startswith("relative error of the output for the shift (1, 1): 0.0")
-    assert lines[1].startswith("  padding (3 operations): alone ")
-    assert lines[2].endswith("changed to blur pooling before every stride")
+    assert lines[0].startswith("relative error of the output for shift (1, 1): 0.0")
+    assert lines[1].startswith("  padding (3 operations): this cause alone: ")
+    assert "with it removed (blur pooling before every stride): 0.0" in lines[2]
     assert lines[3].startswith("  all removed: ")
 
 
 def test_padded_pools_are_blurred_as_published():
-    """Reflection where the pool pads, as Zhang 2019 does."""
+    """A padded pool is blurred with reflection padding, as in Zhang 2019."""
     torch.manual_seed(0)
     pool = nn.MaxPool2d(3, 2, 1)
     model = (
@@ -91,9 +99,9 @@ def test_padded_pools_are_blurred_as_published():
         .double()
         .eval()
     )
-    effects = {e.cause: e for e in found(model).effects}
+    effects = {e.cause: e for e in run_interventions(model).effects}
     by_hand = nn.Sequential(nn.MaxPool2d(3, 1, 1), ws.nn.BlurPool2d(), *copy.deepcopy(model)[1:]).eval()
-    assert effects["down-sampling"].without == pytest.approx(measured(by_hand))
+    assert effects["down-sampling"].without_this == pytest.approx(measure_error(by_hand))
 
 
 class Functions(nn.Module):
@@ -109,12 +117,15 @@ class Functions(nn.Module):
         return self.parts[10](x.mean((2, 3)))
 
 
-def test_functions_are_changed_as_modules_are():
+def test_functions_are_changed_like_modules():
     model = net("zeros", "pool")
-    by_modules, by_functions = found(model), found(Functions(model).eval())
+    by_modules, by_functions = run_interventions(model), run_interventions(Functions(model).eval())
     assert by_functions.error == pytest.approx(by_modules.error)
     for one, other in zip(by_functions.effects, by_modules.effects):
-        assert (one.alone, one.without) == (pytest.approx(other.alone), pytest.approx(other.without))
+        assert (one.only_this, one.without_this) == (
+            pytest.approx(other.only_this),
+            pytest.approx(other.without_this),
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,44 +133,51 @@ def test_functions_are_changed_as_modules_are():
     [lambda: nn.Conv1d(2, 2, 3, 2, padding=1), lambda: nn.AvgPool1d(2), lambda: nn.MaxPool1d(3, 3)],
     ids=["convolution", "mean", "maximum"],
 )
-def test_a_stride_is_blurred(layer):
+def test_a_stride_is_replaced_by_blur_pooling(layer):
     torch.manual_seed(0)
     model = nn.Sequential(layer(), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).double().eval()
-    result = found(model, picture(1, 2, 24))
+    result = run_interventions(model, picture(1, 2, 24))
     assert "down-sampling" in {e.cause for e in result.effects}
-    assert result.rest < result.error or result.error < 1e-12  # a mean of means is exact
+    assert result.rest < result.error or result.error < 1e-12  # an average of averages is exact
 
 
-def test_weights_that_are_not_shared():
+def test_unshared_weights():
     torch.manual_seed(0)
     layer = ws.nn.Conv2d(3, 4, 3, padding=1, sharing=ws.Local(), input_size=16)
     model = nn.Sequential(layer, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double().eval()
-    effects = {e.cause: e for e in found(model).effects}
+    effects = {e.cause: e for e in run_interventions(model).effects}
     assert set(effects) == {"padding", "unshared weights"}
     shared = nn.Sequential(ws.restrict(layer, ws.Full()).module, *copy.deepcopy(model)[1:]).eval()
-    assert effects["unshared weights"].without == pytest.approx(measured(shared))
-    assert found(model).rest < 1e-12
+    assert effects["unshared weights"].without_this == pytest.approx(measure_error(shared))
+    assert run_interventions(model).rest < 1e-12
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_unchanged():
     model = net("zeros", "pool")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     output = model(X)
-    found(model)
+    run_interventions(model)
     assert torch.equal(model(X), output)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model[0].padding_mode == "zeros"
 
 
-def test_a_shift_that_is_no_whole_one_of_the_output():
+def test_a_shift_that_is_fractional_at_the_output_raises_an_error():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2)).double().eval()
-    text = r"interventions: the shift must be whole at the output, got \(1, 1\), undefined for this stride"
+    text = (
+        r"interventions: the shift must be a whole number of positions of the output, got \(1, 1\), undefined"
+    )
     with pytest.raises(SymmetryError, match=text):
-        found(model)
-    result = found(model, shift=2)
-    assert {e.cause: e.without for e in result.effects}["padding"] < 1e-12
+        run_interventions(model)
+    result = run_interventions(model, shift=2)
+    assert {e.cause: e.without_this for e in result.effects}["padding"] < 1e-12
 
 
-def test_nothing_to_change():
-    result = found(net("circular", "none"))
+def test_no_cause_to_remove():
+    result = run_interventions(net("circular", "none"))
     assert (result.effects, result.error < 1e-12, result.interaction) == ((), True, 0)
+
+
+def test_a_max_pool_that_returns_indices_is_not_changed():
+    result = run_interventions(lambda x: F.max_pool2d(x, 2, return_indices=True)[0].mean((2, 3)))
+    assert (result.effects, result.unchanged) == ((), (("max_pool2d_with_indices", "pooling"),))

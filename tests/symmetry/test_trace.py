@@ -1,6 +1,7 @@
-"""The trace on nets whose answer is known: the leads' cases, and one net for every cause."""
+"""The trace finds the right operation, cause and exact shifts on networks where these are known."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -14,10 +15,10 @@ from weightshare.symmetry import equivariance_error, trace_equivariance, transla
 
 
 @pytest.mark.parametrize("down", ["pool", "stride", "blur"])
-def test_circular_nets_with_two_poolings_are_exact_for_shifts_in_4z(down):
+def test_circular_networks_with_two_poolings_are_exact_for_multiples_of_4(down):
     model = net("circular", down)
-    lost = {1: "2", 2: "5", 3: "2", 4: None, 8: None}
-    for shift, name in lost.items():
+    first_losses = {1: "2", 2: "5", 3: "2", 4: None, 8: None}
+    for shift, name in first_losses.items():
         trace = trace_equivariance(model, X, shift)
         assert trace.first_loss == name
         assert trace.exact_for == (4, 4)
@@ -31,14 +32,14 @@ def test_circular_nets_with_two_poolings_are_exact_for_shifts_in_4z(down):
     assert all(row.cause in ("", cause) for row in trace.rows)
 
 
-def test_without_down_sampling_a_circular_net_is_exact():
+def test_a_circular_network_without_down_sampling_is_exact():
     trace = trace_equivariance(net("circular", "none"), X)
     assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (1, 1), True)
-    assert trace.verdict == "the shift (1, 1) is kept; every operation keeps all shifts"
+    assert trace.verdict == "shift (1, 1) is preserved end to end; every operation preserves all shifts"
 
 
 @pytest.mark.parametrize("down", ["none", "pool", "stride"])
-def test_zero_padding_is_lost_at_the_first_convolution(down):
+def test_zero_padding_breaks_equivariance_at_the_first_convolution(down):
     trace = trace_equivariance(net("zeros", down), X)
     first = trace.rows[0]
     assert trace.first_loss == "0"
@@ -49,7 +50,7 @@ def test_zero_padding_is_lost_at_the_first_convolution(down):
     assert trace.exact_for is None
 
 
-def test_the_border_grows_by_a_kernels_half():
+def test_the_border_grows_by_half_a_kernel_per_layer():
     rows = {row.name: row for row in trace_equivariance(net("zeros", "none"), picture(1, 3, 32, 32)).rows}
     assert [rows[name].border for name in ("0", "1", "3", "4", "6", "7")] == [1, 1, 2, 2, 3, 3]
     wide = nn.Sequential(nn.Conv2d(3, 2, 7, padding=3), nn.Conv2d(2, 2, 3, padding=2, dilation=2)).double()
@@ -57,14 +58,14 @@ def test_the_border_grows_by_a_kernels_half():
     assert [row.border for row in trace.rows] == [3, 5]
 
 
-def test_valid_layers_lose_only_at_the_wrap():
+def test_layers_without_padding_differ_only_where_the_shift_wraps_around():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 5)).double().eval()
     trace = trace_equivariance(model, X)
     assert [(row.cause, row.border) for row in trace.rows] == [("valid border", 0), ("valid border", 0)]
 
 
 class Functions(nn.Module):
-    """The same with functions, and what stands between them."""
+    """Functions and in-place operators in place of modules."""
 
     def __init__(self):
         super().__init__()
@@ -81,7 +82,7 @@ class Functions(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def test_functions_are_seen():
+def test_functions_are_recorded():
     model = Functions().double().eval()
     before = copy.deepcopy(model.state_dict())
     trace = trace_equivariance(model, X)
@@ -97,8 +98,8 @@ def test_functions_are_seen():
     assert not model._forward_hooks
 
 
-def test_circular_padding_apart_from_the_layer():
-    """Exact together, although the padded map by itself is on no circle."""
+def test_circular_padding_by_a_separate_layer():
+    """Padding and layer together are exact, although the padded map is not a circle."""
     pads = [nn.CircularPad2d(2), nn.CircularPad2d((1, 2, 0, 3))]
     for pad, kernel in zip(pads, (5, 4)):
         model = nn.Sequential(pad, nn.ReLU(), nn.Conv2d(3, 2, kernel), nn.MaxPool2d(2)).double().eval()
@@ -109,7 +110,7 @@ def test_circular_padding_apart_from_the_layer():
     assert (trace.first_loss, trace.rows[0].cause, trace.rows[-1].border) == ("0", "padding", 1)
 
 
-def test_a_flatten_head_ends_it():
+def test_a_linear_layer_on_flattened_positions_breaks_equivariance():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(1024, 5)
     )
@@ -120,7 +121,7 @@ def test_a_flatten_head_ends_it():
 
 
 class Tokens(nn.Module):
-    """Patches, a class token, positions, attention."""
+    """A vision transformer: patches, a class token, a position embedding and attention."""
 
     def __init__(self, positions=True):
         super().__init__()
@@ -146,13 +147,13 @@ def test_position_embeddings():
     assert trace_equivariance(Tokens().double().eval(), X, 1).first_loss == "patch"
     found = trace.interventions()
     effect = next(e for e in found.effects if e.cause == "position embedding")
-    assert effect.without < 1e-12 < found.error
+    assert effect.without_this < 1e-12 < found.error
     free = trace_equivariance(Tokens(positions=False).double().eval(), X, 4)
     assert (free.first_loss, free.exact_for, free.error < 1e-12) == (None, (4, 4), True)
 
 
 class SelfAttention(nn.Module):
-    """Written out, over the positions of a map."""
+    """Attention over the positions of a map, written with matrix products."""
 
     def __init__(self):
         super().__init__()
@@ -166,7 +167,7 @@ class SelfAttention(nn.Module):
         return (weights @ v).transpose(1, 2).reshape(n, 4, h, w)
 
 
-def test_attention_keeps_shifts_and_the_map_comes_back():
+def test_attention_preserves_shifts_and_positions_are_followed_back_to_a_map():
     trace = trace_equivariance(SelfAttention().double().eval(), picture(2, 3, 6, 5), (1, 2))
     assert trace.first_loss is None
     assert trace.rows[-1].shape == (2, 4, 6, 5)
@@ -178,7 +179,7 @@ SHARED = [(ws.Tiled(2), (2, 2)), (ws.Tiled(4), (4, 4)), (ws.Regional(2), None), 
 
 
 @pytest.mark.parametrize(("sharing", "exact_for"), SHARED, ids=str)
-def test_layers_that_share_in_part(sharing, exact_for):
+def test_partial_sharing_preserves_multiples_of_its_period(sharing, exact_for):
     arguments = {"padding": 1, "padding_mode": "circular", "sharing": sharing, "input_size": 16}
     model = nn.Sequential(nn.ReLU(), ws.nn.Conv2d(3, 4, 3, **arguments)).double().eval()
     trace = trace_equivariance(model, X)
@@ -194,7 +195,7 @@ def test_sharing_along_one_axis():
     assert trace_equivariance(along, X, (1, 0)).exact_for is None
 
 
-def test_signals_volumes_strides_by_axis_and_upsampling():
+def test_signals_volumes_strides_per_axis_and_upsampling():
     line = (
         nn.Sequential(nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), nn.AvgPool1d(2)).double().eval()
     )
@@ -202,7 +203,7 @@ def test_signals_volumes_strides_by_axis_and_upsampling():
     box = nn.Conv3d(1, 2, 3, stride=(1, 2, 1), padding=1, padding_mode="circular").double().eval()
     trace = trace_equivariance(box, picture(1, 1, 4, 4, 4), (1, 2, 3))
     assert (trace.exact_for, trace.first_loss) == ((1, 2, 1), None)
-    assert "Z x 2Z x Z" in trace.verdict
+    assert "shifts by multiples of 1 x 2 x 1" in trace.verdict
     up = nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.Identity()).double().eval()
     trace = trace_equivariance(up, X, 2)
     assert (trace.exact_for, trace.error < 1e-12) == ((2, 2), True)
@@ -219,19 +220,19 @@ class Through(nn.Module):
         return Hidden.apply(x)
 
 
-def test_what_is_not_seen_is_named():
+def test_opaque_operations_are_named():
     model = nn.Sequential(nn.ReLU(), Through(), nn.MaxPool2d(2)).eval()
     trace = trace_equivariance(model, X)
     assert trace.untraced == ("1", "1.numpy")
     assert [row.name for row in trace.rows] == ["0", "1", "2"]
     assert [row.seen for row in trace.rows] == [True, False, True]
-    assert "not seen inside: 1, 1.numpy" in str(trace)
+    assert "opaque (not traced inside): 1, 1.numpy" in str(trace)
     whole = trace_equivariance(Through().eval(), X)
     assert whole.untraced == ("Through", "numpy")
 
 
 class Windows(nn.Module):
-    """Attention in windows of 4 x 4, as patches and Swin windows are made."""
+    """Attention within windows of 4 x 4, as in Swin."""
 
     def forward(self, x):
         n, c, h, w = x.shape
@@ -240,7 +241,7 @@ class Windows(nn.Module):
         return x.unflatten(3, (4, 4)).permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
 
 
-def test_windows_keep_shifts_by_whole_windows():
+def test_windows_preserve_shifts_by_whole_windows():
     model = Windows().eval()
     trace = trace_equivariance(model, X)
     assert (trace.first_loss, trace.rows[0].cause, trace.exact_for) == ("view", "windows", (4, 4))
@@ -249,7 +250,7 @@ def test_windows_keep_shifts_by_whole_windows():
 
 
 class Sorted(nn.Module):
-    """Positions in the order of their values."""
+    """Positions sorted by their values."""
 
     def __init__(self):
         super().__init__()
@@ -260,21 +261,23 @@ class Sorted(nn.Module):
 
 
 def test_positions_that_cannot_be_followed():
-    """Not the same as lost: sorting forgets where things stand, which is invariant."""
+    """This does not mean that equivariance is lost: sorted values are invariant."""
     trace = trace_equivariance(Sorted().double().eval(), X)
     row = next(row for row in trace.rows if row.name == "sort")
     assert (row.local, row.cause, row.followed, row.exact_for) == (None, "not followed", False, None)
     assert (trace.first_loss, trace.followed, trace.exact_for) == (None, False, None)
     assert trace.error < 1e-12
-    assert trace.verdict == "the shift (1, 1) is kept; behind 'sort' positions cannot be followed"
+    assert (
+        trace.verdict == "shift (1, 1) is preserved end to end; positions cannot be followed through 'sort'"
+    )
     weighted = nn.Sequential(nn.Flatten(2), Sorted(), nn.Flatten()).double().eval()
     assert trace_equivariance(weighted, X).first_loss is None
     lost = trace_equivariance(lambda x: x.argsort(-1).double().mean(1), X)
     assert lost.first_loss == "argsort"
-    assert lost.verdict.endswith("at the output; behind 'argsort' positions cannot be followed")
+    assert lost.verdict.endswith("positions cannot be followed through 'argsort'")
 
 
-def test_a_model_in_training_mode():
+def test_a_model_in_training_mode_runs_in_evaluation_mode():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).double().train()
     mean = model[1].running_mean.clone()
     with pytest.warns(UserWarning, match="Sequential is in training mode"):
@@ -288,16 +291,18 @@ class Noisy(nn.Module):
         return F.dropout(x.relu(), 0.5, training=True)
 
 
-def test_what_is_refused():
+def test_invalid_inputs_and_models_raise_errors():
     with pytest.raises(SymmetryError, match=r"must be deterministic.*first at '1\.dropout'"):
         trace_equivariance(nn.Sequential(nn.ReLU(), Noisy()).eval(), X)
     with pytest.raises(
-        ArgumentError, match=r"numbers \[N, C, \*spatial\], got torch.float64 of shape \[2, 3\]"
+        ArgumentError, match=r"tensor \[N, C, \*spatial\], got torch.float64 of shape \[2, 3\]"
     ):
         trace_equivariance(nn.ReLU().eval(), X[..., 0, 0])
     with pytest.raises(ArgumentError, match=r"got torch\.int64 of shape"):
         trace_equivariance(nn.ReLU().eval(), torch.zeros(1, 1, 4, dtype=torch.int64))
-    with pytest.raises(ArgumentError, match=r"shift must move something on a circle of \(16, 16\), got 0"):
+    with pytest.raises(
+        ArgumentError, match=r"shift must not be a multiple of the input size \(16, 16\), got 0"
+    ):
         trace_equivariance(nn.ReLU().eval(), X, 0)
     with pytest.raises(ArgumentError, match="shift must have one integer for each of 2 spatial axes"):
         trace_equivariance(nn.ReLU().eval(), X, (1, 1, 1))
@@ -305,36 +310,28 @@ def test_what_is_refused():
         trace_equivariance(lambda x: (x, x), X)
     with pytest.raises(SymmetryError, match="the outputs must be finite"):
         trace_equivariance(torch.log, X)
-    with pytest.raises(RuntimeError, match="expected input"):  # the model's own
+    with pytest.raises(RuntimeError, match="expected input"):  # raised by torch
         trace_equivariance(nn.Conv2d(4, 1, 3).double().eval(), X)
 
 
-def test_as_a_table_and_as_data():
+def test_the_result_as_text_and_as_data():
     trace = trace_equivariance(net("circular", "pool"), X)
     lines = str(trace).splitlines()
-    assert lines[0].startswith("the shift (1, 1) is lost at '2' (pooling): relative error 0.0")
-    assert lines[0].endswith("every operation keeps shifts in 4Z")
-    assert lines[2].split() == [
-        "operation",
-        "type",
-        "output",
-        "local",
-        "so",
-        "far",
-        "exact",
-        "for",
-        "border",
-        "cause",
-    ]
+    assert lines[0].startswith("equivariance to shift (1, 1) is first lost at '2' (pooling); relative error")
+    assert lines[0].endswith("every operation preserves shifts by multiples of 4")
+    head = (
+        "operation  type  output shape  own error  error so far  exact shifts (px)  border (positions)  cause"
+    )
+    assert re.split(r"\s{2,}", lines[2]) == head.split("  ")
     assert lines[3].split()[:2] == ["2", "MaxPool2d"]
-    assert lines[-1] == "and 9 operations that keep all shifts"
+    assert lines[-1] == "plus 9 fully equivariant operations"
     data = trace.to_dict()
     assert data["first_loss"] == "2"
     assert len(data["rows"]) == 11
     assert data["rows"][2]["exact_for"] == (2, 2)
 
 
-def test_trace_of_the_zoo():
+def test_a_resnet_is_traced_completely():
     trace = trace_equivariance(ws.models.resnet18(classes=10).eval(), torch.randn(1, 3, 64, 64))
     assert not trace.untraced
     assert all(row.local is not None for row in trace.rows)

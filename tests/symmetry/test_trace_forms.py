@@ -1,4 +1,4 @@
-"""Whatever a model is made of, the trace agrees with the model itself, run on shifted inputs."""
+"""The trace agrees with the error measured on the whole model, however the model is written."""
 
 import json
 
@@ -22,8 +22,8 @@ def conv(inputs=3, outputs=4, kernel=3, **options):
     ).double()
 
 
-class Keeping(nn.Module):
-    """Reads its output once more, and keeps the answer."""
+class Monitored(nn.Module):
+    """Computes a statistic of its output that does not contribute to the result."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Keeping(nn.Module):
 
     def forward(self, x):
         y = self.conv(x)
-        self.seen = y.mean()
+        self.mean = y.mean()
         return y
 
 
@@ -72,7 +72,7 @@ def assembled(x):
     return result
 
 
-def by_halves(x):
+def assembled_from_halves(x):
     y = four(x)
     result = torch.zeros(1, 4, 16, 16, dtype=x.dtype)
     result[:, :, :8] = y[:, :, :8]
@@ -101,55 +101,56 @@ def tokens(x):
 
 
 FORMS = {
-    "truth values": lambda x: four(x) * (four(x) > 0),
-    "choices": lambda x: torch.where(four(x) > 0, four(x), 0.0),
-    "an output that is read again": Keeping().eval(),
+    "multiplying by booleans": lambda x: four(x) * (four(x) > 0),
+    "where": lambda x: torch.where(four(x) > 0, four(x), 0.0),
+    "an unused statistic": Monitored().eval(),
     "writing through a view": through_a_view,
     "writing into a part": a_half,
-    "putting together": assembled,
+    "assembling channels in a constant": assembled,
     "out=": lambda x: torch.mul(four(x), 2, out=pieces),
-    "a hook": Hooked().eval(),
+    "a forward hook": Hooked().eval(),
     "a checkerboard": lambda x: four(x) * checkerboard,
-    "chosen channels": lambda x: four(x)[:, [2, 1, 0]],
-    "one channel": lambda x: four(x).select(1, 0),
-    "a matrix from the left": lambda x: torch.ones(2, 4).double() @ four(x).flatten(2),
-    "what goes nowhere": lambda x: (F.conv2d(x, torch.ones(1, 3, 3, 3).double(), padding=1).mean(), four(x))[
-        1
-    ],
-    "means of means": lambda x: F.adaptive_avg_pool2d(F.avg_pool2d(four(x), 2), 1).flatten(1),
+    "selecting channels": lambda x: four(x)[:, [2, 1, 0]],
+    "selecting one channel": lambda x: four(x).select(1, 0),
+    "multiplying by a matrix from the left": lambda x: torch.ones(2, 4).double() @ four(x).flatten(2),
+    "a branch that does not reach the output": lambda x: (
+        F.conv2d(x, torch.ones(1, 3, 3, 3).double(), padding=1).mean(),
+        four(x),
+    )[1],
+    "pooling twice": lambda x: F.adaptive_avg_pool2d(F.avg_pool2d(four(x), 2), 1).flatten(1),
     "sorting": lambda x: four(x).flatten(2).sort(-1).values.flatten(1),
     "resizing": lambda x: F.interpolate(four(x), size=(24, 24)),
-    "a U": unet,
+    "a U-Net": unet,
     "channels last": channels_last,
-    "a gate": squeezed,
+    "squeeze and excitation": squeezed,
     "attention": tokens,
     "zero padding": lambda x: F.conv2d(x, torch.ones(1, 3, 3, 3).double(), padding=1),
-    "numbers past torch": lambda x: four(x) + torch.from_numpy(four(x).numpy().cumsum(-1)),
-    "a number past torch": lambda x: four(x) * float(x[0, 0, 0, 0]),
+    "values through numpy": lambda x: four(x) + torch.from_numpy(four(x).numpy().cumsum(-1)),
+    "a value through Python": lambda x: four(x) * float(x[0, 0, 0, 0]),
     "stride and mean": lambda x: down(x).relu().mean((2, 3)),
     "stripes": lambda x: four(x) * (torch.arange(16) % 2).double(),
     "diagonal stripes": lambda x: four(x) * ((torch.arange(16)[:, None] + torch.arange(16)) % 4).double(),
     "a flip": lambda x: four(x).flip(-1),
-    "another branch": lambda x: four(x) if x[0, 0, 0, 0] > 0 else four(x) * 2,
-    "a slice by numbers": lambda x: four(x)[:, (k := int(x[0, 0, 0, 0] > 0)) : k + 2],
+    "a branch that depends on the input": lambda x: four(x) if x[0, 0, 0, 0] > 0 else four(x) * 2,
+    "a slice that depends on the input": lambda x: four(x)[:, (k := int(x[0, 0, 0, 0] > 0)) : k + 2],
     "a second output": lambda x: torch.gradient(x, dim=(1, 2))[1],
-    "halves put together": by_halves,
+    "assembling halves of the map": assembled_from_halves,
     "a crop": lambda x: four(x).narrow(2, 4, 8),
-    "pixels shuffled": nn.Sequential(nn.PixelUnshuffle(2), conv(12, 12, 1), nn.PixelShuffle(2)).eval(),
-    "windows unfolded": lambda x: four(x).unfold(2, 2, 2).unfold(3, 2, 2).amax((-1, -2)),
-    "a pad of nothing": lambda x: F.pad(four(x).permute(0, 2, 3, 1), (0,) * 6).permute(0, 3, 1, 2),
-    "masked by infinity": lambda x: (
+    "pixel shuffle": nn.Sequential(nn.PixelUnshuffle(2), conv(12, 12, 1), nn.PixelShuffle(2)).eval(),
+    "unfolding windows": lambda x: four(x).unfold(2, 2, 2).unfold(3, 2, 2).amax((-1, -2)),
+    "padding by zero elements": lambda x: F.pad(four(x).permute(0, 2, 3, 1), (0,) * 6).permute(0, 3, 1, 2),
+    "masking by infinity": lambda x: (
         four(x).flatten(2).masked_fill(four(x).flatten(2) < 0, -torch.inf).softmax(-1)
     ),
-    "a spectrum": lambda x: torch.fft.fft2(x).abs().mean((2, 3)),
-    "nothing": lambda x: x,
-    "everything written over": lambda x: x.relu_().sub_(0.5),
+    "Fourier transform": lambda x: torch.fft.fft2(x).abs().mean((2, 3)),
+    "identity": lambda x: x,
+    "writing into the input": lambda x: x.relu_().sub_(0.5),
 }
 
 
 @torch.no_grad()
 def measured(model, shift):
-    """By the model alone: None where no map of the output's size moves so."""
+    """Return the error measured on the whole model; None if the shift is undefined at the output."""
     y = model(X.clone())
     if y.dim() < 3 or y.shape[-1] == 1:
         out = "invariant"
@@ -186,35 +187,35 @@ def test_the_trace_agrees_with_the_model(model, shift):
     json.dumps(trace.to_dict(), allow_nan=False)
 
 
-def test_numbers_past_torch_are_named():
-    assert ws.trace_equivariance(FORMS["numbers past torch"], X).untraced == ("numpy", "add")
-    assert ws.trace_equivariance(FORMS["a number past torch"], X).untraced == ("float", "mul")
-    assert not ws.trace_equivariance(FORMS["a U"], X).untraced
+def test_operations_that_take_values_out_of_torch_are_named():
+    assert ws.trace_equivariance(FORMS["values through numpy"], X).untraced == ("numpy", "add")
+    assert ws.trace_equivariance(FORMS["a value through Python"], X).untraced == ("float", "mul")
+    assert not ws.trace_equivariance(FORMS["a U-Net"], X).untraced
 
 
-def test_a_checkerboard_keeps_shifts_by_two():
+def test_a_checkerboard_preserves_multiples_of_2():
     trace = ws.trace_equivariance(FORMS["a checkerboard"], X)
-    assert (trace.exact_for, trace.first_loss) == ((2, 2), None)  # the diagonal shift happens to be kept
+    assert (trace.exact_for, trace.first_loss) == ((2, 2), None)  # the diagonal shift by 1 maps it to itself
     one = ws.trace_equivariance(FORMS["a checkerboard"], X, (1, 0))
     assert (one.exact_for, one.first_loss) == ((2, 0), "mul")
     assert "position embedding" in one.verdict
 
 
-def test_every_axis_by_itself():
+def test_each_axis_is_measured_alone():
     assert ws.trace_equivariance(FORMS["stripes"], X).exact_for == (1, 2)
     assert ws.trace_equivariance(FORMS["diagonal stripes"], X).exact_for == (4, 4)
 
 
-def test_another_way_for_the_moved_input():
+def test_a_model_that_takes_another_path_for_the_shifted_input():
     x = X.clone()
     x[0, 0, 0, 0], x[0, 0, -1, -1] = 1, -1
-    trace = ws.trace_equivariance(FORMS["another branch"], x)
+    trace = ws.trace_equivariance(FORMS["a branch that depends on the input"], x)
     assert (trace.followed, trace.exact_for, trace.first_loss) == (False, None, "Conv2d")
-    assert trace.untraced == ("bool", "another way for the moved input")
+    assert trace.untraced == ("bool", "another path for the shifted input")
 
 
-def test_sets_with_channels():
-    """A shift is one of all orders, for which the layer is equivariant."""
+def test_a_shared_linear_layer_on_sets_with_channels():
+    """The layer is equivariant to all permutations, and a circular shift is one of them."""
     points = generators.permutations(10)
     inputs, outputs = (generators.with_channels(points, channels) for channels in (4, 8))
     layer = ws.nn.SharedLinear(ws.Pattern.from_symmetry(inputs, outputs)).double()
@@ -230,7 +231,7 @@ def test_scripted_and_compiled_models():
     assert ws.trace_equivariance(torch.compile(model, backend="eager"), X).first_loss == "2"
 
 
-def test_the_input_is_kept():
+def test_later_changes_of_the_input_have_no_effect():
     x = X.clone()
     trace = ws.trace_equivariance(FORMS["zero padding"], x)
     before = trace.at(3)
@@ -239,7 +240,7 @@ def test_the_input_is_kept():
     assert trace.at(16) == 0
 
 
-def test_blur_where_padding_stands_apart():
+def test_a_convolution_that_is_padded_by_another_operation_is_not_blurred():
     weight = torch.randn(4, 3, 3, 3).double()
     model = lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), weight, stride=2).relu()  # noqa: E731
     found = ws.trace_equivariance(model, X, 2).interventions()
@@ -252,7 +253,7 @@ def test_half_precision():
     assert trace.first_loss == "0"
 
 
-def test_the_users_input_and_torchs_hooks_are_left():
+def test_the_input_and_the_global_hooks_are_unchanged():
     x = X.clone()
     ws.trace_equivariance(nn.Sequential(nn.ReLU(inplace=True), same).eval(), x)
     equivariance_error(lambda t: t.relu_(), x, translate((1, 1)))
@@ -260,11 +261,11 @@ def test_the_users_input_and_torchs_hooks_are_left():
     assert not torch.nn.modules.module._global_forward_hooks_with_kwargs
 
 
-def test_modules_that_a_function_calls_have_their_names():
+def test_modules_called_by_a_function_keep_their_names():
     model = nn.Sequential(conv(), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))).eval()
     assert ws.trace_equivariance(lambda x: model(x), X).first_loss == "1.1"
 
 
-def test_sizes_that_are_no_multiple_of_the_stride():
+def test_a_size_that_is_not_a_multiple_of_the_stride():
     trace = ws.trace_equivariance(nn.Sequential(down).eval(), picture(1, 3, 15, 15), 2)
     assert trace.rows[0].causes == ("uneven size", "stride")

@@ -1,13 +1,14 @@
-"""Which operation of a model loses a shift: recorded, followed, explained and changed.
+"""Trace a shift through a model: which operation breaks equivariance to it, and why.
 
-`record` writes a forward pass on a `tape`; `layout` and `propagate` know where positions stand in every
-tensor; `run` measures shifts on both; `local` asks an operation by itself, `causes` say why it breaks a
-shift; `interventions` change what does, with what `windows` compute otherwise; `trace` puts all of it
-together into a `result`.
+`record` writes a forward pass on a `tape`. `layout` describes where the positions of the input are in each
+tensor, and `rules` follow them through the operations. `run` measures shifts on a recorded model, `local`
+measures one operation alone, and `causes` names why it breaks equivariance. `interventions` removes causes,
+with the operations in `windows` computed in another way. `trace` puts a `result` together from these.
 """
 
 from .interventions import Effect, Interventions
-from .result import EquivarianceTrace, Row
+from .result import EquivarianceTrace
+from .row import Row
 from .trace import trace_equivariance
 
 __all__ = ["Effect", "EquivarianceTrace", "Interventions", "Row", "trace_equivariance"]

@@ -1,22 +1,17 @@
-"""Why an operation does not hand a shift on as it is."""
+"""Find out why an operation breaks equivariance."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from ..._torch import tree_iter
 from ...sharing import Full
-from .layout import Layout, strides
+from .layout import Layout, Layouts, get_strides
+from .rules import Kind, find_operation
 from .tape import Step
 
-Layouts = Mapping[int, Layout | None]
 
-_JOINS = ("add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "where", "cat", "maximum", "minimum")
-_RESHAPES = ("view", "reshape", "unflatten")
-
-
-def causes(
+def find_causes(
     step: Step,
     ref: int,
     layouts: Layouts,
@@ -24,85 +19,89 @@ def causes(
     border: int | None,
     direction: Sequence[int],
 ) -> tuple[str, ...]:
-    """The causes of one operation; empty where it hands all shifts on.
+    """Return the causes for which an operation breaks equivariance; empty if it preserves all shifts.
 
     Args:
-        ref: Of its outputs the one that is used.
-        broken: Whether it is not exact for the smallest steps of its positions.
-        border: The width of the border outside of which it is exact; None where that is not all.
+        step: Operation.
+        ref: Number of the output that the model uses.
+        layouts: Layouts of the tensors on the tape.
+        broken: Whether the operation is inexact for the smallest shifts of its positions.
+        border: Width of the border inside of which it is exact; None if there is no such border.
+        direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
     """
-    found = []
-    known = [layout for given in step.inputs if (layout := layouts[given]) is not None]
+    causes = []
+    known = [layout for number in step.inputs if (layout := layouts[number]) is not None]
     after = layouts[ref]
     if len(known) < len(step.inputs) or after is None:
         return ("not followed",) if known else ()
     if getattr(step.module, "sharing", Full()) != Full():
-        found.append("unshared weights")
+        causes.append("unshared weights")
     elif broken:
-        found.append(_broken(step, layouts, border))
-    before = {axis: stride for layout in known for axis, stride in strides(layout).items()}
-    behind = strides(after)
+        causes.append(_name_cause(step, layouts, border))
+    strides_before = {axis: stride for layout in known for axis, stride in get_strides(layout).items()}
+    strides_after = get_strides(after)
     if any(
-        axis in behind and behind[axis].numerator > s.numerator
-        for axis, s in before.items()
+        axis in strides_after and strides_after[axis].numerator > stride.numerator
+        for axis, stride in strides_before.items()
         if direction[axis]
     ):
-        op = step.op.lower()
-        found.append("pooling" if "pool" in op else "windows" if op in _RESHAPES else "stride")
-    return tuple(found)
+        kind = find_operation(step.op).kind
+        causes.append("pooling" if kind.is_pool else "windows" if kind is Kind.RESHAPE else "stride")
+    return tuple(causes)
 
 
-def _broken(step: Step, layouts: Layouts, border: int | None) -> str:
-    """What breaks even the smallest shift of an operation whose weights are shared."""
-    first = layouts[step.inputs[0]]
-    if step.op.lower().endswith("linear") and first is not None and first[-1].moves:
+def find_position_constants(step: Step, layouts: Layouts) -> list[Tensor]:
+    """Return the constants that a function joins with its input and that differ between positions."""
+    after = layouts[step.outputs[0]]
+    if step.module is not None or after is None or find_operation(step.op).kind is not Kind.JOIN:
+        return []
+    leaves = tree_iter((step.args, step.kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and _is_position_dependent(leaf, after)]
+
+
+def is_padded(step: Step) -> bool:
+    """Return whether an operation pads its input; a layer with circular padding does not count."""
+    operation = find_operation(step.op)
+    if operation.kind is Kind.PAD:
+        return True
+    if getattr(step.module, "padding_mode", "zeros") == "circular":
+        return False
+    padding = operation.read(step, "padding", 0)
+    if isinstance(padding, str):
+        return padding != "valid"
+    return any(padding) if isinstance(padding, Sequence) else bool(padding)
+
+
+def _name_cause(step: Step, layouts: Layouts, border: int | None) -> str:
+    """Return why an operation with shared weights is inexact even for the smallest shift."""
+    kind, before = find_operation(step.op).kind, layouts[step.inputs[0]]
+    if kind is Kind.LINEAR and before is not None and before[-1].moves:
         return "flatten"
-    if constants(step, layouts):
+    if find_position_constants(step, layouts):
         return "position embedding"
-    windows = any(kind in step.op.lower() for kind in ("conv", "pool", "pad"))  # small maps may be all border
-    if border is not None or windows:
-        return "padding" if pads(step) else "uneven size" if _uneven(step, layouts) else "valid border"
+    if border is not None or kind.has_window:  # on a small map, the border may be everything
+        return (
+            "padding" if is_padded(step) else "uneven size" if _is_uneven(step, layouts) else "valid border"
+        )
     return "mixes positions"
 
 
-def constants(step: Step, layouts: Layouts) -> list[Tensor]:
-    """The tensors that a function joins with its input and that differ along positions."""
-    after = layouts[step.outputs[0]]
-    if step.module is not None or after is None or step.op.strip("_") not in _JOINS:
-        return []
-    leaves = tree_iter((step.args, step.kwargs))
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and _differs(leaf, after)]
-
-
-def _differs(tensor: Tensor, layout: Layout) -> bool:
-    """Whether a tensor that broadcasts to a layout has several numbers along what a shift moves."""
+def _is_position_dependent(tensor: Tensor, layout: Layout) -> bool:
+    """Return whether a tensor that broadcasts to a layout has several values along a dimension that moves."""
     aligned = list(zip(reversed(tensor.shape), reversed(layout)))
     fits = tensor.dim() <= len(layout) and all(n in (1, dim.size) or not dim.moves for n, dim in aligned)
     return fits and any(n > 1 and dim.moves for n, dim in aligned)
 
 
-def _uneven(step: Step, layouts: Layouts) -> bool:
-    """Whether the circle of the input is no whole number of steps of the output."""
-    before, after = (
-        {f.axis: f.size * f.stride for dim in layout or () for f in dim.factors if f.moves}
-        for layout in (layouts[step.inputs[0]], layouts[step.outputs[0]])
-    )
-    slow = strides(layouts[step.outputs[0]] or ()) != strides(layouts[step.inputs[0]] or ())
-    return slow and any(after.get(axis, length) != length for axis, length in before.items())
-
-
-def pads(step: Step) -> bool:
-    """Whether an operation adds to the borders of its input."""
-    if step.op in ("pad",) or step.op.endswith(("Pad1d", "Pad2d", "Pad3d")):
-        return True
-    if getattr(step.module, "padding_mode", "zeros") == "circular":
+def _is_uneven(step: Step, layouts: Layouts) -> bool:
+    """Return whether the size of the input is not a multiple of the stride."""
+    before, after = (layouts[step.inputs[0]] or (), layouts[step.outputs[0]] or ())
+    if get_strides(after) == get_strides(before):
         return False
-    if step.module is not None:
-        padding: Any = getattr(step.module, "padding", 0)
-    elif step.op.startswith("conv"):
-        padding = step.argument(4, "padding", 0)
-    else:
-        padding = step.argument(3, "padding", 0)
-    if isinstance(padding, str):
-        return padding != "valid"
-    return any(padding) if isinstance(padding, Sequence) else bool(padding)
+    lengths_before, lengths_after = _get_lengths(before), _get_lengths(after)
+    return any(lengths_after.get(axis, length) != length for axis, length in lengths_before.items())
+
+
+def _get_lengths(layout: Layout) -> dict[int | None, object]:
+    """Return the length of each axis in input pixels."""
+    return {f.axis: f.size * f.stride for dim in layout for f in dim.factors if f.moves}

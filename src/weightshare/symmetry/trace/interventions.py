@@ -1,10 +1,9 @@
-"""Change what loses a shift, one cause after the other, and measure the output again."""
+"""Remove the causes that break equivariance, in all combinations needed, and measure the output again."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +14,15 @@ from ..._torch import tree_map_only
 from ...errors import SymmetryError
 from ...sharing import Full
 from ..outputs import FLOORS, is_close
-from .causes import constants, pads
+from .causes import find_position_constants, is_padded
 from .layout import Layout
+from .row import Row
+from .rules import Kind, find_operation, get_pad_widths, is_circular_pad
+from .run import Run
 from .tape import Step
-from .windows import WindowOf
+from .windows import parse_window
 
-#: What is changed for every cause.
+#: What replaces each cause.
 CHANGES = {
     "padding": "circular padding",
     "down-sampling": "blur pooling before every stride",
@@ -28,36 +30,43 @@ CHANGES = {
     "unshared weights": "the nearest shared kernel",
 }
 
+#: Causes of a row that are removed under another name.
+_REMOVED_AS = {"stride": "down-sampling", "pooling": "down-sampling"}
+
+#: Computes the outputs of a step from its inputs, without some causes.
+Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
+
 
 @dataclass(frozen=True)
 class Effect:
-    """One cause.
+    """A frozen record of what one cause contributes to the error of the output.
 
     Args:
-        cause: A key of `CHANGES`.
-        operations: That are changed.
-        alone: Relative error of the output when all other causes are removed.
-        without: Relative error when only this one is removed.
+        cause: One of the keys of `CHANGES`.
+        operations: Names of the operations that were changed.
+        only_this: Relative error of the output when all other causes are removed.
+        without_this: Relative error of the output when only this cause is removed.
     """
 
     cause: str
     operations: tuple[str, ...]
-    alone: float
-    without: float
+    only_this: float
+    without_this: float
 
 
 @dataclass(frozen=True)
 class Interventions:
-    """What every cause contributes to the error of the output.
+    """A frozen record of what each cause contributes to the error of the output; `str` is a report.
 
     Args:
-        shift: Of the input.
-        error: Of the model as it is.
-        effects: One for every cause that can be removed.
-        rest: The error when all of them are removed.
-        interaction: What is left of `error` when `rest` and what every cause adds to it alone are taken off:
-            negative where two causes hide each other.
-        unchanged: (operation, cause) that the trace names and no change reaches; they stay in all figures.
+        shift: Shift of the input.
+        error: Relative error of the unchanged model.
+        effects: One entry for each cause that can be removed.
+        rest: Relative error when all of them are removed.
+        interaction: `error` minus `rest` minus what each cause alone adds to `rest`. It is negative if causes
+            hide each other.
+        unchanged: Pairs (operation, cause) that the trace lists and that could not be removed; they affect
+            all numbers here.
     """
 
     shift: tuple[int, ...]
@@ -68,83 +77,107 @@ class Interventions:
     unchanged: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"relative error of the output for the shift {self.shift}: {self.error:.2g}"]
-        for e in self.effects:
-            count = f"{len(e.operations)} operation{'s' if len(e.operations) > 1 else ''}"
-            figures = f"alone {e.alone:.2g}, without it {e.without:.2g}"
-            lines.append(f"  {e.cause} ({count}): {figures}; changed to {CHANGES[e.cause]}")
+        lines = [f"relative error of the output for shift {self.shift}: {self.error:.2g}"]
+        for effect in self.effects:
+            count = f"{len(effect.operations)} operation{'s' if len(effect.operations) > 1 else ''}"
+            lines.append(
+                f"  {effect.cause} ({count}): this cause alone: {effect.only_this:.2g}; "
+                f"with it removed ({CHANGES[effect.cause]}): {effect.without_this:.2g}"
+            )
         if self.effects:
-            lines.append(f"  all removed: {self.rest:.2g}; interaction {self.interaction:+.2g}")
+            lines.append(f"  all removed: {self.rest:.2g}; interaction: {self.interaction:+.2g}")
         elif not self.unchanged:
-            lines.append("  nothing to remove")
+            lines.append("  no cause to remove")
         if self.unchanged:
-            lines.append("  not changed: " + ", ".join(f"{name} ({cause})" for name, cause in self.unchanged))
+            pairs = (f"{name} ({cause})" for name, cause in self.unchanged)
+            lines.append(f"  could not be removed: {', '.join(pairs)}")
         return "\n".join(lines)
 
 
-def intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
-    """What `EquivarianceTrace.interventions` says."""
+def intervene(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> Interventions:
+    """Remove each cause alone, all others, and all of them, and measure the output each time.
+
+    Args:
+        run: Recorded model.
+        shift: Shift of the input.
+        rows: Rows of the trace.
+
+    Raises:
+        SymmetryError: the shift is a fraction of a position of the output, or a replay of the recorded
+            operations does not reproduce the output of the model.
+    """
     with evaluating(run.model):
-        return _intervened(run, shift, rows)
+        whole = run.measure(shift)
+        if whole is None:
+            expected = "the shift must be a whole number of positions of the output"
+            got = f"{shift}, undefined for this stride"
+            raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
+        if not is_close(run.model(run.x.clone()), run.tape.replay(run.x)):
+            expected = "a replay of the recorded operations must reproduce the output of the model"
+            hint = "change the model by hand, and use equivariance_error"
+            raise SymmetryError("interventions", expected, "another output", hint)
+        return _measure_effects(run, shift, rows, whole)
 
 
-def _intervened(run: Any, shift: tuple[int, ...], rows: Sequence[Any]) -> Interventions:
-    whole = run.measured(shift)
-    if whole is None:
-        expected, got = "the shift must be whole at the output", f"{shift}, undefined for this stride"
-        raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
-    if not is_close(run.model(run.x.clone()), run.tape.replay(run.x)):
-        expected = "the operations must give the model's output when they are computed again"
-        hint = "change the model by hand, and use equivariance_error"
-        raise SymmetryError("interventions", expected, "another output", hint)
-    changes = {step.name: found for step in run.tape.steps if (found := _candidates(step, run))}
-    names = tuple(cause for cause in CHANGES if any(cause in of for of in changes.values()))
+def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whole: float) -> Interventions:
+    changes = {step.name: found for step in run.tape.steps if (found := _find_changes(step, run))}
+    causes = tuple(cause for cause in CHANGES if any(cause in available for available in changes.values()))
     errors = {frozenset(): whole}
     failed: set[tuple[str, str]] = set()
-    for size in {1, len(names) - 1, len(names)} - {-1, 0}:
-        for removed in map(frozenset, combinations(names, size)):
-            kept = {
-                name: {c: of[c] for c in names if c in removed & of.keys()} for name, of in changes.items()
-            }
-            instead = {name: partial(_changed, of, run, failed) for name, of in kept.items() if of}
-            errors[removed] = run.replayed(shift, instead)
-    rest = errors[frozenset(names)]
-    done = {c: tuple(n for n, of in changes.items() if c in of and (n, c) not in failed) for c in names}
+    for size in {1, len(causes) - 1, len(causes)} - {-1, 0}:
+        for removed in map(frozenset, combinations(causes, size)):
+            instead = {}
+            for name, available in changes.items():
+                chosen = {cause: available[cause] for cause in causes if cause in removed & available.keys()}
+                if chosen:
+                    instead[name] = partial(_run_changed, chosen, run, failed)
+            error = run.measure_replay(shift, instead)
+            assert error is not None  # the shift is defined at the output, or `whole` would be None
+            errors[removed] = error
+    rest = errors[frozenset(causes)]
+    changed = {
+        cause: tuple(
+            name for name, available in changes.items() if cause in available and (name, cause) not in failed
+        )
+        for cause in causes
+    }
     effects = tuple(
-        Effect(cause, operations, errors[frozenset(names) - {cause}], errors[frozenset({cause})])
-        for cause, operations in done.items()
+        Effect(cause, operations, errors[frozenset(causes) - {cause}], errors[frozenset({cause})])
+        for cause, operations in changed.items()
         if operations
     )
-    interaction = whole - rest - sum(e.alone - rest for e in effects)
+    interaction = whole - rest - sum(effect.only_this - rest for effect in effects)
     unchanged = tuple(
         (row.name, cause)
         for row in rows
         for cause in row.causes
         if rest > FLOORS.get(run.x.dtype, 0.0)
-        and row.name not in done.get(str(_REMOVES.get(cause, cause)), ())
+        and row.name not in changed.get(_REMOVED_AS.get(cause, cause), ())
     )
     return Interventions(shift, whole, effects, rest, interaction, unchanged)
 
 
-_REMOVES = {"stride": "down-sampling", "pooling": "down-sampling"}
-
-#: From a step's inputs, and the causes to remove, to its outputs.
-Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
-
-
-def _changed(
-    of: Mapping[str, Change],
-    run: Any,
+def _run_changed(
+    changes: Mapping[str, Change],
+    run: Run,
     failed: set[tuple[str, str]],
     step: Step,
     tensors: Mapping[int, Tensor],
 ) -> list[Tensor]:
-    """What a step computes without some causes; each by itself where all at once do not keep the shape."""
-    for causes in ({*of}, *({cause} for cause in of)):
+    """Compute a step without some causes, or without one of them if all at once do not keep the shape.
+
+    Args:
+        changes: Changes by the cause that they remove.
+        run: Recorded model.
+        failed: Pairs (step, cause) that cannot be removed; new ones are added.
+        step: Step on the tape.
+        tensors: Inputs of the step.
+    """
+    for causes in ({*changes}, *({cause} for cause in changes)):
         if any((step.name, cause) in failed for cause in causes):
             continue
         try:
-            results = of[next(iter(causes))](tensors, causes)
+            results = changes[next(iter(causes))](tensors, causes)
         except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
             results = None
         if results is not None and results[0].shape == run.shapes[step.outputs[0]]:
@@ -154,38 +187,40 @@ def _changed(
     return step.run(tensors)
 
 
-def _candidates(step: Step, run: Any) -> dict[str, Change]:
-    """For every cause at a step what removes it."""
-    if constants(step, run.layouts):
-        layout = run.layouts[step.outputs[0]]
-        return {"position embedding": lambda given, _: _evened(step, layout).run(given)}
-    if step.op == "pad" or step.op.startswith(_PADS):
-        return {"padding": lambda given, _: [_repadded(step, given)]} if _pads_otherwise(step) else {}
-    window = WindowOf.of(step)
+def _find_changes(step: Step, run: Run) -> dict[str, Change]:
+    """Return what removes each cause that a step may have."""
+    layout = run.layouts[step.outputs[0]]
+    if layout is not None and find_position_constants(step, run.layouts):
+        return {"position embedding": lambda tensors, _: _average_constants(step, layout).run(tensors)}
+    if find_operation(step.op).kind is Kind.PAD:
+        if is_circular_pad(step):
+            return {}
+        return {"padding": lambda tensors, _: [_pad_circularly(step, tensors)]}
+    window = parse_window(step)
     if window is None or len(step.inputs) != 1:
         return {}
 
-    def change(given: Mapping[int, Tensor], removed: Iterable[str]) -> list[Tensor]:
-        shared = "unshared weights" in removed
-        changed = WindowOf.of(step, shared=True) if shared else window
+    def change(tensors: Mapping[int, Tensor], removed: Iterable[str]) -> list[Tensor]:
+        changed = parse_window(step, shared=True) if "unshared weights" in removed else window
         assert changed is not None
-        return [changed(given[step.inputs[0]], "padding" in removed, "down-sampling" in removed)]
+        x = tensors[step.inputs[0]]
+        return [changed(x, circular="padding" in removed, blur="down-sampling" in removed)]
 
-    layout = run.layouts[step.inputs[0]] or ()
-    on_circle = any(any(f.halo) for dim in layout for f in dim.factors)  # padded apart: blur cannot know it
-    blurs = window.changeable and len(set(window.stride)) == 1 and window.stride[0] > 1 and not on_circle
-    causes = {
-        "padding": pads(step) and window.mode != "circular",
-        "down-sampling": blurs,
+    in_layout = run.layouts[step.inputs[0]] or ()
+    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # unknown to the blur
+    has_one_stride = len(set(window.stride)) == 1 and window.stride[0] > 1
+    applies = {
+        "padding": is_padded(step) and window.mode != "circular",
+        "down-sampling": has_one_stride and not window.has_fixed_size and not has_halo,
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
-    return {cause: change for cause, there in causes.items() if there}
+    return {cause: change for cause, is_present in applies.items() if is_present}
 
 
-def _evened(step: Step, layout: Layout) -> Step:
-    """The same step with the mean over positions of the constants in it."""
+def _average_constants(step: Step, layout: Layout) -> Step:
+    """Return the step with the mean over positions of its constants."""
 
-    def mean(tensor: Tensor) -> Tensor:
+    def average(tensor: Tensor) -> Tensor:
         for d, dim in enumerate(reversed(layout), start=1):
             if d > tensor.dim() or tensor.shape[-d] == 1 or not dim.moves:
                 continue
@@ -195,18 +230,10 @@ def _evened(step: Step, layout: Layout) -> Step:
             tensor = torch.cat([head, tail], -d)
         return tensor
 
-    args, kwargs = tree_map_only(Tensor, mean, (step.args, step.kwargs))
+    args, kwargs = tree_map_only(Tensor, average, (step.args, step.kwargs))
     return Step(step.name, step.op, step.call, args, kwargs, step.inputs, step.outputs)
 
 
-_PADS = ("ZeroPad", "ReflectionPad", "ReplicationPad", "ConstantPad")
-
-
-def _pads_otherwise(step: Step) -> bool:
-    return step.op != "pad" or step.argument(2, "mode", "constant") != "circular"
-
-
-def _repadded(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
-    """Padded from the other end."""
-    pairs = getattr(step.module, "padding", None) or step.argument(1, "pad", ())
-    return F.pad(tensors[step.inputs[0]], tuple(pairs), mode="circular")
+def _pad_circularly(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
+    """Pad with the opposite end."""
+    return F.pad(tensors[step.inputs[0]], tuple(get_pad_widths(step)), mode="circular")

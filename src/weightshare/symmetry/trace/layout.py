@@ -1,10 +1,12 @@
-"""Where the positions of the input stand in a tensor inside a model, so that a shift can act on it."""
+"""Layouts: how the positions of the input are laid out in the dimensions of a tensor inside a model.
 
-from collections.abc import Sequence
+A layout is what makes it possible to shift any tensor in the model as a shift of the input would.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm, prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +19,13 @@ class Factor:
     """One of the axes that a dimension holds, row-major.
 
     Args:
-        size: Elements.
-        axis: Which spatial axis of the input; None for channels and the like, which no shift moves.
+        size: Number of elements, without the halo.
+        axis: Spatial axis of the input that it holds; None if a shift does not move it, as for channels.
         stride: Input pixels from one element to the next.
-        halo: Elements before and behind that repeat the other end, as circular padding adds them.
-        part_of: Of the positions inside windows the axis that was cut; they stay where they are.
+        halo: Numbers of elements at the start and at the end that repeat the opposite end, as circular
+            padding adds them.
+        part_of: Axis of the input that was cut into windows, for the positions inside a window. A shift
+            by whole windows does not move them.
     """
 
     size: int
@@ -32,78 +36,86 @@ class Factor:
 
     @property
     def length(self) -> int:
-        """Elements with the halo."""
+        """Number of elements, including the halo."""
         return self.size + sum(self.halo)
 
     @property
     def moves(self) -> bool:
-        """Whether a shift moves it."""
+        """Whether a shift moves its elements."""
         return self.axis is not None and self.size > 1
 
 
 @dataclass(frozen=True)
 class Dim:
-    """A dimension: its factors, and how many elements stand before them that no shift moves."""
+    """A dimension of a tensor.
+
+    Args:
+        factors: Axes that it holds, row-major.
+        prefix: Number of elements before them that no shift moves, such as a class token.
+    """
 
     factors: tuple[Factor, ...]
     prefix: int = 0
 
     @property
     def first(self) -> Factor:
-        """The only factor of most."""
+        """First factor; most dimensions have only this one."""
         return self.factors[0]
 
     @property
     def moves(self) -> bool:
-        """Whether a shift moves it."""
-        return any(f.moves for f in self.factors)
+        """Whether a shift moves its elements."""
+        return any(factor.moves for factor in self.factors)
 
     @property
     def size(self) -> int:
-        """Elements."""
-        return self.prefix + prod(f.length for f in self.factors)
+        """Number of elements."""
+        return self.prefix + prod(factor.length for factor in self.factors)
 
 
 Layout = tuple[Dim, ...]
 
+#: Layouts by the number of the tensor on the tape; None for one that could not be followed.
+Layouts = Mapping[int, Layout | None]
 
-def plain(size: int) -> Dim:
-    """A dimension that no shift moves."""
+
+def make_fixed(size: int) -> Dim:
+    """Return a dimension that no shift moves."""
     return Dim((Factor(size),))
 
 
-def of_input(shape: Sequence[int]) -> Layout:
-    """[N, C, *spatial]."""
+def lay_out_input(shape: Sequence[int]) -> Layout:
+    """Return the layout of an input [N, C, *spatial]."""
     spatial = [Dim((Factor(n, axis),)) for axis, n in enumerate(shape[2:])]
-    return (plain(shape[0]), plain(shape[1]), *spatial)
+    return (make_fixed(shape[0]), make_fixed(shape[1]), *spatial)
 
 
-def by_sizes(in_shape: Sequence[int], shape: Sequence[int]) -> Layout | None:
-    """The layout that the sizes of an output suggest: a map like the input, or no positions at all."""
+def guess_layout(in_shape: Sequence[int], shape: Sequence[int]) -> Layout | None:
+    """Guess the layout of an output from its shape: a map like the input, or no positions at all."""
     axes = len(in_shape) - 2
     if len(shape) <= 2:
-        return tuple(map(plain, shape))
+        return tuple(map(make_fixed, shape))
     sizes = list(zip(in_shape[2:], shape[len(shape) - axes :]))
     if len(shape) <= axes or any(n % m and m % n for n, m in sizes):
         return None
     spatial = [Dim((Factor(m, axis, Fraction(n, m)),)) for axis, (n, m) in enumerate(sizes)]
-    return (*map(plain, shape[: len(shape) - axes]), *spatial)
+    return (*map(make_fixed, shape[: len(shape) - axes]), *spatial)
 
 
-def strides(layout: Layout) -> dict[int, Fraction]:
-    """Pixels from one position to the next, for every axis that stands in the tensor."""
+def get_strides(layout: Layout) -> dict[int, Fraction]:
+    """Return the input pixels from one position to the next, for each axis that is in the tensor."""
     return {f.axis: f.stride for dim in layout for f in dim.factors if f.moves and f.axis is not None}
 
 
-def moved(layout: Layout, tensor: Tensor, shift: Sequence[Any]) -> Tensor:
-    """The tensor after a circular shift of the input.
+def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor:
+    """Shift a tensor as a circular shift of the input would.
 
     Raises:
-        UndefinedError: a shift by a part of a position.
+        UndefinedError: the shift is a fraction of a position of the tensor.
     """
     steps, dims = [], []
     for d, dim in enumerate(layout):
-        by = [_steps(f, shift) for f in dim.factors]
+        by = [_count_steps(factor, shift) for factor in dim.factors]
         if not any(by):
             continue
         low, high = dim.first.halo
@@ -115,42 +127,51 @@ def moved(layout: Layout, tensor: Tensor, shift: Sequence[Any]) -> Tensor:
             dims.append(d)
         else:
             head, tail = tensor.narrow(d, 0, dim.prefix), tensor.narrow(d, dim.prefix, dim.size - dim.prefix)
-            tail = tail.unflatten(d, [f.size for f in dim.factors])
+            tail = tail.unflatten(d, [factor.size for factor in dim.factors])
             tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
             tensor = torch.cat([head, tail], d) if dim.prefix else tail
     return torch.roll(tensor, steps, dims) if dims else tensor
 
 
-def unit(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]:
-    """The smallest shift in a direction, in pixels, by which positions of all the tensors move as a whole."""
+def find_smallest_shift(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]:
+    """Return the smallest shift, in input pixels, that is a whole number of positions in all the tensors.
+
+    Args:
+        layouts: Layouts of the tensors.
+        direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
+    """
     result = []
     for axis, sign in enumerate(direction):
-        found = [s for layout in layouts if (s := strides(layout).get(axis)) is not None]
+        found = [stride for layout in layouts if (stride := get_strides(layout).get(axis)) is not None]
         if not found or not sign:
             result.append(0)
             continue
-        top = lcm(*(s.numerator for s in found))  # of fractions in lowest terms
+        top = lcm(*(stride.numerator for stride in found))  # the fractions are in lowest terms
         result.append(sign * max(1, top))
     return tuple(result)
 
 
-def positions(layout: Layout, tensor: Tensor) -> Tensor:
-    """The largest of all elements at a position: [*positions], axes in order of the input."""
+def reduce_to_positions(layout: Layout, tensor: Tensor) -> Tensor:
+    """Return the largest element at each position, with one dimension per axis in the order of the input.
+
+    A tensor that holds an axis twice, such as the weights of an attention, is reduced to one number.
+    """
     for d in range(len(layout) - 1, -1, -1):
         dim = layout[d]
         low, high = dim.first.halo
         tensor = tensor.narrow(d, dim.prefix + low, dim.size - dim.prefix - low - high)
-        tensor = tensor.unflatten(d, [f.size for f in dim.factors])
-    factors = [f for dim in layout for f in dim.factors]
-    still = tuple(d for d, f in enumerate(factors) if not f.moves)
-    tensor = tensor.amax(still) if still else tensor
-    axes = [f.axis for f in factors if f.moves and f.axis is not None]
-    if len(set(axes)) < len(axes):  # pairs of positions, as in attention
+        tensor = tensor.unflatten(d, [factor.size for factor in dim.factors])
+    factors = [factor for dim in layout for factor in dim.factors]
+    fixed = tuple(d for d, factor in enumerate(factors) if not factor.moves)
+    tensor = tensor.amax(fixed) if fixed else tensor
+    axes = [factor.axis for factor in factors if factor.moves and factor.axis is not None]
+    if len(set(axes)) < len(axes):
         return tensor.amax() if tensor.dim() else tensor
     return tensor.permute(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-def _steps(factor: Factor, shift: Sequence[Any]) -> int:
+def _count_steps(factor: Factor, shift: Sequence[int]) -> int:
+    """Return by how many elements of a factor a shift moves it."""
     if not factor.moves or factor.axis is None:
         return 0
     steps = Fraction(shift[factor.axis]) / factor.stride

@@ -1,112 +1,128 @@
-"""One operation by itself: for which shifts it is exact, on the numbers that it got."""
+"""Measure a single operation: its own error, and the shifts for which it is exact."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...sharing import Full, Local, LowRank
-from .layout import unit
-from .run import Run, border_width, relative
+from .layout import find_smallest_shift
+from .run import Run, compute_error, measure_border
 from .tape import Step
 
 
 @dataclass(frozen=True)
-class OfStep:
-    """An operation by itself: its error, the shifts for which it is exact, and the border where not."""
+class LocalError:
+    """A frozen record of how one operation alone responds to shifts of its inputs.
+
+    Args:
+        error: Relative error; None if its positions cannot be followed.
+        exact_for: Step of the shifts for which it is exact along each axis; None if there are none.
+        border: Width of the border inside of which it is exact; None if there is no such border, or if it was
+            not measured.
+    """
 
     error: float | None
     exact_for: tuple[int, ...] | None
     border: int | None
 
 
-def of_step(run: Run, step: Step, direction: tuple[int, ...], floor: float) -> OfStep:
-    """Move the inputs of an operation along every axis by itself and compare its outputs with its moved ones.
+def measure_step(run: Run, step: Step, direction: tuple[int, ...], floor: float) -> LocalError:
+    """Shift the inputs of an operation along each axis in turn, and compare the outputs.
 
     Args:
-        direction: Which axes to move along, and to which side.
+        run: Recorded model.
+        step: Operation to measure.
+        direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
         floor: Relative errors up to this are rounding.
     """
     outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in run.used]
     layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]
-    if any(layout is None for layout in layouts):
-        return OfStep(None, None, None)
-    smallest = unit(layouts, direction)  # type: ignore[arg-type]
+    known = [layout for layout in layouts if layout is not None]
+    if len(known) < len(layouts):
+        return LocalError(None, None, None)
+    smallest = find_smallest_shift(known, direction)
     if not any(smallest):
-        smallest = direction  # no positions left to move
-    if _alike_everywhere(step):  # one shift along all axes tells as much
-        error, _ = _moved_error(run, step, outputs, _generic(smallest, run.x.shape[2:]), None)
+        smallest = direction  # no positions are left to move
+    if _is_same_at_all_positions(step):  # one shift along all axes is enough
+        shift = _choose_multiples(smallest, run.x.shape[2:])
+        error, _ = _measure_shift(run, step, outputs, shift, None)
         exact = tuple(map(abs, smallest)) if error is not None and error <= floor else None
-        return OfStep(error, exact, None)
-    found = [_along(run, step, outputs, axis, s, floor) for axis, s in enumerate(smallest) if s]
-    errors, periods, borders = zip(*found)
+        return LocalError(error, exact, None)
+    measured = [_measure_axis(run, step, outputs, axis, s, floor) for axis, s in enumerate(smallest) if s]
+    errors, periods, borders = zip(*measured)
     if any(error is None for error in errors):
-        return OfStep(None, None, None)
-    left = iter(periods)
-    exact = None if None in periods else tuple(next(left) if s else 0 for s in smallest)
-    return OfStep(max(errors), exact, None if None in borders else max(borders))
+        return LocalError(None, None, None)
+    remaining = iter(periods)
+    exact = None if None in periods else tuple(next(remaining) if s else 0 for s in smallest)
+    return LocalError(max(errors), exact, None if None in borders else max(borders))
 
 
-def _alike_everywhere(step: Step) -> bool:
-    """Whether an operation is a layer whose weights know no positions: torch's, or ours and `Full`."""
+def _is_same_at_all_positions(step: Step) -> bool:
+    """Return whether an operation is a layer with the same weights at all positions."""
     if not step.seen or step.module is None:
         return False
-    of_torch = type(step.module).__module__.startswith("torch.nn.modules.")
-    ours = getattr(step.module, "bias_sharing", None) == getattr(step.module, "sharing", None) == Full()
-    return of_torch or ours
+    is_torch_layer = type(step.module).__module__.startswith("torch.nn.modules.")
+    sharings = (getattr(step.module, "bias_sharing", None), getattr(step.module, "sharing", None))
+    return is_torch_layer or sharings == (Full(), Full())
 
 
-def _generic(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
-    """Different multiples along the axes."""
-    found, times = [], 0
+def _choose_multiples(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
+    """Return a different multiple of the smallest shift for each axis, to notice swapped axes."""
+    shift, times = [], 0
     for step, n in zip(smallest, size):
         times += bool(step)
-        found.append(step * times if (step * times) % n else step)
-    return tuple(found)
+        shift.append(step * times if (step * times) % n else step)
+    return tuple(shift)
 
 
-def _along(
+def _measure_axis(
     run: Run, step: Step, outputs: Sequence[tuple[int, int]], axis: int, smallest: int, floor: float
 ) -> tuple[float | None, int | None, int | None]:
-    """(error of the smallest step along one axis, the step for which it is exact, the border where not)."""
+    """Measure an operation along one axis.
+
+    Returns:
+        The error for the smallest shift, the step of the shifts for which the operation is exact, and the
+        width of the border if it is not exact for the smallest shift.
+    """
     size = run.x.shape[2 + axis]
 
-    def moved(steps: int) -> tuple[float | None, int | None]:
+    def measure(steps: int) -> tuple[float | None, int | None]:
         shift = [0] * (run.x.dim() - 2)
         shift[axis] = steps
-        return _moved_error(run, step, outputs, shift, floor)
+        return _measure_shift(run, step, outputs, shift, floor)
 
     if smallest % size == 0:
-        return float("inf"), None, None  # once around is the smallest whole step
-    error, width = moved(smallest)
+        return float("inf"), None, None  # the smallest whole shift is once around the circle
+    error, width = measure(smallest)
     if error is None or error <= floor:
         return error, abs(smallest), 0
-    for times in _periods(step, width):
+    for times in _list_multiples(step, width):
         if times * smallest % size:
-            later, _ = moved(times * smallest)
-            if later is not None and later <= floor:
+            multiple_error, _ = measure(times * smallest)
+            if multiple_error is not None and multiple_error <= floor:
                 return error, abs(times * smallest), width
     return error, None, width
 
 
-def _moved_error(
+def _measure_shift(
     run: Run, step: Step, outputs: Sequence[tuple[int, int]], shift: Sequence[int], floor: float | None
 ) -> tuple[float | None, int | None]:
-    """(the largest error of the outputs, the width of the border where it is), the latter with a floor."""
-    values = run.tape.values
-    inputs = {ref: run.moved(ref, values[ref], shift) for ref in step.inputs}
-    expected = {ref: run.moved(ref, values[ref], shift) for _, ref in outputs}
-    if any(tensor is None for tensor in (*inputs.values(), *expected.values())):
+    """Return the largest error of the outputs, and the width of the border there if `floor` is not None."""
+    refs = {*step.inputs, *(ref for _, ref in outputs)}
+    shifted = {ref: run.shift(ref, run.tape.values[ref], shift) for ref in refs}
+    tensors = {ref: tensor for ref, tensor in shifted.items() if tensor is not None}
+    if len(tensors) < len(refs):
         return None, None
-    results = step.run(inputs)  # type: ignore[arg-type]
-    errors = [(relative(results[place], expected[ref]), place, ref) for place, ref in outputs]  # type: ignore
+    results = step.run(tensors)
+    errors = [(compute_error(results[place], tensors[ref]), place, ref) for place, ref in outputs]
     error, place, ref = max(errors)
     if floor is None:
         return error, None
-    width = 0 if error <= floor else border_width(run, ref, results[place], expected[ref], shift, floor)
+    width = 0 if error <= floor else measure_border(run, ref, results[place], tensors[ref], shift, floor)
     return error, width
 
 
-def _periods(step: Step, border: int | None) -> range:
-    """How many smallest steps may together be exact where one is not: of what is periodic in part."""
+def _list_multiples(step: Step, border: int | None) -> range:
+    """Return the multiples to try if the smallest shift is not exact, for operations that may be periodic."""
     sharing = getattr(step.module, "sharing", Full())
     if sharing not in (Full(), Local()) and not isinstance(sharing, LowRank):
         return range(2, 1 + max(step.module.output_size or (1,)) // 2)  # type: ignore[union-attr]

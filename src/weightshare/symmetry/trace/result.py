@@ -1,4 +1,4 @@
-"""What a trace says: a row for every operation, the verdict, the table."""
+"""The result of a trace: its rows, a verdict, and a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,67 +7,40 @@ from typing import Any
 
 from ..._args import Size
 from ...views.numbers import format_error
-from .interventions import Interventions, intervened
-from .run import checked_shift
+from ...views.section import Section
+from ...views.text import format_table
+from .interventions import Interventions, intervene
+from .row import Row
+from .run import Run, parse_shift
 
-
-@dataclass(frozen=True)
-class Row:
-    """One operation.
-
-    Args:
-        name: The module's in the model, or the module around it and the function; a number behind it counts
-            its calls.
-        op: Type of the module, or the function.
-        shape: Of its output.
-        local: Its own relative error for the smallest steps by which the positions of its inputs and outputs
-            move as a whole: of a layer of torch's along all axes at once, of any other the largest of all
-            axes. None where the positions cannot be followed through it.
-        accumulated: Relative error of its output in the model for the shift traced. None where that shift is
-            a part of a position here, or positions cannot be followed.
-        exact_for: For every axis the step of the shifts for which everything up to here is exact, in pixels
-            of the input: 4 for shifts by multiples of 4; 0 for an axis that was not shifted. None for none.
-            It follows from the operations one by one: together they may be exact for more.
-        followed: Whether positions could be followed up to here; `exact_for` says nothing where not.
-        border: Positions at the borders of its map that the shift reaches differently, all operations before
-            it included, what wrapped around left out; 0 for none, None where more than a border differs.
-        causes: What it does to shifts: "padding", "valid border" (no padding: the map is no circle), "uneven
-            size" (no multiple of the stride), "stride", "pooling", "windows", "flatten", "position
-            embedding", "unshared weights", "mixes positions", "not followed"; empty for nothing.
-        seen: False for a module whose inside could not be recorded.
-    """
-
-    name: str
-    op: str
-    shape: tuple[int, ...]
-    local: float | None
-    accumulated: float | None
-    exact_for: tuple[int, ...] | None
-    followed: bool
-    border: int | None
-    causes: tuple[str, ...] = ()
-    seen: bool = True
-
-    @property
-    def cause(self) -> str:
-        """All causes, in words."""
-        return ", ".join(self.causes)
+_HEAD = (
+    "operation",
+    "type",
+    "output shape",
+    "own error",
+    "error so far",
+    "exact shifts (px)",
+    "border (positions)",
+    "cause",
+)
 
 
 @dataclass(frozen=True)
 class EquivarianceTrace:
-    """What became of a shift on its way through a model; `str` is the table of what changed it.
+    """A frozen record of what happens to a shift in a model; `str` is a table of what breaks it.
 
     Args:
-        shift: Of the input, in pixels, circular.
-        rows: Of all operations on the way to the output, in order.
-        first_loss: Name of the first operation behind which the shift is not exact, where the output is not;
-            None where it is. Where that is not known, the first operation that could not be followed.
-        exact_for: The shifts for which all operations are exact, as of a row; so is the model, at least.
-        followed: Whether positions could be followed through all operations; `exact_for` is None where not.
-        error: Relative error of the output; None where the shift is a part of a position of it.
-        untraced: Operations or modules that could not be recorded, and what takes numbers of the input out
-            of torch, as for a branch: `exact_for` is for the way that was taken.
+        shift: Circular shift of the input, in pixels.
+        rows: One row for each operation that contributes to the output, in order of execution.
+        first_loss: Name of the first operation after which the shift is not exact. None if it is exact at the
+            output. If that cannot be measured, the first operation that is inexact or could not be followed.
+        exact_for: Shifts for which all operations are exact, as in `Row.exact_for`. The model is exact for at
+            least these.
+        followed: Whether positions could be followed through all operations; if not, `exact_for` is None.
+        error: Relative error of the output; None if the shift is a fraction of one of its positions.
+        untraced: Names of the operations or modules that could not be recorded, and of those that take values
+            of the input out of torch, for example for a branch: `exact_for` holds for the branch that was
+            taken.
         floor: Relative errors up to this are rounding.
     """
 
@@ -79,101 +52,109 @@ class EquivarianceTrace:
     error: float | None
     untraced: tuple[str, ...]
     floor: float
-    _run: Any = field(repr=False, compare=False)
+    _run: Run = field(repr=False, compare=False)
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
-        which = (
-            f"every operation keeps {group(self.exact_for)}" if self.exact_for else "no shift passes them all"
-        )
+        """One sentence: whether the shift is preserved, where it is lost, and which shifts are exact."""
         if not self.followed:
-            behind = next(row.name for row in self.rows if not row.followed)
-            which = f"behind {behind!r} positions cannot be followed"
+            name = next(row.name for row in self.rows if not row.followed)
+            summary = f"positions cannot be followed through {name!r}"
+        elif self.exact_for is None:
+            summary = "no shift is preserved by every operation"
+        else:
+            multiples = _format_multiples(self.exact_for)
+            summary = f"every operation preserves {f'shifts by {multiples}' if multiples else 'all shifts'}"
         if self.first_loss is None:
-            return f"the shift {self.shift} is kept; {which}"
-        why = next(row.cause for row in self.rows if row.name == self.first_loss)
+            return f"shift {self.shift} is preserved end to end; {summary}"
         if self.error is None and not self.followed:
-            return f"whether the shift {self.shift} is kept is not known: {which}"
-        error = "undefined for this stride" if self.error is None else f"relative error {self.error:.2g}"
-        reason = f" ({why})" if why else ""
+            return f"it is unknown whether shift {self.shift} is preserved: {summary}"
+        cause = next(row.cause for row in self.rows if row.name == self.first_loss)
+        reason = f" ({cause})" if cause else ""
+        error = "undefined for this stride" if self.error is None else f"{self.error:.2g}"
         return (
-            f"the shift {self.shift} is lost at {self.first_loss!r}{reason}: {error} at the output; {which}"
+            f"equivariance to shift {self.shift} is first lost at {self.first_loss!r}{reason}; "
+            f"relative error of the output: {error}; {summary}"
         )
 
     def at(self, shift: Size) -> float | None:
-        """The relative error of the output for another shift; None where it is a part of a position.
+        """Measure the relative error of the output for another shift, with two forward passes.
 
-        Two forward passes of the model as it is now.
+        The model is run as it is now, so later changes to it count.
+
+        Returns:
+            The error; None if the shift is a fraction of a position of the output.
         """
-        return self._run.measured(checked_shift(shift, self._run.x))
+        return self._run.measure(parse_shift(shift, self._run.x))
 
     def interventions(self) -> Interventions:
-        """Change one cause after the other and measure the output again: what each contributes.
+        """Remove each cause and measure the output again, to find what each contributes to the error.
 
-        Padding becomes circular; a stride or pool becomes one by 1 with blur pooling behind it; a position
-        embedding its mean; weights that are not shared their mean.
+        Padding becomes circular. A stride or pool becomes one with stride 1, followed by blur pooling. A
+        position embedding is replaced by its mean over positions, and unshared weights by the nearest shared
+        kernel.
 
         Raises:
-            SymmetryError: a shift that is a part of a position of the output.
+            SymmetryError: the shift is a fraction of a position of the output, or the recorded operations do
+                not reproduce the output of the model.
         """
-        return intervened(self._run, self.shift, self.rows)
+        return intervene(self._run, self.shift, self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data, for JSON; an infinite error is None there."""
+        """Return everything as plain data for JSON, with None for an infinite error."""
         names = ("first_loss", "error", "exact_for", "followed", "verdict", "floor")
-        found = {"shift": list(self.shift), **{n: getattr(self, n) for n in names}}
-        found["error"] = finite(self.error)
+        data = {"shift": list(self.shift), **{name: getattr(self, name) for name in names}}
+        data["error"] = _replace_infinite(self.error)
         rows = [
-            {**vars(row), "local": finite(row.local), "accumulated": finite(row.accumulated)}
+            {
+                **vars(row),
+                "local": _replace_infinite(row.local),
+                "accumulated": _replace_infinite(row.accumulated),
+            }
             for row in self.rows
         ]
-        return {**found, "untraced": list(self.untraced), "rows": rows}
+        return {**data, "untraced": list(self.untraced), "rows": rows}
 
     def __str__(self) -> str:
         shown = [row for row in self.rows if row.causes or not row.seen]
-        table = [("operation", "type", "output", "local", "so far", "exact for", "border", "cause")]
-        for row in shown:
-            exact = "no shift" if row.exact_for is None else group(row.exact_for).removeprefix("shifts in ")
-            border = "" if not row.border else str(row.border)
-            sizes = " x ".join(map(str, row.shape[1:]))
-            table.append(
-                (
-                    row.name,
-                    row.op,
-                    sizes,
-                    format_error(row.local),
-                    format_error(row.accumulated),
-                    exact,
-                    border,
-                    row.cause,
-                )
-            )
-        widths = [max(map(len, column)) for column in zip(*table)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in table]
-        hidden = len(self.rows) - len(shown)
-        if hidden:
-            lines.append(
-                f"and {hidden} operation{'s' * (hidden > 1)} that keep{'s' * (hidden == 1)} all shifts"
-            )
+        lines = [self.verdict, ""]
+        if shown:
+            section = Section("", "l" * len(_HEAD), _HEAD, tuple(map(_make_cells, shown)))
+            lines += format_table(section, width=120, indent="")
+        n_exact = len(self.rows) - len(shown)
+        if n_exact:
+            lines.append(f"plus {n_exact} fully equivariant operation{'' if n_exact == 1 else 's'}")
         if self.untraced:
-            lines.append(f"not seen inside: {', '.join(self.untraced)}")
-        return "\n".join([self.verdict, "", *lines])
+            lines.append(f"opaque (not traced inside): {', '.join(self.untraced)}")
+        return "\n".join(lines)
 
 
-def finite(value: float | None) -> float | None:
-    """None for what JSON has no number for."""
-    return value if value is not None and isfinite(value) else None
+def _format_multiples(exact_for: Sequence[int]) -> str | None:
+    """Describe the shifts that are multiples of some numbers; None for all shifts.
 
-
-def group(exact: Sequence[int] | None) -> str:
-    """A group of shifts in words.
-
-    >>> group((4, 4)), group((1, 1)), group((0, 2)), group((2, 4))
-    ('shifts in 4Z', 'all shifts', 'shifts in 2Z', 'shifts in 2Z x 4Z')
+    >>> [_format_multiples(exact_for) for exact_for in ((4, 4), (2, 4), (0, 2), (1, 1))]
+    ['multiples of 4', 'multiples of 2 x 4', 'multiples of 2', None]
     """
-    steps = [s for s in exact or () if s]
-    if all(s == 1 for s in steps):
-        return "all shifts"
-    parts = ["Z" if s == 1 else f"{s}Z" for s in steps]
-    return f"shifts in {parts[0] if len(set(parts)) == 1 else ' x '.join(parts)}"
+    steps = [step for step in exact_for if step]
+    if all(step == 1 for step in steps):
+        return None
+    return f"multiples of {steps[0] if len(set(steps)) == 1 else ' x '.join(map(str, steps))}"
+
+
+def _make_cells(row: Row) -> tuple[str, ...]:
+    exact_for = "none" if row.exact_for is None else _format_multiples(row.exact_for) or "all"
+    return (
+        row.name,
+        row.op,
+        " x ".join(map(str, row.shape[1:])),
+        format_error(row.local),
+        format_error(row.accumulated),
+        exact_for,
+        str(row.border or ""),
+        row.cause,
+    )
+
+
+def _replace_infinite(value: float | None) -> float | None:
+    """Return None instead of a value that JSON has no number for."""
+    return value if value is not None and isfinite(value) else None

@@ -1,4 +1,4 @@
-"""One forward pass on a tape: every operation with its inputs, to be computed again on other numbers."""
+"""A forward pass on a tape: every operation with its inputs, so that it can be computed again on others."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,29 +6,36 @@ from typing import Any
 
 from torch import Tensor, equal, nn
 
-from ..._nests import tensors_in
+from ..._nests import iter_tensors
 from ..._torch import tree_leaves, tree_map_only
 
 
 @dataclass(frozen=True)
 class Ref:
-    """The place of a tensor that depends on the input."""
+    """A placeholder for a tensor that depends on the input.
+
+    Args:
+        number: Key of the tensor in `Tape.values`.
+    """
 
     number: int
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """An operation.
+    """One operation on the tape.
 
     Args:
-        name: Of the module in the model, or of the module around it and the function.
-        op: Type of the module, or name of the function.
-        call: Computes it, from arguments in which every `Ref` is a tensor.
-        inputs, outputs: The refs among the arguments and results.
-        module: The module; None for a function.
-        in_place: Whether it writes into its first argument, which is then its result.
-        seen: False for a module that hides operations from the tape.
+        name: Name of the module in the model, or name of the module around a function followed by the
+            function's name.
+        op: Class name of the module, or name of the function.
+        call: Computes the operation, from arguments in which every `Ref` is replaced by a tensor.
+        args, kwargs: Arguments, with a `Ref` for each tensor that depends on the input.
+        inputs, outputs: Numbers of the tensors among the arguments and results.
+        module: Module that was called; None for a function.
+        in_place: Whether the operation writes into its first argument, which is then its result.
+        seen: Whether everything that the operation computes was recorded; False for a module that hides
+            some of its operations from the tape.
     """
 
     name: str
@@ -43,34 +50,34 @@ class Step:
     seen: bool = True
 
     def run(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-        """The results for other tensors."""
+        """Compute the operation on other tensors."""
 
-        def given(ref: Ref) -> Tensor:
+        def look_up(ref: Ref) -> Tensor:
             tensor = tensors[ref.number]
             return tensor.clone() if self.in_place else tensor
 
-        args, kwargs = tree_map_only(Ref, given, (self.args, self.kwargs))
+        args, kwargs = tree_map_only(Ref, look_up, (self.args, self.kwargs))
         if self.in_place and isinstance(self.args[0], Tensor):  # a constant that is written into
             args = (self.args[0].clone(), *args[1:])
         result = self.call(*args, **kwargs)
-        return list(tensors_in(args[0] if self.in_place else result, dataclasses=False))
+        return list(iter_tensors(args[0] if self.in_place else result, dataclasses=False))
 
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument of a function, by place or name."""
+    def get_argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Return an argument that was passed by position or by name."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
 @dataclass
 class Tape:
-    """What a forward pass computed.
+    """A record of what a forward pass computed.
 
     Args:
-        steps: In order.
-        values: Tensors by ref, as they were when they were made.
-        input, output: Refs.
-        aliased: Steps that read numbers which another step wrote through another view of them. The tape
-            does not know that, so a replay is not the model.
-        decided: What took numbers out of torch, as for a branch.
+        steps: Operations in order of execution.
+        values: Tensors by number, with the values they had when they were computed.
+        input, output: Numbers of the input and of the output.
+        aliased: Names of the steps that read values which another step wrote through another view of
+            the tensor. The tape does not record this, so a replay differs from the model.
+        decided: Names of the operations that took values out of torch, for example for a branch.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -81,7 +88,7 @@ class Tape:
     decided: list[str] = field(default_factory=list)
 
     def prune(self) -> None:
-        """Leave out what does not reach the output."""
+        """Remove the steps that do not contribute to the output."""
         needed, steps = {self.output}, []
         for step in reversed(self.steps):
             if needed.intersection(step.outputs):
@@ -94,32 +101,33 @@ class Tape:
         x: Tensor,
         instead: Mapping[str, Callable[[Step, Mapping[int, Tensor]], list[Tensor]]] | None = None,
     ) -> Tensor:
-        """The output for another input.
+        """Compute the output for another input.
 
         Args:
-            instead: By the name of a step what computes its results.
+            x: Input.
+            instead: Functions that compute the results of some steps instead, by the name of the step.
         """
         instead = instead or {}
         tensors = {self.input: x}
-        last = {ref: number for number, step in enumerate(self.steps) for ref in step.inputs}
-        last[self.output] = len(self.steps)
+        last_use = {ref: number for number, step in enumerate(self.steps) for ref in step.inputs}
+        last_use[self.output] = len(self.steps)
         for number, step in enumerate(self.steps):
             results = instead[step.name](step, tensors) if step.name in instead else step.run(tensors)
             tensors.update(zip(step.outputs, results))
             for ref in step.inputs:
-                if last[ref] == number:
+                if last_use[ref] == number:
                     tensors.pop(ref, None)
         return tensors[self.output]
 
 
-def same_constants(step: Step, other: Step) -> bool:
-    """Whether two runs gave an operation the same numbers beside those that depend on the input."""
-    mine, theirs = tree_leaves((step.args, step.kwargs)), tree_leaves((other.args, other.kwargs))
-    return len(mine) == len(theirs) and all(map(_alike, mine, theirs))
+def has_same_constants(step: Step, other: Step) -> bool:
+    """Return whether an operation got the same constants in two runs."""
+    ours, theirs = tree_leaves((step.args, step.kwargs)), tree_leaves((other.args, other.kwargs))
+    return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one is other or equal(one, other)
-    plain = isinstance(one, bool | int | float | str | slice | Ref)
-    return one == other if plain else type(one) is type(other)
+    is_plain = isinstance(one, bool | int | float | str | slice | Ref)
+    return one == other if is_plain else type(one) is type(other)

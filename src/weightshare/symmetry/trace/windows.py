@@ -1,4 +1,4 @@
-"""Convolutions and pools as windows, to be computed with other padding and without their stride."""
+"""Convolutions and pools that can be computed again with other padding and without their stride."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -11,20 +11,28 @@ from torch import Tensor, nn
 from ...convert import restrict
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
+from .rules import Kind, Operation, find_operation
 from .tape import Step
 
-_BLUR = {1: BlurPool1d, 2: BlurPool2d, 3: BlurPool3d}
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_POOLS = ("MaxPool", "AvgPool", "max_pool", "avg_pool")
+_BLUR_POOLS = {1: BlurPool1d, 2: BlurPool2d, 3: BlurPool3d}
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 @dataclass
-class WindowOf:
-    """A convolution or pool: what is padded around, and what computes the rest with any stride.
+class WindowedOperation:
+    """A convolution or pool, with its padding and stride apart from the rest of the computation.
 
     Args:
-        compute: From a padded input and a stride to the output; of a layer of ours from the input alone.
-        fill: What zero padding means: minus infinity for maxima.
+        compute: From a padded input and a stride to the output. If `has_fixed_size`, from an input and a
+            padding mode.
+        extent: Number of input positions that the window spans along each axis.
+        stride: Stride along each axis.
+        padding: Padding (low, high) along each axis.
+        mode: Padding mode.
+        fill: Value of zero padding: minus infinity for a max pool.
+        has_fixed_size: Whether the input size is fixed, so that only the padding mode can be changed.
     """
 
     compute: Callable[..., Tensor]
@@ -33,117 +41,108 @@ class WindowOf:
     padding: tuple[tuple[int, int], ...]
     mode: str
     fill: float = 0.0
-    changeable: bool = True
+    has_fixed_size: bool = False
 
-    @classmethod
-    def of(cls, step: Step, shared: bool = False) -> "WindowOf | None":
-        """The window of a step; None for anything else."""
-        module: Any = step.module
-        plain = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        if hasattr(module, "bias_sharing"):
-            plain = not module.transposed and module.sharing == module.bias_sharing == Full()
-            if not plain:
-                return _ours(module, shared)
-        if plain:
-            values = (
-                module.weight,
-                module.bias,
-                module.stride,
-                module.padding,
-                module.dilation,
-                module.groups,
-            )
-            return _convolution(values, module.padding_mode)
-        if step.op in ("conv1d", "conv2d", "conv3d"):
-            names = (
-                ("weight", None),
-                ("bias", None),
-                ("stride", 1),
-                ("padding", 0),
-                ("dilation", 1),
-                ("groups", 1),
-            )
-            return _convolution(tuple(step.argument(k + 1, n, d) for k, (n, d) in enumerate(names)), "zeros")
-        if step.op.startswith(_POOLS) and len(step.inputs) == 1:
-            return _pool(step)
-        return None
+    def __call__(self, x: Tensor, *, circular: bool, blur: bool) -> Tensor:
+        """Compute the operation.
 
-    def __call__(self, x: Tensor, circular: bool, blur: bool) -> Tensor:
+        Args:
+            x: Input [N, C, *spatial].
+            circular: Whether to pad circularly.
+            blur: Whether to replace the stride by a stride of 1 and blur pooling.
+        """
         mode = "circular" if circular else self.mode
-        if not self.changeable:
+        if self.has_fixed_size:
             return self.compute(x, mode)
         axes, sizes = len(self.extent), x.shape[-len(self.extent) :]
         ends = zip(sizes, self.padding, self.extent, self.stride)
-        whole = all((n + lo + hi - e) // s + 1 == n / s for n, (lo, hi), e, s in ends)
-        circle = whole and (mode == "circular" or not any(map(any, self.padding)))
+        is_whole = all((n + low + high - e) // s + 1 == n / s for n, (low, high), e, s in ends)
+        is_circle = is_whole and (mode == "circular" or not any(map(any, self.padding)))
         padding = list(self.padding)
-        if blur and circle:  # as many positions as a stride of 1 has on a circle
-            padding = [(lo, max(hi, e - 1 - lo)) for (lo, hi), e in zip(padding, self.extent)]
-        x = _padded(x, padding, "circular" if circle else mode, self.fill)
+        if blur and is_circle:  # keep as many positions as a stride of 1 has on a circle
+            padding = [(low, max(high, e - 1 - low)) for (low, high), e in zip(padding, self.extent)]
+        x = _pad(x, padding, "circular" if is_circle else mode, self.fill)
         if not blur:
             return self.compute(x, self.stride)
-        blur_pool = _BLUR[axes](stride=self.stride[0], padding_mode="circular" if circle else "reflect")
+        padding_mode = "circular" if is_circle else "reflect"
+        blur_pool = _BLUR_POOLS[axes](stride=self.stride[0], padding_mode=padding_mode)
         return blur_pool(self.compute(x, (1,) * axes))
 
 
-def _padded(x: Tensor, padding: Sequence[tuple[int, int]], mode: str, fill: float) -> Tensor:
-    pairs = [n for pair in reversed(list(padding)) for n in pair]
-    if not any(pairs):
+def parse_window(step: Step, *, shared: bool = False) -> WindowedOperation | None:
+    """Return a step as a windowed operation; None if it is not one, or cannot be computed in parts.
+
+    Args:
+        step: Step on the tape.
+        shared: Whether to replace unshared weights by the nearest shared kernel.
+    """
+    module: Any = step.module
+    operation = find_operation(step.op)
+    if operation.kind in (Kind.MAX_POOL, Kind.AVERAGE_POOL):
+        return _parse_pool(step, operation) if len(step.inputs) == 1 else None
+    if operation.kind is not Kind.CONVOLUTION:
+        return None
+    has_sharing = hasattr(module, "bias_sharing")
+    if has_sharing and not module.sharing == module.bias_sharing == Full():
+        return _parse_unshared(module, shared)
+    if not (module is None or has_sharing or isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)):
+        return None  # a quantized convolution
+    return None if operation.read(step, "transposed", False) else _parse_convolution(step, operation)
+
+
+def _pad(x: Tensor, padding: Sequence[tuple[int, int]], mode: str, fill: float) -> Tensor:
+    widths = [n for pair in reversed(list(padding)) for n in pair]
+    if not any(widths):
         return x
-    return F.pad(x, pairs, value=fill) if mode == "zeros" else F.pad(x, pairs, mode=mode)
+    return F.pad(x, widths, value=fill) if mode == "zeros" else F.pad(x, widths, mode=mode)
 
 
-def _convolution(values: tuple[Any, ...], mode: str) -> WindowOf | None:
-    weight, bias, stride, padding, dilation, groups = values
+def _parse_convolution(step: Step, operation: Operation) -> WindowedOperation:
+    weight, bias = operation.read(step, "weight"), operation.read(step, "bias")
     axes = weight.dim() - 2
-    stride, dilation = _each(stride, axes), _each(dilation, axes)
+    stride = _expand(operation.read(step, "stride", 1), axes)
+    dilation = _expand(operation.read(step, "dilation", 1), axes)
+    groups = operation.read(step, "groups", 1)
+    padding = operation.read(step, "padding", 0)
     extent = tuple(d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation))
     if padding == "same":
         pairs = tuple(((e - 1) // 2, e - 1 - (e - 1) // 2) for e in extent)
     else:
-        pairs = tuple((p, p) for p in _each(0 if padding == "valid" else padding, axes))
+        pairs = tuple((p, p) for p in _expand(0 if padding == "valid" else padding, axes))
 
     def compute(x: Tensor, stride: Sequence[int]) -> Tensor:
-        return _CONV[axes](x, weight, bias, tuple(stride), 0, dilation, groups)
+        return _CONVOLUTIONS[axes](x, weight, bias, tuple(stride), 0, dilation, groups)
 
-    return WindowOf(compute, extent, stride, pairs, mode)
+    mode = getattr(step.module, "padding_mode", "zeros")
+    return WindowedOperation(compute, extent, stride, pairs, mode)
 
 
-def _pool(step: Step) -> WindowOf | None:
-    """Maxima and means over windows; none with ceil_mode, indices, a divisor, or without the padding."""
-    module, axes = step.module, int(step.op.lower().rstrip("d")[-1])
-
-    def value(name: str, place: int, default: Any) -> Any:
-        return getattr(module, name, default) if module is not None else step.argument(place, name, default)
-
-    kernel = _each(value("kernel_size", 1, 1), axes)
-    stride = value("stride", 2, None)
-    stride = kernel if stride in (None, (), []) else _each(stride, axes)
-    largest = "max" in step.op.lower()
-    dilation = _each(value("dilation", 4, 1), axes) if largest else (1,) * axes
-    padding = _each(value("padding", 3, 0), axes)
-    unusual = [
-        value("ceil_mode", 5 if largest else 4, False),
-        value("return_indices" if largest else "divisor_override", 6, None),
-        not largest and any(padding) and not value("count_include_pad", 5, True),
-    ]
-    if any(unusual):
+def _parse_pool(step: Step, operation: Operation) -> WindowedOperation | None:
+    """Return a pool, unless it uses options that change its windows at the border, or returns indices."""
+    axes, is_max = operation.axes or 0, operation.kind is Kind.MAX_POOL
+    kernel_size = _expand(operation.read(step, "kernel_size", 1), axes)
+    stride = operation.read(step, "stride")
+    stride = kernel_size if stride in (None, (), []) else _expand(stride, axes)
+    dilation = _expand(operation.read(step, "dilation", 1), axes) if is_max else (1,) * axes
+    padding = _expand(operation.read(step, "padding", 0), axes)
+    ignores_padding = not is_max and any(padding) and not operation.read(step, "count_include_pad", True)
+    has_indices = len(step.outputs) > 1
+    has_divisor = not is_max and operation.read(step, "divisor_override")
+    if operation.read(step, "ceil_mode", False) or ignores_padding or has_indices or has_divisor:
         return None
-    pool: Any = getattr(F, f"{'max' if largest else 'avg'}_pool{axes}d")
-    options = {"dilation": dilation} if largest else {}
 
     def compute(x: Tensor, stride: Sequence[int]) -> Tensor:
-        return pool(x, kernel, tuple(stride), 0, **options)
+        if is_max:
+            return _MAX_POOLS[axes](x, kernel_size, tuple(stride), 0, dilation)
+        return _AVERAGE_POOLS[axes](x, kernel_size, tuple(stride), 0)
 
     pairs = tuple((p, p) for p in padding)
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
-    return WindowOf(compute, extent, stride, pairs, "zeros", float("-inf") if largest else 0.0)
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation))
+    return WindowedOperation(compute, extent, stride, pairs, "zeros", float("-inf") if is_max else 0.0)
 
 
-def _ours(module: Any, shared: bool) -> WindowOf | None:
-    """A layer of ours, whose size is fixed: its padding can be changed, not its stride."""
-    if module.transposed:
-        return None
+def _parse_unshared(module: Any, shared: bool) -> WindowedOperation:
+    """Return a `weightshare.nn` layer, whose input size is fixed."""
     layer = restrict(module, Full()).module if shared else module
 
     def compute(x: Tensor, mode: str) -> Tensor:
@@ -152,11 +151,12 @@ def _ours(module: Any, shared: bool) -> WindowOf | None:
         return changed(x)
 
     window = module.window
-    return WindowOf(
-        compute, window.extent, window.stride, window.padding, module.padding_mode, changeable=False
+    return WindowedOperation(
+        compute, window.extent, window.stride, window.padding, module.padding_mode, has_fixed_size=True
     )
 
 
-def _each(value: Any, axes: int) -> tuple[int, ...]:
+def _expand(value: Any, axes: int) -> tuple[int, ...]:
+    """Return a value for each axis, from one value or one value per axis."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     return values * axes if len(values) == 1 else values

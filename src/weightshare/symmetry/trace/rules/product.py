@@ -1,0 +1,64 @@
+"""Rules for linear layers, matrix products and attention."""
+
+from math import prod
+from typing import Any
+
+import torch
+
+from ..layout import Dim, Factor, Layout, make_fixed
+from ..tape import Ref
+from .operation import Case
+
+
+def apply_linear(case: Case) -> Layout | None:
+    """Replace the last dimension by features, which no shift moves."""
+    return (*case.layout[:-1], make_fixed(case.shape[-1]))
+
+
+def apply_shared_linear(case: Case) -> Layout | None:
+    """Keep the positions in the last dimension if the pattern is equivariant to their shifts."""
+    layout = case.layout
+    pattern: Any = case.step.module.pattern  # type: ignore[union-attr]
+    before = layout[-1]
+    positions = [factor for factor in before.factors if factor.moves]
+    channels, remainder = divmod(case.shape[-1], prod(factor.size for factor in positions))
+    if not positions or remainder or before.prefix:
+        return apply_linear(case)
+    after = Dim((Factor(channels), *positions))
+    for place in range(len(positions)):
+        shifts = (_permute_by_shift(before, place), _permute_by_shift(after, place))
+        if not pattern.is_equivariant(*shifts).holds:
+            return apply_linear(case)
+    return (*layout[:-1], after)
+
+
+def multiply_matrices(case: Case) -> Layout | None:
+    """Take the rows of the first matrix, the columns of the second, and the batch dimensions of both."""
+    sides = case.step.args[:2]
+    layouts = [case.layouts[side.number] if isinstance(side, Ref) else None for side in sides]
+    if any(isinstance(side, Ref) and layout is None for side, layout in zip(sides, layouts)):
+        return None
+    dims = [make_fixed(n) for n in case.shape]
+    for place, layout in enumerate(layouts):
+        if layout is None or len(layout) != len(case.shape):
+            continue
+        for d, dim in enumerate(layout[:-2]):
+            if dim.moves:
+                dims[d] = dim
+        dims[place - 2] = layout[place - 2]
+    return tuple(dims)
+
+
+def attend(case: Case) -> Layout | None:
+    """Keep the positions of the query; further outputs, such as the weights, are not followed."""
+    layout = case.layout
+    if case.place > 0 or len(layout) != len(case.shape):
+        return None
+    return tuple(dim if dim.moves and dim.size == n else make_fixed(n) for dim, n in zip(layout, case.shape))
+
+
+def _permute_by_shift(dim: Dim, place: int) -> list[int]:
+    """Return how a shift by one along one of the moving factors permutes the elements of a dimension."""
+    moving = [d for d, factor in enumerate(dim.factors) if factor.moves]
+    numbers = torch.arange(dim.size).view([factor.size for factor in dim.factors])
+    return numbers.roll(-1, moving[place]).flatten().tolist()

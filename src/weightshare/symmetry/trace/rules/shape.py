@@ -1,0 +1,84 @@
+"""Rules for operations that reshape, permute or reduce dimensions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import torch
+
+from ..layout import Dim, Factor, Layout, make_fixed
+from .operation import Case
+
+
+def reshape(case: Case) -> Layout | None:
+    """Regroup the factors of each run of dimensions that has as many elements before as after."""
+    before, after, dims = list(case.layout), list(case.shape), []
+    while before or after:
+        old, new = before[:1], after[:1]
+        before, after = before[1:], after[1:]
+        while prod(dim.size for dim in old) != prod(new):
+            if prod(dim.size for dim in old) < prod(new):
+                old.append(before.pop(0))
+            else:
+                new.append(after.pop(0))
+        if len(old) == len(new) == 1:
+            dims += old
+        else:
+            regrouped = _regroup(old, new)
+            if regrouped is None:
+                return None
+            dims += regrouped
+    return tuple(dims)
+
+
+def permute(case: Case) -> Layout | None:
+    """Reorder the dimensions; the strides of an empty tensor show which goes where."""
+    empty = torch.empty([n + 1 for n in case.in_shape], device="meta")
+    (after,) = case.step.run({case.step.inputs[0]: empty})
+    by_stride = {stride: d for d, stride in enumerate(empty.stride())}
+    return tuple(case.layout[by_stride[stride]] for stride in after.stride())
+
+
+def reduce(case: Case) -> Layout | None:
+    """Remove the reduced dimensions, or keep them with size 1."""
+    layout, given = case.layout, case.step.get_argument(1, "dim")
+    if given is None or isinstance(given, bool):
+        return tuple(make_fixed(n) for n in case.shape) if prod(case.shape) == 1 else None
+    reduced = {d % len(layout) for d in (given if isinstance(given, Sequence) else [given])}
+    if len(case.shape) == len(layout):
+        return tuple(make_fixed(1) if d in reduced else dim for d, dim in enumerate(layout))
+    return tuple(dim for d, dim in enumerate(layout) if d not in reduced)
+
+
+def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
+    """Return the factors of some dimensions in dimensions of other sizes.
+
+    If an axis is split, as into windows, its first part moves, in steps as long as the other parts together.
+    """
+    if any(dim.prefix or any(dim.first.halo) for dim in old if dim.moves):
+        return None
+    queue = [factor for dim in old for factor in dim.factors if factor.length != 1]
+    dims = []
+    for n in new:
+        factors: list[Factor] = []
+        while prod(factor.size for factor in factors) < n and queue:
+            room, factor = n // prod(factor.size for factor in factors), queue.pop(0)
+            if factor.size > room:
+                rest, remainder = divmod(factor.size, room)
+                if remainder:
+                    return None
+                axis = factor.part_of if factor.axis is None else factor.axis
+                queue.insert(0, Factor(rest, None, factor.stride, part_of=axis))
+                factor = replace(factor, size=room, stride=factor.stride * rest)
+            factors.append(factor)
+            if len(factors) > 1 and _can_merge(*factors[-2:]):
+                inner, outer = factors.pop(), factors.pop()
+                factors.append(replace(outer, size=outer.size * inner.size, stride=inner.stride))
+        dims.append(Dim(tuple(factors) or (Factor(1),)))
+    return dims
+
+
+def _can_merge(outer: Factor, inner: Factor) -> bool:
+    """Return whether two factors are the windows of an axis and the positions inside a window."""
+    axis = outer.part_of if outer.axis is None else outer.axis
+    return axis is not None and axis == inner.part_of and outer.stride == inner.stride * inner.size
