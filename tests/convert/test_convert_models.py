@@ -12,7 +12,7 @@ from weightshare.errors import ArgumentError, ConversionError, SharingError
 X = torch.randn(2, 1, 10, 10)
 
 
-def network():
+def make_network():
     return Sequential(
         Conv2d(1, 4, 3, padding=1),
         BatchNorm2d(4),
@@ -23,7 +23,7 @@ def network():
     )
 
 
-def snapshot(model):
+def take_snapshot(model):
     return copy.deepcopy(model.state_dict()), {n: m.training for n, m in model.named_modules()}
 
 
@@ -33,11 +33,11 @@ def is_same(a, b):
 
 @pytest.mark.parametrize("sharing", [Tiled(2), LowRank(2), Local()], ids=str)
 def test_a_model_relaxes_to_the_same_function(sharing):
-    model = network()
+    model = make_network()
     model[1].eval()
-    before, state = snapshot(model), torch.get_rng_state()
+    before, state = take_snapshot(model), torch.get_rng_state()
     relaxed = relax(model, sharing, X)
-    assert is_same(snapshot(model), before)
+    assert is_same(take_snapshot(model), before)
     if sharing.one_hot:
         assert torch.equal(state, torch.get_rng_state())
     assert (relaxed[0].sharing, relaxed[3][0].sharing) == (sharing, sharing)
@@ -49,7 +49,7 @@ def test_a_model_relaxes_to_the_same_function(sharing):
 
 
 def test_a_plan_with_names_changes_only_these_layers():
-    model = network()
+    model = make_network()
     relaxed = relax(model, {"3.0": Regional(2)}, X)
     assert relaxed[3][0].sharing == Regional(2)
     assert type(relaxed[0]) is Conv2d
@@ -64,7 +64,7 @@ def test_one_sharing_for_all_skips_layers_that_it_does_not_refine():
 
 
 def test_bias_sharing_applies_to_every_layer():
-    assert relax(network(), Local(), X, bias_sharing=Full())[0].bias.shape == (4,)
+    assert relax(make_network(), Local(), X, bias_sharing=Full())[0].bias.shape == (4,)
 
 
 def test_transposed_layers_are_convolutions_too():
@@ -103,7 +103,7 @@ def test_the_forward_pass_has_no_side_effects():
 
 
 def test_restricting_a_model_needs_no_input_and_returns_the_error_of_each_layer():
-    model = network()
+    model = make_network()
     relaxed = relax(model, {"0": Local(), "3.0": Tiled(2)}, X)
     result = restrict(relaxed, Full())
     assert result.errors.keys() == {"0", "3.0"}
@@ -114,7 +114,7 @@ def test_restricting_a_model_needs_no_input_and_returns_the_error_of_each_layer(
 
 
 def test_restricting_a_model_skips_layers_that_the_sharing_can_express():
-    relaxed = relax(network(), {"0": Local(), "3.0": Tiled(2)}, X)
+    relaxed = relax(make_network(), {"0": Local(), "3.0": Tiled(2)}, X)
     result = restrict(relaxed, Tiled(4))
     assert result.errors.keys() == {"0"}
 
@@ -135,7 +135,7 @@ class Twice(Module):
 
 
 def registered_twice():
-    model = network()
+    model = make_network()
     model.add_module("again", model[3][0])
     return model
 
@@ -146,7 +146,7 @@ def tied():
     return model
 
 
-def same_memory():
+def share_storage():
     model = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3))
     model[1].weight = torch.nn.Parameter(model[0].weight.detach())
     return model
@@ -196,7 +196,7 @@ REFUSED = [
         f"{LEAVE_OUT}",
     ),
     (tied(), {"0": Local()}, f"relax: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
-    (same_memory(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
+    (share_storage(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
     (
         Listed(),
         Local(),
@@ -229,11 +229,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("model", "plan", "text"), REFUSED)
 def test_modules_that_cannot_be_replaced_are_refused(model, plan, text):
-    before = snapshot(model)
+    before = take_snapshot(model)
     with pytest.raises(ConversionError) as error:
         relax(model, plan, X)
     assert str(error.value) == text
-    assert is_same(snapshot(model), before)
+    assert is_same(take_snapshot(model), before)
 
 
 def test_a_model_whose_result_is_refused_is_unchanged():
@@ -249,13 +249,13 @@ INPUTS = "pass inputs with the size, channels, dtype and device that the model e
 RUN = "the forward pass on the example inputs must succeed in evaluation mode, got "
 FAILS = [
     (
-        network(),
+        make_network(),
         (torch.zeros(1, 3, 10, 10),),
         f"relax: '0': Conv2d: {RUN}RuntimeError: Given groups=1, weight of size [4, 1, 3, 3], expected "
         "input[1, 3, 10, 10] to have 1 channels, but got 3 channels instead; ",
     ),
     (
-        network(),
+        make_network(),
         (torch.zeros(1, 1, 9, 9),),
         f"relax: '5': Linear: {RUN}RuntimeError: mat1 and mat2 shapes cannot be multiplied ",
     ),
@@ -279,7 +279,7 @@ def test_a_model_that_fails_on_its_example_inputs_is_refused(model, inputs, text
 
 ERRORS = [
     (
-        lambda: relax(network(), {"3.1x": Local()}, X),
+        lambda: relax(make_network(), {"3.1x": Local()}, X),
         ArgumentError,
         "relax: each name in the plan must be that of a module, got '3.1x'; did you mean '3.1', '3.0'?",
     ),
@@ -300,7 +300,7 @@ ERRORS = [
         "relax the original module, and compile the result.",
     ),
     (
-        lambda: restrict(torch.compile(network()), Full()),
+        lambda: restrict(torch.compile(make_network()), Full()),
         ConversionError,
         "restrict: module must not be wrapped by torch.compile, got OptimizedModule around Sequential; "
         "restrict the original module, and compile the result.",
@@ -313,45 +313,46 @@ ERRORS = [
         "first, for example with torch.nan_to_num.",
     ),
     (
-        lambda: relax(network(), {"features": Local()}, X),
+        lambda: relax(make_network(), {"features": Local()}, X),
         ArgumentError,
         "relax: each name in the plan must be that of a module, got 'features'; "
         "list the names with model.named_modules().",
     ),
     (
-        lambda: relax(network(), {"1": Local()}, X),
+        lambda: relax(make_network(), {"1": Local()}, X),
         ArgumentError,
         "relax: '1': the module must be a convolution, got a BatchNorm2d.",
     ),
     (
-        lambda: relax(network(), {"0": "local"}, X),
+        lambda: relax(make_network(), {"0": "local"}, X),
         ArgumentError,
-        "relax: '0': the plan must map it to a sharing, got 'local'; convert text with parse_sharing().",
+        "relax: '0': its entry in the plan must be a sharing, got 'local'; convert text with "
+        "parse_sharing().",
     ),
     (
-        lambda: relax(network(), "local", X),
+        lambda: relax(make_network(), "local", X),
         ArgumentError,
         "relax: plan must be a sharing or a mapping from module names to sharings, got 'local'; "
         "use Local() or {'conv1': Local()}.",
     ),
     (
-        lambda: relax(network(), Local()),
+        lambda: relax(make_network(), Local()),
         ArgumentError,
         "relax: example inputs must be given for a model, to find input sizes, got none.",
     ),
     (
-        lambda: relax(network(), Local(), input_size=6),
+        lambda: relax(make_network(), Local(), input_size=6),
         ArgumentError,
         "relax: input_size must be None for a model, got 6; pass example inputs instead.",
     ),
     (
-        lambda: relax(network(), Regional(9), X),
+        lambda: relax(make_network(), Regional(9), X),
         SharingError,
         "relax: '3.0': Conv2d: sharing=Regional(9) needs an output of at least 9 x 9, got (8, 8) from "
         "input_size=(10, 10), kernel_size=3; use a smaller grid or Local().",
     ),
     (
-        lambda: restrict(network(), {"0": Full()}),
+        lambda: restrict(make_network(), {"0": Full()}),
         ConversionError,
         "restrict: '0': Conv2d: the layer must be one of weightshare.nn, got a torch.nn layer, which is "
         "already fully shared; use relax(layer, sharing, input_size=...) to share less.",

@@ -269,7 +269,8 @@ def test_wrong_shapes_are_refused(changes, text):
         ),
         (
             lambda: ws.from_keras(make_layer(), stride=1),
-            "from_keras, LocallyConnected2D: no geometry must be given for a layer, which contains it, got "
+            "from_keras, LocallyConnected2D: the geometry must not be given, because the layer contains it, "
+            "got "
             "stride.",
         ),
         (

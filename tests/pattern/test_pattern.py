@@ -14,7 +14,7 @@ from weightshare.errors import ArgumentError, PatternError, ShapeError
 from weightshare.testing.strategies import layers, transposed_layers
 
 
-def matrix_of(pattern, weights):
+def make_matrix(pattern, weights):
     matrix = np.zeros((pattern.n_out, pattern.n_in))
     np.add.at(matrix, (pattern.edges[:, 0], pattern.edges[:, 1]), weights[pattern.edges[:, 2]])
     return matrix
@@ -30,7 +30,7 @@ def check(layer):
     weights = kernels.detach().double().numpy().ravel()
     assert pattern.n_weights == weights.size
     expected = reference.dense_matrix(layer, layer.input_size).detach().numpy()
-    np.testing.assert_allclose(matrix_of(pattern, weights), expected, atol=1e-12)
+    np.testing.assert_allclose(make_matrix(pattern, weights), expected, atol=1e-12)
     if layer.bias is None:
         assert pattern.bias is None
     else:
@@ -70,7 +70,7 @@ def test_torch_layers(layer, size):
     unit = torch.eye(int(np.prod(shape)), dtype=torch.float64).view(-1, *shape)
     expected = (layer(unit) - zero).flatten(1).T.detach().numpy()
     weights = layer.weight.detach().numpy().ravel()
-    np.testing.assert_allclose(matrix_of(pattern, weights), expected, atol=1e-12)
+    np.testing.assert_allclose(make_matrix(pattern, weights), expected, atol=1e-12)
     assert pattern.out_shape == (tuple(zero.shape[1:]) if not linear else (1, 3))
     if layer.bias is not None:
         np.testing.assert_allclose(layer.bias.detach().numpy()[pattern.bias], zero.detach().flatten())

@@ -18,7 +18,7 @@ from weightshare.pattern.proof import find_missing
 from weightshare.testing.strategies import layers
 
 
-def burnside(inputs, outputs):
+def count_orbits(inputs, outputs):
     """Return the number of orbits of pairs by Burnside's lemma, with the group enumerated by sympy."""
     n_in = len(inputs[0])
     both = [Permutation([*g_in, *(n_in + np.asarray(g_out))]) for g_in, g_out in zip(inputs, outputs)]
@@ -29,7 +29,7 @@ def burnside(inputs, outputs):
     return sum(fixed) / len(fixed)
 
 
-def icosahedron():
+def make_icosahedron():
     """Return the rotations of an icosahedron as permutations of its 12 vertices and of its 20 faces."""
     golden = (1 + 5**0.5) / 2
     vertices = np.array([np.roll((0, a, b * golden), k) for k in range(3) for a in (1, -1) for b in (1, -1)])
@@ -59,9 +59,9 @@ COUNTS = [
     ("pairs of 5", generators.on_pairs(points(5)), generators.on_pairs(points(5)), 15, 2),
     ("pairs of 3", generators.on_pairs(points(3)), generators.on_pairs(points(3)), 14, 2),
     ("cycle", generators.circular_shifts(12), generators.circular_shifts(12), 12, 1),
-    ("vertices", icosahedron()[0], icosahedron()[0], 4, 1),
-    ("faces", icosahedron()[1], icosahedron()[1], 8, 1),
-    ("vertices to faces", *icosahedron(), 4, 1),
+    ("vertices", make_icosahedron()[0], make_icosahedron()[0], 4, 1),
+    ("faces", make_icosahedron()[1], make_icosahedron()[1], 8, 1),
+    ("vertices to faces", *make_icosahedron(), 4, 1),
     ("stride", generators.circular_shifts(12, step=2), generators.circular_shifts(6), 12, 1),
     ("set of sequences", *[generators.product(points(3), generators.circular_shifts(5))] * 2, 10, 1),
     ("a sum", points(5), [[0], [0]], 1, 1),
@@ -74,7 +74,7 @@ COUNTS = [
 def test_the_number_of_orbits(inputs, outputs, weights, biases):
     pattern = Pattern.from_symmetry(inputs, outputs)
     assert (pattern.n_weights, pattern.n_biases) == (weights, biases)
-    assert burnside(inputs, outputs) == weights
+    assert count_orbits(inputs, outputs) == weights
     assert all(pattern.is_equivariant(g_in, g_out) for g_in, g_out in zip(inputs, outputs))
 
 
@@ -147,7 +147,7 @@ def test_proofs_agree_with_matrices_of_integers(layer, data):
     ]
     if data.draw(st.booleans()):
         steps = tuple(data.draw(st.integers(0, n - 1)) for n in pattern.in_shape[1:])
-        pair = [_rolled(pattern.in_shape, steps), _rolled(pattern.out_shape, steps)]
+        pair = [_roll(pattern.in_shape, steps), _roll(pattern.out_shape, steps)]
     weights = np.random.default_rng(0).integers(1, 2**30, pattern.n_weights)
     matrix = np.zeros((pattern.n_out, pattern.n_in), dtype=np.int64)
     np.add.at(matrix, (pattern.edges[:, 0], pattern.edges[:, 1]), weights[pattern.edges[:, 2]])
@@ -194,7 +194,7 @@ def test_a_failure_is_searched_for_in_its_block_only(monkeypatch):
     assert sum(searched) < len(pattern.edges) / 3
 
 
-def _rolled(shape, steps):
+def _roll(shape, steps):
     numbers = np.arange(int(np.prod(shape))).reshape(shape)
     places = np.roll(numbers, [-s for s in steps], range(1, len(shape)))
     return places.ravel()
@@ -223,7 +223,7 @@ def test_tiled_sharing_is_equivariant_to_a_subgroup_and_regional_sharing_to_none
         assert (pattern.n_weights, pattern.symmetries().order) == (weights, order)
 
 
-def brute_force(pattern):
+def count_by_brute_force(pattern):
     """Return the number of different maps that preserve a pattern, by trying all of them."""
     (_, *size), (_, *out_size) = pattern.in_shape, pattern.out_shape
     found, matrix = set(), {}
@@ -235,8 +235,8 @@ def brute_force(pattern):
         for signs in itertools.product((1, -1), repeat=len(size)):
             for a in itertools.product(*map(range, size)):
                 for b in itertools.product(*map(range, out_size)):
-                    g_in = _turned(pattern.in_shape, axes, signs, a)
-                    g_out = _turned(pattern.out_shape, axes, signs, b)
+                    g_in = _turn(pattern.in_shape, axes, signs, a)
+                    g_out = _turn(pattern.out_shape, axes, signs, b)
                     fits = all(matrix.get((g_out[o], g_in[i])) == w for (o, i), w in matrix.items())
                     bias = pattern.bias
                     if fits and (bias is None or all(bias[g_out[o]] == bias[o] for o in range(len(bias)))):
@@ -244,7 +244,7 @@ def brute_force(pattern):
     return len(found)
 
 
-def _turned(shape, axes, signs, steps):
+def _turn(shape, axes, signs, steps):
     channels, *size = shape
     places = {}
     for number, (c, *p) in enumerate(itertools.product(range(channels), *map(range, size))):
@@ -254,7 +254,7 @@ def _turned(shape, axes, signs, steps):
     return places
 
 
-def symmetric(support):
+def make_symmetric(support):
     """Return a pattern that is also equivariant to flips and turns."""
     moves = generators.circular_shifts((3, 3)) + generators.quarter_turns((3, 3))
     return Pattern.from_symmetry(moves, moves, support=support, in_shape=(1, 3, 3), out_shape=(1, 3, 3))
@@ -278,9 +278,9 @@ GRIDS = [
     Pattern([(o, i, 0) for o in range(3) for i in range(3)], (1, 1, 3, 1), (1, 1, 3, 1)),
     Pattern([(o, i, 0) for o in range(4) for i in range(4)], (1, 1, 4), (1, 2, 2)),
     Pattern([(0, 1, 0), (2, 3, 0)], (4,), (4,)),
-    symmetric([(0, 0)]),
-    symmetric([(0, 0), (0, 1)]),
-    symmetric([(0, 0), (0, 1), (0, 4)]),
+    make_symmetric([(0, 0)]),
+    make_symmetric([(0, 0), (0, 1)]),
+    make_symmetric([(0, 0), (0, 1), (0, 4)]),
 ]
 
 
@@ -295,17 +295,17 @@ def test_maps_that_move_all_elements_alike_count_once(size, order):
     if size == (1, 2, 2):
         pattern = Pattern([(o, o, 0) for o in range(n)], size, size)
     found = pattern.symmetries()
-    assert found.order == brute_force(pattern) == order
+    assert found.order == count_by_brute_force(pattern) == order
     assert Pattern([(0, 0, 0)], (4,), (4,)).symmetries().order == 1
 
 
 @pytest.mark.parametrize("pattern", GRIDS, ids=repr)
-def test_the_search_agrees_with_brute_force(pattern):
-    assert pattern.symmetries().order == brute_force(pattern)
+def test_the_search_agrees_with_count_by_brute_force(pattern):
+    assert pattern.symmetries().order == count_by_brute_force(pattern)
 
 
 def test_symmetries_as_text():
-    found = symmetric([(0, 0), (0, 1)]).symmetries()
+    found = make_symmetric([(0, 0), (0, 1)]).symmetries()
     assert found.n_shifts == 9
     assert set(found.points) >= {"quarter turn", "flip of axis 0", "half turn", "transposition"}
     assert str(found).endswith("order 72")

@@ -76,7 +76,7 @@ def as_shared(layer: torch.nn.Module) -> SharedLayer:
 
 
 def _find_obstacle(layer: torch.nn.Module) -> tuple[str, str] | None:
-    """Return what a convolution does that a new one would not do, and a hint; None if there is nothing."""
+    """Return a modification of the layer that a new layer would lose, with a hint; None if there is none."""
     if any(map(is_lazy, layer.parameters())):
         return "uninitialized (lazy) parameters", "call the module once to initialize them"
     if is_parametrized(layer):

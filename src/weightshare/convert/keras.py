@@ -186,7 +186,7 @@ def _read_layer(
     where = f"{_WHERE}, {name}"
     superfluous = sorted(argument for argument, value in given.items() if value is not None)
     if superfluous:
-        expected = "no geometry must be given for a layer, which contains it"
+        expected = "the geometry must not be given, because the layer contains it"
         raise ArgumentError(where, expected, ", ".join(superfluous))
     if config["activation"] != "linear":
         raise ArgumentError(

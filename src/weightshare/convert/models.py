@@ -72,7 +72,9 @@ def _select(where: str, model: Module, name: str, sharing: Sharing) -> Sharing:
         raise ArgumentError(f"{where}: {name!r}", "the module must be a convolution", got)
     if not isinstance(sharing, Sharing):
         hint = "convert text with parse_sharing()"
-        raise ArgumentError(f"{where}: {name!r}", "the plan must map it to a sharing", repr(sharing), hint)
+        raise ArgumentError(
+            f"{where}: {name!r}", "its entry in the plan must be a sharing", repr(sharing), hint
+        )
     return sharing
 
 

@@ -75,7 +75,7 @@ class Pattern(PatternData):
             layer: A convolution, transposed convolution or linear layer.
             input_size: Spatial size of the input; required unless the layer stores it.
             padding_mode: Padding mode to use instead of the layer's. With "circular" the layer has no border,
-                which shows what its border alone breaks.
+                so only its weights can break a shift.
 
         Raises:
             ArgumentError: If the layer is of another kind, has a custom forward, is lazy, or has a computed
@@ -134,8 +134,8 @@ class Pattern(PatternData):
     ) -> "Pattern":
         """Return the equivariant pattern with the most weights.
 
-        Two connections share a weight exactly if the symmetry maps one to the other, and two outputs share a
-        bias exactly if it maps one to the other. Every linear map that is equivariant to the symmetry has
+        Two connections share a weight if and only if the symmetry maps one to the other, and likewise two
+        outputs share a bias. Every linear map that is equivariant to the symmetry has
         this pattern. Generator k acts on the inputs as `in_generators[k]` and on the outputs as
         `out_generators[k]`.
 

@@ -15,10 +15,10 @@ from .shifts import PartialShift
 
 @dataclass(frozen=True)
 class ShiftProof:
-    """A proof of where a layer is equivariant to a shift, whatever its weights, and of what breaks it.
+    """A frozen record of the positions at which a layer is equivariant to a shift, and of what breaks it.
 
     Args:
-        partial: Positions at which the shift is exact for any values that enter the input.
+        partial: Positions at which the shift is exact for all weights, whatever values enter the input.
         control: Proof of the circular shift for the same layer with circular padding; None if the layer has
             no padding or its sizes allow no circular shift.
         cause: "none", "border" or "structure".

@@ -150,12 +150,12 @@ class _Search:
         A shift must move the first edge of the rarest weight to an edge with that weight, which leaves few.
         """
         output, input_, _ = self.rarest_edges[0]
-        out_place = self._apply(np.array([output]), point, self.out_shape)
-        in_place = self._apply(np.array([input_]), point, self.in_shape)
+        first_out = self._apply(np.array([output]), point, self.out_shape)
+        first_in = self._apply(np.array([input_]), point, self.in_shape)
         to_out = np.array(np.unravel_index(self.rarest_edges[:, 0], self.out_shape))
         to_in = np.array(np.unravel_index(self.rarest_edges[:, 1], self.in_shape))
-        has_same_channels = (to_out[0] == out_place[0]) & (to_in[0] == in_place[0])
-        steps = np.concatenate([to_in[1:] - in_place[1:], to_out[1:] - out_place[1:]])[:, has_same_channels]
+        has_same_channels = (to_out[0] == first_out[0]) & (to_in[0] == first_in[0])
+        steps = np.concatenate([to_in[1:] - first_in[1:], to_out[1:] - first_out[1:]])[:, has_same_channels]
         steps %= np.array(self.moduli)[:, None]
         left: Any = np.sort(np.ravel_multi_index(tuple(steps), self.moduli))
         left = left[np.diff(left, prepend=-1) > 0]  # ten times as fast as np.unique, which hashes
