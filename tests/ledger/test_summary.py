@@ -147,7 +147,7 @@ def test_explain_suggests_similar_names():
     with pytest.raises(ArgumentError, match=r"got 'haed'; did you mean 'head'"):
         answer.explain("haed")
     assert answer.explain("head").splitlines() == [
-        "110 own parameters",
+        "own parameters: 110",
         "head.weight: 10 output features * 10 input features = 100",
         "head.bias: 10 output features = 10",
     ]
@@ -173,8 +173,8 @@ def test_control_characters_and_markup_in_names_are_escaped():
 def test_explain_a_module_with_submodules():
     model = nn.Sequential(OrderedDict(body=nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))))
     assert ws.summary(model).explain("body").splitlines() == [
-        "17 parameters in its submodules",
+        "parameters in submodules: 17",
         "body.0: 9 = 3 * 2 + 3",
         "body.1: 8 = 2 * 3 + 2",
     ]
-    assert ws.summary(model).explain("(model)").startswith("17 parameters in its submodules")
+    assert ws.summary(model).explain("(model)").startswith("parameters in submodules: 17")

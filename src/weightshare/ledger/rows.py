@@ -45,7 +45,7 @@ class Part:
 
     @property
     def is_bias(self) -> bool:
-        """Whether the parameter's name says that it is a bias."""
+        """Whether the name is that of a bias."""
         return "bias" in self.attribute
 
 

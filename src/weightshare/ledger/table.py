@@ -57,12 +57,12 @@ def explain(rows: Sequence[Row], name: str) -> str:
         return _explain_part(parts[name])
     if name in by_module:
         row = by_module[name]
-        return "\n".join([f"{row.own_unique:,} own parameters", *map(_explain_part, row.parts)])
+        return "\n".join([f"own parameters: {row.own_unique:,}", *map(_explain_part, row.parts)])
     inside = [row for row in rows if not name or row.name.startswith(f"{name}.")]
     if inside:
         total = sum(row.own_unique for row in inside)
         lines = [f"{row.name}: {row.own_unique:,} = {row.derivation}" for row in inside if row.own_unique]
-        return "\n".join([f"{total:,} parameters in its submodules", *lines])
+        return "\n".join([f"parameters in submodules: {total:,}", *lines])
     expected = "must be the name of a parameter, or of a module with parameters"
     hint = did_you_mean(name, [*parts, *by_module], "print the summary to see the names")
     raise ArgumentError("explain", expected, repr(name), hint)

@@ -44,7 +44,10 @@ class Name:
 
 @dataclass(frozen=True)
 class Group:
-    """Elements with one owner: the first of their names that no declared tie makes an alias."""
+    """A set of elements with one owner, and all names that share them.
+
+    The owner is the first name that is not the alias of a declared tie.
+    """
 
     names: tuple[Name, ...]
 
@@ -166,7 +169,7 @@ class _Builder:
 
 
 def _sort_sources_first(modules: Sequence[tuple[str, Module]]) -> list[_Registered]:
-    """Return every registered parameter, those that a declared tie makes an alias after all others."""
+    """Return every registered parameter; the aliases of declared ties come last."""
     by_name = dict(modules)
 
     def place(name: str) -> tuple[int, str]:

@@ -73,8 +73,8 @@ def untie_weights(model: Module, name: str) -> Module:
     module, attribute = get_owner(model, name, "untie_weights")
     known = dict(iter_ties(model))
     if name not in known:
-        aliases = ", ".join(map(repr, known)) or "none"
-        hint = f"the aliases are {aliases} (call a parent to untie from a weight outside of this module)"
+        aliases = f"use one of {', '.join(map(repr, known))}" if known else "this module has no ties"
+        hint = f"{aliases}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
     if dependents := [alias for alias, tie in known.items() if tie.source == name]:
         got = f"the source of {', '.join(map(repr, dependents))}"

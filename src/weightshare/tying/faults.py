@@ -69,7 +69,7 @@ def _get_parametrization_types(module: Module, name: str) -> tuple[object, ...]:
 
 
 def _get_parameter(module: Module, name: str) -> Tensor | None:
-    """Return the Parameter of a name, also if it is parametrized, normalized by hooks, or pruned."""
+    """Return the Parameter of a name, even if it is parametrized, normalized by hooks, or pruned."""
     lists = getattr(module, "parametrizations", {})
     if name in lists:
         return lists[name]._parameters.get("original")

@@ -19,7 +19,7 @@ class TieGroup:
     Args:
         kind: "same_module" (one module under two names), "same_parameter", "view", "reference" or
             "equal_values" (not a tie, but separate parameters with the same shape and values).
-        source: Name that owns the elements: the first that no declared tie makes an alias.
+        source: Name that owns the elements: the first one that is not the alias of a declared tie.
         alias: Name that shares them.
         transform: Transform of a reference.
     """
