@@ -50,7 +50,7 @@ def test_chains_are_found_whole():
 
 
 def test_a_source_owns_its_weight_wherever_it_is_registered():
-    """With two aliases before it, one of a module under two names."""
+    """Two aliases precede the source, and one of their modules has two names."""
     model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
     model.append(model[0])
     ws.tie_weights(model, {"0.weight": "2.weight", "1.weight": "2.weight"})

@@ -174,7 +174,7 @@ def test_recurrent_layers_cannot_be_tied_with_a_transform():
 
 
 def test_ties_declared_on_a_parent_module():
-    """A tie made inside of it is not refused, and the check of the whole reports what it broke."""
+    """A tie inside a submodule is accepted, and checking the parent reports the tie that it breaks."""
     model = nn.ModuleDict({"a": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), "b": nn.Linear(4, 4)})
     ws.tie_weights(model, {"a.0.weight": "b.weight"})
     expected = (

@@ -66,7 +66,7 @@ def test_a_reference_cannot_be_pruned_or_deleted(make):
 
 
 def test_assigning_to_the_data_of_a_transformed_reference_has_no_effect():
-    """As the page says of those with a transform: what was read is made anew at the next reading."""
+    """Each use reads the source again; without a transform it returns the source itself."""
     model = tied_linears()
     before = model[0].weight.detach().clone()
     model[1].weight.data = torch.zeros(3, 2)
@@ -100,15 +100,15 @@ def test_a_long_chain_is_read_without_recursion():
     assert torch.equal(copy.deepcopy(model)[500].weight, model[0].weight)
 
 
-class Made(nn.Linear):
-    """Copied and pickled by its arguments, as a class may choose."""
+class ByArguments(nn.Linear):
+    """A class that is copied and pickled by its constructor arguments."""
 
     def __reduce__(self):
-        return Made, (self.in_features, self.out_features), {"kept": self.kept}
+        return ByArguments, (self.in_features, self.out_features), {"kept": self.kept}
 
 
-class Without(nn.Linear):
-    """What it has for one run only is not copied."""
+class WithoutScratch(nn.Linear):
+    """A class that leaves one attribute out of its state."""
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "scratch"}
@@ -116,7 +116,7 @@ class Without(nn.Linear):
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_classes_with_their_own_copy_methods(through):
-    model = nn.Sequential(nn.Linear(3, 2), Made(2, 3), Without(2, 3))
+    model = nn.Sequential(nn.Linear(3, 2), ByArguments(2, 3), WithoutScratch(2, 3))
     model[1].kept, model[2].scratch = 5, torch.zeros(1)
     ws.tie_weights(model, {f"{n}.weight": ws.Tie("0.weight", "t") for n in (1, 2)})
     other = through(model)
@@ -138,13 +138,13 @@ def test_unused_classes_are_garbage_collected():
         return weakref.ref(Local)
 
     there = local()
-    gc.collect()  # the subclass
+    gc.collect()  # collects the subclass
     gc.collect()
     assert there() is None
 
 
 def test_another_instance_of_the_class_is_a_plain_layer():
-    """As PEFT makes one for its factors of a convolution."""
+    """PEFT creates such instances for the factors of a convolution."""
     model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3))
     ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "flip")})
     other = type(model[1])(2, 4, 3)
@@ -197,7 +197,7 @@ def test_parametrizations_remain_when_a_reference_is_repaired():
 
 
 def test_parametrizations_remain_when_ties_change():
-    """And are removed as usual, in any order."""
+    """Parametrizations and ties can be removed in any order."""
     model = with_bias_parametrized()
     first = copy.deepcopy(model)
     ws.untie_weights(model, "1.weight")
@@ -225,7 +225,7 @@ def test_parametrizations_remain_when_ties_change():
     ],
 )
 def test_ties_cannot_change_after_the_class_of_a_module_was_replaced(change):
-    """As `fully_shard` changes it."""
+    """`fully_shard` replaces the class in this way."""
     model = tied_linears()
     model.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
     for layer in model:
