@@ -1,4 +1,4 @@
-"""The functions compute what the layers compute, for any layer, and refuse what does not fit."""
+"""The functions compute the same as the layers, for any geometry and sharing, and check their arguments."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def same(got, expected):
 
 @slow
 @given(layers())
-def test_convolutions(layer):
+def test_convolutions_equal_the_layers(layer):
     x = torch.randn(
         2, layer.in_channels, *(layer.input_size or (7,) * layer.window.ndim), dtype=torch.float64
     )
@@ -38,7 +38,7 @@ def test_convolutions(layer):
 
 @slow
 @given(transposed_layers())
-def test_transposed_convolutions(layer):
+def test_transposed_convolutions_equal_the_layers(layer):
     x = torch.randn(
         2, layer.in_channels, *(layer.input_size or (5,) * layer.window.ndim), dtype=torch.float64
     )
@@ -55,12 +55,12 @@ def test_transposed_convolutions(layer):
 
 
 @pytest.mark.parametrize("padding", [0, 1, (1, 2), "same", "valid"])
-def test_full_sharing_is_torchs_function(padding):
+def test_full_sharing_equals_the_function_of_torch(padding):
     x, w, b = torch.randn(2, 4, 7, 6), torch.randn(6, 2, 3, 3), torch.randn(6)
     same(functional.conv2d(x, w, b, 1, padding, 2, 2), F.conv2d(x, w, b, 1, padding, 2, 2))
 
 
-def test_a_bias_with_its_own_sharing_and_free_coefficients():
+def test_a_bias_with_another_sharing_and_free_coefficients():
     x, w = torch.randn(1, 2, 5, 5).double(), torch.randn(3, 2, 3, 3).double()
     bias = torch.randn(9, 3).double()
     got = functional.conv2d(x, w, bias, bias_sharing=Local())

@@ -1,4 +1,4 @@
-"""Convolutions with any sharing as functions, like those of `torch.nn.functional`."""
+"""Convolutions with any degree of weight sharing as functions, like those of `torch.nn.functional`."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,8 +8,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._args import Size, integer
-from .backends import BankValues, choose, convolve, convolve_transposed, layout_of, pad_input
+from ._args import Size, check_integer
+from .backends import BankValues, PaddingMode, choose, convolve, convolve_transposed, layout_of, pad_input
 from .backends.checks import check_operands, not_a_tensor
 from .backends.exportable import portable
 from .backends.low_rank import combine_coefficients
@@ -45,11 +45,11 @@ def conv1d(
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 1-D convolution whose weights are shared as `sharing` says; see `conv2d`."""
+    """Compute a 1-D convolution with any degree of weight sharing; see `conv2d`."""
     geometry = stride, padding, dilation, groups
     return _conv(1, input, weight, bias, *geometry, sharing, padding_mode, bias_sharing, coefficients)
 
@@ -64,36 +64,39 @@ def conv2d(
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 2-D convolution whose weights are shared as `sharing` says.
+    """Compute a 2-D convolution with any degree of weight sharing.
 
-    The function of the layer `weightshare.nn.Conv2d`, with the arguments of `torch.nn.functional.conv2d`;
-    with `Full()` sharing it calls that function. `conv1d` and `conv3d` are its 1-D and 3-D forms.
+    This is the functional form of `weightshare.nn.Conv2d`, with the arguments of
+    `torch.nn.functional.conv2d`. `sharing=Full()` calls that function. `conv1d` and `conv3d` are the 1-D
+    and 3-D forms.
 
     Args:
-        input: [N, in, H, W] or [in, H, W].
-        weight: In the layout of the layer's `weight`: for `Full` [out, in/groups, *kernel_size], for `Local`
-            [P, *kernel_size, in/groups, out], for every other sharing [K, out, in/groups, *kernel_size].
-        bias: [out] if its sharing is `Full`, else [K_bias, out]; or None.
-        stride: Inputs from one output position to the next.
-        padding: Inputs added at both ends of each axis, or "same" or "valid".
-        dilation: Inputs from one tap to the next.
-        groups: Groups of channels; divides both numbers of channels.
-        sharing: Which output positions share a kernel; by default `Full()`.
+        input: Input [N, in, H, W] or [in, H, W].
+        weight: Weight in the layout of the layer: for `Full` [out, in/groups, *kernel_size], for `Local`
+            [P, *kernel_size, in/groups, out], for all other sharings [K, out, in/groups, *kernel_size].
+        bias: Bias [out] if its sharing is `Full`, else [K_bias, out]; or None.
+        stride: Distance in inputs between neighboring output positions, at least 1.
+        padding: Number of inputs added at both ends of each axis, or "same" or "valid".
+        dilation: Distance in inputs between neighboring taps, at least 1.
+        groups: Number of channel groups; it divides both numbers of channels.
+        sharing: Sharing of the kernels over the output positions. The default is `Full()`.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        bias_sharing: Which positions share a bias; by default the same as `sharing`, for `LowRank` `Full()`.
-        coefficients: For `LowRank` only, [rank, H_out, W_out] or one tensor [rank, n] per axis.
+        bias_sharing: Sharing of the bias over the output positions. The default is `sharing`; for `LowRank`
+            it is `Full()`.
+        coefficients: Coefficients, only for `LowRank`: [rank, H_out, W_out], or one tensor [rank, n] per
+            axis.
 
     Returns:
         [N, out, H_out, W_out] or [out, H_out, W_out].
 
     Raises:
-        ArgumentError: an argument outside its range.
+        ArgumentError: an invalid argument.
         SharingError: a sharing that does not fit the output.
-        ShapeError: a tensor of the wrong shape, device or dtype.
+        ShapeError: a tensor with the wrong shape, device or dtype.
 
     Example:
         >>> import torch
@@ -116,11 +119,11 @@ def conv3d(
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 3-D convolution whose weights are shared as `sharing` says; see `conv2d`."""
+    """Compute a 3-D convolution with any degree of weight sharing; see `conv2d`."""
     geometry = stride, padding, dilation, groups
     return _conv(3, input, weight, bias, *geometry, sharing, padding_mode, bias_sharing, coefficients)
 
@@ -139,7 +142,7 @@ def conv_transpose1d(
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 1-D transposed convolution with shared weights; see `conv_transpose2d`."""
+    """Compute a 1-D transposed convolution with any degree of weight sharing; see `conv_transpose2d`."""
     geometry = stride, padding, output_padding, groups, dilation
     return _conv_transpose(1, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
 
@@ -158,32 +161,32 @@ def conv_transpose2d(
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 2-D transposed convolution whose weights are shared, over the positions of its input.
+    """Compute a 2-D transposed convolution with any degree of weight sharing over its input positions.
 
-    The function of the layer `weightshare.nn.ConvTranspose2d`: with the same `weight` and `sharing`, the
-    adjoint of `conv2d`. `conv_transpose1d` and `conv_transpose3d` are its 1-D and 3-D forms.
+    This is the functional form of `weightshare.nn.ConvTranspose2d`. With the same `weight` and `sharing`,
+    it is the adjoint of `conv2d`. `conv_transpose1d` and `conv_transpose3d` are the 1-D and 3-D forms.
 
     Args:
-        input: [N, in, H, W] or [in, H, W].
-        weight: In the layout of the layer's `weight`: for `Full` [in, out/groups, *kernel_size], for `Local`
-            [P, *kernel_size, out/groups, in], for every other sharing [K, in, out/groups, *kernel_size].
-        bias: [out] if its sharing is `Full`, else [K_bias, out]; or None.
-        stride: Outputs from one input position to the next.
-        padding: Outputs cut off at both ends of each axis.
-        output_padding: Outputs added at the end of each axis.
-        groups: Groups of channels; divides both numbers of channels.
-        dilation: Outputs from one tap to the next.
-        sharing: Which input positions share a kernel; by default `Full()`.
-        bias_sharing: Which output positions share a bias; by default `Full()`.
-        coefficients: For `LowRank` only, [rank, H, W] or one tensor [rank, n] per axis.
+        input: Input [N, in, H, W] or [in, H, W].
+        weight: Weight in the layout of the layer: for `Full` [in, out/groups, *kernel_size], for `Local`
+            [P, *kernel_size, out/groups, in], for all other sharings [K, in, out/groups, *kernel_size].
+        bias: Bias [out] if its sharing is `Full`, else [K_bias, out]; or None.
+        stride: Distance in outputs between neighboring input positions, at least 1.
+        padding: Number of outputs removed at both ends of each axis.
+        output_padding: Number of outputs added at the end of each axis; smaller than stride or dilation.
+        groups: Number of channel groups; it divides both numbers of channels.
+        dilation: Distance in outputs between neighboring taps, at least 1.
+        sharing: Sharing of the kernels over the input positions. The default is `Full()`.
+        bias_sharing: Sharing of the bias over the output positions. The default is `Full()`.
+        coefficients: Coefficients, only for `LowRank`: [rank, H, W], or one tensor [rank, n] per axis.
 
     Returns:
         [N, out, H_out, W_out] or [out, H_out, W_out].
 
     Raises:
-        ArgumentError: an argument outside its range.
+        ArgumentError: an invalid argument.
         SharingError: a sharing that does not fit the input.
-        ShapeError: a tensor of the wrong shape, device or dtype.
+        ShapeError: a tensor with the wrong shape, device or dtype.
 
     Example:
         >>> import torch
@@ -210,7 +213,7 @@ def conv_transpose3d(
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
-    """Compute a 3-D transposed convolution with shared weights; see `conv_transpose2d`."""
+    """Compute a 3-D transposed convolution with any degree of weight sharing; see `conv_transpose2d`."""
     geometry = stride, padding, output_padding, groups, dilation
     return _conv_transpose(3, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
 
@@ -304,8 +307,8 @@ def _kernel_shape(where: str, ndim: int, weight: Tensor, sharing: Sharing) -> tu
 
 
 def _check_groups(where: str, groups: object, channels: int) -> int:
-    """Return `groups` as an int that divides the channels of the side whose positions own kernels."""
-    number = integer(where, "groups", groups, least=1)
+    """Return `groups` as an int that divides the number of channels on the position side."""
+    number = check_integer(where, "groups", groups, least=1)
     if channels % number:
         raise ArgumentError(where, f"groups must divide the {channels} channels of the weight", str(number))
     return number
@@ -333,7 +336,7 @@ def _check_banks(
     source: str,
     kernel_shape: tuple[int, ...],
 ) -> None:
-    """Refuse a weight with another number of banks than the sharing has on these positions."""
+    """Raise `ShapeError` unless the weight has the number of banks of the sharing for these positions."""
     sharing.check(size, f"{where}: sharing=", source)
     expected = layout_of(sharing).shape(sharing.banks(size), kernel_shape)
     if tuple(weight.shape) != expected:
@@ -344,7 +347,7 @@ def _check_banks(
 def _combine(
     where: str, sharing: Sharing, coefficients: Coefficients, size: tuple[int, ...]
 ) -> Tensor | None:
-    """Return the coefficients [rank, *size] of low rank; None for any other sharing."""
+    """Return the coefficients [rank, *size] of `LowRank`; None for any other sharing."""
     if not isinstance(sharing, LowRank):
         if coefficients is not None:
             raise ArgumentError(where, "coefficients must be None unless sharing is LowRank", repr(sharing))

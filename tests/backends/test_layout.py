@@ -1,4 +1,4 @@
-"""Re-laying against permuting, over odd shapes, dtypes and memory formats; blocks of positions."""
+"""Rearranging tensors equals permuting axes, for any shape, dtype and memory format; boxes of positions."""
 
 import itertools
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ sizes = st.lists(st.integers(1, 5), min_size=1, max_size=3)
 
 @st.composite
 def images(draw, most=20):
-    """[N, C, *size] in any dtype and memory format, an empty batch included; every number another."""
+    """Draw [N, C, *size] in any dtype and memory format, with distinct values; the batch may be empty."""
     shape = (draw(st.integers(0, most)), draw(st.integers(1, most)), *draw(sizes))
     numbers = torch.arange(prod(shape)).remainder(251).view(shape).to(draw(st.sampled_from(DTYPES)))
     return in_format(numbers, draw(st.sampled_from(FORMATS)))
@@ -47,16 +47,16 @@ def test_transpose(n, rows, columns, dtype):
 
 @given(images())
 def test_channels_last_and_back(x):
-    last = layout.channels_last(x)
+    last = layout.move_channels_last(x)
     same(last, x.movedim(1, -1))
-    back = layout.channels_first(last, like=x)
+    back = layout.move_channels_first(last, like=x)
     assert torch.equal(back, x)
     assert layout.is_channels_last(back) == layout.is_channels_last(x)
 
 
 @contextmanager
 def small_from(numbers):
-    """Images of fewer numbers are not re-laid."""
+    """Set the number of elements below which images are not rearranged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "SMALL", numbers)
         yield
@@ -66,44 +66,43 @@ smalls = st.sampled_from([0, 2**14])
 
 
 @given(images(), smalls)
-def test_channels_or_images_side_by_side(x, small):
-    """The same images; re-laid, what is read together lies together."""
+def test_packing_channels_or_images_changes_only_the_order_in_memory(x, small):
     with small_from(small):
-        by_channel, by_image = layout.by_channel(x), layout.by_image(x)
-    assert torch.equal(by_channel, x)
-    assert torch.equal(by_image, x)
+        packed_channels, packed_images = layout.pack_channels(x), layout.pack_images(x)
+    assert torch.equal(packed_channels, x)
+    assert torch.equal(packed_images, x)
     if not small:
-        assert by_channel.movedim(1, -1).is_contiguous()
-        assert by_image.movedim((1, 0), (-2, -1)).is_contiguous()
+        assert packed_channels.movedim(1, -1).is_contiguous()
+        assert packed_images.movedim((1, 0), (-2, -1)).is_contiguous()
 
 
 @given(images(), smalls)
-def test_from_images_side_by_side(x, small):
+def test_unpacking_images(x, small):
     last = x.movedim((1, 0), (-2, -1)).contiguous()
-    assert torch.equal(layout.shown(last), x)
+    assert torch.equal(layout.view_batch_first(last), x)
     with small_from(small):
-        back = layout.from_by_image(last, like=x)
+        back = layout.unpack_images(last, like=x)
     assert torch.equal(back, x)
     assert layout.is_channels_last(back) == layout.is_channels_last(x)
 
 
 @given(images(6), st.integers(1, 4), smalls)
-def test_positions_first_and_back(x, groups, small):
+def test_split_positions_and_back(x, groups, small):
     last = layout.is_channels_last(x)
     x = in_format(x.repeat_interleave(groups, 1), "channels_last" if last else "contiguous")
     with small_from(small):
-        first = layout.positions_first(x, groups)
-        back = layout.batch_first(first, x.shape[2:], like=x)
+        first = layout.split_positions(x, groups)
+        back = layout.merge_positions(first, x.shape[2:], like=x)
     same(first, x.flatten(2).unflatten(1, (groups, -1)).permute(3, 1, 0, 2))
     assert torch.equal(back, x)
     assert layout.is_channels_last(back) == layout.is_channels_last(x)
 
 
 @given(images(), images())
-def test_in_format_of(like, x):
+def test_to_format_of(like, x):
     if like.dim() != x.dim():
         return
-    got = layout.in_format_of(like, x)
+    got = layout.to_format_of(like, x)
     assert torch.equal(got, x)
     if layout.is_channels_last(like):
         assert got.is_contiguous(memory_format=layout.CHANNELS_LAST[x.dim()])
@@ -119,13 +118,13 @@ def test_is_channels_last():
         torch.zeros(2, 3, 4, 5, 6).contiguous(memory_format=torch.channels_last_3d)
     )
     one = torch.zeros(2, 1, 4, 5).contiguous(memory_format=torch.channels_last)
-    assert not layout.is_channels_last(one), "of both formats: as it is read"
+    assert not layout.is_channels_last(one), "a tensor that has both formats counts as contiguous"
     assert not layout.is_channels_last(torch.zeros(2, 4, 3).mT)
 
 
 @st.composite
 def boxes_of_windows(draw):
-    """A window, a padded input that it fits, groups, and a box of positions: the first and the counts."""
+    """Draw a padded input, a window that fits it, groups, and a box of positions (first position, counts)."""
     ndim = draw(st.integers(1, 3))
     numbers = [[draw(st.integers(1, 3)) for _ in range(ndim)] for _ in range(3)]
     window = Window(tuple(numbers[0]), tuple(numbers[1]), 0, tuple(numbers[2]), ndim=ndim)
@@ -139,13 +138,13 @@ def boxes_of_windows(draw):
 
 
 @given(boxes_of_windows(), st.sampled_from(FORMATS))
-def test_windows(case, form):
-    """Number by number, of an input in any layout."""
+def test_view_windows(case, form):
+    """Every element is compared, for inputs in any memory format."""
     x, window, groups, start, counts = case
     x = in_format(x, form)
-    first = layout.windows(x, window, groups, start, counts)
+    first = layout.view_windows(x, window, groups, start, counts)
     assert first.shape == (*counts, groups, len(x), *window.kernel_size, x.shape[1] // groups)
-    assert torch.equal(layout.images_last(first), first.movedim(window.ndim + 1, -1))
+    assert torch.equal(layout.move_images_last(first), first.movedim(window.ndim + 1, -1))
     for at in itertools.product(*map(range, counts)):
         for tap in itertools.product(*map(range, window.kernel_size)):
             where = [
@@ -160,20 +159,20 @@ def test_windows(case, form):
 def test_boxes_cover_every_position_in_order(size, most):
     size, at = tuple(size), 0
     order = list(itertools.product(*map(range, size)))
-    for start, counts, numbers in layout.boxes(size, most):
+    for start, counts, indices in layout.split_grid(size, most):
         assert prod(counts) <= max(1, most)
-        assert (numbers.start, numbers.stop) == (at, at + prod(counts))
+        assert (indices.start, indices.stop) == (at, at + prod(counts))
         inside = itertools.product(*(range(first, first + n) for first, n in zip(start, counts)))
-        assert list(inside) == order[numbers]
-        at = numbers.stop
+        assert list(inside) == order[indices]
+        at = indices.stop
     assert at == len(order)
 
 
 @pytest.mark.parametrize(
     ("size", "most", "number"), [((10,), 4, 3), ((4, 6), 6, 4), ((4, 6), 24, 1), ((7, 7), 0, 49)]
 )
-def test_boxes_are_few_and_alike(size, most, number):
-    volumes = [prod(counts) for _, counts, _ in layout.boxes(size, most)]
+def test_boxes_are_few_and_of_similar_size(size, most, number):
+    volumes = [prod(counts) for _, counts, _ in layout.split_grid(size, most)]
     assert len(volumes) == number
     assert max(volumes) - min(volumes) <= max(volumes) // 2
 

@@ -1,4 +1,4 @@
-"""No backend builds all patches: what it makes is no larger than an input, an output, a weight or a block."""
+"""No backend stores all patches: its temporaries are no larger than input, output, weight or a block."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from weightshare.backends.local_rows import BUFFER
 
 
 class LargestStorage(TorchDispatchMode):
-    """Bytes of the largest storage that any operation returned."""
+    """Records the size in bytes of the largest storage that an operation returned."""
 
     bytes = 0
 
@@ -36,18 +36,18 @@ class LargestStorage(TorchDispatchMode):
     ],
     ids=lambda sharing: type(sharing).__name__,
 )
-def test_2d(sharing, groups):
+def test_2d_layers(sharing, groups):
     layer = nn.Conv2d(16, 16, 5, sharing=sharing, input_size=28, groups=groups)
     _check(layer, torch.randn(64, 16, 28, 28))
 
 
-def test_a_long_line_is_cut_into_blocks():
+def test_a_long_1d_layer_is_split_into_blocks():
     layer = nn.LocallyConnected1d(1, 1, 50, input_size=100_000, stride=2, dilation=2)
     _check(layer, torch.randn(8, 1, 100_000))
 
 
 def _check(layer, x):
-    """The operators' own work is watched: from outside they are one call each."""
+    """Call the maps of the backend directly, because dispatch modes do not look inside custom operators."""
     backend, weight = layer._backend, layer.weight.detach()
     if isinstance(backend, BilinearBackend):
         with LargestStorage() as largest:
@@ -62,5 +62,5 @@ def _check(layer, x):
             y.sum().backward()
     sizes = (x.numel(), banks * y.numel(), layer.weight.numel(), BLOCK, BUFFER)
     patches = x.shape[0] * x.shape[1] * layer.window.taps * y[0, 0].numel()
-    assert max(sizes) < patches / 2, "the case is too small to tell"
+    assert max(sizes) < patches / 2, "the layer is too small for this test"
     assert largest.bytes <= 4 * max(sizes)

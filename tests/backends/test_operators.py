@@ -1,4 +1,4 @@
-"""The operators as torch sees them: registration, compile, export, torch.func, FLOP counts, autocast."""
+"""The custom operators work with torch.compile, torch.export, torch.func, FLOP counters and autocast."""
 
 import json
 import subprocess
@@ -15,8 +15,8 @@ from weightshare.backends import GatheredPositions, LocalRows, LocalTaps, PieceC
 
 OPERATORS = torch.ops.weightshare
 STRIPES = Mapped([[0, 1, 0], [1, 2, 1], [2, 2, 0]])
-#: One layer on 5 x 5 pixels for every kernel, with kernel 3 and thus 3 x 3 positions.
-KERNELS = {
+#: A sharing and groups for each backend, for layers with 5 x 5 inputs, 3 x 3 kernels and 3 x 3 positions.
+BACKENDS = {
     LocalRows: (Local(), 1),
     LocalTaps: (Local(), 4),
     GatheredPositions: (STRIPES, 2),
@@ -30,7 +30,7 @@ def named(value):
 
 
 def build(kind, sharing, groups=1, dtype=torch.float64, **arguments):
-    """A layer with 3 x 3 positions."""
+    """Build a layer with 3 x 3 positions."""
     torch.manual_seed(0)
     size = 3 if kind is nn.ConvTranspose2d else 5
     layer = kind(4, 4, 3, sharing=sharing, groups=groups, input_size=size, dtype=dtype, **arguments)
@@ -48,10 +48,10 @@ def close(got, expected):
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
-def of_kernel(kind):
-    sharing, groups = KERNELS[kind]
+def build_for(backend):
+    sharing, groups = BACKENDS[backend]
     layer = build(nn.Conv2d, sharing, groups, bias=False)
-    assert type(layer._backend) is kind
+    assert type(layer._backend) is backend
     return layer
 
 
@@ -66,10 +66,10 @@ def _fresh_compiler():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("kind", KERNELS, ids=named)
-def test_operators_are_registered_as_torch_asks(kind, layout):
-    """Schema, derivatives, shapes without numbers, and tracing with a dynamic shape, by torch's own check."""
-    layer = of_kernel(kind)
+@pytest.mark.parametrize("backend", BACKENDS, ids=named)
+def test_operators_pass_the_checks_of_torch(backend, layout):
+    """`opcheck` tests schema, autograd, fake tensors and tracing with dynamic shapes."""
+    layer = build_for(backend)
     x = images(layer).contiguous(memory_format=layout).requires_grad_()
     weight, text = layer.weight, layer._backend.text
     y = layer(x).detach().requires_grad_()
@@ -78,9 +78,9 @@ def test_operators_are_registered_as_torch_asks(kind, layout):
     torch.library.opcheck(OPERATORS.weight_grad, (x, y, text, weight.shape))
 
 
-@pytest.mark.parametrize("kind", KERNELS, ids=named)
-def test_derivatives_of_every_order(kind):
-    layer = of_kernel(kind)
+@pytest.mark.parametrize("backend", BACKENDS, ids=named)
+def test_first_and_second_derivatives(backend):
+    layer = build_for(backend)
     x, weight, text = images(layer, 1, requires_grad=True), layer.weight, layer._backend.text
     y = layer(x).detach().requires_grad_()
     calls = [
@@ -93,9 +93,9 @@ def test_derivatives_of_every_order(kind):
         assert torch.autograd.gradgradcheck(function, arguments, fast_mode=True)
 
 
-@pytest.mark.parametrize("kind", KERNELS, ids=named)
-def test_a_kernel_is_made_again_from_its_text(kind):
-    layer = of_kernel(kind)
+@pytest.mark.parametrize("backend", BACKENDS, ids=named)
+def test_a_backend_is_rebuilt_from_its_text(backend):
+    layer = build_for(backend)
     made = layer._backend
     read = type(made).read(*json.loads(made.text)[1:])
     assert (read, read.text) == (made, made.text)
@@ -107,8 +107,8 @@ def test_a_kernel_is_made_again_from_its_text(kind):
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("sharing", SHARINGS, ids=named)
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
-def test_any_batch_by_two_graphs(kind, sharing, backend):
-    """The first is of the first batch, the second of any."""
+def test_two_graphs_serve_all_batch_sizes(kind, sharing, backend):
+    """The first graph is for the first batch size, the second for any other."""
     layer, counter = build(kind, sharing), CompileCounterWithBackend(backend)
     compiled = torch.compile(layer, fullgraph=True, backend=counter)
     for batch in (2, 3, 5, 8):
@@ -122,7 +122,7 @@ def test_any_batch_by_two_graphs(kind, sharing, backend):
     assert counter.frame_count <= 2
 
 
-def test_a_dynamic_batch_is_one_graph():
+def test_one_graph_serves_a_dynamic_batch_size():
     layer, counter = build(nn.Conv2d, Local()), CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=counter)
     for batch in (2, 3, 5):
@@ -150,7 +150,7 @@ for path in sys.argv[1:]:
     program = torch.export.load(path).module()
     for first in (1, 3):
         torch.testing.assert_close(program(x[:first]), expected[:first], rtol=1e-10, atol=1e-10)
-print("same")
+print("equal")
 """
 
 
@@ -167,7 +167,7 @@ def test_an_exported_program_runs_in_another_process(tmp_path):
             torch.save((x, layer(x)), f"{path}.pt")
             paths.append(str(path))
     done = subprocess.run([sys.executable, "-c", LOAD, *paths], capture_output=True, text=True)
-    assert done.stdout == "same\n", done.stderr
+    assert done.stdout == "equal\n", done.stderr
 
 
 def test_an_exported_layer_is_one_operator():
@@ -184,8 +184,8 @@ FUNCTIONS = [(kind, sharing) for kind in (nn.Conv2d, nn.ConvTranspose2d) for sha
 FUNCTIONS += [(nn.Conv2d, "depthwise")]
 
 
-def case(kind, sharing):
-    """A layer, its parameters, and a curved function of parameters and one image."""
+def make_case(kind, sharing):
+    """Return a layer, its parameters, and a nonlinear function of parameters and one image."""
     layer = build(kind, Local(), 4) if sharing == "depthwise" else build(kind, sharing)
     parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
 
@@ -197,7 +197,7 @@ def case(kind, sharing):
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
 def test_gradients_of_single_images(kind, sharing):
-    layer, parameters, loss = case(kind, sharing)
+    layer, parameters, loss = make_case(kind, sharing)
     x = images(layer, 3)
     got = vmap(grad(loss), (None, 0))(parameters, x)
     for number, image in enumerate(x):
@@ -208,25 +208,25 @@ def test_gradients_of_single_images(kind, sharing):
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
 def test_directional_derivatives(kind, sharing):
-    layer, parameters, _ = case(kind, sharing)
+    layer, parameters, _ = make_case(kind, sharing)
     x = images(layer)
-    moves = {name: torch.randn_like(value) for name, value in parameters.items()}
+    directions = {name: torch.randn_like(value) for name, value in parameters.items()}
 
     def function(parameters, x):
         return functional_call(layer, parameters, (x,))
 
-    output, got = jvp(function, (parameters, x), (moves, torch.ones_like(x)))
+    output, got = jvp(function, (parameters, x), (directions, torch.ones_like(x)))
     close(output, layer(x))
     step = 1e-6
-    moved = {name: value + step * moves[name] for name, value in parameters.items()}
-    other = {name: value - step * moves[name] for name, value in parameters.items()}
-    expected = (function(moved, x + step) - function(other, x - step)) / (2 * step)
+    forward = {name: value + step * directions[name] for name, value in parameters.items()}
+    backward = {name: value - step * directions[name] for name, value in parameters.items()}
+    expected = (function(forward, x + step) - function(backward, x - step)) / (2 * step)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
 def test_jacobians_are_the_dense_matrix(kind, sharing):
-    layer = case(kind, sharing)[0]
+    layer = make_case(kind, sharing)[0]
     image = images(layer, 1)[0]
     expected = reference.dense_matrix(layer, layer.input_size).detach()
     shape = (layer.out_channels, *layer.output_size, *image.shape)
@@ -236,7 +236,7 @@ def test_jacobians_are_the_dense_matrix(kind, sharing):
 
 @pytest.mark.parametrize(("kind", "sharing"), FUNCTIONS, ids=named)
 def test_hessian(kind, sharing):
-    layer, parameters, loss = case(kind, sharing)
+    layer, parameters, loss = make_case(kind, sharing)
     image = images(layer, 1)[0]
     got = hessian(loss, 1)(parameters, image)
 
@@ -268,11 +268,11 @@ def test_an_ensemble_of_layers(kind, sharing):
 
 def test_forward_mode_autograd():
     layer = build(nn.Conv2d, Local())
-    x, move = images(layer), images(layer)
+    x, direction = images(layer), images(layer)
     with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, move)
+        dual = torch.autograd.forward_ad.make_dual(x, direction)
         tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)).tangent
-        close(tangent, layer(move) - layer.bias_map())
+        close(tangent, layer(direction) - layer.bias_map())
 
 
 # -- counts and autocast ----------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_flops(kind, sharing, groups):
         y = layer(x)
     assert counter.get_total_flops() == forward
     if groups > 1 and isinstance(sharing, LowRank):
-        return  # computed by torch's convolution, whose own formula for backward leaves groups out
+        return  # torch's formula for the backward pass of its convolution ignores groups
     with FlopCounterMode(display=False) as counter:
         y.sum().backward()
     assert counter.get_total_flops() == 2 * forward
@@ -308,7 +308,7 @@ def test_flops_without_a_gradient_of_the_input():
 @pytest.mark.parametrize("sharing", SHARINGS, ids=named)
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
 def test_autocast(kind, sharing, low):
-    """16 bits go out whatever comes in; gradients have the dtype of what they are of; float64 stays."""
+    """Outputs have the autocast dtype, gradients that of their tensor; float64 does not change."""
     for dtype in (torch.float32, low):
         layer = build(kind, sharing, dtype=torch.float32)
         x = images(layer).to(dtype).requires_grad_()
@@ -324,8 +324,7 @@ def test_autocast(kind, sharing, low):
         assert build(kind, sharing, dtype=torch.float32)(images(layer).float()).dtype == torch.float32
 
 
-def test_overrides_run_with_gradients_where_they_ask_for_them():
-    """A caller without gradients, whose torch function mode computes one of its own."""
+def test_a_function_mode_can_compute_gradients_inside_no_grad():
     seen = []
 
     class Mode(torch.overrides.TorchFunctionMode):

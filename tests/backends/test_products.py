@@ -1,4 +1,4 @@
-"""Products by oneDNN: as exact as float32, and the user's precision setting is left as it was."""
+"""Products with oneDNN have float32 accuracy, and the precision setting of the process is restored."""
 
 import os
 import threading
@@ -16,21 +16,21 @@ setting = torch.backends.mkldnn.matmul
 
 @pytest.fixture(autouse=True)
 def _precision(monkeypatch):
-    """As if this machine kept float32; the setting is put back after every test."""
+    """Pretend that oneDNN is exact on this machine, and restore the setting after each test."""
     before = setting.fp32_precision
     setting.fp32_precision = "none"
-    monkeypatch.setattr(products, "keeps_float32", lambda: True)
+    monkeypatch.setattr(products, "is_onednn_exact", lambda: True)
     yield
     setting.fp32_precision = before
 
 
-def test_the_setting_holds_inside_alone():
+def test_the_setting_changes_only_inside():
     with FastProducts(X):
         assert setting.fp32_precision == "bf16"
     assert setting.fp32_precision == "none"
 
 
-def test_after_an_error():
+def test_the_setting_is_restored_after_an_error():
     with pytest.raises(KeyError), FastProducts(X), FastProducts(X):
         raise KeyError
     assert setting.fp32_precision == "none"
@@ -39,7 +39,7 @@ def test_after_an_error():
     assert setting.fp32_precision == "none"
 
 
-def test_one_inside_another():
+def test_nested_contexts():
     with FastProducts(X):
         with FastProducts(X):
             pass
@@ -47,8 +47,7 @@ def test_one_inside_another():
     assert setting.fp32_precision == "none"
 
 
-def test_threads():
-    """The last to leave puts the setting back."""
+def test_the_last_of_several_threads_restores_the_setting():
     all_inside, first_left, seen = threading.Barrier(4), threading.Event(), []
 
     def work(number):
@@ -70,20 +69,20 @@ def test_threads():
 
 
 @pytest.mark.parametrize("chosen", ["ieee", "tf32", "bf16"])
-def test_what_the_user_chose_is_left_alone(chosen):
+def test_a_setting_chosen_by_the_user_does_not_change(chosen):
     setting.fp32_precision = chosen
     with FastProducts(X):
         assert setting.fp32_precision == chosen
     assert setting.fp32_precision == chosen
 
 
-def test_a_choice_made_inside_stays():
+def test_a_setting_chosen_inside_is_kept():
     with FastProducts(X):
         setting.fp32_precision = "tf32"
     assert setting.fp32_precision == "tf32"
 
 
-def test_a_choice_for_all_backends_can_be_changed_later():
+def test_a_setting_for_all_torch_backends_can_be_changed_later():
     torch.backends.fp32_precision = "tf32"
     try:
         with FastProducts(X):
@@ -95,14 +94,14 @@ def test_a_choice_for_all_backends_can_be_changed_later():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_child_begins_outside():
+def test_a_forked_process_starts_with_the_original_setting():
     with FastProducts(X), products._lock:
         child = os.fork()
         if child == 0:
-            alright = (
+            is_reset = (
                 setting.fp32_precision == "none" and products._inside == 0 and products._lock.acquire(False)
             )
-            os._exit(0 if alright else 1)
+            os._exit(0 if is_reset else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -114,21 +113,21 @@ def test_other_dtypes_and_devices_change_nothing(like):
         assert setting.fp32_precision == "none"
 
 
-def test_a_machine_that_would_round_is_left_alone(monkeypatch):
-    monkeypatch.setattr(products, "keeps_float32", lambda: False)
+def test_nothing_changes_on_a_machine_that_would_round(monkeypatch):
+    monkeypatch.setattr(products, "is_onednn_exact", lambda: False)
     with FastProducts(X):
         assert setting.fp32_precision == "none"
 
 
-def test_the_trial_leaves_the_setting(monkeypatch):
+def test_measuring_exactness_restores_the_setting(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(products, "_exact", None)
     with FastProducts(X):
-        assert setting.fp32_precision == ("bf16" if products.keeps_float32() else "none")
+        assert setting.fp32_precision == ("bf16" if products.is_onednn_exact() else "none")
     assert setting.fp32_precision == "none"
 
 
-def test_products_that_round_to_bfloat16_are_noticed(monkeypatch):
+def test_rounding_to_bfloat16_is_detected(monkeypatch):
     def rounded(left, right):
         return (left.bfloat16().double() @ right.bfloat16().double()).float()
 
@@ -138,26 +137,29 @@ def test_products_that_round_to_bfloat16_are_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize(("batch", "channels", "out"), [(1, 64, 64), (32, 16, 48), (3, 100, 7)])
-def test_a_layer_is_as_exact_as_float32(monkeypatch, batch, channels, out):
-    """Output and gradients, against float64, within some units of the sum of absolute values."""
-    monkeypatch.undo()  # what this machine really does
+def test_a_layer_has_float32_accuracy(monkeypatch, batch, channels, out):
+    """Output and gradients differ from float64 by at most 4 eps times the sum of absolute values."""
+    monkeypatch.undo()  # use the setting that this machine really supports
     torch.manual_seed(0)
     layer = nn.Conv2d(channels, out, 3, sharing=Local(), input_size=6)
     x = torch.randn(batch, channels, 6, 6)
     direction = torch.randn(batch, out, 4, 4)
 
-    def results(form):
+    def compute_exactly(transform):
         exact = nn.Conv2d(channels, out, 3, sharing=Local(), input_size=6, dtype=torch.float64)
-        exact.load_state_dict({name: form(value) for name, value in layer.state_dict().items()})
-        return gradients(exact, form(x).double(), form(direction).double())
+        exact.load_state_dict({name: transform(value) for name, value in layer.state_dict().items()})
+        return compute_gradients(exact, transform(x).double(), transform(direction).double())
 
     for got, expected, sums in zip(
-        gradients(layer, x, direction), results(lambda v: v), results(torch.abs), strict=True
+        compute_gradients(layer, x, direction),
+        compute_exactly(lambda v: v),
+        compute_exactly(torch.abs),
+        strict=True,
     ):
         assert ((got - expected).abs() <= 4 * torch.finfo(torch.float32).eps * sums).all()
 
 
-def gradients(layer, x, direction):
+def compute_gradients(layer, x, direction):
     x = x.requires_grad_() if x.is_leaf else x.detach().requires_grad_()
     y = layer(x)
     return [y.detach(), *torch.autograd.grad(y, [x, layer.weight], direction)]

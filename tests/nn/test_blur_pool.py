@@ -1,4 +1,4 @@
-"""Blur pooling: against SciPy's filters, laws over geometry, gradients, errors by their texts."""
+"""Blur pooling equals SciPy's filters, is equivariant, and has correct gradients and error messages."""
 
 from math import comb
 
@@ -17,10 +17,10 @@ MODES = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zeros
 
 
 def oracle(image: np.ndarray, filter_size, stride, padding_mode: str) -> np.ndarray:
-    """[*size]: SciPy's correlation along every axis, with its own borders, then every stride-th value."""
+    """Return SciPy's correlation of [*size] along each axis, with SciPy's padding, and then the stride."""
     for axis, (taps, step) in enumerate(zip(filter_size, stride)):
         row = np.array([comb(taps - 1, i) for i in range(taps)]) / 2.0 ** (taps - 1)
-        # SciPy centres a filter of even length one to the left of ours
+        # SciPy centers a filter of even length one input further left
         origin = -1 if taps % 2 == 0 else 0
         image = ndimage.correlate1d(image, row, axis, mode=MODES[padding_mode], origin=origin)
         image = image[(slice(None),) * axis + (slice(None, None, step),)]
@@ -38,7 +38,7 @@ def cases(draw):
 
 @given(cases())
 @settings(max_examples=80)
-def test_what_scipy_computes(case):
+def test_it_equals_scipy(case):
     filter_size, stride, size, mode = case
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     got = POOLS[len(size)](filter_size, stride, mode)(x)
@@ -49,10 +49,10 @@ def test_what_scipy_computes(case):
 
 @given(cases(), st.integers(1, 3))
 @settings(max_examples=40)
-def test_circular_shifts_by_multiples_of_the_stride(case, times):
+def test_it_is_equivariant_to_circular_shifts_by_multiples_of_the_stride(case, times):
     filter_size, stride, size, _ = case
     size = tuple(n * s for n, s in zip(size, stride))  # the stride divides the size
-    x = torch.randint(-99, 99, (1, 2, *size)).double()  # small integers: no rounding in any order of adding
+    x = torch.randint(-99, 99, (1, 2, *size)).double()  # sums of small integers have no rounding errors
     pool, axes = POOLS[len(size)](filter_size, stride, "circular"), tuple(range(2, x.dim()))
     rolled = pool(x.roll([times * s for s in stride], axes))
     assert torch.equal(rolled, pool(x).roll([times] * len(axes), axes))
@@ -67,20 +67,20 @@ def test_gradients(ndim, mode):
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_a_constant_stays(mode):
+def test_a_constant_input_does_not_change(mode):
     assert torch.equal(
         ws.nn.BlurPool2d(5, 3, mode)(torch.full((1, 2, 7, 8), 3.0)), torch.full((1, 2, 3, 3), 3.0)
     )
 
 
-def test_one_tap_is_the_stride_alone():
+def test_one_tap_is_a_stride_without_a_filter():
     x = torch.randn(2, 3, 5, 6)
     assert torch.equal(ws.nn.BlurPool2d(1, 1)(x), x)
     assert torch.equal(ws.nn.BlurPool2d(1, 2)(x), x[..., ::2, ::2])
     assert torch.equal(ws.nn.BlurPool2d((1, 3))(x), ws.nn.BlurPool2d((1, 3), (1, 2))(x[..., ::2, :]))
 
 
-def test_nothing_in_a_state_dict():
+def test_it_has_no_parameters_and_no_state():
     down = ws.nn.BlurPool2d()
     assert (dict(down.state_dict()), list(down.parameters()), list(down.buffers())) == ({}, [], [])
     with torch.device("meta"):
@@ -90,14 +90,14 @@ def test_nothing_in_a_state_dict():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_any_dtype_and_unbatched(dtype):
+def test_dtypes_and_inputs_without_a_batch_axis(dtype):
     x = torch.randn(3, 9, 10, dtype=torch.float64)
     pool = ws.nn.BlurPool2d()
     torch.testing.assert_close(pool(x.to(dtype)), pool(x).to(dtype), rtol=2e-2, atol=2e-2)
     assert torch.equal(pool(x[None])[0], pool(x))
 
 
-def test_compiles_in_one_graph():
+def test_it_compiles_to_one_graph():
     x = torch.randn(2, 3, 9, 10, requires_grad=True)
     pool = torch.nn.Sequential(torch.nn.ReLU(), ws.nn.BlurPool2d())
     torch.testing.assert_close(torch.compile(pool, fullgraph=True, backend="aot_eager")(x), pool(x))
@@ -110,7 +110,7 @@ def test_compiles_in_one_graph():
         (
             lambda: ws.nn.BlurPool2d(4, (2, 2, 2)),
             ArgumentError,
-            r"stride must be .* tuple of 2 .*got \(2, 2, 2\)",
+            r"stride must be .* tuple of length 2 .*got \(2, 2, 2\)",
         ),
         (
             lambda: ws.nn.BlurPool1d(stride=1.5),
@@ -149,6 +149,6 @@ def test_errors(call, error, text):
         call()
 
 
-def test_a_list_is_no_input():
+def test_a_list_is_not_an_input():
     with pytest.raises(ArgumentError, match=r"BlurPool2d: input must be a torch\.Tensor, got list"):
         ws.nn.BlurPool2d()([1.0])

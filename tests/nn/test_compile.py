@@ -1,4 +1,4 @@
-"""Layers under `torch.compile`, in one graph: the function and the gradients are those of the plain call."""
+"""Under `torch.compile`, a layer is one graph with the same outputs and gradients."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The layers' arguments, shapes, initial values, checkpoints, printing and errors."""
+"""Convolutions: arguments, parameter shapes, initial values, checkpoints, repr and error messages."""
 
 import pickle
 
@@ -21,7 +21,7 @@ def layer(sharing, **arguments):
 
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_parameter_shapes_are_the_contracts(sharing):
+def test_parameter_shapes(sharing):
     made = layer(sharing, groups=2)
     banks = sharing.banks((6, 6))
     if sharing == Full():
@@ -48,7 +48,7 @@ def test_parameter_shapes_are_the_contracts(sharing):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_full_draws_the_same_numbers_as_torch(ndim):
+def test_full_is_initialized_exactly_like_torch(ndim):
     ours, theirs = getattr(nn, f"Conv{ndim}d"), getattr(torch.nn, f"Conv{ndim}d")
     torch.manual_seed(5)
     a = ours(4, 6, 3, groups=2)
@@ -61,7 +61,7 @@ def test_full_draws_the_same_numbers_as_torch(ndim):
 
 @torch.no_grad()
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_output_variance_at_the_start_is_that_of_torchs_convolution(sharing):
+def test_the_initial_output_variance_equals_that_of_torch(sharing):
     torch.manual_seed(0)
     x = torch.randn(16, 16, 8, 8)
 
@@ -75,7 +75,7 @@ def test_output_variance_at_the_start_is_that_of_torchs_convolution(sharing):
     assert got.mean() == pytest.approx(expected.mean().item(), rel=0.05)
 
 
-def test_low_rank_starts_as_a_convolution_whose_corrections_learn():
+def test_low_rank_starts_as_a_convolution_and_its_corrections_have_gradients():
     made = layer(LowRank(3))
     x = torch.randn(2, 4, 8, 8)
     plain = torch.nn.functional.conv2d(x, made.weight[0], made.bias)
@@ -84,46 +84,45 @@ def test_low_rank_starts_as_a_convolution_whose_corrections_learn():
     assert all(made.weight.grad[k].abs().sum() > 0 for k in range(4))
 
 
-def test_coefficients_start_with_variance_one():
+def test_initial_coefficients_have_variance_one():
     for sharing in (LowRank(500), LowRank(100, "free")):
         made = layer(sharing)
         assert made.assignment()[:, 1:].var().item() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
-def test_checkpoint_of_another_sharing_is_refused_and_both_are_named(sharing):
+def test_the_error_for_a_checkpoint_of_another_sharing_names_both(sharing):
     made = layer(sharing)
     before = {name: value.clone() for name, value in made.state_dict().items()}
     other = layer(Regional(3)) if sharing != Regional(3) else layer(Tiled(2))
     with pytest.raises(RuntimeError) as error:
         made.load_state_dict(other.state_dict())
     text = str(error.value)
-    assert (
-        "Conv2d: the checkpoint's weights are Regional((3, 3)) on an output of 6 x 6 with kernel 3 x 3"
-        in text
-    )
-    assert f"this layer is {type(sharing).__name__}" in text
+    assert "Conv2d: the checkpoint has Regional((3, 3)) on an output of 6 x 6 with kernel 3 x 3" in text
+    assert f"this layer has {type(sharing).__name__}" in text
     assert "size mismatch" not in text
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
 
 
-def test_checkpoint_of_another_size_map_or_bias_is_refused():
+def test_the_error_for_a_checkpoint_of_another_size_map_or_bias_names_both():
     with pytest.raises(
-        RuntimeError, match=r"on an output of 8 x 8 .*this layer is Tiled\(\(2, 2\)\) on an output of 6 x 6"
+        RuntimeError,
+        match=r"on an output of 8 x 8 .*this layer has Tiled\(\(2, 2\)\) on an output "
+        "of 6 x 6",
     ):
         layer(Tiled(2)).load_state_dict(layer(Tiled(2), input_size=10).state_dict())
     a, b = Mapped([[0] * 6] * 3 + [[1] * 6] * 3), Mapped([[1] * 6] * 3 + [[0] * 6] * 3)
     with pytest.raises(
-        RuntimeError, match=r"Mapped\(2 banks, digest .*this layer is Mapped\(2 banks, digest"
+        RuntimeError, match=r"Mapped\(2 banks, digest .*this layer has Mapped\(2 banks, digest"
     ):
         layer(a).load_state_dict(layer(b).state_dict())
-    with pytest.raises(RuntimeError, match=r"3 x 3, bias Full\(\), this layer"):
+    with pytest.raises(RuntimeError, match=r"3 x 3, bias Full\(\), but this layer"):
         layer(Tiled(2)).load_state_dict(layer(Tiled(2), bias_sharing=Full()).state_dict())
-    with pytest.raises(RuntimeError, match=r"weights are Local\(\) .*this layer is Full\(\)"):
+    with pytest.raises(RuntimeError, match=r"checkpoint has Local\(\) .*this layer has Full\(\)"):
         nn.Conv2d(4, 6, 3).load_state_dict(layer(Local()).state_dict())
 
 
-def test_checkpoint_with_a_broken_digest_says_so():
+def test_a_checkpoint_with_a_broken_digest_is_an_error():
     state = layer(Tiled(2)).state_dict()
     state["sharing_digest"] = torch.tensor([1, 2, 3])
     with pytest.raises(RuntimeError, match="an unreadable sharing_digest of 3 integers"):
@@ -142,7 +141,7 @@ def test_a_plain_checkpoint_inside_a_model_loads_strictly(sharing):
     torch.testing.assert_close(model.eval()(x), plain.eval()(x))
 
 
-def test_after_a_plain_checkpoint_training_makes_kernels_differ_by_position():
+def test_kernels_of_a_plain_checkpoint_diverge_in_training():
     torch.manual_seed(0)
     made = layer(Local())
     made.load_state_dict(torch.nn.Conv2d(4, 6, 3).state_dict())
@@ -157,7 +156,7 @@ def test_after_a_plain_checkpoint_training_makes_kernels_differ_by_position():
 
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_safetensors_carry_a_layer(sharing, tmp_path):
+def test_safetensors_round_trip(sharing, tmp_path):
     made, other = layer(sharing), layer(sharing)
     save_file(made.state_dict(), tmp_path / "layer.safetensors")
     other.load_state_dict(load_file(tmp_path / "layer.safetensors"))
@@ -165,19 +164,19 @@ def test_safetensors_carry_a_layer(sharing, tmp_path):
     assert torch.equal(made(x), other(x))
 
 
-def test_plain_checkpoint_of_another_shape_gets_torchs_error():
+def test_a_plain_checkpoint_of_another_shape_raises_the_error_of_torch():
     with pytest.raises(RuntimeError, match="size mismatch for weight"):
         layer(Local()).load_state_dict(torch.nn.Conv2d(4, 6, 5).state_dict())
 
 
-def test_after_to_empty_the_parameters_can_be_drawn_anew():
+def test_parameters_can_be_reset_after_to_empty():
     made = layer(LowRank(2), device="meta").to_empty(device="cpu")
     made.reset_parameters()
     assert torch.equal(made.sharing_digest, layer(LowRank(2)).sharing_digest)
     assert made(torch.zeros(1, 4, 8, 8)).shape == (1, 6, 6, 6)
 
 
-def test_meta_device_gives_shapes_and_loads_by_assignment():
+def test_layers_on_the_meta_device_load_by_assignment():
     for sharing in SHARINGS:
         made = layer(sharing, device="meta")
         assert made.weight.is_meta
@@ -191,7 +190,7 @@ def test_meta_device_gives_shapes_and_loads_by_assignment():
 
 
 @pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
-def test_the_saved_digest_is_right_whatever_happened_to_the_buffer(sharing):
+def test_the_saved_digest_is_correct_even_if_the_buffer_was_changed(sharing):
     made = layer(sharing)
     averaged = AveragedModel(made, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     for _ in range(3):
@@ -202,13 +201,13 @@ def test_the_saved_digest_is_right_whatever_happened_to_the_buffer(sharing):
 
 
 @pytest.mark.parametrize("digest", [torch.tensor(3), torch.rand(4), torch.ones(2, 2).long(), "text", [1, 2]])
-def test_a_digest_that_is_none_is_named(digest):
+def test_an_invalid_digest_is_an_error(digest):
     state = layer(Tiled(2)).state_dict() | {"sharing_digest": digest}
     with pytest.raises(RuntimeError, match="an unreadable sharing_digest"):
         layer(Tiled(2)).load_state_dict(state)
 
 
-def test_memory_formats_leave_banks_as_they_are():
+def test_memory_formats_do_not_change_banks():
     for sharing in SHARINGS:
         model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), layer(sharing, input_size=8))
         model.to(memory_format=torch.channels_last)
@@ -223,7 +222,7 @@ def test_memory_formats_leave_banks_as_they_are():
 @pytest.mark.parametrize(
     "sharing", [Local(), Mapped([[0] * 26] * 26), Tiled(2)], ids=lambda s: type(s).__name__
 )
-def test_sixteen_bits_are_added_up_in_thirty_two(sharing):
+def test_sums_of_16_bit_values_are_accumulated_in_32_bits(sharing):
     torch.manual_seed(0)
     made = layer(sharing, in_channels=8, out_channels=8, kernel_size=7, input_size=32, dtype=torch.bfloat16)
     exact = layer(sharing, in_channels=8, out_channels=8, kernel_size=7, input_size=32, dtype=torch.float64)
@@ -241,7 +240,7 @@ def test_sixteen_bits_are_added_up_in_thirty_two(sharing):
         assert (got.double() - expected).norm() < 4e-3 * expected.norm()
 
 
-def test_bias_of_its_own_sharing():
+def test_a_bias_with_another_sharing():
     made = layer(Full(), bias_sharing=Local())
     assert made.bias.shape == (36, 6)
     x = torch.zeros(1, 4, 8, 8)
@@ -283,14 +282,14 @@ def test_autocast_and_half_precision(sharing):
 
 
 @pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
-def test_input_of_another_dtype(sharing):
+def test_an_input_with_another_dtype(sharing):
     message = r"Conv2d: input must have the dtype of the weights, torch.float32, got torch.float64; convert"
     with pytest.raises(ShapeError, match=message):
         layer(sharing)(torch.zeros(1, 4, 8, 8, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("sharing", [s for s in SHARINGS if s != Full()], ids=str)
-def test_input_on_another_device(sharing):
+def test_an_input_on_another_device(sharing):
     message = (
         r"Conv2d: input must be on the device of the weights, cpu, got meta; move one of them with .to\(\)"
     )
@@ -325,14 +324,14 @@ def test_repr():
         (
             {"sharing": Local(), "input_size": None},
             ArgumentError,
-            "Conv2d: sharing=Local() needs input_size, the spatial size of the input, got none; "
-            "give input_size= with 2 numbers (only Full() takes any size).",
+            "Conv2d: sharing=Local() needs input_size, the spatial size of the input, got None; "
+            "pass an integer or a tuple of length 2; only Full() works without input_size.",
         ),
         (
             {"bias_sharing": Local(), "input_size": None},
             ArgumentError,
-            "Conv2d: bias_sharing=Local() needs input_size, the spatial size of the input, got none; "
-            "give input_size= with 2 numbers (only Full() takes any size).",
+            "Conv2d: bias_sharing=Local() needs input_size, the spatial size of the input, got "
+            "None; pass an integer or a tuple of length 2; only Full() works without input_size.",
         ),
         (
             {"sharing": Regional((5, 5)), "input_size": 6},
@@ -418,26 +417,26 @@ def test_bad_arguments(arguments, error, message):
         (
             Tiled(2),
             (2, 4, 8, 9),
-            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [2, 4, 8, 9]; resize the input, or build "
-            "the layer with another input_size (its Tiled(2) has weights for this size alone).",
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [2, 4, 8, 9]; resize the input, "
+            "or build the layer with another input_size (its weights for sharing=Tiled(2) fit this "
+            "size only).",
         ),
         (
             Full(),
             (2, 3, 8, 8),
-            "Conv2d: input must be [N, 4, *size] or [4, *size], got [2, 3, 8, 8]; "
-            "give it that many channels and spatial axes.",
+            "Conv2d: input must be [N, 4, *size] or [4, *size], got [2, 3, 8, 8].",
         ),
         (
             Local(),
             (8, 8),
-            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [8, 8]; resize the input, or build the "
-            "layer with another input_size (its Local() has weights for this size alone).",
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [8, 8]; resize the input, or "
+            "build the layer with another input_size (its weights for sharing=Local() fit this size "
+            "only).",
         ),
         (
             Full(),
             (1, 1, 4, 8, 8),
-            "Conv2d: input must be [N, 4, *size] or [4, *size], got [1, 1, 4, 8, 8]; "
-            "give it that many channels and spatial axes.",
+            "Conv2d: input must be [N, 4, *size] or [4, *size], got [1, 1, 4, 8, 8].",
         ),
     ],
 )
@@ -448,18 +447,18 @@ def test_bad_input(sharing, shape, message):
     assert isinstance(caught.value, RuntimeError)
 
 
-def test_input_that_is_no_tensor():
+def test_an_array_is_not_an_input():
     with pytest.raises(ArgumentError, match=r"Conv2d: input must be a torch.Tensor, got ndarray"):
         layer(Local())(np.zeros((1, 4, 8, 8), "float32"))
 
 
-def test_locally_connected_takes_no_other_sharing():
+def test_locally_connected_layers_have_no_other_sharing():
     message = r"LocallyConnected2d: sharing must be Local\(\), got Tiled\(2\); use Conv2d for any other"
     with pytest.raises(ArgumentError, match=message):
         nn.LocallyConnected2d(4, 6, 3, input_size=8, sharing=Tiled(2))
 
 
-def test_what_needs_the_number_of_positions_says_so():
+def test_assignment_needs_input_size():
     with pytest.raises(
         ArgumentError, match=r"Conv2d: assignment\(\) needs the number of positions, got a layer"
     ):
@@ -470,7 +469,7 @@ def test_what_needs_the_number_of_positions_says_so():
     ("dtype", "weights"),
     [(torch.int32, torch.float32), (torch.complex64, torch.float32), (torch.float64, torch.float32)],
 )
-def test_autocast_mixes_only_what_it_casts(dtype, weights):
+def test_autocast_accepts_only_the_dtypes_that_it_casts(dtype, weights):
     made = layer(Local(), dtype=weights)
     x = torch.zeros(1, made.in_channels, *made.input_size).to(dtype)
     with (
@@ -480,14 +479,14 @@ def test_autocast_mixes_only_what_it_casts(dtype, weights):
         made(x)
 
 
-def test_a_dtype_that_to_gave_is_named():
+def test_an_unsupported_dtype_after_to_is_an_error():
     made = layer(Local()).to(torch.float8_e4m3fn)
     x = torch.zeros(1, made.in_channels, *made.input_size).to(torch.float8_e4m3fn)
     with pytest.raises(ArgumentError, match=r"dtype must be float16.*got torch.float8_e4m3fn"):
         made(x)
 
 
-def test_a_sparse_input_is_named():
+def test_a_sparse_input_is_an_error():
     made = layer(Local())
     x = torch.zeros(1, made.in_channels, *made.input_size).to_sparse()
     with pytest.raises(ShapeError, match=r"must be a dense tensor.*torch.sparse_coo.*to_dense"):

@@ -1,4 +1,4 @@
-"""The transposed layers' arguments, shapes, initial values, checkpoints, printing and errors."""
+"""Transposed layers: arguments, parameter shapes, initial values, checkpoints, repr and error messages."""
 
 import copy
 
@@ -12,7 +12,7 @@ from weightshare.errors import ArgumentError, ShapeError, SharingError
 
 
 def layer(sharing, **arguments):
-    """From 6 x 6 to 12 x 12 positions."""
+    """Build a layer from 6 x 6 inputs to 12 x 12 outputs."""
     usual = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2, "input_size": 6}
     usual |= {"padding": 1, "output_padding": 1}
     return nn.ConvTranspose2d(**usual | arguments, sharing=sharing)
@@ -23,7 +23,7 @@ def plain(**arguments):
     return torch.nn.ConvTranspose2d(4, 6, 3, **usual | arguments)
 
 
-def test_arguments_stand_in_torchs_order():
+def test_arguments_have_the_order_of_torch():
     numbers = (4, 6, 3, 2, 1, 1, 2, False, 2, "zeros", "cpu", torch.float64)
     ours, theirs = nn.ConvTranspose2d(*numbers), torch.nn.ConvTranspose2d(*numbers)
     names = ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode", "kernel_size")
@@ -35,7 +35,7 @@ def test_arguments_stand_in_torchs_order():
 
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_parameter_shapes_are_the_contracts(sharing):
+def test_parameter_shapes(sharing):
     made = layer(sharing, groups=2)
     banks = sharing.banks((6, 6))
     if sharing == Full():
@@ -58,7 +58,7 @@ def test_parameter_shapes_are_the_contracts(sharing):
 
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_a_weight_has_the_shape_of_the_adjoint_convolutions(sharing):
+def test_the_weight_has_the_shape_of_the_weight_of_the_adjoint_convolution(sharing):
     encoder = nn.Conv2d(6, 4, 3, 2, 1, groups=2, sharing=sharing, input_size=12)
     made = layer(sharing, groups=2)
     assert encoder.position_size == encoder.output_size == made.position_size
@@ -68,7 +68,7 @@ def test_a_weight_has_the_shape_of_the_adjoint_convolutions(sharing):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_full_draws_the_same_numbers_as_torch(ndim):
+def test_full_is_initialized_exactly_like_torch(ndim):
     torch.manual_seed(5)
     a = getattr(nn, f"ConvTranspose{ndim}d")(4, 6, 3, groups=2)
     torch.manual_seed(5)
@@ -81,7 +81,7 @@ def test_full_draws_the_same_numbers_as_torch(ndim):
 
 @torch.no_grad()
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_output_variance_at_the_start_is_that_of_torchs_layer(sharing):
+def test_the_initial_output_variance_equals_that_of_torch(sharing):
     torch.manual_seed(0)
     x = torch.randn(16, 16, 6, 6)
 
@@ -95,7 +95,7 @@ def test_output_variance_at_the_start_is_that_of_torchs_layer(sharing):
     assert got.mean() == pytest.approx(expected.mean().item(), rel=0.05)
 
 
-def test_low_rank_starts_as_a_transposed_convolution_whose_corrections_learn():
+def test_low_rank_starts_as_a_transposed_convolution_and_its_corrections_have_gradients():
     made = layer(LowRank(3))
     x = torch.randn(2, 4, 6, 6)
     expected = torch.nn.functional.conv_transpose2d(x, made.weight[0], made.bias, 2, 1, 1)
@@ -106,7 +106,7 @@ def test_low_rank_starts_as_a_transposed_convolution_whose_corrections_learn():
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
 @pytest.mark.parametrize("bias_sharing", [None, Regional((3, 2))], ids=str)
-def test_safetensors_carry_a_layer(sharing, bias_sharing, tmp_path):
+def test_safetensors_round_trip(sharing, bias_sharing, tmp_path):
     made, other = layer(sharing, bias_sharing=bias_sharing), layer(sharing, bias_sharing=bias_sharing)
     save_file(made.state_dict(), tmp_path / "layer.safetensors")
     other.load_state_dict(load_file(tmp_path / "layer.safetensors"))
@@ -128,30 +128,31 @@ def test_a_plain_checkpoint_inside_a_model_loads_strictly(sharing):
     [
         (
             lambda: layer(Tiled(2), input_size=8),
-            r"weights are Tiled\(\(2, 2\)\) on the input of a transposed layer, 8 x 8, with kernel 3 x 3, "
-            r"bias Full\(\), this layer is Tiled\(\(2, 2\)\) on the input of a transposed layer, 6 x 6, with",
+            r"checkpoint has Tiled\(\(2, 2\)\) on the 8 x 8 input of a transposed layer with kernel 3 x 3, "
+            r"bias Full\(\), but this layer has Tiled\(\(2, 2\)\) on the 6 x 6 input of a transposed layer",
         ),
         (
             lambda: nn.Conv2d(4, 6, 3, padding=1, sharing=Tiled(2), input_size=6, bias_sharing=Full()),
-            r"weights are Tiled\(\(2, 2\)\) on an output of 6 x 6 with kernel 3 x 3, bias Full\(\), this",
+            r"checkpoint has Tiled\(\(2, 2\)\) on an output of 6 x 6 with kernel 3 x 3, bias "
+            r"Full\(\), but",
         ),
-        (lambda: layer(Tiled(2), bias=False), r"3 x 3, without bias, this layer is"),
+        (lambda: layer(Tiled(2), bias=False), "3 x 3, without bias, but this layer has"),
         (
             lambda: layer(Tiled(2), bias_sharing=Tiled(2)),
-            r"3 x 3, bias Tiled\(\(2, 2\)\) on an output of 12 x 12, this layer is",
+            r"3 x 3, bias Tiled\(\(2, 2\)\) on an output of 12 x 12, but this layer has",
         ),
     ],
 )
-def test_checkpoint_of_another_layer_is_refused_and_both_are_named(source, message):
+def test_the_error_for_a_checkpoint_of_another_layer_names_both(source, message):
     with pytest.raises(RuntimeError, match=message):
         layer(Tiled(2)).load_state_dict(source().state_dict())
 
 
-def test_the_output_size_matters_to_a_checkpoint_only_where_a_bias_depends_on_it():
+def test_a_checkpoint_depends_on_the_output_size_only_if_the_bias_does():
     layer(Tiled(2)).load_state_dict(layer(Tiled(2), output_padding=0).state_dict())
     made = layer(Tiled(2), bias_sharing=Local())
     with pytest.raises(
-        RuntimeError, match=r"bias Local\(\) on an output of 11 x 11, this layer is .* 12 x 12"
+        RuntimeError, match=r"bias Local\(\) on an output of 11 x 11, but this layer has .* 12 x 12"
     ):
         made.load_state_dict(layer(Tiled(2), bias_sharing=Local(), output_padding=0).state_dict())
     state = layer(Tiled(2)).state_dict()
@@ -161,7 +162,7 @@ def test_the_output_size_matters_to_a_checkpoint_only_where_a_bias_depends_on_it
         layer(Tiled(2)).load_state_dict(state)
 
 
-def test_meta_device_gives_shapes_and_loads_by_assignment():
+def test_layers_on_the_meta_device_load_by_assignment():
     for sharing in SHARINGS:
         made = layer(sharing, device="meta")
         assert made.weight.is_meta
@@ -194,7 +195,7 @@ def test_autocast_and_half_precision(sharing):
         assert low.weight.grad.dtype == dtype
 
 
-def test_bias_of_its_own_sharing():
+def test_a_bias_with_another_sharing():
     made = layer(Full(), bias_sharing=Local())
     assert made.bias.shape == (144, 6)
     torch.testing.assert_close(made(torch.zeros(1, 4, 6, 6))[0], made.bias_map())
@@ -202,14 +203,15 @@ def test_bias_of_its_own_sharing():
         made(torch.zeros(1, 4, 9, 9))
     with pytest.raises(
         ShapeError,
-        match=r"ConvTranspose2d: output_size must be \(12, 12\), the only one its bias_sharing=Local\(\) has "
-        r"biases for, got \(11, 12\); leave it out, or build the layer with another output_padding or",
+        match=r"ConvTranspose2d: output_size must be \(12, 12\), the only size for which "
+        r"bias_sharing=Local\(\) has biases, got \(11, 12\); build the layer with another "
+        "output_padding or",
     ):
         made(torch.zeros(1, 4, 6, 6), output_size=(11, 12))
     assert made(torch.zeros(1, 4, 6, 6), output_size=(12, 12)).shape == (1, 6, 12, 12)
 
 
-def test_a_copy_is_a_layer_of_its_own():
+def test_a_deepcopy_is_independent():
     made = layer(LowRank(2))
     other = copy.deepcopy(made)
     other.reset_parameters()
@@ -246,7 +248,7 @@ def test_explain_counts_a_layer(sharing, weights):
     assert answer.by_sharing["local"] == 36 * 216 + 6
     assert answer.by_sharing["dense"] == 144 * 36 * 24 + 864
     assert answer.output == (6, 12, 12)
-    # (output, input) pairs along an axis: 6 inputs with 3 taps each, less one at the near border
+    # 17 (output, input) pairs per axis: 6 inputs with 3 taps each, minus one at the first border
     assert answer.connections == 17**2 * 4 * 6
     assert str(answer.layer).startswith("ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1")
 
@@ -257,8 +259,8 @@ def test_explain_counts_a_layer(sharing, weights):
         (
             {"sharing": Local(), "input_size": None},
             ArgumentError,
-            "ConvTranspose2d: sharing=Local() needs input_size, the spatial size of the input, got none; "
-            "give input_size= with 2 numbers (only Full() takes any size).",
+            "ConvTranspose2d: sharing=Local() needs input_size, the spatial size of the input, got "
+            "None; pass an integer or a tuple of length 2; only Full() works without input_size.",
         ),
         (
             {"sharing": Regional(7)},
@@ -332,36 +334,36 @@ def test_bad_arguments(arguments, error, message):
             Tiled(2),
             (2, 4, 6, 7),
             None,
-            "ConvTranspose2d: input must be [N, 4, 6, 6] or [4, 6, 6], got [2, 4, 6, 7]; resize the input, "
-            "or build the layer with another input_size (its Tiled(2) has weights for this size alone).",
+            "ConvTranspose2d: input must be [N, 4, 6, 6] or [4, 6, 6], got [2, 4, 6, 7]; resize the "
+            "input, or build the layer with another input_size (its weights for sharing=Tiled(2) "
+            "fit this size only).",
         ),
         (
             Full(),
             (2, 6, 6, 6),
             None,
-            "ConvTranspose2d: input must be [N, 4, *size] or [4, *size], got [2, 6, 6, 6]; "
-            "give it that many channels and spatial axes.",
+            "ConvTranspose2d: input must be [N, 4, *size] or [4, *size], got [2, 6, 6, 6].",
         ),
         (
             Local(),
             (2, 4, 6, 6),
             (13, 12),
-            "ConvTranspose2d: output_size must lie between (11, 11) and (12, 12) for an input of (6, 6), got "
-            "(13, 12); choose another, or leave it out.",
+            "ConvTranspose2d: output_size must be between (11, 11) and (12, 12) for an input of (6, "
+            "6), got (13, 12).",
         ),
         (
             Full(),
             (2, 4, 6, 6),
             (12,),
-            "ConvTranspose2d: output_size must be 2 or 4 integers for an input of 4 axes, got (12,); "
-            "give the spatial size of the output.",
+            "ConvTranspose2d: output_size must be 2 or 4 integers for an input of 4 axes, got "
+            "(12,); pass the spatial size of the output.",
         ),
         (
             Full(),
             (4, 6, 6),
             12,
             "ConvTranspose2d: output_size must be 2 or 3 integers for an input of 3 axes, got 12; "
-            "give the spatial size of the output.",
+            "pass the spatial size of the output.",
         ),
     ],
 )
@@ -372,7 +374,7 @@ def test_bad_input(sharing, shape, output_size, message):
     assert isinstance(caught.value, RuntimeError)
 
 
-def test_output_size_that_is_no_size():
+def test_an_output_size_that_is_not_a_size():
     for size in ((12.0, 12.0), "12", (12, None)):
         with pytest.raises(ShapeError, match=r"ConvTranspose2d: output_size must be 2 or 4 integers for an"):
             layer(Full())(torch.zeros(1, 4, 6, 6), size)
@@ -390,7 +392,7 @@ def test_input_of_another_dtype_or_device(sharing):
         layer(sharing)(torch.zeros(1, 4, 6, 6, device="meta"))
 
 
-def test_what_needs_the_number_of_positions_says_so():
+def test_assignment_needs_input_size():
     with pytest.raises(
         ArgumentError, match=r"ConvTranspose2d: assignment\(\) needs the number of positions, got a layer"
     ):
@@ -399,7 +401,7 @@ def test_what_needs_the_number_of_positions_says_so():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("sharing", [Local(), Tiled(2), LowRank(1)], ids=str)
-def test_torchscript_traces_it(sharing):
+def test_torchscript_tracing(sharing):
     made = nn.ConvTranspose2d(3, 4, 3, 2, sharing=sharing, input_size=6)
     x = torch.randn(2, 3, 6, 6)
     torch.testing.assert_close(torch.jit.trace(made, x)(x), made(x))

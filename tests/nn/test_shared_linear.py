@@ -1,4 +1,4 @@
-"""`SharedLinear`: initial values, checkpoints, the ledger, and what it refuses. Values: tests/contract."""
+"""`SharedLinear`: initial values, checkpoints, devices and errors; tests/contract checks its values."""
 
 import copy
 
@@ -23,14 +23,14 @@ def points(n):
     [points(64), Pattern.of(torch.nn.Linear(64, 64)), Pattern.of(torch.nn.Conv1d(1, 1, 3), 66)],
     ids=repr,
 )
-def test_outputs_start_with_the_variance_of_torchs_linear(pattern):
+def test_the_initial_output_variance_equals_that_of_torch(pattern):
     torch.manual_seed(0)
     x = torch.randn(200, pattern.n_in)
-    found = torch.stack([nn.SharedLinear(pattern, bias=False)(x).var() for _ in range(400)]).mean()
-    assert found.item() == pytest.approx(1 / 3, rel=0.15)
+    variance = torch.stack([nn.SharedLinear(pattern, bias=False)(x).var() for _ in range(400)]).mean()
+    assert variance.item() == pytest.approx(1 / 3, rel=0.15)
 
 
-def test_a_weight_is_drawn_by_the_connections_of_its_outputs():
+def test_the_bound_of_a_weight_depends_on_the_connections_of_its_outputs():
     pattern = Pattern([(0, 0, 0), *[(1, i, 1) for i in range(100)]], 2, 100, bias=[0, 1])
     assert pattern.fan_in.tolist() == [1, 100]
     layers = [nn.SharedLinear(pattern) for _ in range(300)]
@@ -41,7 +41,7 @@ def test_a_weight_is_drawn_by_the_connections_of_its_outputs():
     )
 
 
-def test_every_connection_its_own_is_torchs_linear():
+def test_one_weight_per_connection_is_torch_linear():
     linear = torch.nn.Linear(4, 3)
     layer = nn.SharedLinear(Pattern.of(linear))
     layer.load_state_dict({"weight": linear.weight.flatten(), "bias": linear.bias}, strict=False)
@@ -49,17 +49,17 @@ def test_every_connection_its_own_is_torchs_linear():
     torch.testing.assert_close(layer(x), linear(x))
 
 
-def test_the_pattern_of_the_layer_is_its_pattern():
+def test_pattern_of_the_layer_is_its_pattern():
     pattern = points(4)
     assert Pattern.of(nn.SharedLinear(pattern)) == pattern
 
 
-def test_checkpoints_of_another_pattern_are_refused():
+def test_a_checkpoint_of_another_pattern_is_an_error():
     layer, other = nn.SharedLinear(points(4)), nn.SharedLinear(points(5))
     assert list(layer.state_dict()) == ["weight", "bias", "pattern_digest"]
     before = copy.deepcopy(layer.state_dict())
     with pytest.raises(
-        RuntimeError, match="SharedLinear: the checkpoint's weights are those of another pattern than"
+        RuntimeError, match="SharedLinear: the checkpoint has weights for another pattern than"
     ):
         layer.load_state_dict(other.state_dict())
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
@@ -68,20 +68,21 @@ def test_checkpoints_of_another_pattern_are_refused():
     assert torch.equal(fresh.weight, layer.weight)
 
 
-def test_the_ledger_knows_it():
+def test_summary_counts_its_weights():
     totals = ws.summary(torch.nn.Sequential(nn.SharedLinear(points(4))))
     assert totals.to_dict()["totals"]["unique"] == 3
     assert "2 classes of connections that share" in str(totals.to_dict()["modules"])
 
 
-def test_what_is_refused():
+def test_invalid_patterns_and_inputs():
     with pytest.raises(
-        ArgumentError, match=r"SharedLinear: pattern must be a Pattern, got list; use Pattern.from"
+        ArgumentError,
+        match=r"SharedLinear: pattern must be a Pattern with at least one connection, got list; use Pattern",
     ):
         nn.SharedLinear([[0, 0, 0]])
-    with pytest.raises(ArgumentError, match="got one without connections"):
+    with pytest.raises(ArgumentError, match="must be a Pattern with at least one connection, got Pattern"):
         nn.SharedLinear(Pattern([], 2, 2))
-    with pytest.raises(ShapeError, match=r"the input must be \[\*, 4\], got \[2, 2, 2\]; flatten channels"):
+    with pytest.raises(ShapeError, match=r"input must be \[\*, 4\], got \[2, 2, 2\]; flatten channels"):
         nn.SharedLinear(points(4))(torch.zeros(2, 2, 2))
 
 
@@ -94,7 +95,7 @@ def test_moves_and_meta():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 @pytest.mark.parametrize("n", [120, 12_000])
 def test_gradients_of_weights_that_many_connections_use(n, dtype):
-    """By a full matrix (120), or connection by connection (12,000); float32 under autocast."""
+    """With a dense matrix (120) and connection by connection (12,000); float32 runs under autocast."""
     size = (n, n) if n == 120 else (n // 4, n)
     edges = (
         [(o, i, 0) for o in range(n) for i in range(n)] if n == 120 else [(i // 4, i, 0) for i in range(n)]
@@ -112,7 +113,7 @@ def test_gradients_of_weights_that_many_connections_use(n, dtype):
 
 
 @pytest.mark.parametrize("size", [8, 200])
-def test_layers_made_on_the_meta_device(size):
+def test_layers_built_on_the_meta_device(size):
     pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), size)
     known = nn.SharedLinear(pattern)
     x = torch.randn(2, size)
@@ -133,8 +134,8 @@ def test_layers_made_on_the_meta_device(size):
     assert known.to("meta")(x.to("meta")).is_meta
 
 
-def test_the_sparse_way_in_blocks(monkeypatch):
-    """As by one, also its gradients; and no temporary of the size of batch times connections."""
+def test_sparse_products_in_blocks(monkeypatch):
+    """Blocks do not change values or gradients, and limit the size of temporaries."""
     pattern = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), 120)
     layer, x = nn.SharedLinear(pattern, dtype=torch.float64), torch.randn(4, 120, dtype=torch.float64)
 
@@ -147,15 +148,15 @@ def test_the_sparse_way_in_blocks(monkeypatch):
     monkeypatch.setattr(sparse_product, "BLOCK_BYTES", 7 * 4 * 8)
     for got, value in zip(results(), expected, strict=True):
         torch.testing.assert_close(got, value)
-    assert max(t.numel() for t in _seen(lambda: layer(x).sum().backward())) <= 4 * 120
+    assert max(t.numel() for t in _record_tensors(lambda: layer(x).sum().backward())) <= 4 * 120
     check_layer(layer)
     tangent = torch.randn_like(x)
-    _, moved = torch.func.jvp(layer, (x,), (tangent,))
-    torch.testing.assert_close(moved, layer(tangent) - layer(torch.zeros_like(x)))
+    _, derivative = torch.func.jvp(layer, (x,), (tangent,))
+    torch.testing.assert_close(derivative, layer(tangent) - layer(torch.zeros_like(x)))
 
 
-def _seen(act):
-    """Every tensor that an operation of torch gives."""
+def _record_tensors(act):
+    """Return all tensors that torch operations return."""
     found = []
 
     class Mode(TorchDispatchMode):
@@ -169,7 +170,7 @@ def _seen(act):
     return found
 
 
-def test_inputs_that_fit_not():
+def test_inputs_of_other_types_and_dtypes():
     for pattern in (points(4), Pattern([(0, 0, 0)], 40, 4)):
         layer = nn.SharedLinear(pattern)
         with pytest.raises(ArgumentError, match=r"SharedLinear: input must be a torch.Tensor, got list"):
@@ -179,12 +180,12 @@ def test_inputs_that_fit_not():
             layer(torch.zeros(1, 4, dtype=torch.float64))
 
 
-def test_a_checkpoint_that_was_cast():
+def test_a_checkpoint_whose_digest_was_cast_is_an_error():
     layer = nn.SharedLinear(points(4))
     state = {name: value.half() for name, value in layer.state_dict().items()}
-    text = r"pattern_digest is unreadable, torch.float16 of shape \(2,\).*cast only what is_floating_point"
+    text = r"pattern_digest in the checkpoint must be int64 .*got torch.float16 of shape \(2,\); when casting"
     with pytest.raises(RuntimeError, match=text):
         layer.load_state_dict(state)
     other = nn.SharedLinear(Pattern([(0, 0, 1), (0, 1, 0)], 1, 2))
-    with pytest.raises(RuntimeError, match="or of it with its ids in another order"):
+    with pytest.raises(RuntimeError, match="or for this pattern with its weight ids in another order"):
         other.load_state_dict(nn.SharedLinear(Pattern([(0, 0, 0), (0, 1, 1)], 1, 2)).state_dict())

@@ -1,4 +1,4 @@
-"""Decoders with their encoder's weight: exact adjoints, the gradient of both uses, errors by their texts."""
+"""Tied decoders are exact adjoints, contribute to the gradient of the encoder, and report invalid sources."""
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ from weightshare.errors import ArgumentError, ShapeError
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_adjoint_of_a_convolution(sharing, bias):
-    """<conv(x), y> = <x, decoder(y)>, also where stride leaves a rest."""
+def test_the_decoder_is_the_adjoint_of_the_convolution(sharing, bias):
+    """<conv(x), y> = <x, decoder(y)>, also if the stride does not divide the input size."""
     torch.manual_seed(0)
     arguments = {"stride": 2, "padding": 1, "groups": 2, "dtype": torch.float64}
     encoder = ws.nn.Conv2d(4, 6, 3, bias=False, sharing=sharing, input_size=12, **arguments)
@@ -33,7 +33,7 @@ def test_the_adjoint_of_a_convolution(sharing, bias):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_torchs_convolutions(ndim):
+def test_convolutions_of_torch(ndim):
     encoder = getattr(torch_nn, f"Conv{ndim}d")(2, 3, 3, padding="same", dilation=2)
     decoder = getattr(ws.nn, f"TiedConvTranspose{ndim}d")(encoder)
     x = torch.randn(1, 2, *(7,) * ndim)
@@ -54,7 +54,7 @@ def test_linear_and_embedding():
     assert not any(p.is_meta for p in head.parameters())
 
 
-def test_the_gradient_of_both_uses():
+def test_the_weight_receives_the_gradients_of_both_uses():
     encoder = torch_nn.Linear(4, 3, dtype=torch.float64)
     model = torch_nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
     x = torch.randn(2, 4, dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_the_gradient_of_both_uses():
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "message"),
     [
         (
             lambda: ws.nn.TiedLinear(torch_nn.Conv2d(1, 1, 1)),
@@ -81,7 +81,7 @@ def test_the_gradient_of_both_uses():
         (
             lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv1d(1, 1, 1)),
             ArgumentError,
-            "a 2-dimensional convolution, torch's or ours, got Conv1d",
+            "source must be a Conv2d of torch.nn or weightshare.nn, got Conv1d",
         ),
         (
             lambda: ws.nn.TiedConvTranspose2d(torch_nn.ConvTranspose2d(1, 1, 1)),
@@ -91,23 +91,22 @@ def test_the_gradient_of_both_uses():
         (
             lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")),
             ArgumentError,
-            "source must pad with zeros, got 'circular'",
+            "source must use padding_mode='zeros', got 'circular'",
         ),
         (
             lambda: ws.nn.TiedConvTranspose2d(torch_nn.Conv2d(1, 1, 2, padding="same")),
             ShapeError,
-            "padding must be the same at both ends",
+            "padding of source must be equal at both ends of each axis",
         ),
     ],
 )
-def test_errors(make, error, said):
-    with pytest.raises(error, match=said):
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
         make()
 
 
 @pytest.mark.parametrize("sharing", [ws.Full(), ws.Tiled(2), ws.LowRank(2)], ids=str)
-def test_what_is_untied_is_drawn_anew(sharing):
-    """Also a weight whose memory was never written; what is still the encoder's stays."""
+def test_reset_parameters_initializes_untied_parameters_only(sharing):
     encoder = ws.nn.Conv2d(2, 3, 3, sharing=sharing, input_size=6)
     model = torch_nn.Sequential(encoder, ws.nn.TiedConvTranspose2d(encoder))
     ws.untie_weights(model, "1.weight")
@@ -128,7 +127,7 @@ def test_what_is_untied_is_drawn_anew(sharing):
     assert all(torch.equal(p, before[name]) for name, p in encoder.named_parameters())
 
 
-def test_an_untied_linear_layer_is_drawn_anew():
+def test_reset_parameters_initializes_an_untied_linear_layer():
     encoder = torch_nn.Linear(5, 3)
     model = torch_nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
     ws.untie_weights(model, "1.weight")

@@ -1,4 +1,4 @@
-"""Every layer as an ONNX file: onnxruntime computes the same, and the file holds the weights once."""
+"""Every layer exports to ONNX: onnxruntime computes the same, and the file contains each weight once."""
 
 import numpy as np
 import onnx
@@ -10,7 +10,7 @@ from weightshare import Full, Local, LowRank, Mapped, Regional, SharedAlong, Til
 
 CONVOLUTIONS = [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 LOCALLY_CONNECTED = [nn.LocallyConnected1d, nn.LocallyConnected2d, nn.LocallyConnected3d]
-#: With kernel 3 and padding 1, also the positions an axis, by number of axes.
+#: Input size by number of axes; with kernel 3 and padding 1, also the number of positions per axis.
 SIZE = {1: 9, 2: 6, 3: 4}
 
 
@@ -25,7 +25,7 @@ def named(value):
 
 
 def cases():
-    """Those of two axes, and one of each kernel of the others; the rest takes long."""
+    """Yield all layers; 1-D and 3-D layers are marked as long, except one per backend."""
     for kind in CONVOLUTIONS:
         for sharing in sharings(kind._ndim):
             quick = kind._ndim == 2 or isinstance(sharing, Tiled | Mapped | Local)
@@ -44,12 +44,12 @@ def build(kind, sharing, channels=4, **arguments):
 
 
 def export(model, example, path):
-    """The file of a model with any batch, and its operators."""
+    """Export a model with a dynamic batch size, and check that it uses only standard operators."""
     shapes = ({0: torch.export.Dim("batch")},)
     program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False)
     program.save(path, external_data=False)
     nodes = onnx.load(path).graph.node
-    assert {node.domain for node in nodes} == {""}, "only ONNX's own operators"
+    assert {node.domain for node in nodes} == {""}, "the file must use only standard ONNX operators"
 
 
 def run(path, input):
@@ -63,7 +63,7 @@ def run(path, input):
 
 @torch.no_grad()
 def check(layer, path):
-    """What onnxruntime computes, for batches other than the one exported."""
+    """Check the outputs of onnxruntime, for batch sizes other than the exported one."""
     example = torch.randn(2, layer.in_channels, *layer.input_size)
     export(layer, example, path)
     for batch in (1, 3):
@@ -100,8 +100,7 @@ def test_geometry(kind, sharing, geometry, tmp_path):
     check(build(kind, sharing, **geometry), tmp_path / "layer.onnx")
 
 
-def test_a_model(tmp_path):
-    """Down and up again, one input without a name of the layers'."""
+def test_a_model_with_several_layers(tmp_path):
     model = torch.nn.Sequential(
         nn.Conv2d(3, 8, 4, 2, 1, sharing=Regional(4), input_size=16),
         torch.nn.BatchNorm2d(8),
@@ -131,7 +130,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize(("kind", "sharing", "channels", "out"), LARGE, ids=named)
-def test_the_file_holds_the_weights_once(kind, sharing, channels, out, tmp_path):
+def test_the_file_contains_each_weight_once(kind, sharing, channels, out, tmp_path):
     layer = build(kind, sharing, channels, out_channels=out, input_size=16, bias_sharing=Full())
     if sharing.one_hot:
         layer = build(kind, sharing, channels, out_channels=out, input_size=16, bias_sharing=sharing)
@@ -143,14 +142,14 @@ def test_the_file_holds_the_weights_once(kind, sharing, channels, out, tmp_path)
 
 @pytest.mark.parametrize("sharing", [Tiled(2), STRIPES, LowRank(2)], ids=named)
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
-def test_a_small_file_holds_no_number_for_every_position(kind, sharing, tmp_path):
+def test_the_file_contains_no_values_expanded_to_all_positions(kind, sharing, tmp_path):
     bias_sharing = sharing if sharing.one_hot else Tiled(2)
     layer = build(kind, sharing, 16, input_size=16, bias_sharing=bias_sharing)
     export(layer, torch.randn(2, 16, 16, 16), tmp_path / "layer.onnx")
     stored = {int(np.prod(array.dims)) for array in onnx.load(tmp_path / "layer.onnx").graph.initializer}
     own = {parameter.numel() for parameter in layer.parameters()}
-    assert {number for number in stored if number > 16} <= own | WHERE
+    assert {number for number in stored if number > 16} <= own | TABLE_SIZES
 
 
-#: Numbers that say where: the bank of every position, and the place of every tap.
-WHERE = {16 * 16, 9 * 9}
+#: Sizes of index tables: the bank of each position, and the place of each tap.
+TABLE_SIZES = {16 * 16, 9 * 9}

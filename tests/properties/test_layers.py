@@ -1,4 +1,4 @@
-"""Laws of the layers over random geometry: values and gradients agree with the oracle, in float64."""
+"""Laws that hold for convolutions with any geometry and sharing, compared with the oracle in float64."""
 
 import pytest
 import torch
@@ -26,36 +26,38 @@ thorough = settings(slow, max_examples=1500)
 
 @slow
 @given(layers(), st.integers(1, 3))
-def test_layer_keeps_the_contract(layer, batch):
+def test_a_layer_fulfills_the_contract(layer, batch):
     check_layer(layer, batch)
 
 
 @pytest.mark.long
 @thorough
 @given(layers(), st.integers(1, 3))
-def test_layer_keeps_the_contract_thoroughly(layer, batch):
+def test_a_layer_fulfills_the_contract_thoroughly(layer, batch):
     check_layer(layer, batch)
 
 
 @slow
 @given(layers())
-def test_every_backend_that_can_compute_a_layer_computes_the_same(layer):
-    """Each is forced in turn, not only the one that would be chosen: outputs and both gradients."""
+def test_all_backends_that_support_a_layer_agree(layer):
+    """Each backend is forced in turn, not only the one that would be chosen; outputs and both gradients."""
     if not layer.sharing.one_hot:
         return
     size, geometry = layer.output_size, (layer.window, layer.output_size, layer.groups)
     labels = layer.sharing.labels(size)
     banks = layer.kernels().detach().requires_grad_()
-    ways = [(GatheredPositions(*geometry, tuple(labels)), banks)]
+    backends = [(GatheredPositions(*geometry, tuple(labels)), banks)]
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(size)))
-        ways.append((PieceConvolutions(*geometry, parts), banks))
-    ways += [(way(*geometry), PER_POSITION.from_banks(banks[labels])) for way in (LocalRows, LocalTaps)]
+        backends.append((PieceConvolutions(*geometry, parts), banks))
+    backends += [
+        (backend(*geometry), PER_POSITION.from_banks(banks[labels])) for backend in (LocalRows, LocalTaps)
+    ]
     x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     padded = pad_input(x, layer.window, layer.padding_mode)
     direction = torch.randn(2, layer.out_channels, *size, dtype=torch.float64)
     results = []
-    for backend, weight in ways:
+    for backend, weight in backends:
         y = backend(padded, weight)
         grads = torch.autograd.grad(y, [x, banks], direction, retain_graph=True)
         results.append((y, *grads))
@@ -72,8 +74,8 @@ def test_every_backend_that_can_compute_a_layer_computes_the_same(layer):
 
 @slow
 @given(layers(), st.integers(1, 2), st.sampled_from([0, 2**14]), st.sampled_from([0, 16]))
-def test_blocks_smaller_than_a_row_change_nothing(layer, batch, small, few):
-    """Tiny blocks, so that every loop over them runs more than once; small layers as large ones."""
+def test_block_sizes_do_not_change_results(layer, batch, small, few):
+    """Tiny blocks make every loop run several times, and small layers use the code for large ones."""
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("weightshare.backends.local_rows.BUFFER", 40)
@@ -106,7 +108,7 @@ def test_second_derivatives(layer):
 
 @slow
 @given(layers(sharing=Full(), bias_sharing=Full()))
-def test_full_is_torchs_convolution_at_any_resolution(layer):
+def test_full_equals_torch_for_any_input_size(layer):
     arguments = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
     ndim = layer.window.ndim
     other = TORCH[ndim](
@@ -125,7 +127,7 @@ def test_full_is_torchs_convolution_at_any_resolution(layer):
 
 @slow
 @given(layers(), st.data())
-def test_a_plain_convolutions_checkpoint_is_the_same_function(layer, data):
+def test_the_checkpoint_of_a_plain_convolution_computes_the_same_function(layer, data):
     ndim = layer.window.ndim
     plain = TORCH[ndim](
         layer.in_channels,

@@ -1,4 +1,4 @@
-"""Laws of the transposed layers over random geometry: the oracle, torch's own layer, and the adjoint."""
+"""Laws that hold for transposed layers with any geometry and sharing, such as being an exact adjoint."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ thorough = settings(slow, max_examples=1500)
 
 
 def plain(layer):
-    """Torch's layer of the same geometry."""
+    """Build the `torch.nn` layer with the same geometry."""
     return TORCH[layer.window.ndim](
         layer.in_channels,
         layer.out_channels,
@@ -51,34 +51,36 @@ def close(got, expected, tolerance=1e-10):
 
 @slow
 @given(transposed_layers(), st.integers(1, 3))
-def test_layer_keeps_the_contract(layer, batch):
+def test_a_layer_fulfills_the_contract(layer, batch):
     check_layer(layer, batch)
 
 
 @pytest.mark.long
 @thorough
 @given(transposed_layers(), st.integers(1, 3))
-def test_layer_keeps_the_contract_thoroughly(layer, batch):
+def test_a_layer_fulfills_the_contract_thoroughly(layer, batch):
     check_layer(layer, batch)
 
 
 @slow
 @given(transposed_layers(bias=False))
-def test_every_backend_that_can_compute_a_layer_computes_the_same(layer):
-    """Each is forced in turn, not only the one that would be chosen: outputs and both gradients."""
+def test_all_backends_that_support_a_layer_agree(layer):
+    """Each backend is forced in turn, not only the one that would be chosen; outputs and both gradients."""
     assume(layer.sharing.one_hot)
     geometry = (layer.window, layer.input_size, layer.groups)
     labels = layer.sharing.labels(layer.input_size)
     banks = layer.kernels().detach().requires_grad_()
-    ways = [(GatheredPositions(*geometry, tuple(labels)), banks)]
+    backends = [(GatheredPositions(*geometry, tuple(labels)), banks)]
     if isinstance(layer.sharing, Separable):
         parts = tuple(map(tuple, layer.sharing.parts(layer.input_size)))
-        ways.append((PieceConvolutions(*geometry, parts), banks))
-    ways += [(way(*geometry), PER_POSITION.from_banks(banks[labels])) for way in (LocalRows, LocalTaps)]
+        backends.append((PieceConvolutions(*geometry, parts), banks))
+    backends += [
+        (backend(*geometry), PER_POSITION.from_banks(banks[labels])) for backend in (LocalRows, LocalTaps)
+    ]
     x = random_input(layer).requires_grad_()
     expected = reference.output(layer, x).detach()
     direction, gradients = torch.randn_like(expected), []
-    for backend, weight in ways:
+    for backend, weight in backends:
         y = convolve_transposed(x, weight, None, backend, layer.out_channels, layer.output_padding)
         close(y.detach(), expected)
         gradients.append(torch.autograd.grad(y, [x, banks], direction, retain_graph=True))
@@ -104,7 +106,7 @@ def test_second_derivatives(layer):
 
 @slow
 @given(transposed_layers(sharing=Full(), bias_sharing=Full()))
-def test_full_is_torchs_layer_at_any_resolution_and_output_size(layer):
+def test_full_equals_torch_for_any_input_size_and_output_size(layer):
     other = plain(layer)
     other.load_state_dict(layer.state_dict())
     for more in (0, 3):
@@ -119,7 +121,7 @@ def test_full_is_torchs_layer_at_any_resolution_and_output_size(layer):
 
 @slow
 @given(transposed_layers(), st.booleans())
-def test_a_plain_layers_checkpoint_is_the_same_function(layer, assign):
+def test_the_checkpoint_of_a_plain_layer_computes_the_same_function(layer, assign):
     other = plain(layer)
     layer.load_state_dict(other.state_dict(), assign=assign)
     x = random_input(layer)
@@ -130,7 +132,7 @@ def test_a_plain_layers_checkpoint_is_the_same_function(layer, assign):
 
 @slow
 @given(transposed_layers(bias_sharing=Full()), st.data())
-def test_output_size_chooses_the_output_padding(layer, data):
+def test_output_size_sets_the_output_padding(layer, data):
     least = [n - extra for n, extra in zip(layer.output_size, layer.output_padding)]
     size = tuple(n + data.draw(st.integers(0, s - 1)) for n, s in zip(least, layer.stride))
     if min(size) < 1:
@@ -145,7 +147,7 @@ def test_output_size_chooses_the_output_padding(layer, data):
 @slow
 @given(transposed_layers(bias=False))
 def test_it_is_the_adjoint_of_the_convolution_with_the_same_weight(layer):
-    # an output padding of a stride or more leaves room for more positions of the convolution
+    # with an output padding of at least the stride, the convolution would have more positions
     assume(layer.window.output_size(layer.output_size) == layer.input_size)
     adjoint = CONV[layer.window.ndim](
         layer.out_channels,

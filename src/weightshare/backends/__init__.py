@@ -1,15 +1,16 @@
-"""The ways of computing a layer, one file per backend; `choice` selects one, `compute` runs it.
+"""The backends: the ways of computing a layer, one per file. `choice` selects one and `compute` runs it.
 
-A backend takes a padded input [N, in, *padded] and returns [N, out, *output_size] without bias. None of them
-materializes all patches: the largest temporary is a reordered copy of the input or the output, or a block of
-patches (for low rank, the outputs of all banks). Only the code for exported programs, in `exportable`, does.
+A backend maps a padded input [N, in, *padded] to [N, out, *output_size], without the bias. No backend
+stores all patches of the input at once. Its largest temporary is a rearranged copy of the input or output,
+or a block of patches; for `LowRank` it is the outputs of all banks. Only the code for exported programs, in
+`exportable`, is different.
 """
 
 from . import reuse
 from .bank_values import BankValues
 from .base import Backend, BilinearBackend
 from .choice import choose
-from .compute import convolve, convolve_transposed, pad_input
+from .compute import PaddingMode, convolve, convolve_transposed, pad_input
 from .local_rows import LocalRows
 from .local_taps import FEW_PRODUCTS, LocalTaps
 from .low_rank import BasisConvolutions
@@ -31,6 +32,7 @@ __all__ = [
     "GatheredPositions",
     "LocalRows",
     "LocalTaps",
+    "PaddingMode",
     "PieceConvolutions",
     "WeightLayout",
     "choose",

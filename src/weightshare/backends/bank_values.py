@@ -1,4 +1,4 @@
-"""Giving each position the values of its bank, as for a shared bias."""
+"""Expands one value per bank to one value per position, for example a shared bias."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..sharing import Separable, Sharing
-from .exportable import is_wanted
+from .exportable import is_portable
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,11 @@ class BankValues:
     """The bank of each position of a one-hot sharing, computed once.
 
     Args:
-        labels: The bank of each position; None if each position has its own.
-        by_axis: If the sharing is separable, per axis the number of banks and the bank of each index (None if
-            there is one bank, or one per index). An exported program stores fewer constants this way.
+        output_size: Number of positions per axis.
+        labels: Bank of each position in row-major order; None if each position has its own bank.
+        by_axis: For a separable sharing, the number of banks per axis and the bank of each index along it
+            (None if the axis has one bank, or one bank per index). None for other sharings. Exported programs
+            use it to store fewer constants.
     """
 
     output_size: tuple[int, ...]
@@ -26,19 +28,19 @@ class BankValues:
 
     @classmethod
     def of(cls, sharing: Sharing, output_size: Sequence[int]) -> "BankValues":
-        """Return the table for a sharing over an output."""
-        size, by_axis, own = tuple(output_size), None, False
+        """Return the table of a sharing over an output."""
+        size, by_axis, is_local = tuple(output_size), None, False
         if isinstance(sharing, Separable):
-            by_axis = tuple(_axis_labels(parts, n) for parts, n in zip(sharing.parts(size), size))
-            own = tuple(banks for banks, _ in by_axis) == size
-        labels = None if own else torch.tensor(sharing.labels(size), device="cpu")
+            by_axis = tuple(_label_axis(parts, n) for parts, n in zip(sharing.parts(size), size))
+            is_local = tuple(banks for banks, _ in by_axis) == size
+        labels = None if is_local else torch.tensor(sharing.labels(size), device="cpu")
         return cls(size, labels, by_axis)
 
     def expand(self, values: Tensor) -> Tensor:
-        """[K, out], one row per bank -> a tensor that broadcasts to [out, *output_size]."""
-        if self.by_axis is not None and is_wanted():
+        """Expand [K, out], one row per bank, to a tensor that broadcasts to [out, *output_size]."""
+        if self.by_axis is not None and is_portable():
             return self._expand_by_axis(values)
-        banks = values.T.contiguous()  # adding rows of positions is faster
+        banks = values.T.contiguous()  # contiguous along the positions: adding the result is faster
         if self.labels is not None:
             banks = banks.index_select(1, self.labels.to(values.device))
         return banks.unflatten(1, self.output_size)
@@ -52,8 +54,8 @@ class BankValues:
         return result
 
 
-def _axis_labels(parts: Sequence[Sequence[int]], n: int) -> tuple[int, Tensor | None]:
-    """Return how many parts an axis has, and the part of each index."""
+def _label_axis(parts: Sequence[Sequence[int]], n: int) -> tuple[int, Tensor | None]:
+    """Return the number of parts of an axis of length n, and the part of each index."""
     part_of = {i: number for number, part in enumerate(parts) for i in part}
     labels = torch.tensor([part_of[i] for i in range(n)], device="cpu")
     return len(parts), None if len(parts) in (1, n) else labels

@@ -1,4 +1,4 @@
-"""What every backend promises, and what the bilinear ones share: three maps, called as operators of torch."""
+"""The interface of all backends, and the base class of those that are bilinear in input and weight."""
 
 import json
 from abc import ABC, abstractmethod
@@ -14,129 +14,132 @@ from ..geometry import Window
 from . import exportable, operators
 from .weight_layout import WeightLayout
 
-#: Elements that a block of patches may have (1 MiB in float32): small enough to stay in cache.
+#: Maximum number of elements in a block of patches (1 MiB in float32), chosen to stay in cache.
 BLOCK = 2**18
 
 
-def summing_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which many numbers are added up: float32 for those of 16 bits."""
+def widen_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which long sums are accumulated: float32 for 16-bit types, else `dtype` itself."""
     return torch.promote_types(dtype, torch.float32) if dtype.itemsize < 4 else dtype
 
 
 @dataclass(frozen=True)
 class Backend(ABC):
-    """A way of computing one layer; a frozen value.
+    """One way of computing a layer; a frozen value.
 
     Args:
-        window: Where each position looks; its padding is already in the input.
-        output_size: Output positions on every spatial axis.
-        groups: Groups of channels.
+        window: Where each position looks. The input is already padded.
+        output_size: Number of positions per spatial axis.
+        groups: Number of channel groups.
     """
 
     window: Window
     output_size: tuple[int, ...]
     groups: int
 
-    #: How the weight that it multiplies is stored.
+    #: Layout of the weight that the backend multiplies.
     weight_layout: ClassVar[WeightLayout]
 
     @abstractmethod
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
-        """The layer without bias, with every derivative.
+        """Compute the layer without bias; differentiable to any order.
 
         Args:
-            input: [N, in, *padded].
-            weight: In the backend's `weight_layout`.
-            coefficients: [rank, *output_size], for low rank only.
+            input: Padded input [N, in, *padded].
+            weight: Weight in the backend's `weight_layout`.
+            coefficients: Coefficients [rank, *output_size], only for `LowRank`.
         """
 
     @abstractmethod
-    def transposed(
+    def apply_adjoint(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
-        """The adjoint of the layer in its input, as a layer of its own, with every derivative.
+        """Compute the adjoint of the layer with respect to its input; differentiable to any order.
+
+        The channels and sizes are those of the layer, so `input` has the shape of the layer's output.
 
         Args:
-            input: [N, out, *output_size] (`out` and `output_size` of the layer that this is the adjoint of).
-            weight: As above.
-            padded_shape: Of the result, [N, in, *padded].
-            coefficients: As above.
+            input: [N, out, *output_size].
+            weight: Weight in the backend's `weight_layout`.
+            padded_shape: Shape of the result, [N, in, *padded].
+            coefficients: Coefficients [rank, *output_size], only for `LowRank`.
         """
 
 
 @dataclass(frozen=True)
 class BilinearBackend(Backend):
-    """A backend given by three maps, each bilinear; their derivatives are each other, to any order.
+    """A backend defined by three bilinear maps: the output, and its adjoints in input and weight.
 
-    `operators` registers the maps with torch; an operator takes the backend as its `text`.
+    The derivatives of each map are the other two, so the layer is differentiable to any order. `operators`
+    registers the maps as torch operators. An operator receives the backend as its `text`.
     """
 
     def __init_subclass__(cls) -> None:
-        operators.KINDS[cls.__name__] = cls
+        operators.CLASSES[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", self._written())
+        object.__setattr__(self, "text", self._to_text())
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
-        if exportable.is_wanted():
+        if exportable.is_portable():
             return self.portable_output(input, weight)
         return operators.output(input, weight, self.text)
 
-    def transposed(
+    def apply_adjoint(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
-        if exportable.is_wanted():
-            return self.portable_transposed(input, weight, padded_shape)
+        if exportable.is_portable():
+            return self.portable_input_grad(input, weight, padded_shape)
         return operators.input_grad(input, weight, self.text, tuple(padded_shape))
 
     @abstractmethod
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
-        """[N, in, *padded] and the weight -> [N, out, *output_size]."""
+        """Compute [N, out, *output_size] from [N, in, *padded] and the weight."""
 
     @abstractmethod
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        """The adjoint in the input: [N, out, *output_size] and the weight -> [N, in, *padded]."""
+        """Compute the adjoint in the input, [N, in, *padded], from [N, out, *output_size] and the weight."""
 
     @abstractmethod
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        """The adjoint in the weight: [N, in, *padded] and [N, out, *output_size] -> the weight's layout."""
+        """Compute the adjoint in the weight from [N, in, *padded] and [N, out, *output_size]."""
 
     @abstractmethod
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        """`output` in plain operators of torch."""
+        """Compute `output` with plain torch operators."""
 
     @abstractmethod
-    def portable_transposed(self, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-        """`input_grad` in plain operators of torch."""
+    def portable_input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
+        """Compute `input_grad` with plain torch operators."""
 
     @abstractmethod
     def out_channels(self, weight_shape: Sequence[int]) -> int:
-        """Channels of the output, from the shape of a weight."""
+        """Return the number of output channels of a weight of this shape."""
 
-    def macs(self, batch: int, weight_shape: Sequence[int]) -> int:
-        """Multiplications of one of the maps."""
+    def count_macs(self, batch: int, weight_shape: Sequence[int]) -> int:
+        """Return the number of multiply-accumulates of one of the maps."""
         per_bank = prod(weight_shape) // weight_shape[0]
         return batch * prod(self.output_size) * per_bank
 
-    #: The backend as text, from which `operators.from_text` makes it again, in another process too.
+    #: The backend as JSON, from which `operators.from_text` rebuilds it, also in another process.
     text: ClassVar[str]
 
-    def _written(self) -> str:
+    def _to_text(self) -> str:
         window = (self.window.kernel_size, self.window.stride, self.window.dilation)
-        return json.dumps([type(self).__name__, window, self.output_size, self.groups, *self._further()])
+        return json.dumps([type(self).__name__, window, self.output_size, self.groups, *self._dump_fields()])
 
     @classmethod
-    def read(cls, window: list, output_size: list[int], groups: int, *further: Any) -> "BilinearBackend":
-        """The backend from the numbers of its text."""
+    def read(cls, window: list, output_size: list[int], groups: int, *fields: Any) -> "BilinearBackend":
+        """Return the backend whose `text` holds these values after the name of the class."""
         kernel_size, stride, dilation = map(tuple, window)
-        seen = Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size))
-        return cls(seen, tuple(output_size), groups, *cls._fields(*further))
+        unpadded = Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size))
+        return cls(unpadded, tuple(output_size), groups, *cls._load_fields(*fields))
 
-    def _further(self) -> Sequence[Any]:
-        """What a subclass adds to the text: its own fields, as JSON has them."""
+    def _dump_fields(self) -> Sequence[Any]:
+        """Return the fields that a subclass adds, as values for JSON."""
         return ()
 
     @classmethod
-    def _fields(cls, *further: Any) -> Sequence[Any]:
-        """The inverse of `_further`."""
-        return further
+    def _load_fields(cls, *fields: Any) -> Sequence[Any]:
+        """Return the fields from the values of `_dump_fields`."""
+        return fields

@@ -1,4 +1,4 @@
-"""What no backend computes: other dtypes, mixed dtypes and devices, tensors that are not dense."""
+"""Checks for inputs that no backend supports: other or mixed dtypes, mixed devices, sparse tensors."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def check_dtype(where: str, dtype: torch.dtype, sharing: Sharing) -> None:
-    """Refuse a dtype that the backends of this sharing do not support."""
+    """Raise `ArgumentError` if the backends of this sharing do not support the dtype."""
     if sharing != Full() and dtype not in DTYPES:
         raise ArgumentError(
             where,
@@ -21,7 +21,7 @@ def check_dtype(where: str, dtype: torch.dtype, sharing: Sharing) -> None:
 
 
 def check_operands(where: str, input: Tensor, weight: Tensor, sharing: Sharing) -> None:
-    """Refuse an input on another device, of another dtype or layout than the weight."""
+    """Raise `ShapeError` if the input is not dense or differs from the weight in device or dtype."""
     if input.device != weight.device:
         raise ShapeError(
             where,

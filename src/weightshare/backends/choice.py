@@ -1,4 +1,4 @@
-"""Which backend computes a layer."""
+"""Select the backend that computes a layer."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,16 @@ from .tiled_regional import PieceConvolutions
 def choose(
     sharing: Sharing, window: Window, position_size: Sequence[int], groups: int, kernel_shape: Sequence[int]
 ) -> Backend:
-    """Return the backend of a layer with this sharing (`Full` is computed by torch and has none).
+    """Return the backend of a layer with this sharing.
+
+    `Full` is not supported: torch computes it.
 
     Args:
-        position_size: Positions that own kernels, per axis.
-        kernel_shape: Shape of one bank, [out, in/groups, *kernel_size]: small kernels use another backend.
+        sharing: Any sharing except `Full`.
+        window: Where each position looks.
+        position_size: Number of positions per axis.
+        groups: Number of channel groups.
+        kernel_shape: Shape of one bank, [out, in/groups, *kernel_size]. Small kernels use another backend.
     """
     size = tuple(position_size)
     if isinstance(sharing, LowRank):

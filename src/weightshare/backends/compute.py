@@ -1,6 +1,7 @@
 """Compute a layer with its backend: pad the input, call the backend, add the bias."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +9,14 @@ from torch import Tensor
 
 from ..geometry import Window
 from .base import Backend
-from .operators import autocast_dtype
+from .operators import get_autocast_dtype
+
+#: The padding modes of `torch.nn.Conv2d`.
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 def pad_input(input: Tensor, window: Window, padding_mode: str) -> Tensor:
-    """[N, C, *size] -> [N, C, *padded], in the padding modes of torch."""
+    """Pad [N, C, *size] to [N, C, *padded] in one of torch's padding modes."""
     if not any(map(any, window.padding)):
         return input
     amounts = [n for pair in reversed(window.padding) for n in pair]
@@ -30,10 +34,11 @@ def convolve(
     """Compute a layer of any sharing except `Full`.
 
     Args:
-        input: [N, in, *size].
-        weight: In the backend's layout.
-        bias: Anything that broadcasts over [N, out, *output_size].
-        coefficients: [rank, *output_size], for low rank only.
+        input: Input [N, in, *size].
+        weight: Weight in the backend's layout.
+        bias: A tensor that broadcasts to [N, out, *output_size], or None.
+        padding_mode: One of torch's padding modes.
+        coefficients: Coefficients [rank, *output_size], only for `LowRank`.
     """
     x, weight = _autocast(pad_input(input, backend.window, padding_mode), weight)
     return _add_bias(_in_format_of(input, backend(x, weight, coefficients)), bias)
@@ -51,16 +56,18 @@ def convolve_transposed(
     """Compute a transposed layer of any sharing except `Full` with the backend of its adjoint.
 
     Args:
-        input: [N, in, *size].
-        weight: In the backend's layout.
-        bias: Anything that broadcasts over [N, out, *output_size].
-        output_padding: Outputs added at the end of each axis.
-        coefficients: [rank, *size], for low rank only.
+        input: Input [N, in, *size].
+        weight: Weight in the backend's layout.
+        bias: A tensor that broadcasts to [N, out, *output_size], or None.
+        backend: The backend of the adjoint convolution; its positions are those of the input.
+        out_channels: Number of output channels.
+        output_padding: Number of outputs added at the end of each axis.
+        coefficients: Coefficients [rank, *size], only for `LowRank`.
     """
     window, (x, weight) = backend.window, _autocast(input, weight)
     padded = [n + extra for n, extra in zip(window.span(backend.output_size), output_padding)]
     batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
-    result = backend.transposed(x, weight, (batch, out_channels, *padded), coefficients)
+    result = backend.apply_adjoint(x, weight, (batch, out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
     return _add_bias(_in_format_of(input, result), bias)
@@ -73,17 +80,17 @@ def _add_bias(result: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Cast both to autocast's dtype where it is enabled."""
-    dtype = autocast_dtype(input.device.type)
+    """Return both, cast to autocast's dtype if autocast is enabled."""
+    dtype = get_autocast_dtype(input.device.type)
     if dtype is None or input.dtype == torch.float64:
         return input, weight
     return input.to(dtype), weight.to(dtype)
 
 
 def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
-    """Return the output in channels_last if the input is: padding and low rank may have lost the format.
+    """Return the output in channels_last if the input is, since padding and low rank may lose the format.
 
-    Uses operators that `torch.func.vmap` supports, which those of `layout` are not.
+    The functions in `layout` would do the same, but use operators that `torch.func.vmap` does not support.
     """
     if input.is_contiguous() or not input.movedim(1, -1).is_contiguous():
         return output

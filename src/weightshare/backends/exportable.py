@@ -1,7 +1,7 @@
-"""The kernels in plain operators of torch, for programs that leave torch: ONNX knows no operators of ours.
+"""The backends in plain torch operators, for programs that run without this package, such as ONNX files.
 
-Slower, and with all patches in memory; the weights go in as they are stored, so that an exported file holds
-them once.
+This code is slower than the backends and keeps all patches in memory. It uses the weights as they are stored,
+so that an exported file contains each of them once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import CONV, CONV_TRANSPOSE, seen_by_taps
+from ..geometry import Window
+from .layout import CONV, CONV_TRANSPOSE, slice_taps
+from .pieces import Piece
 
 _depth = 0
 
 
 @contextmanager
 def portable() -> Iterator[None]:
-    """Inside, layers compute by plain operators of torch, as they do by themselves in `torch.onnx.export`.
+    """Make layers compute with plain torch operators inside the `with` block.
 
-    For a program from `torch.export.export` that is to run without this package.
+    A program from `torch.export.export` then runs without this package. `torch.onnx.export` does not need it:
+    there layers use plain operators automatically.
 
     Example:
         >>> from weightshare import functional, nn
@@ -38,97 +41,123 @@ def portable() -> Iterator[None]:
         _depth -= 1
 
 
-def is_wanted() -> bool:
-    """Whether layers are to compute by plain operators now."""
+def is_portable() -> bool:
+    """Return whether layers currently have to compute with plain torch operators."""
     if _depth > 0:
         return True
     exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
     return exporting and torch.onnx.is_in_onnx_export()
 
 
-def stored(parameter: Tensor, input: Tensor) -> Tensor:
-    """The parameter, for a few numbers that are spread over all positions.
+def keep_compact(parameter: Tensor, input: Tensor) -> Tensor:
+    """Return a parameter that will be expanded to all positions, so that exporters store it unexpanded.
 
-    Inside, a zero is added that only the input gives: an exporter would else spread the numbers beforehand
-    and store one for every position.
+    In an exported program, a zero that depends on the input is added. Otherwise the exporter would fold the
+    expansion into a constant with one value per position.
     """
-    return parameter + _zero_of(input).to(parameter.dtype) if is_wanted() else parameter
+    return parameter + _make_zero(input).to(parameter.dtype) if is_portable() else parameter
 
 
-def spread(banks: Tensor, labels: Tensor, input: Tensor) -> Tensor:
-    """Bank `labels[p]` for every position p; as `stored`, not beforehand."""
-    return banks[labels + _zero_of(input).long()]
+def expand_banks(banks: Tensor, labels: Tensor, input: Tensor) -> Tensor:
+    """Return bank `labels[p]` for each position p; exporters store the banks unexpanded."""
+    return banks[labels + _make_zero(input).long()]
 
 
-def _zero_of(input: Tensor) -> Tensor:
-    """The sum of none of its numbers."""
+def _make_zero(input: Tensor) -> Tensor:
+    """Return a zero that an exporter cannot compute without the input: the sum of no elements."""
     return input.flatten()[:0].sum()
 
 
-def local_output(backend, input: Tensor, weight: Tensor) -> Tensor:
-    """`LocalRows.output`: all patches, times all weights."""
-    groups, window = backend.groups, backend.window
-    taps = [input[(..., *where)] for where in seen_by_taps(window, backend.output_size)]
+def compute_local_output(
+    window: Window, output_size: Sequence[int], groups: int, input: Tensor, weight: Tensor
+) -> Tensor:
+    """Compute `LocalRows.output` as one product of all patches with all weights."""
+    taps = [input[(..., *inputs)] for inputs in slice_taps(window, output_size)]
     patches = torch.stack(taps, 1).flatten(3).unflatten(2, (groups, -1))  # [N, taps, g, in/groups, P]
     rows = patches.permute(4, 2, 0, 1, 3).flatten(3)
-    products = torch.matmul(rows, _by_group(weight, groups))  # [P, g, N, out/groups]
-    return products.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, backend.output_size)
+    products = torch.matmul(rows, _split_groups(weight, groups))  # [P, g, N, out/groups]
+    return products.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, tuple(output_size))
 
 
-def local_transposed(backend, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-    """`LocalRows.input_grad`: all patches, put where they belong by a transposed convolution with ones."""
-    groups, window, taps = backend.groups, backend.window, backend.window.taps
-    rows = input.flatten(2).unflatten(1, (groups, -1)).permute(3, 1, 0, 2)  # [P, g, N, out/groups]
-    patches = torch.matmul(rows, _by_group(weight, groups).transpose(-2, -1)).unflatten(3, (taps, -1))
-    images = patches.permute(2, 1, 4, 3, 0).flatten(0, 2).unflatten(2, backend.output_size)  # one a channel
-    places = torch.eye(taps, dtype=input.dtype, device=input.device).view(taps, 1, *window.kernel_size)
+def compute_local_input_grad(
+    window: Window,
+    output_size: Sequence[int],
+    groups: int,
+    grad: Tensor,
+    weight: Tensor,
+    input_shape: Sequence[int],
+) -> Tensor:
+    """Compute `LocalRows.input_grad`: a transposed convolution with ones adds all patches to their inputs."""
+    rows = grad.flatten(2).unflatten(1, (groups, -1)).permute(3, 1, 0, 2)  # [P, g, N, out/groups]
+    patches = torch.matmul(rows, _split_groups(weight, groups).transpose(-2, -1))
+    patches = patches.unflatten(3, (window.taps, -1)).permute(2, 1, 4, 3, 0).flatten(0, 2)
+    images = patches.unflatten(2, tuple(output_size))  # [N * in, taps, *output_size]
+    one_hot = torch.eye(window.taps, dtype=grad.dtype, device=grad.device)
+    one_hot = one_hot.view(window.taps, 1, *window.kernel_size)
     conv = CONV_TRANSPOSE[window.ndim]
-    result = conv(images, places, None, window.stride, 0, 0, 1, window.dilation)
-    result = result.squeeze(1).unflatten(0, (input.shape[0], padded_shape[1]))
-    return _grown(result, padded_shape[2:])
+    result = conv(images, one_hot, None, window.stride, 0, 0, 1, window.dilation)
+    result = result.squeeze(1).unflatten(0, (grad.shape[0], input_shape[1]))
+    return _pad_to(result, input_shape[2:])
 
 
-def pieces_output(backend, input: Tensor, weight: Tensor) -> Tensor:
-    """`PieceConvolutions.output`: a convolution for each piece, put together axis by axis."""
-    conv = CONV[backend.window.ndim]
+def compute_pieces_output(
+    pieces: Sequence[Piece],
+    parts: Sequence[Sequence[range]],
+    dilation: tuple[int, ...],
+    groups: int,
+    input: Tensor,
+    weight: Tensor,
+) -> Tensor:
+    """Compute `PieceConvolutions.output` with one convolution per piece, joined axis by axis."""
+    conv = CONV[len(parts)]
     results = [
-        conv(input[(..., *piece.seen)], bank, None, piece.stride, 0, backend.window.dilation, backend.groups)
-        for piece, bank in zip(backend.pieces, weight)
+        conv(input[(..., *piece.inputs)], bank, None, piece.stride, 0, dilation, groups)
+        for piece, bank in zip(pieces, weight)
     ]
-    for axis in reversed(range(backend.window.ndim)):
-        parts = backend.parts[axis]
-        rows = [results[first : first + len(parts)] for first in range(0, len(results), len(parts))]
-        results = [_joined(row, parts, axis + 2) for row in rows]
+    for axis, ranges in reversed(list(enumerate(parts, 2))):
+        n = len(ranges)
+        results = [_join(results[first : first + n], ranges, axis) for first in range(0, len(results), n)]
     return results[0]
 
 
-def pieces_transposed(backend, input: Tensor, weight: Tensor, padded_shape: Sequence[int]) -> Tensor:
-    """`PieceConvolutions.input_grad`: a transposed convolution for each piece, all added up."""
-    conv, size = CONV_TRANSPOSE[backend.window.ndim], padded_shape[2:]
-    result = None
-    for piece, bank in zip(backend.pieces, weight):
-        part = input[(..., *piece.written)]
-        part = conv(part, bank, None, piece.stride, 0, 0, backend.groups, backend.window.dilation)
-        part = _grown(part, size, [where.start for where in piece.seen])
-        result = part if result is None else result + part
-    assert result is not None
+def compute_pieces_input_grad(
+    pieces: Sequence[Piece],
+    dilation: tuple[int, ...],
+    groups: int,
+    grad: Tensor,
+    weight: Tensor,
+    input_shape: Sequence[int],
+) -> Tensor:
+    """Compute `PieceConvolutions.input_grad` as the sum of one transposed convolution per piece."""
+    conv = CONV_TRANSPOSE[len(dilation)]
+    padded = (
+        _pad_to(
+            conv(grad[(..., *piece.outputs)], bank, None, piece.stride, 0, 0, groups, dilation),
+            input_shape[2:],
+            [inputs.start for inputs in piece.inputs],
+        )
+        for piece, bank in zip(pieces, weight)
+    )
+    result = next(padded)
+    for part in padded:
+        result = result + part
     return result
 
 
-def _by_group(weight: Tensor, groups: int) -> Tensor:
-    """[P, *kernel_size, in/groups, out] -> [P, groups, taps * in/groups, out/groups]."""
+def _split_groups(weight: Tensor, groups: int) -> Tensor:
+    """Reshape [P, *kernel_size, in/groups, out] to [P, groups, taps * in/groups, out/groups]."""
     return weight.flatten(1, -2).unflatten(2, (groups, -1)).transpose(1, 2)
 
 
-def _grown(part: Tensor, size: Sequence[int], start: Sequence[int] | None = None) -> Tensor:
-    """Zeros around, so that the part lies in `size` from `start` on."""
+def _pad_to(part: Tensor, size: Sequence[int], start: Sequence[int] | None = None) -> Tensor:
+    """Pad a part with zeros to a spatial size, with its first element at index `start` (by default 0)."""
     begin = [0] * len(size) if start is None else start
     pairs = [(b, n - b - m) for b, n, m in zip(begin, size, part.shape[2:])]
     return F.pad(part, [n for pair in reversed(pairs) for n in pair])
 
 
-def _joined(parts: Sequence[Tensor], ranges: Sequence[range], axis: int) -> Tensor:
-    """The parts of an axis in the order of their indices: blocks behind one another, or phases in turn."""
+def _join(parts: Sequence[Tensor], ranges: Sequence[range], axis: int) -> Tensor:
+    """Join the parts of an axis in the order of their indices: concatenate blocks, interleave phases."""
     if len(parts) == 1:
         return parts[0]
     if ranges[0].step == 1:

@@ -1,6 +1,6 @@
-"""Low rank: one convolution to all banks' channels, then a weighted sum at every position.
+"""`LowRank` layers: one convolution computes the outputs of all banks, which are then summed with weights.
 
-Transposed: the input weighted at every position for each bank, then one transposed convolution of them all.
+The adjoint weights the input at each position once per bank and applies one transposed convolution.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,17 @@ from .weight_layout import BANKS
 
 
 class BasisConvolutions(Backend):
-    """Weight [1 + rank, out, in/groups, *kernel_size]; the backend of a position is never built."""
+    """The backend of `LowRank`; weight [1 + rank, out, in/groups, *kernel_size].
+
+    The kernels of single positions are never built.
+    """
 
     weight_layout = BANKS
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
         banks, groups = weight.shape[0], self.groups
-        conv, stacked = CONV[self.window.ndim], self._stacked(weight)
+        conv, stacked = CONV[self.window.ndim], self._stack_banks(weight)
         products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
         products = products.unflatten(1, (groups, banks, -1))
         result, *corrections = products.unbind(2)
@@ -29,26 +32,28 @@ class BasisConvolutions(Backend):
             result = torch.addcmul(result, correction, coefficient)
         return result.flatten(1, 2)
 
-    def transposed(
+    def apply_adjoint(
         self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
         assert coefficients is not None
         groups, window = self.groups, self.window
-        # the input once as it is and once weighted for each correction, in the weight's order of channels
+        # per group: the unweighted input, then the input weighted for each correction
         x = input.unflatten(1, (groups, 1, -1))
         weighted = x * coefficients.to(x.dtype).unsqueeze(1)
         stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
         extra = [n - low for n, low in zip(padded_shape[2:], window.span(self.output_size))]
         conv = CONV_TRANSPOSE[window.ndim]
-        return conv(stacked, self._stacked(weight), None, window.stride, 0, extra, groups, window.dilation)
+        return conv(
+            stacked, self._stack_banks(weight), None, window.stride, 0, extra, groups, window.dilation
+        )
 
-    def _stacked(self, weight: Tensor) -> Tensor:
-        """[banks, out, ...] -> [groups * banks * out/groups, ...]: a convolution keeps groups together."""
+    def _stack_banks(self, weight: Tensor) -> Tensor:
+        """Stack [banks, out, ...] to the weight [groups * banks * out/groups, ...] of one convolution."""
         return weight.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
 
 
 def combine_coefficients(terms: Sequence[Tensor]) -> Tensor:
-    """Return the coefficients [rank, *size] that are the sum of one term [rank, n] per axis."""
+    """Return the coefficients [rank, *size] as the sum of one term [rank, n] per axis."""
     ndim = len(terms)
     return sum(
         term.view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))

@@ -1,11 +1,10 @@
-"""The three maps of a bilinear backend as operators of torch: `torch.ops.weightshare.output`, `input_grad`
-and `weight_grad`.
+"""Registers the maps of a bilinear backend as `torch.ops.weightshare.output`, `input_grad` and `weight_grad`.
 
-Registered once for all devices, with shapes for `torch.compile`, `torch.export` and the meta device,
-derivatives (each map's are the other two, so they go to any order), rules for `torch.func.vmap` and counts
-for `torch.utils.flop_counter`. The result has the memory format of the first argument.
+The operators support all devices, `torch.compile`, `torch.export`, the meta device, derivatives of any order
+(the derivatives of each map are the other two), `torch.func.vmap` and `torch.utils.flop_counter`. The result
+has the memory format of the first argument.
 
-Source: the custom operators of `torch.library`, https://docs.pytorch.org/docs/stable/library.html
+Source: custom operators of `torch.library`, https://docs.pytorch.org/docs/stable/library.html
 """
 
 import json
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.overrides import has_torch_function
 from torch.utils.flop_counter import register_flop_formula
 
-from .._torch import below_autograd, is_forward_mode_active, is_function_mode_active, is_functorch_active
+from .._torch import is_forward_mode_active, is_function_mode_active, is_functorch_active, skip_autograd
 from .layout import is_channels_last
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
@@ -33,46 +32,45 @@ _output = torch.ops.weightshare.output.default
 _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
-
-#: The kernels by the name that their text begins with.
-KINDS: dict[str, Any] = {}
+#: The backend classes by name. The `text` of a backend begins with the name of its class.
+CLASSES: dict[str, Any] = {}
 
 
 @lru_cache(maxsize=4096)
 def from_text(text: str) -> Any:
-    """The backend that a text was written from, a `BilinearBackend`."""
-    name, *numbers = json.loads(text)
-    return KINDS[name].read(*numbers)
+    """Return the `BilinearBackend` with this `text`."""
+    name, *fields = json.loads(text)
+    return CLASSES[name].read(*fields)
 
 
-def autocast_dtype(device_type: str) -> torch.dtype | None:
-    """The dtype that autocast has products computed in; None where it is off or unknown (the meta device)."""
+def get_autocast_dtype(device_type: str) -> torch.dtype | None:
+    """Return the dtype to which autocast casts products; None if it is off or not supported (meta device)."""
     if device_type == "meta" or not torch.is_autocast_enabled(device_type):
         return None
     return torch.get_autocast_dtype(device_type)
 
 
-# -- what they compute ------------------------------------------------------------------------------------
+# -- implementations --------------------------------------------------------------------------------------
 
 
-def _as_given(first: Tensor, map: Callable[..., Tensor], *arguments) -> Tensor:
-    """Call so that no operation changes its operands' dtype."""
-    if autocast_dtype(first.device.type) is None:
+def _call_without_autocast(first: Tensor, map: Callable[..., Tensor], *arguments) -> Tensor:
+    """Call a map with autocast off, so that no operation changes the dtype of its operands."""
+    if get_autocast_dtype(first.device.type) is None:
         return map(first, *arguments)
     with torch.autocast(first.device.type, enabled=False):
         return map(first, *arguments)
 
 
 def _compute_output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
-    return _as_given(input, from_text(backend).output, weight)
+    return _call_without_autocast(input, from_text(backend).output, weight)
 
 
 def _compute_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
-    return _as_given(grad, from_text(backend).input_grad, weight, input_shape)
+    return _call_without_autocast(grad, from_text(backend).input_grad, weight, input_shape)
 
 
 def _compute_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
-    return _as_given(input, from_text(backend).weight_grad, grad, weight_shape)
+    return _call_without_autocast(input, from_text(backend).weight_grad, grad, weight_shape)
 
 
 for _name, _function in {
@@ -86,41 +84,41 @@ for _name, _function in {
 # -- shapes -----------------------------------------------------------------------------------------------
 
 
-def _empty(like: Tensor, shape: Sequence) -> Tensor:
-    """Uninitialised, in the memory format of `like`."""
+def _make_empty(like: Tensor, shape: Sequence) -> Tensor:
+    """Return an uninitialized tensor in the memory format of `like`."""
     if is_channels_last(like):
         return like.new_empty((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
     return like.new_empty(tuple(shape))
 
 
 @torch.library.register_fake("weightshare::output", lib=_LIBRARY)
-def _(input, weight, backend):
+def _fake_output(input, weight, backend):
     layer = from_text(backend)
-    return _empty(input, (input.shape[0], layer.out_channels(weight.shape), *layer.output_size))
+    return _make_empty(input, (input.shape[0], layer.out_channels(weight.shape), *layer.output_size))
 
 
 @torch.library.register_fake("weightshare::input_grad", lib=_LIBRARY)
-def _(grad, weight, backend, input_shape):
-    return _empty(grad, input_shape)
+def _fake_input_grad(grad, weight, backend, input_shape):
+    return _make_empty(grad, input_shape)
 
 
 @torch.library.register_fake("weightshare::weight_grad", lib=_LIBRARY)
-def _(input, grad, backend, weight_shape):
+def _fake_weight_grad(input, grad, backend, weight_shape):
     return input.new_empty(tuple(weight_shape))
 
 
 # -- derivatives and vmap ---------------------------------------------------------------------------------
-# The same rules twice: as functions, which torch.func differentiates, and with the operators, which
-# torch.compile does.
+# The rules are registered twice: as autograd functions for torch.func, and with the operators for
+# torch.compile.
 
 
-def _keep(ctx, inputs, output) -> None:
+def _save_operands(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs[:2])
     ctx.arguments = inputs[2:]
 
 
-def _tangent(map: Callable, ctx, first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """The rule of a bilinear map in forward mode: it of each tangent and the other operand, added up."""
+def _compute_tangent(map: Callable, ctx, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Return the forward-mode derivative of a bilinear map: map(first, b) + map(a, second)."""
     a, b = ctx.saved_tensors
     parts = [] if first is None else [map(first, b, *ctx.arguments)]
     parts += [] if second is None else [map(a, second, *ctx.arguments)]
@@ -128,16 +126,16 @@ def _tangent(map: Callable, ctx, first: Tensor | None, second: Tensor | None) ->
 
 
 class _Map(torch.autograd.Function):
-    """One of the three maps, with rules in which the maps call each other."""
+    """Base class of the three maps as autograd functions, whose derivatives call each other."""
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        _keep(ctx, inputs, output)
+        _save_operands(ctx, inputs, output)
         ctx.save_for_forward(*inputs[:2])
 
 
 class Output(_Map):
-    """`output` as a differentiable function."""
+    """The map `output`."""
 
     @staticmethod
     def forward(input, weight, backend):
@@ -155,18 +153,18 @@ class Output(_Map):
 
     @staticmethod
     def jvp(ctx, d_input, d_weight, *_):  # type: ignore[override]
-        return _tangent(Output.apply, ctx, d_input, d_weight)
+        return _compute_tangent(Output.apply, ctx, d_input, d_weight)
 
     @staticmethod
     def vmap(info, in_dims, input, weight, backend):
         if in_dims[1] is not None:
-            return _one_by_one(info.batch_size, in_dims, Output.apply, input, weight, backend)
+            return _map_one_by_one(info.batch_size, in_dims, Output.apply, input, weight, backend)
         images = input.movedim(in_dims[0], 0)
         return Output.apply(images.flatten(0, 1), weight, backend).unflatten(0, images.shape[:2]), 0
 
 
 class InputGrad(_Map):
-    """`input_grad` as a differentiable function."""
+    """The map `input_grad`."""
 
     @staticmethod
     def forward(grad, weight, backend, input_shape):
@@ -185,12 +183,14 @@ class InputGrad(_Map):
 
     @staticmethod
     def jvp(ctx, d_grad, d_weight, *_):  # type: ignore[override]
-        return _tangent(InputGrad.apply, ctx, d_grad, d_weight)
+        return _compute_tangent(InputGrad.apply, ctx, d_grad, d_weight)
 
     @staticmethod
     def vmap(info, in_dims, grad, weight, backend, input_shape):
         if in_dims[1] is not None:
-            return _one_by_one(info.batch_size, in_dims, InputGrad.apply, grad, weight, backend, input_shape)
+            return _map_one_by_one(
+                info.batch_size, in_dims, InputGrad.apply, grad, weight, backend, input_shape
+            )
         images = grad.movedim(in_dims[0], 0)
         shape = (images.shape[0] * images.shape[1], *input_shape[1:])
         result = InputGrad.apply(images.flatten(0, 1), weight, backend, shape)
@@ -198,7 +198,7 @@ class InputGrad(_Map):
 
 
 class WeightGrad(_Map):
-    """`weight_grad` as a differentiable function."""
+    """The map `weight_grad`."""
 
     @staticmethod
     def forward(input, grad, backend, weight_shape):
@@ -217,76 +217,81 @@ class WeightGrad(_Map):
 
     @staticmethod
     def jvp(ctx, d_input, d_grad, *_):  # type: ignore[override]
-        return _tangent(WeightGrad.apply, ctx, d_input, d_grad)
+        return _compute_tangent(WeightGrad.apply, ctx, d_input, d_grad)
 
     @staticmethod
     def vmap(info, in_dims, input, grad, backend, weight_shape):
-        return _one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, backend, weight_shape)
+        return _map_one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, backend, weight_shape)
 
 
-def _by_operator() -> bool:
-    """Whether the operators' own rules do, which cost less per call: not in torch.func, nor forward mode."""
+def _can_use_operator() -> bool:
+    """Return whether to call the operators, which are cheaper than autograd functions.
+
+    They support neither `torch.func` nor forward-mode differentiation.
+    """
     if torch.compiler.is_compiling():
         return True
     return not is_functorch_active() and not is_forward_mode_active()
 
 
 def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
-    """Call an operator, past autograd where no gradient is expected: its rule does the same, slower."""
-    expected = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    overridden = is_function_mode_active() or has_torch_function((first, second))
-    if expected or overridden or torch.compiler.is_compiling():
+    """Call an operator; skip the dispatch of autograd, which takes time, if no gradient is needed."""
+    needs_grad = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    is_overridden = is_function_mode_active() or has_torch_function((first, second))
+    if needs_grad or is_overridden or torch.compiler.is_compiling():
         return operator(first, second, *others)
-    with below_autograd():
+    with skip_autograd():
         return operator(first, second, *others)
 
 
 def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
-    """[N, in, *padded] and the weight -> [N, out, *output_size], with every derivative."""
-    if _by_operator():
+    """Compute [N, out, *output_size] from [N, in, *padded] and the weight; differentiable to any order."""
+    if _can_use_operator():
         return _call(_output, input, weight, backend)
     return Output.apply(input, weight, backend)  # type: ignore[return-value]
 
 
 def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
-    """[N, out, *output_size] and the weight -> [N, in, *padded], with every derivative."""
-    if _by_operator():
+    """Compute [N, in, *padded] from [N, out, *output_size] and the weight; differentiable to any order."""
+    if _can_use_operator():
         return _call(_input_grad, grad, weight, backend, input_shape)
     return InputGrad.apply(grad, weight, backend, input_shape)  # type: ignore[return-value]
 
 
 def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
-    """[N, in, *padded] and [N, out, *output_size] -> the weight's layout, with every derivative."""
-    if _by_operator():
+    """Compute a weight from [N, in, *padded] and [N, out, *output_size]; differentiable to any order."""
+    if _can_use_operator():
         return _call(_weight_grad, input, grad, backend, weight_shape)
     return WeightGrad.apply(input, grad, backend, weight_shape)  # type: ignore[return-value]
 
 
-def _one_by_one(
+def _map_one_by_one(
     size: int, in_dims: Sequence, map: Callable, first: Tensor, second: Tensor, *others
 ) -> tuple[Tensor, int]:
-    """The rule that always holds: call for every index of the mapped axis."""
+    """Call a map once for each index of the vmapped axis, which is always correct."""
 
-    def at(index: int, operand: Tensor, dim: int | None) -> Tensor:
+    def select(index: int, operand: Tensor, dim: int | None) -> Tensor:
         return operand if dim is None else operand.select(dim, index)
 
-    pairs = [(at(i, first, in_dims[0]), at(i, second, in_dims[1])) for i in range(size)]
+    pairs = [(select(i, first, in_dims[0]), select(i, second, in_dims[1])) for i in range(size)]
     return torch.stack([map(*pair, *others) for pair in pairs]), 0
 
 
 for _name, _map in {"output": Output, "input_grad": InputGrad, "weight_grad": WeightGrad}.items():
-    torch.library.register_autograd(f"weightshare::{_name}", _map.backward, setup_context=_keep, lib=_LIBRARY)
+    torch.library.register_autograd(
+        f"weightshare::{_name}", _map.backward, setup_context=_save_operands, lib=_LIBRARY
+    )
     torch.library.register_vmap(f"weightshare::{_name}", _map.vmap, lib=_LIBRARY)
 
 
-# -- counts -----------------------------------------------------------------------------------------------
+# -- FLOP counts ------------------------------------------------------------------------------------------
 
 
 @register_flop_formula([torch.ops.weightshare.output, torch.ops.weightshare.input_grad])
-def _(first_shape, weight_shape, backend, *_, **__) -> int:
-    return 2 * from_text(backend).macs(first_shape[0], weight_shape)
+def _count_flops(first_shape, weight_shape, backend, *_, **__) -> int:
+    return 2 * from_text(backend).count_macs(first_shape[0], weight_shape)
 
 
 @register_flop_formula(torch.ops.weightshare.weight_grad)
-def _(input_shape, grad_shape, backend, weight_shape, *_, **__) -> int:
-    return 2 * from_text(backend).macs(input_shape[0], weight_shape)
+def _count_weight_grad_flops(input_shape, grad_shape, backend, weight_shape, *_, **__) -> int:
+    return 2 * from_text(backend).count_macs(input_shape[0], weight_shape)

@@ -1,9 +1,12 @@
-"""Many small matrix products on the CPU.
+"""Faster batches of small float32 matrix products on the CPU.
 
-Torch computes float32 products by MKL, and by oneDNN only where it may round to bfloat16
-(`torch.backends.mkldnn.matmul.fp32_precision`). Without matrix units for bfloat16, oneDNN computes those
-products in full float32 all the same, and batches of small ones faster than MKL does. So it is allowed to for
-the time of our own products, where a test at first use finds them exact.
+Torch computes float32 products with MKL. It uses oneDNN, which is faster for batches of small matrices,
+only if the process permits float32 products to be rounded to bfloat16. On processors without bfloat16
+matrix units, oneDNN does not round: the products stay exact float32. `FastProducts` therefore gives this
+permission while the products of a layer run, if a test on first use shows that this machine does not round.
+
+What it changes in the process: `torch.backends.mkldnn.matmul.fp32_precision` is "bf16" during these products
+and is set back afterwards. It is never changed if it already has a value, that is if the program chose one.
 """
 
 import os
@@ -13,15 +16,20 @@ import torch
 from torch import Tensor
 
 _lock = threading.Lock()
-_inside = 0
-_exact: bool | None = None
+_inside = 0  # the number of `FastProducts` blocks that are running, in all threads
+_exact: bool | None = None  # the result of the test, once it has run
 
 
 class FastProducts:
-    """Inside, float32 products on the CPU run by oneDNN, if that keeps float32's accuracy on this machine.
+    """A context in which oneDNN computes float32 products on the CPU, if it is exact on this machine.
 
-    Nothing is changed where anybody has chosen a precision. The setting is the process's: for this time other
-    threads' products run so too, as exactly, and `torch.get_float32_matmul_precision()` raises in them.
+    It has no effect for other dtypes and devices, and none if the program has chosen a precision. Because
+    torch has one setting per process, products in other threads also use oneDNN during this time, with the
+    same accuracy, and `torch.get_float32_matmul_precision()` raises an error in those threads.
+
+    Args:
+        like: One of the operands.
+        enabled: If False, the context has no effect.
     """
 
     def __init__(self, like: Tensor, enabled: bool = True):
@@ -40,7 +48,7 @@ def _enter() -> bool:
     global _inside
     with _lock:
         if _inside == 0:
-            if _precision() != "none" or not keeps_float32():
+            if _get_precision() != "none" or not is_onednn_exact():
                 return False
             _set_precision("bf16")
         _inside += 1
@@ -51,24 +59,24 @@ def _leave() -> None:
     global _inside
     with _lock:
         _inside -= 1
-        if _inside == 0 and _precision() == "bf16":
+        if _inside == 0 and _get_precision() == "bf16":
             _set_precision("none")
 
 
-def _after_fork() -> None:
-    """A child has none of the threads that were inside."""
+def _reset_after_fork() -> None:
+    """Reset the state in a child process, where the threads that ran products do not exist."""
     global _lock, _inside
     _lock = threading.Lock()
-    if _inside and _precision() == "bf16":
+    if _inside and _get_precision() == "bf16":
         _set_precision("none")
     _inside = 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def _precision() -> str:
+def _get_precision() -> str:
     return torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
 
 
@@ -76,21 +84,22 @@ def _set_precision(value: str) -> None:
     torch.backends.mkldnn.matmul.fp32_precision = value  # type: ignore[attr-defined]
 
 
-def keeps_float32() -> bool:
-    """Whether products that may round to bfloat16 are computed in float32 on this processor all the same."""
+def is_onednn_exact() -> bool:
+    """Return whether oneDNN, when it may round to bfloat16, still computes in float32 on this processor."""
     global _exact
     if _exact is None:
-        _exact = torch.backends.mkldnn.is_available() and _probe()
+        _exact = torch.backends.mkldnn.is_available() and _measure_exactness()
     return _exact
 
 
-def _probe() -> bool:
+def _measure_exactness() -> bool:
+    """Return whether a few products with the setting "bf16" have float32 accuracy."""
     generator = torch.Generator().manual_seed(0)
     pairs = [
         (torch.randn(4, m, k, generator=generator), torch.randn(4, k, n, generator=generator))
         for m, k, n in ((32, 64, 16), (64, 1300, 64), (300, 16, 17), (1, 512, 64))
     ]
-    before = _precision()
+    before = _get_precision()
     _set_precision("bf16")
     try:
         return all(_is_exact(left, right) for left, right in pairs)
@@ -99,8 +108,8 @@ def _probe() -> bool:
 
 
 def _is_exact(left: Tensor, right: Tensor) -> bool:
-    """Whether the product, and that of a transposed operand, are as near as float32 gets."""
+    """Return whether the product, also with a transposed operand, has float32 accuracy."""
     exact = left.double() @ right.double()
-    allowed = 2e-5 * left.shape[-1] ** 0.5  # bfloat16 and tf32 are wrong by 20 times that and more
+    allowed = 2e-5 * left.shape[-1] ** 0.5  # errors of bfloat16 and tf32 are 20 times as large or more
     results = (torch.bmm(left, right), torch.bmm(left.mT.contiguous().mT, right))
     return all(bool((result - exact).abs().max() < allowed) for result in results)

@@ -1,8 +1,8 @@
-"""Memory that is used again, so that the system need not clear it anew.
+"""Reuses the memory of large gradients on the CPU, so that the system does not have to clear new memory.
 
-A layer that shares nothing has large gradients. Fresh memory of that size comes from the system page by page,
-which takes longer than computing what is written there; so a gradient's memory, once the gradient is gone, is
-kept for the next one of its size. Idle memory is marked as free: the system may take it back at any time.
+The weight gradients of `Local` layers are large. The system clears new memory page by page, which takes
+longer than computing the gradient. The memory of a gradient that is no longer used is therefore kept for
+the next gradient of the same size. It is marked as free in the meantime, so that the system can reclaim it.
 """
 
 import ctypes
@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Bytes from which on a gradient's memory is kept, and weights ask for large pages.
+#: Size in bytes from which gradients reuse memory and weights request large pages.
 SMALLEST = 8 * 2**20
-#: Bytes from which on the C library asks the system for every allocation anew (glibc's largest threshold).
+#: Size in bytes from which the C library always requests new memory from the system (glibc's largest
+#: threshold).
 MAPPED = 32 * 2**20
 _CAN_KEEP = hasattr(mmap, "MADV_FREE")
 _LARGE_PAGES: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
@@ -28,45 +29,47 @@ _lent = 0
 
 
 def keep_temporaries() -> None:
-    """Have the C library keep freed temporaries of some megabytes for the next ones.
+    """Make the C library reuse the memory of temporaries of several megabytes.
 
-    glibc learns from what a program frees which sizes to keep (mallopt(3), M_MMAP_THRESHOLD): it is shown one
-    allocation, never written to, of the largest size that it learns from.
+    glibc adjusts the size from which it returns freed memory to the system to the largest block that a
+    program frees (mallopt(3), M_MMAP_THRESHOLD). Here a block of the largest size that counts is allocated
+    and freed once; its memory is never written to.
     """
     torch.empty(MAPPED - 2**16, dtype=torch.uint8, device="cpu")
 
 
-def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Uninitialised and contiguous, as `like.new_empty(shape)`, in memory used before where there is some."""
+def allocate(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return `like.new_empty(shape)`, contiguous and in reused memory if possible."""
     global _lent
     size = prod(shape) * like.element_size()
     if size < SMALLEST or like.device.type != "cpu" or not _CAN_KEEP:
         return like.new_empty(tuple(shape))
     try:
-        memory = _idle.get(size, []).pop()  # not first looked at: another thread may take the last one
+        memory = _idle.get(size, []).pop()  # no check beforehand: another thread may take the last one
     except IndexError:
-        if sum(n * len(kept) for n, kept in _idle.copy().items()) > _lent:
-            _idle.clear()  # more than is in use, and not of this size: left from other layers
+        if sum(n * len(blocks) for n, blocks in _idle.copy().items()) > _lent:
+            _idle.clear()  # more idle memory than is in use, none of this size: it belonged to other layers
         try:
             memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError:
-            return like.new_empty(tuple(shape))  # torch says what there is too little of
+            return like.new_empty(tuple(shape))  # if this fails too, torch raises its own error
         if _LARGE_PAGES is not None:
-            with suppress(OSError):  # a system without them
+            with suppress(OSError):  # a system without large pages
                 memory.madvise(_LARGE_PAGES)
     _lent += size
     lent = np.frombuffer(memory, np.uint8)
     weakref.finalize(lent, _take_back, size, memory).atexit = False
-    return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # holds `lent` as long as it lives
+    return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # keeps `lent` alive
 
 
-def with_large_pages(tensor: Tensor) -> Tensor:
-    """Ask the system for pages of some megabytes under a large tensor: fewer to clear, and to look up.
+def request_large_pages(tensor: Tensor) -> Tensor:
+    """Ask the system to back a large new tensor with pages of several megabytes, and return the tensor.
 
-    Before it is written to; a wish, which a system may not know and torch's own copies do not keep.
+    Large pages are faster to clear and to look up. The request is best effort: it must precede the first
+    write, the system may ignore it, and copies that torch makes do not inherit it.
     """
     if _C is None or type(tensor) is not Tensor or tensor.device.type != "cpu":
-        return tensor  # also one that stands for numbers, as while a program is traced
+        return tensor  # subclasses include the fake tensors of a tracer, which have no memory
     if tensor.nbytes >= SMALLEST:
         first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         length = (tensor.data_ptr() + tensor.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -79,6 +82,6 @@ def _take_back(size: int, memory: mmap.mmap) -> None:
     _lent -= size
     try:
         memory.madvise(mmap.MADV_FREE)
-    except OSError:  # locked into memory, or a system that only has the name: given up
+    except OSError:  # the memory is locked, or the system does not support MADV_FREE
         return
     _idle.setdefault(size, []).append(memory)

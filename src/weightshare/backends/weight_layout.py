@@ -1,4 +1,4 @@
-"""How a layer stores its banks of kernels in its `weight`, one value per layout."""
+"""The layouts in which a layer stores its banks in its `weight`, one value per layout."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from ..sharing import Full, Local, Sharing
 
 
 class WeightLayout(ABC):
-    """A layout of banks [K, out, in/groups, *kernel_size] in one contiguous tensor; a frozen value."""
+    """A layout of the banks [K, out, in/groups, *kernel_size] in one contiguous tensor; a frozen value."""
 
     @abstractmethod
     def shape(self, banks: int, kernel_shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of a weight with so many banks of kernels [out, in/groups, *kernel_size]."""
+        """Return the shape of a weight of K banks with kernels of shape [out, in/groups, *kernel_size]."""
 
     @abstractmethod
     def to_banks(self, weight: Tensor) -> Tensor:

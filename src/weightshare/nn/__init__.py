@@ -1,48 +1,12 @@
-"""The layers: `torch.nn`'s convolutions with any degree of weight sharing, blur pooling, and more.
+"""Layers: torch's convolutions with any degree of weight sharing, tied decoders, pattern layers, blur pooling.
 
-Decoders with tied weights and the linear layer of a pattern load on first use (PEP 562): they bring the
-ledger and scipy, which the others do without.
+The public names are in `__init__.pyi`. Each layer loads its module on first use, because `SharedLinear` needs
+scipy, which takes longer to import than all other layers. Importing this package registers the operators that
+programs from `torch.export` call.
 """
 
-import importlib
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from .blur_pool import BlurPool1d, BlurPool2d, BlurPool3d
-from .conv import Conv1d, Conv2d, Conv3d
-from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from .locally_connected import LocallyConnected1d, LocallyConnected2d, LocallyConnected3d
+from ..backends import operators as _operators  # noqa: F401  registers the operators
 
-if TYPE_CHECKING:
-    from .shared_linear import SharedLinear
-    from .tied import TiedConvTranspose1d, TiedConvTranspose2d, TiedConvTranspose3d, TiedLinear
-
-__all__ = [
-    "BlurPool1d",
-    "BlurPool2d",
-    "BlurPool3d",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "LocallyConnected1d",
-    "LocallyConnected2d",
-    "LocallyConnected3d",
-    "SharedLinear",
-    "TiedConvTranspose1d",
-    "TiedConvTranspose2d",
-    "TiedConvTranspose3d",
-    "TiedLinear",
-]
-
-
-def __getattr__(name: str):
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = ".shared_linear" if name == "SharedLinear" else ".tied"
-    return getattr(importlib.import_module(module, __name__), name)
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""What the convolutions and transposed convolutions share: parameters, their meaning, and checkpoints."""
+"""The base class of convolutions and transposed convolutions: arguments, parameters and checkpoints."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,37 +10,37 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from .._args import Size, integer, per_axis
+from .._args import Size, check_integer, check_per_axis
 from ..backends import ONE_KERNEL, Backend, BankValues, choose, layout_of
 from ..backends.checks import check_dtype, check_operands, not_a_tensor
-from ..backends.exportable import stored
+from ..backends.exportable import keep_compact
 from ..backends.low_rank import combine_coefficients
-from ..backends.reuse import with_large_pages
-from ..errors import ArgumentError
+from ..backends.reuse import request_large_pages
+from ..errors import ArgumentError, ShapeError
 from ..geometry import Window, check_groups, check_padding_mode
 from ..sharing import Full, LowRank, Sharing, check_sharing
 from . import checkpoint, checks, init
 
 
 class SharedLayer(torch.nn.Module, ABC):
-    """A convolution or transposed convolution of one to three spatial axes.
+    """A convolution or transposed convolution with one to three spatial axes.
 
-    Subclasses add the size of the output and `forward`. *Positions* are those that own kernels: the outputs
-    of a convolution, the inputs of a transposed one.
+    Subclasses define the size of the output and `forward`. *Positions* are the elements that own kernels: the
+    outputs of a convolution, the inputs of a transposed convolution.
     """
 
-    #: Whether the positions are those of the input.
+    #: Whether this is a transposed convolution, whose positions are its inputs.
     transposed: ClassVar[bool]
     _ndim: ClassVar[int]
     _torch_function: ClassVar[Callable[..., Tensor]]
-    #: The only sharing that the class allows; None for any.
+    #: The only sharing that the class allows, or None if it allows any.
     _fixed_sharing: ClassVar[Sharing | None] = None
 
     in_channels: int
     out_channels: int
     weight: Parameter
     bias: Parameter | None
-    #: Spatial size of the input and of the output; None for a layer that takes any resolution.
+    #: Spatial sizes of input and output; None if the layer was built without `input_size`.
     input_size: tuple[int, ...] | None
     output_size: tuple[int, ...] | None
 
@@ -57,7 +57,7 @@ class SharedLayer(torch.nn.Module, ABC):
         groups: int,
         bias: bool,
         padding_mode: str,
-        device: Any,
+        device: torch.device | str | None,
         dtype: torch.dtype | None,
         sharing: Sharing | None,
         input_size: Size | None,
@@ -65,16 +65,16 @@ class SharedLayer(torch.nn.Module, ABC):
     ):
         super().__init__()
         name, ndim = type(self).__name__, self._ndim
-        self.in_channels = integer(name, "in_channels", in_channels, least=1)
-        self.out_channels = integer(name, "out_channels", out_channels, least=1)
+        self.in_channels = check_integer(name, "in_channels", in_channels, least=1)
+        self.out_channels = check_integer(name, "out_channels", out_channels, least=1)
         self.groups = check_groups(name, groups, self.in_channels, self.out_channels)
         self.padding = (
-            padding if isinstance(padding, str) else per_axis(name, "padding", padding, ndim, least=0)
+            padding if isinstance(padding, str) else check_per_axis(name, "padding", padding, ndim, least=0)
         )
         self.window = Window(kernel_size, stride, self.padding, dilation, ndim=ndim, where=name)
         self.kernel_size, self.stride = self.window.kernel_size, self.window.stride
         self.dilation = self.window.dilation
-        self.output_padding = per_axis(name, "output_padding", output_padding, ndim, least=0)
+        self.output_padding = check_per_axis(name, "output_padding", output_padding, ndim, least=0)
         self.padding_mode = check_padding_mode(name, padding_mode)
         self.sharing = check_sharing(name, "sharing", sharing, self._fixed_sharing or Full())
         if self._fixed_sharing not in (None, self.sharing):
@@ -103,7 +103,7 @@ class SharedLayer(torch.nn.Module, ABC):
 
     @property
     def position_size(self) -> tuple[int, ...] | None:
-        """The grid of positions that own kernels: `output_size`, or `input_size` of a transposed layer."""
+        """Size of the grid of positions: `output_size`, or `input_size` for a transposed layer."""
         return self.input_size if self.transposed else self.output_size
 
     @abstractmethod
@@ -113,10 +113,10 @@ class SharedLayer(torch.nn.Module, ABC):
     @property
     def _kernel_shape(self) -> tuple[int, ...]:
         """Shape of one bank: [out, in/groups, *kernel_size]; transposed [in, out/groups, *kernel_size]."""
-        near, far = self.out_channels, self.in_channels
+        position_side, window_side = self.out_channels, self.in_channels
         if self.transposed:
-            near, far = far, near
-        return (near, far // self.groups, *self.kernel_size)
+            position_side, window_side = window_side, position_side
+        return (position_side, window_side // self.groups, *self.kernel_size)
 
     def _coefficient_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of the coefficients; empty unless the sharing is `LowRank`."""
@@ -130,13 +130,13 @@ class SharedLayer(torch.nn.Module, ABC):
         if input_size is None:
             checks.check_size_given(name, self._ndim, self.sharing, self.bias_sharing)
             return None, None
-        size = per_axis(name, "input_size", input_size, self._ndim, least=1)
+        size = check_per_axis(name, "input_size", input_size, self._ndim, least=1)
         out = self._output_size(size)
         kernel = self.kernel_size[0] if len(set(self.kernel_size)) == 1 else self.kernel_size
         source = f" from input_size={size}, kernel_size={kernel}"
         if self.transposed:
-            whose = ", the size of the input (whose positions own a transposed layer's kernels)"
-            self.sharing.check(size, f"{name}: sharing=", whose)
+            source_of_grid = ", the size of the input (whose positions own a transposed layer's kernels)"
+            self.sharing.check(size, f"{name}: sharing=", source_of_grid)
         else:
             self.sharing.check(out, f"{name}: sharing=", source)
         self.bias_sharing.check(out, f"{name}: bias_sharing=", source)
@@ -144,7 +144,7 @@ class SharedLayer(torch.nn.Module, ABC):
 
     def _make_parameters(self, bias: bool, factory: dict[str, Any]) -> None:
         banks = 1 if self.sharing == Full() else self.sharing.banks(self.position_size)  # type: ignore[arg-type]
-        weight = with_large_pages(torch.empty(self._layout.shape(banks, self._kernel_shape), **factory))
+        weight = request_large_pages(torch.empty(self._layout.shape(banks, self._kernel_shape), **factory))
         check_dtype(type(self).__name__, weight.dtype, self.sharing)
         self.weight = Parameter(weight)
         for name, shape in self._coefficient_shapes().items():
@@ -164,9 +164,9 @@ class SharedLayer(torch.nn.Module, ABC):
         size: Any = self.position_size
         bias_sharing = None if self.bias is None else self.bias_sharing
         if not self.transposed:
-            return checkpoint.digest(self.sharing, bias_sharing, size, self.kernel_size)
+            return checkpoint.encode(self.sharing, bias_sharing, size, self.kernel_size)
         bias_size = () if bias_sharing in (None, Full()) else self.output_size
-        return checkpoint.digest(self.sharing, bias_sharing, size, self.kernel_size, bias_size)
+        return checkpoint.encode(self.sharing, bias_sharing, size, self.kernel_size, bias_size)
 
     def reset_parameters(self) -> None:
         """Reinitialize all parameters like the `torch.nn` layer of the same name, bank by bank."""
@@ -183,7 +183,7 @@ class SharedLayer(torch.nn.Module, ABC):
             self.sharing_digest.copy_(torch.tensor(self._digest()))  # type: ignore[operator]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Move or cast. Memory formats are meant for images; banks of kernels stay contiguous."""
+        """Move or cast the parameters. Banks stay contiguous: memory formats apply to images only."""
         if self._layout == ONE_KERNEL:
             return super()._apply(fn, recurse)
         plain = (Tensor, Parameter)  # a sharded tensor has no memory format
@@ -194,40 +194,45 @@ class SharedLayer(torch.nn.Module, ABC):
         return super()._apply(apply_flat, recurse)
 
     def kernels(self) -> Tensor:
-        """Return the banks of kernels, whatever the layout of `weight`.
+        """Return the banks as a view of `weight`, in the same layout for every sharing.
 
-        [K, out, in/groups, *kernel_size]; of a transposed layer [K, in, out/groups, *kernel_size].
+        Returns:
+            [K, out, in/groups, *kernel_size]; for a transposed layer [K, in, out/groups, *kernel_size].
         """
         return self._layout.to_banks(self.weight)
 
     def assignment(self) -> Tensor:
-        """Return A [P, K], which bank each position uses: W[p] = sum over k of A[p, k] kernels()[k].
+        """Return the assignment A, which gives the kernel at p as W[p] = sum over k of A[p, k] kernels()[k].
 
-        One-hot, except for `LowRank`, where it is differentiable in the coefficients. Note the size, P x K:
-        for `Local` that is P x P. Positions are outputs, of a transposed layer inputs.
+        A is one-hot, except for `LowRank`, where it is differentiable in the coefficients. It is large: for
+        `Local` it has P x P elements.
+
+        Returns:
+            [P, K]. Positions are outputs; for a transposed layer they are inputs.
         """
-        size = self._known(self.position_size, "assignment()")
-        mixed = self._coefficients()
-        if mixed is not None:
-            mixed = mixed.flatten(1).T
-            return torch.cat([mixed.new_ones(prod(size), 1), mixed], dim=1)
+        size = self._require_size(self.position_size, "assignment()")
+        coefficients = self._coefficients()
+        if coefficients is not None:
+            columns = coefficients.flatten(1).T
+            return torch.cat([columns.new_ones(prod(size), 1), columns], dim=1)
         labels = torch.tensor(self.sharing.labels(size), device=self.weight.device)
         return F.one_hot(labels, self.sharing.banks(size)).to(self.weight.dtype)
 
     def bias_map(self) -> Tensor:
-        """Return the bias of each output neuron [out, *output_size]; zeros for a layer without bias."""
-        shape = (self.out_channels, *self._known(self.output_size, "bias_map()"))
+        """Return the bias of each output element, [out, *output_size]; zeros for a layer without bias."""
+        shape = (self.out_channels, *self._require_size(self.output_size, "bias_map()"))
         if self.bias is None:
             return self.weight.new_zeros(shape)
         return self._broadcast_bias().expand(shape)
 
-    def _known(self, size: tuple[int, ...] | None, what: str) -> tuple[int, ...]:
+    def _require_size(self, size: tuple[int, ...] | None, what: str) -> tuple[int, ...]:
+        """Return the size, or raise `ArgumentError` if the layer was built without `input_size`."""
         if size is None:
             raise ArgumentError(
                 type(self).__name__,
                 f"{what} needs the number of positions",
                 "a layer built without input_size",
-                "build it with input_size=",
+                "pass input_size= when you build it",
             )
         return size
 
@@ -235,27 +240,27 @@ class SharedLayer(torch.nn.Module, ABC):
         """Return the bias in a shape that broadcasts to [out, *output_size].
 
         Args:
-            input: The input it is used with, if any; see `stored`.
+            input: The input of the current call, if any; see `keep_compact`.
         """
         bias: Tensor = self.bias  # type: ignore[assignment]
         if self._bias_values is None:
             return bias.view(-1, *(1,) * self._ndim)
-        return self._bias_values.expand(bias if input is None else stored(bias, input))
+        return self._bias_values.expand(bias if input is None else keep_compact(bias, input))
 
     def _coefficient_terms(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._coefficient_names]
 
     def _coefficients(self, input: Tensor | None = None) -> Tensor | None:
-        """Return the coefficients [rank, *position_size] of low rank; None for any other sharing.
+        """Return the coefficients [rank, *position_size] of `LowRank`; None for any other sharing.
 
         Args:
-            input: The input they are used with, if any; see `stored`.
+            input: The input of the current call, if any; see `keep_compact`.
         """
         terms = self._coefficient_terms()
         if len(terms) < 2:
             return terms[0] if terms else None
         if input is not None:
-            terms = [stored(term, input) for term in terms]
+            terms = [keep_compact(term, input) for term in terms]
         return combine_coefficients(terms)
 
     def _add_bias(self, result: Tensor) -> Tensor:
@@ -267,7 +272,7 @@ class SharedLayer(torch.nn.Module, ABC):
         return self.weight if layout == self._layout else layout.from_banks(self.kernels())
 
     def _is_unbatched(self, input: Tensor) -> bool:
-        """Return whether the input, if its rank and channels are valid, has no batch axis."""
+        """Return whether the input has no batch axis; raise an error if its rank or channels are wrong."""
         if not isinstance(input, Tensor):
             raise not_a_tensor(type(self).__name__, input)
         shape, ndim = input.shape, self._ndim
@@ -277,40 +282,39 @@ class SharedLayer(torch.nn.Module, ABC):
         return unbatched
 
     def _check(self, input: Tensor) -> None:
-        """Refuse an input that does not fit a layer with weights for one size."""
+        """Raise `ShapeError` if the size, device or dtype of the input does not fit the weights."""
         if input.shape[-self._ndim :] != self.input_size:
             raise self._wrong_shape(input.shape)
         check_operands(type(self).__name__, input, self.weight, self.sharing)
 
-    def _wrong_shape(self, shape: torch.Size) -> Exception:
+    def _wrong_shape(self, shape: torch.Size) -> ShapeError:
         size = None if self._takes_any_size else self.input_size
         return checks.wrong_shape(type(self).__name__, shape, self.in_channels, size, self.sharing)
 
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ) -> None:
-        """Load a plain `torch.nn` layer into any sharing; refuse weights of another sharing, naming both."""
-        error = checkpoint.mismatch(
-            self, None if self._takes_any_size else self._digest(), state_dict, prefix
-        )
+        """Load weights of the same sharing, or of the `torch.nn` layer; report an error for any others."""
+        digest = None if self._takes_any_size else self._digest()
+        error = checkpoint.find_mismatch(self, digest, state_dict, prefix)
         if error is not None:
             error_msgs.append(error)
             return
-        if not self._takes_any_size:
-            checkpoint.expand_plain(self, self._kernel_shape, self._digest(), state_dict, prefix)
+        if digest is not None:
+            checkpoint.expand_plain(self, digest, state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
     def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
-        """Save the layer's own digest, whatever weight averaging or `to_empty` did to the buffer."""
+        """Save the digest of the layer, since weight averaging or `to_empty` may have changed the buffer."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self._takes_any_size:
             device = self.weight.device
             destination[f"{prefix}sharing_digest"] = torch.tensor(self._digest(), device=device)
 
     def extra_repr(self) -> str:
-        """Return torch's line for the layer, with the sharing added."""
+        """Return the arguments of the layer like `torch.nn.Conv2d`, with the sharing added."""
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         parts.append(f"stride={self.stride}")
         if any(map(any, self.window.padding)):

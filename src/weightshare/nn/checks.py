@@ -1,7 +1,6 @@
-"""What a layer refuses: arguments at construction, inputs at the call."""
+"""Checks of a layer's arguments and inputs, and the errors that they raise."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -12,23 +11,30 @@ from ..sharing import Full, Sharing
 
 
 def check_size_given(where: str, ndim: int, sharing: Sharing, bias_sharing: Sharing) -> None:
-    """Refuse a layer without `input_size` that needs one."""
+    """Raise `ArgumentError` for a layer without `input_size` if one of its sharings needs it."""
     for argument, value in (("sharing", sharing), ("bias_sharing", bias_sharing)):
         if value != Full():
             raise ArgumentError(
                 where,
                 f"{argument}={value!r} needs input_size, the spatial size of the input",
-                "none",
-                f"give input_size= with {ndim} numbers (only Full() takes any size)",
+                "None",
+                f"pass an integer or a tuple of length {ndim}; only Full() works without input_size",
             )
 
 
-def requested_padding(where: str, window: Window, shape: Sequence[int], output_size: Any) -> tuple[int, ...]:
-    """The output padding that gives a transposed layer the output size asked for, as torch's `output_size`.
+def find_output_padding(
+    where: str, window: Window, shape: Sequence[int], output_size: object
+) -> tuple[int, ...]:
+    """Return the output padding with which a transposed layer has the requested output size.
 
     Args:
-        shape: Of the input, with or without a batch axis.
-        output_size: Spatial, or with all that stands in front of it.
+        where: Name of the layer, for errors.
+        window: Window of the layer.
+        shape: Shape of the input, with or without a batch axis.
+        output_size: Spatial size of the output, or its whole shape, as for `torch.nn.ConvTranspose2d`.
+
+    Raises:
+        ShapeError: `output_size` is not a size, or no output padding results in it.
     """
     ndim = window.ndim
     least = tuple(n - sum(p) for n, p in zip(window.span(shape[-ndim:]), window.padding))
@@ -39,45 +45,48 @@ def requested_padding(where: str, window: Window, shape: Sequence[int], output_s
             where,
             f"output_size must be {ndim} or {len(shape)} integers for an input of {len(shape)} axes",
             repr(output_size),
-            "give the spatial size of the output",
+            "pass the spatial size of the output",
         )
     size = given[-ndim:]
     if not all(low <= n <= high for n, low, high in zip(size, least, most)):
         raise ShapeError(
             where,
-            f"output_size must lie between {least} and {most} for an input of {tuple(shape[-ndim:])}",
+            f"output_size must be between {least} and {most} for an input of {tuple(shape[-ndim:])}",
             f"{size}",
-            "choose another, or leave it out",
         )
     return tuple(n - low for n, low in zip(size, least))
 
 
 def wrong_bias_size(
-    where: str, own: Sequence[int] | None, output_size: Sequence[int], sharing: Sharing
+    where: str, expected: Sequence[int] | None, output_size: Sequence[int], sharing: Sharing
 ) -> ShapeError:
-    """The error of an output size for which a layer has no biases."""
+    """Return the error for an output size for which a layer has no biases."""
     return ShapeError(
         where,
-        f"output_size must be {own}, the only one its bias_sharing={sharing!r} has biases for",
+        f"output_size must be {expected}, the only size for which bias_sharing={sharing!r} has biases",
         f"{tuple(output_size)}",
-        "leave it out, or build the layer with another output_padding or bias_sharing=Full()",
+        "build the layer with another output_padding or with bias_sharing=Full()",
     )
 
 
 def wrong_shape(
     where: str, shape: Sequence[int], channels: int, size: Sequence[int] | None, sharing: Sharing
 ) -> ShapeError:
-    """The error of an input of another rank, channel number or size.
+    """Return the error for an input with the wrong rank, number of channels or size.
 
     Args:
-        size: The spatial size expected, None for a layer that takes any.
+        where: Name of the layer.
+        shape: Shape of the input.
+        channels: Expected number of channels.
+        size: Expected spatial size; None if the layer takes any size.
+        sharing: Sharing of the layer.
     """
     spatial = "*size" if size is None else ", ".join(map(str, size))
     hint = (
-        "give it that many channels and spatial axes"
+        None
         if size is None
-        else f"resize the input, or build the layer with another input_size (its {sharing!r} "
-        "has weights for this size alone)"
+        else "resize the input, or build the layer with another input_size (its weights for "
+        f"sharing={sharing!r} fit this size only)"
     )
-    want = f"[N, {channels}, {spatial}] or [{channels}, {spatial}]"
-    return ShapeError(where, f"input must be {want}", f"{list(shape)}", hint)
+    expected = f"input must be [N, {channels}, {spatial}] or [{channels}, {spatial}]"
+    return ShapeError(where, expected, f"{list(shape)}", hint)

@@ -1,19 +1,17 @@
 """Convolutions with any degree of weight sharing, in one to three dimensions."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._args import Size
-from ..backends import convolve, pad_input
+from ..backends import PaddingMode, convolve, pad_input
 from ..sharing import Sharing
 from .base import SharedLayer
 
 
 class _ConvNd(SharedLayer):
-    """The convolutions of one to three dimensions: everything but the number of axes."""
+    """A convolution with one to three spatial axes; subclasses define the number of axes."""
 
     transposed = False
 
@@ -27,8 +25,8 @@ class _ConvNd(SharedLayer):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
         sharing: Sharing | None = None,
@@ -57,13 +55,13 @@ class _ConvNd(SharedLayer):
         return self.window.output_size(input_size, type(self).__name__, self.padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
-        """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size]."""
+        """Map [N, in, *size] to [N, out, *output_size], or [in, *size] to [out, *output_size]."""
         unbatched = self._is_unbatched(input)
         if self._takes_any_size:
-            return self._by_torch(input, self.bias)
+            return self._call_torch(input, self.bias)
         self._check(input)
         if self._backend is None:
-            return self._add_bias(self._by_torch(input, None))
+            return self._add_bias(self._call_torch(input, None))
         result = convolve(
             input.unsqueeze(0) if unbatched else input,
             self._backend_weight(),
@@ -74,8 +72,8 @@ class _ConvNd(SharedLayer):
         )
         return result.squeeze(0) if unbatched else result
 
-    def _by_torch(self, input: Tensor, bias: Tensor | None) -> Tensor:
-        """Full sharing, by torch's own function."""
+    def _call_torch(self, input: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute the convolution of `Full` with torch's function."""
         if self.padding_mode == "zeros":
             padding = self.padding
         else:
@@ -87,13 +85,13 @@ class _ConvNd(SharedLayer):
 
 
 class Conv1d(_ConvNd):
-    """A 1-D convolution whose weights are shared as `sharing` says.
+    """A 1-D convolution with any degree of weight sharing.
 
-    `sharing=Full()` is `torch.nn.Conv1d`, `Local()` a locally connected layer; see `Conv2d` for the
-    arguments.
+    `sharing=Full()` is `torch.nn.Conv1d` and `sharing=Local()` is a locally connected layer. The arguments,
+    parameters and errors are those of `Conv2d`.
 
     Shape:
-        input [N, in, L] or [in, L], output [N, out, L_out] or [out, L_out].
+        Input [N, in, L] or [in, L], output [N, out, L_out] or [out, L_out].
 
     Example:
         >>> from weightshare import Local
@@ -107,11 +105,12 @@ class Conv1d(_ConvNd):
 
 
 class Conv2d(_ConvNd):
-    """A 2-D convolution whose weights are shared as `sharing` says.
+    """A 2-D convolution with any degree of weight sharing.
 
-    The kernel at output position p is W[p] = sum over k of A[p, k] B[k], with the banks B = `kernels()` and
-    A = `assignment()`. `sharing=Full()` is `torch.nn.Conv2d` and takes any resolution; `Local()` gives every
-    position a kernel of its own.
+    The layer has K banks B, which `kernels()` returns. The kernel at output position p is
+    W[p] = sum over k of A[p, k] B[k], with the assignment A = `assignment()`. `sharing=Full()` is
+    `torch.nn.Conv2d` and takes inputs of any size. `sharing=Local()` gives each position its own kernel. The
+    drawing shows which positions share a kernel:
 
         a a a a       a b a b       a a b b       a b c d
         a a a a       c d c d       a a b b       e f g h
@@ -119,39 +118,43 @@ class Conv2d(_ConvNd):
          Full()       Tiled(2)    Regional(2)     Local()
 
     Args:
-        in_channels: Channels of the input, at least 1.
-        out_channels: Channels of the output, at least 1.
-        kernel_size: Taps on every axis.
-        stride: Inputs from one output position to the next.
-        padding: Inputs added at both ends of every axis, or "same" or "valid".
-        dilation: Inputs from one tap to the next.
-        groups: Groups of channels; divides both channel numbers.
+        in_channels: Number of input channels, at least 1.
+        out_channels: Number of output channels, at least 1.
+        kernel_size: Number of taps per axis, at least 1.
+        stride: Distance in inputs between neighboring output positions, at least 1.
+        padding: Number of inputs added at both ends of each axis, or "same" or "valid".
+        dilation: Distance in inputs between neighboring taps, at least 1.
+        groups: Number of channel groups; it divides `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device: Of the parameters.
-        dtype: Of the parameters.
-        sharing: Which output positions share a kernel; default `Full()`.
-        input_size: Spatial size of the input; needed by every sharing but `Full()`.
-        bias_sharing: Which positions share a bias; default as `sharing`, for `LowRank` `Full()`.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        sharing: Sharing of the kernels over the output positions. The default is `Full()`.
+        input_size: Spatial size of the input. Required unless both sharings are `Full()`.
+        bias_sharing: Sharing of the bias over the output positions. The default is `sharing`; for `LowRank`
+            it is `Full()`.
 
-    All banks start as torch draws a convolution's kernel. To draw them otherwise, fill them one by one (a
-    function of the whole `weight` would take its fan-in from the number of banks):
-    `for kernel in layer.kernels().detach(): torch.nn.init.kaiming_normal_(kernel)`.
+    Each bank is initialized like the kernel of a `torch.nn.Conv2d`. To use another scheme, initialize each
+    bank separately, because the functions of `torch.nn.init` compute a wrong fan-in for the whole `weight`:
+
+        for kernel in layer.kernels().detach():
+            torch.nn.init.kaiming_normal_(kernel)
 
     Shape:
-        input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out].
+        Input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out] with
+        H_out = (H + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1.
 
     Parameters:
-        weight: `Full` [out, in/groups, *kernel_size]; `Local` [P, *kernel_size, in/groups, out]; every other
-            sharing [K, out, in/groups, *kernel_size]. K x out x in/groups x taps numbers.
-        bias: [out] when its sharing is `Full`, else [K_bias, out].
-        coefficients: of `LowRank` alone, [rank, *output_size] if free; if factorized one an axis,
-            coefficients_0 [rank, H_out] and coefficients_1 [rank, W_out].
+        weight: For `Full` [out, in/groups, *kernel_size]; for `Local` [P, *kernel_size, in/groups, out]; for
+            all other sharings [K, out, in/groups, *kernel_size]. It has K x out x in/groups x taps elements.
+        bias: [out] if its sharing is `Full`, else [K_bias, out].
+        coefficients: Only for `LowRank`. Free coefficients are one parameter [rank, H_out, W_out]. Factorized
+            coefficients are `coefficients_0` [rank, H_out] and `coefficients_1` [rank, W_out].
 
     Raises:
-        ArgumentError: an argument out of its range, or no `input_size` where one is needed.
+        ArgumentError: an invalid argument, or no `input_size` although the sharing requires it.
         SharingError: a sharing that does not fit the output.
-        ShapeError: in `forward`, an input of another rank, channel number or size.
+        ShapeError: in `forward`, an input with the wrong rank, number of channels or size.
 
     Example:
         >>> from weightshare import Regional
@@ -160,7 +163,7 @@ class Conv2d(_ConvNd):
         (torch.Size([2, 8, 32, 32]), torch.Size([16, 8, 3, 3, 3]))
 
     Source: LeCun et al., "Backpropagation applied to handwritten zip code recognition", Neural Computation
-    1989, for weight sharing; the sources of its degrees stand with each sharing.
+    1989, for weight sharing. The sharings name their own sources.
     """
 
     _ndim = 2
@@ -168,13 +171,13 @@ class Conv2d(_ConvNd):
 
 
 class Conv3d(_ConvNd):
-    """A 3-D convolution whose weights are shared as `sharing` says.
+    """A 3-D convolution with any degree of weight sharing.
 
-    `sharing=Full()` is `torch.nn.Conv3d`, `Local()` a locally connected layer; see `Conv2d` for the
-    arguments.
+    `sharing=Full()` is `torch.nn.Conv3d` and `sharing=Local()` is a locally connected layer. The arguments,
+    parameters and errors are those of `Conv2d`.
 
     Shape:
-        input [N, in, D, H, W] or [in, D, H, W], output [N, out, D_out, H_out, W_out] or the same without N.
+        Input [N, in, D, H, W] or [in, D, H, W], output [N, out, D_out, H_out, W_out] or the same without N.
 
     Example:
         >>> from weightshare import SharedAlong

@@ -1,14 +1,13 @@
 """Transposed convolutions with any degree of weight sharing, in one to three dimensions."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._args import Size
-from ..backends import convolve_transposed
+from ..backends import PaddingMode, convolve_transposed
 from ..geometry import Window, check_transposed
 from ..sharing import Full, Sharing
 from . import checks
@@ -16,7 +15,7 @@ from .base import SharedLayer
 
 
 class _ConvTransposeNd(SharedLayer):
-    """The transposed convolutions of one to three dimensions: everything but the number of axes."""
+    """A transposed convolution with one to three spatial axes; subclasses define the number of axes."""
 
     transposed = True
 
@@ -31,8 +30,8 @@ class _ConvTransposeNd(SharedLayer):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
         sharing: Sharing | None = None,
@@ -64,19 +63,20 @@ class _ConvTransposeNd(SharedLayer):
         return self.window.transposed_size(input_size, self.output_padding, type(self).__name__)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """[N, in, *size] or [in, *size] -> [N, out, *output_size] or [out, *output_size].
+        """Map [N, in, *size] to [N, out, *output_size], or [in, *size] to [out, *output_size].
 
         Args:
-            output_size: Chooses the output padding, as torch's: the spatial size of the output, or that with
-                all that stands in front of it.
+            input: The input.
+            output_size: Spatial size of the output, or its whole shape, as for `torch.nn.ConvTranspose2d`. It
+                replaces `output_padding` for this call.
         """
         unbatched = self._is_unbatched(input)
-        extra = self.output_padding if output_size is None else self._extra(input, output_size)
+        extra = self.output_padding if output_size is None else self._find_output_padding(input, output_size)
         if self._takes_any_size:
-            return self._by_torch(input, self.bias, extra)
+            return self._call_torch(input, self.bias, extra)
         self._check(input)
         if self._backend is None:
-            return self._add_bias(self._by_torch(input, None, extra))
+            return self._add_bias(self._call_torch(input, None, extra))
         result = convolve_transposed(
             input.unsqueeze(0) if unbatched else input,
             self._backend_weight(),
@@ -88,17 +88,17 @@ class _ConvTransposeNd(SharedLayer):
         )
         return result.squeeze(0) if unbatched else result
 
-    def _extra(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
-        """The output padding that gives this output size."""
-        extra = checks.requested_padding(type(self).__name__, self.window, input.shape, output_size)
+    def _find_output_padding(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
+        """Return the output padding that results in this output size."""
+        extra = checks.find_output_padding(type(self).__name__, self.window, input.shape, output_size)
         if self.bias is not None and self.bias_sharing != Full() and extra != self.output_padding:
             raise checks.wrong_bias_size(
                 type(self).__name__, self.output_size, output_size, self.bias_sharing
             )
         return extra
 
-    def _by_torch(self, input: Tensor, bias: Tensor | None, extra: tuple[int, ...]) -> Tensor:
-        """Full sharing, by torch's own function."""
+    def _call_torch(self, input: Tensor, bias: Tensor | None, extra: tuple[int, ...]) -> Tensor:
+        """Compute the transposed convolution of `Full` with torch's function."""
         function = type(self)._torch_function
         return function(
             input, self.weight, bias, self.stride, self.padding, extra, self.groups, self.dilation
@@ -106,12 +106,13 @@ class _ConvTransposeNd(SharedLayer):
 
 
 class ConvTranspose1d(_ConvTransposeNd):
-    """A 1-D transposed convolution whose weights are shared, over the positions of its input, by `sharing`.
+    """A 1-D transposed convolution with any degree of weight sharing over its input positions.
 
-    `sharing=Full()` is `torch.nn.ConvTranspose1d`; see `ConvTranspose2d` for the arguments.
+    `sharing=Full()` is `torch.nn.ConvTranspose1d`. The arguments, parameters and errors are those of
+    `ConvTranspose2d`.
 
     Shape:
-        input [N, in, L] or [in, L], output [N, out, L_out] or [out, L_out].
+        Input [N, in, L] or [in, L], output [N, out, L_out] or [out, L_out].
 
     Example:
         >>> from weightshare import Local
@@ -125,56 +126,58 @@ class ConvTranspose1d(_ConvTransposeNd):
 
 
 class ConvTranspose2d(_ConvTransposeNd):
-    """A 2-D transposed convolution whose weights are shared, over the positions of its input, by `sharing`.
+    """A 2-D transposed convolution with any degree of weight sharing over its input positions.
 
-    The adjoint of `Conv2d(out_channels, in_channels, ..., sharing=sharing)`: with the same weight and no
-    biases, <conv(y), x> = <transposed(x), y>, so that a decoder can use its encoder's weight as it is. Every
-    position q of the input adds W[q], scaled by its value, into the outputs that the adjoint's window at q
-    sees, with W[q] = sum over k of A[q, k] B[k], the banks B = `kernels()` and A = `assignment()`.
-    `sharing=Full()` is `torch.nn.ConvTranspose2d` and takes any resolution; `Local()` gives every input
-    position a kernel of its own.
+    Each input position q adds its value times the kernel W[q] to the outputs in its window. As in `Conv2d`,
+    W[q] = sum over k of A[q, k] B[k], with B = `kernels()` and A = `assignment()`. `sharing=Full()` is
+    `torch.nn.ConvTranspose2d` and takes inputs of any size. `sharing=Local()` gives each input position its
+    own kernel.
 
-        input         output, Regional((1, 2)), kernel_size=2, stride=2
+    The layer is the adjoint of `conv = Conv2d(out_channels, in_channels, ..., sharing=sharing)`: with the
+    same weight and without biases, <conv(y), x> = <y, layer(x)>. A decoder can therefore use the weight of
+    its encoder unchanged.
+
+        input         output with Regional((1, 2)), kernel_size=2, stride=2
         a b           a a b b
         a b           a a b b
                       a a b b
                       a a b b
 
     Args:
-        in_channels: Channels of the input, at least 1.
-        out_channels: Channels of the output, at least 1.
-        kernel_size: Taps on every axis.
-        stride: Outputs from one input position to the next.
-        padding: Outputs cut off at both ends of every axis; integers.
-        output_padding: Outputs added at the end of every axis; smaller than stride or dilation.
-        groups: Groups of channels; divides both channel numbers.
+        in_channels: Number of input channels, at least 1.
+        out_channels: Number of output channels, at least 1.
+        kernel_size: Number of taps per axis, at least 1.
+        stride: Distance in outputs between neighboring input positions, at least 1.
+        padding: Number of outputs removed at both ends of each axis.
+        output_padding: Number of outputs added at the end of each axis; smaller than stride or dilation.
+        groups: Number of channel groups; it divides `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
-        dilation: Outputs from one tap to the next.
-        padding_mode: "zeros" alone, as in torch.
-        device: Of the parameters.
-        dtype: Of the parameters.
-        sharing: Which input positions share a kernel; default `Full()`.
-        input_size: Spatial size of the input; needed by every sharing but `Full()`.
-        bias_sharing: Which output positions share a bias; default `Full()`.
+        dilation: Distance in outputs between neighboring taps, at least 1.
+        padding_mode: Only "zeros", as in torch.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        sharing: Sharing of the kernels over the input positions. The default is `Full()`.
+        input_size: Spatial size of the input. Required unless both sharings are `Full()`.
+        bias_sharing: Sharing of the bias over the output positions. The default is `Full()`.
 
-    All banks start as torch draws a transposed convolution's kernel.
+    Each bank is initialized like the kernel of a `torch.nn.ConvTranspose2d`.
 
     Shape:
-        input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out], with
+        Input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out] with
         H_out = (H - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1.
 
     Parameters:
-        weight: `Full` [in, out/groups, *kernel_size]; `Local` [P, *kernel_size, out/groups, in]; every other
-            sharing [K, in, out/groups, *kernel_size]. K x in x out/groups x taps numbers.
-        bias: [out] when its sharing is `Full`, else [K_bias, out].
-        coefficients: of `LowRank` alone, [rank, *input_size] if free; if factorized one an axis,
-            coefficients_0 [rank, H] and coefficients_1 [rank, W].
+        weight: For `Full` [in, out/groups, *kernel_size]; for `Local` [P, *kernel_size, out/groups, in]; for
+            all other sharings [K, in, out/groups, *kernel_size]. It has K x in x out/groups x taps elements.
+        bias: [out] if its sharing is `Full`, else [K_bias, out].
+        coefficients: Only for `LowRank`. Free coefficients are one parameter [rank, H, W]. Factorized
+            coefficients are `coefficients_0` [rank, H] and `coefficients_1` [rank, W].
 
     Raises:
-        ArgumentError: an argument out of its range, or no `input_size` where one is needed.
+        ArgumentError: an invalid argument, or no `input_size` although the sharing requires it.
         SharingError: a sharing that does not fit the input, or a bias sharing that does not fit the output.
-        ShapeError: an output without positions; in `forward`, an input of another rank, channel number or
-            size, or an `output_size` out of its range.
+        ShapeError: an output without positions; in `forward`, an input with the wrong rank, number of
+            channels or size, or an invalid `output_size`.
 
     Example:
         >>> from weightshare import Regional
@@ -195,12 +198,13 @@ class ConvTranspose2d(_ConvTransposeNd):
 
 
 class ConvTranspose3d(_ConvTransposeNd):
-    """A 3-D transposed convolution whose weights are shared, over the positions of its input, by `sharing`.
+    """A 3-D transposed convolution with any degree of weight sharing over its input positions.
 
-    `sharing=Full()` is `torch.nn.ConvTranspose3d`; see `ConvTranspose2d` for the arguments.
+    `sharing=Full()` is `torch.nn.ConvTranspose3d`. The arguments, parameters and errors are those of
+    `ConvTranspose2d`.
 
     Shape:
-        input [N, in, D, H, W] or [in, D, H, W], output [N, out, D_out, H_out, W_out] or the same without N.
+        Input [N, in, D, H, W] or [in, D, H, W], output [N, out, D_out, H_out, W_out] or the same without N.
 
     Example:
         >>> from weightshare import SharedAlong

@@ -1,4 +1,4 @@
-"""Initial values: those of torch's convolution, whose output variance every sharing then has."""
+"""Initial values like those of torch's convolutions, so that every sharing has their output variance."""
 
 import math
 
@@ -8,11 +8,12 @@ from torch import Tensor
 from ..sharing import LowRank, Sharing
 
 
-def bound(fan_in: int) -> float:
-    """Half-width of the uniform distribution that `torch.nn.Conv2d` draws from, for weights and biases alike.
+def compute_bound(fan_in: int) -> float:
+    """Return the bound of the uniform distribution from which `torch.nn.Conv2d` initializes its weight.
 
     Args:
-        fan_in: Inputs of one output neuron, taps x in/groups: never multiplied by the number of banks.
+        fan_in: Number of inputs of one output element, taps x in/groups. It does not depend on the number of
+            banks.
 
     Source: `torch.nn.modules.conv._ConvNd.reset_parameters`, kaiming_uniform with a = sqrt(5), after
     He et al., "Delving deep into rectifiers", ICCV 2015, section 2.2.
@@ -23,22 +24,22 @@ def bound(fan_in: int) -> float:
 
 @torch.no_grad()
 def reset_weight(weight: Tensor, sharing: Sharing, fan_in: int) -> None:
-    """Every bank as torch initialises its one kernel; of low rank the first so, and the corrections zero."""
+    """Initialize each bank like the kernel of a torch convolution, but corrections of `LowRank` as zero."""
     if isinstance(sharing, LowRank):
         weight[1:].zero_()
         weight = weight[:1]
-    weight.uniform_(-bound(fan_in), bound(fan_in))
+    weight.uniform_(-compute_bound(fan_in), compute_bound(fan_in))
 
 
 @torch.no_grad()
 def reset_bias(bias: Tensor, fan_in: int) -> None:
-    """As torch initialises a convolution's bias."""
+    """Initialize a bias like that of a torch convolution."""
     limit = 1 / math.sqrt(fan_in)
     bias.uniform_(-limit, limit)
 
 
 @torch.no_grad()
 def reset_coefficients(coefficients: list[Tensor]) -> None:
-    """Standard normal divided by sqrt(number of terms), for a sum of variance 1 at every position."""
+    """Draw coefficients from a normal distribution; their sum over the terms has variance 1 everywhere."""
     for term in coefficients:
         term.normal_(0, 1 / math.sqrt(len(coefficients)))

@@ -1,11 +1,11 @@
-"""Locally connected layers, under the names people search for."""
+"""Locally connected layers under their usual name: convolutions with `sharing=Local()`."""
 
 from ..sharing import Local
 from .conv import Conv1d, Conv2d, Conv3d
 
 
 class LocallyConnected1d(Conv1d):
-    """`Conv1d` with `sharing=Local()`: a kernel of its own at every output position; needs `input_size`.
+    """`Conv1d` with `sharing=Local()`: each output position has its own kernel. `input_size` is required.
 
     Example:
         >>> layer = LocallyConnected1d(3, 8, kernel_size=3, input_size=10)
@@ -17,7 +17,7 @@ class LocallyConnected1d(Conv1d):
 
 
 class LocallyConnected2d(Conv2d):
-    """`Conv2d` with `sharing=Local()`: a kernel of its own at every output position; needs `input_size`.
+    """`Conv2d` with `sharing=Local()`: each output position has its own kernel. `input_size` is required.
 
     Example:
         >>> layer = LocallyConnected2d(3, 8, kernel_size=3, input_size=(10, 12))
@@ -29,7 +29,7 @@ class LocallyConnected2d(Conv2d):
 
 
 class LocallyConnected3d(Conv3d):
-    """`Conv3d` with `sharing=Local()`: a kernel of its own at every output position; needs `input_size`.
+    """`Conv3d` with `sharing=Local()`: each output position has its own kernel. `input_size` is required.
 
     Example:
         >>> layer = LocallyConnected3d(1, 4, kernel_size=3, input_size=5)

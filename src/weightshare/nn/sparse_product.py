@@ -1,4 +1,4 @@
-"""The product with a matrix that is given by its connections, in blocks, so that memory stays bounded."""
+"""Product with a matrix given by its connections, computed in blocks to limit memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,37 +6,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 2**26  # of the terms that are held at once: as many connections as fit it
+#: Maximum size in bytes of the terms of a block of connections.
+BLOCK_BYTES = 2**26
 
 
-def sparse_product(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
-    """[N, n_in] -> [N, n_out]: connection c adds `values[c]` times input `inputs[c]` to output `outputs[c]`.
+def multiply_sparse(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
+    """Map [N, n_in] to [N, n_out].
 
-    In one block where a compiler looks on, which fuses it.
+    Connection c adds `values[c]` times input `inputs[c]` to output `outputs[c]`.
     """
-    if torch.compiler.is_compiling():
-        return _product(input, values, inputs, outputs, n_out)
+    if torch.compiler.is_compiling():  # one block, which the compiler fuses
+        return _multiply(input, values, inputs, outputs, n_out)
     return _Product.apply(input, values, inputs, outputs, n_out)  # type: ignore[no-untyped-call]
 
 
-def _product(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
+def _multiply(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
     terms = input.index_select(1, inputs) * values
     return terms.new_zeros(input.shape[0], n_out).index_add(1, outputs, terms)
 
 
-def _blocks(input: Tensor, *tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def _split_blocks(input: Tensor, *tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
     size = max(1, BLOCK_BYTES // max(1, len(input) * input.element_size()))
     return zip(*(table.split(size) for table in tables))
 
 
 class _Product(torch.autograd.Function):
-    """The product; like its derivatives it is linear in each argument, so they are each other's."""
+    """The product. It is bilinear, so its derivatives are products and `_Values` again."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
-        parts = (_product(input, v, i, o, n_out) for v, i, o in _blocks(input, values, inputs, outputs))
+        blocks = _split_blocks(input, values, inputs, outputs)
+        parts = (_multiply(input, v, i, o, n_out) for v, i, o in blocks)
         result = next(parts)
         for part in parts:
             result = result + part
@@ -51,24 +53,24 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         input, values, inputs, outputs = ctx.saved_tensors
-        of_input = of_values = None
+        input_grad = values_grad = None
         if ctx.needs_input_grad[0]:
-            of_input = _Product.apply(grad, values, outputs, inputs, input.shape[1])
+            input_grad = _Product.apply(grad, values, outputs, inputs, input.shape[1])
         if ctx.needs_input_grad[1]:
-            of_values = _Values.apply(input, grad, inputs, outputs)
-        return of_input, of_values, None, None, None
+            values_grad = _Values.apply(input, grad, inputs, outputs)
+        return input_grad, values_grad, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, input_t: Any, values_t: Any, *_: Any) -> Any:  # type: ignore[override]
         input, values, inputs, outputs = ctx.saved_tensors
-        return _sum(
+        return _add(
             None if input_t is None else _Product.apply(input_t, values, inputs, outputs, ctx.n_out),
             None if values_t is None else _Product.apply(input, values_t, inputs, outputs, ctx.n_out),
         )
 
 
 class _Values(torch.autograd.Function):
-    """The gradient of the product in its values: of a connection, its input times its output's gradient."""
+    """The gradient of the product in its values: for each connection, input times gradient of the output."""
 
     generate_vmap_rule = True
 
@@ -76,7 +78,7 @@ class _Values(torch.autograd.Function):
     def forward(input: Tensor, grad: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
         parts = [
             (input.index_select(1, i) * grad.index_select(1, o)).sum(0)
-            for i, o in _blocks(input, inputs, outputs)
+            for i, o in _split_blocks(input, inputs, outputs)
         ]
         return torch.cat(parts)
 
@@ -86,11 +88,11 @@ class _Values(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, of_values: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, direction: Tensor) -> Any:  # type: ignore[override]
         input, grad, inputs, outputs = ctx.saved_tensors
         return (
-            _Product.apply(grad, of_values, outputs, inputs, input.shape[1]),
-            _Product.apply(input, of_values, inputs, outputs, grad.shape[1]),
+            _Product.apply(grad, direction, outputs, inputs, input.shape[1]),
+            _Product.apply(input, direction, inputs, outputs, grad.shape[1]),
             None,
             None,
         )
@@ -98,11 +100,11 @@ class _Values(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, input_t: Any, grad_t: Any, *_: Any) -> Any:  # type: ignore[override]
         input, grad, inputs, outputs = ctx.saved_tensors
-        return _sum(
+        return _add(
             None if input_t is None else _Values.apply(input_t, grad, inputs, outputs),
             None if grad_t is None else _Values.apply(input, grad_t, inputs, outputs),
         )
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _add(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one + other

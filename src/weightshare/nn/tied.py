@@ -1,32 +1,42 @@
-"""Decoders that use their encoder's weight, with no Parameter and no entry in a state dict for it."""
+"""Decoders that use the weight of their encoder and do not register it a second time."""
 
 from math import prod
-from typing import Any
+from typing import TypeAlias
 
+import torch
 from torch.nn import Embedding, Linear, Module
 
+from .._args import Size
 from ..errors import ArgumentError, ShapeError
-from ..tying.reference import refer, reference_of
+from ..parameters.references import get_reference
+from ..tying.derived import read_from
 from . import init
-from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .base import SharedLayer
+from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, _ConvTransposeNd
+
+Convolution: TypeAlias = SharedLayer | torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 
 
 class TiedLinear(Linear):
-    """A linear layer with another's weight, transposed: the decoder of a tied autoencoder.
+    """A linear layer that uses the weight of another layer: the decoder of a tied autoencoder.
 
-    `weight` is read from the source at every use, so it follows what becomes of it; parameters and state dict
-    have the bias alone.
+    `weight` is read from the source at each use, so it follows every change of the source. Only the bias is a
+    parameter of this layer and is in its state dict.
 
     Args:
-        source: A linear layer, whose weight [out, in] becomes [in, out] here; or an embedding, whose weight
-            [embeddings, features] is used as it is, as by the head of a language model.
+        source: A `Linear`, whose weight [out, in] is used transposed, or an `Embedding`, whose weight
+            [num_embeddings, embedding_dim] is used unchanged, as in the head of a language model.
         bias: Whether to add a learned bias.
 
     Shape:
-        input [..., out] of the source, output [..., in].
+        Input [*, out], output [*, in] for a `Linear` source with weight [out, in]; input [*, embedding_dim],
+        output [*, num_embeddings] for an `Embedding` source.
+
+    Parameters:
+        bias: [in] or [num_embeddings].
 
     Raises:
-        ArgumentError: a source that is neither.
+        ArgumentError: a source of another type.
 
     Example:
         >>> import torch
@@ -39,69 +49,69 @@ class TiedLinear(Linear):
     def __init__(self, source: Module, bias: bool = True):
         if not isinstance(source, Linear | Embedding):
             got = type(source).__name__
-            raise ArgumentError("TiedLinear", "source must be a Linear or an Embedding", got, "give one")
+            raise ArgumentError("TiedLinear", "source must be a Linear or an Embedding", got)
         weight = source.weight
         transposed = isinstance(source, Linear)
         features = weight.shape if transposed else weight.shape[::-1]
         super().__init__(*features, bias=bias, device="meta", dtype=weight.dtype)
-        refer(self, "weight", source, "weight", "t" if transposed else None)
+        read_from(self, "weight", source, "weight", "t" if transposed else None)
         self.to_empty(device=weight.device)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the bias anew; the weight is the source's, or drawn too once it is untied."""
-        if reference_of(self, "weight") is None:
+        """Reinitialize the bias, and the weight if it has been untied from its source."""
+        if get_reference(self, "weight") is None:
             super().reset_parameters()
         elif self.bias is not None:
             init.reset_bias(self.bias, self.in_features)
 
 
-class _TiedConvTransposeNd(Module):
-    """What the decoders of one to three dimensions have in common."""
+class _TiedConvTransposeNd(_ConvTransposeNd):
+    """A tied decoder with one to three spatial axes; subclasses also derive from its untied class."""
 
-    def __init__(self, source: Any, output_padding: Any = None, bias: bool = True):
-        name, ndim = type(self).__name__, self._ndim  # type: ignore[attr-defined]
+    def __init__(self, source: Convolution, output_padding: Size | None = None, bias: bool = True):
+        name, ndim = type(self).__name__, self._ndim
         size = getattr(source, "kernel_size", None)
         if not isinstance(size, tuple) or len(size) != ndim or getattr(source, "transposed", True):
-            expected = f"source must be a {ndim}-dimensional convolution, torch's or ours"
-            raise ArgumentError(name, expected, type(source).__name__, "give the encoder's layer")
+            expected = f"source must be a Conv{ndim}d of torch.nn or weightshare.nn"
+            raise ArgumentError(name, expected, type(source).__name__)
         if source.padding_mode != "zeros":
             raise ArgumentError(
-                name, "source must pad with zeros", repr(source.padding_mode), "decode by a layer of its own"
+                name,
+                "source must use padding_mode='zeros'",
+                repr(source.padding_mode),
+                f"use an untied ConvTranspose{ndim}d instead",
             )
-        sharing = getattr(source, "sharing", None)
-        positions = getattr(source, "output_size", None)
-        super().__init__(  # type: ignore[call-arg]
+        super().__init__(
             source.out_channels,
             source.in_channels,
             source.kernel_size,
             source.stride,
-            _symmetric(name, source),
-            _output_padding(name, source) if output_padding is None else output_padding,
+            _find_padding(name, source),
+            _find_output_padding(name, source) if output_padding is None else output_padding,
             source.groups,
             bias,
             source.dilation,
             device="meta",
             dtype=source.weight.dtype,
-            sharing=sharing,
-            input_size=positions,
+            sharing=getattr(source, "sharing", None),
+            input_size=getattr(source, "output_size", None),
         )
-        for parameter in ("weight", *self._coefficient_names):  # type: ignore[attr-defined]
-            refer(self, parameter, source, parameter, None)
+        for parameter in ("weight", *self._coefficient_names):
+            read_from(self, parameter, source, parameter, None)
         self.to_empty(device=source.weight.device)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the bias anew; what is the source's is left as it is, and drawn too once it is untied."""
-        layer: Any = self
-        fan_in = prod(layer._kernel_shape[1:])
-        layer._write_digest()
-        if layer.bias is not None:
-            init.reset_bias(layer.bias, fan_in)
-        if reference_of(self, "weight") is None:
-            init.reset_weight(layer.weight, layer.sharing, fan_in)
-        if not any(reference_of(self, name) for name in layer._coefficient_names):
-            init.reset_coefficients(layer._coefficient_terms())
+        """Reinitialize the bias, and the other parameters if they have been untied from their source."""
+        fan_in = prod(self._kernel_shape[1:])
+        self._write_digest()
+        if self.bias is not None:
+            init.reset_bias(self.bias, fan_in)
+        if get_reference(self, "weight") is None:
+            init.reset_weight(self.weight, self.sharing, fan_in)
+        if not any(get_reference(self, name) for name in self._coefficient_names):
+            init.reset_coefficients(self._coefficient_terms())
 
 
 class TiedConvTranspose1d(_TiedConvTransposeNd, ConvTranspose1d):
@@ -109,22 +119,27 @@ class TiedConvTranspose1d(_TiedConvTransposeNd, ConvTranspose1d):
 
 
 class TiedConvTranspose2d(_TiedConvTransposeNd, ConvTranspose2d):
-    """The transpose of a convolution, with its weight: the decoder of a tied convolutional autoencoder.
+    """A transposed convolution that uses the weight of a convolution: the decoder of a tied autoencoder.
 
-    Without bias it is the exact adjoint of the source, whatever its sharing. The weight needs no transform: a
-    transposed layer has it in the layout of the convolution it is the transpose of.
+    Without a bias it is the exact adjoint of the source, for every sharing. `weight` and the coefficients of
+    `LowRank` are read from the source at each use. Only the bias is a parameter of this layer.
 
     Args:
-        source: A convolution of `weightshare.nn` or `torch.nn` that pads with zeros.
-        output_padding: Outputs added at the end of every axis; None for as many as the source's input has
-            more, where its size is known, else 0.
+        source: A convolution of `weightshare.nn` or `torch.nn` with `padding_mode="zeros"`.
+        output_padding: Number of outputs added at the end of each axis. The default is the number that
+            restores the input size of the source, or 0 if the source was built without `input_size`.
         bias: Whether to add a learned bias.
 
     Shape:
-        input [N, out, *output_size] of the source, output [N, in, *input_size].
+        Input [N, out, H_out, W_out] and output [N, in, H, W] for a source that maps [N, in, H, W] to
+        [N, out, H_out, W_out].
+
+    Parameters:
+        bias: [in].
 
     Raises:
-        ArgumentError: a source that is no convolution, or pads otherwise.
+        ArgumentError: a source that is not a convolution, or has another padding mode.
+        ShapeError: `padding="same"` with an even kernel, which pads the two ends of an axis differently.
 
     Example:
         >>> import torch
@@ -140,8 +155,8 @@ class TiedConvTranspose3d(_TiedConvTransposeNd, ConvTranspose3d):
     """The 3-D form of `TiedConvTranspose2d`."""
 
 
-def _symmetric(where: str, source: Any) -> tuple[int, ...]:
-    """The padding of a source in numbers, as a transposed layer takes it."""
+def _find_padding(where: str, source: Convolution) -> tuple[int, ...]:
+    """Return the padding of a source as one integer per axis."""
     if not isinstance(source.padding, str):
         return tuple(source.padding)
     totals = [
@@ -150,17 +165,17 @@ def _symmetric(where: str, source: Any) -> tuple[int, ...]:
     if any(total % 2 for total in totals):
         raise ShapeError(
             where,
-            "padding must be the same at both ends",
+            "the padding of source must be equal at both ends of each axis",
             f"padding={source.padding!r} with kernel_size={source.kernel_size}",
-            "use an odd kernel",
+            "use an odd kernel_size",
         )
     return tuple(total // 2 for total in totals)
 
 
-def _output_padding(where: str, source: Any) -> tuple[int, ...]:
-    """What a source's input has beyond the last position that its windows reach."""
-    if getattr(source, "input_size", None) is None:
+def _find_output_padding(where: str, source: Convolution) -> tuple[int, ...]:
+    """Return how many inputs of a source lie beyond the last position's window, per axis."""
+    if not isinstance(source, SharedLayer) or source.input_size is None or source.output_size is None:
         return (0,) * len(source.kernel_size)
-    padding = _symmetric(where, source)
+    padding = _find_padding(where, source)
     sizes = zip(source.input_size, source.window.span(source.output_size), padding)
     return tuple(n + 2 * p - span for n, span, p in sizes)

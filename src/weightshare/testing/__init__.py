@@ -1,4 +1,4 @@
-"""For tests, ours and yours: `check_layer`, and Hypothesis strategies in `weightshare.testing.strategies`."""
+"""Test tools for layers: `check_layer`, and Hypothesis strategies in `weightshare.testing.strategies`."""
 
 from .contract import check_layer
 

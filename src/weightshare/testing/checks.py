@@ -1,4 +1,4 @@
-"""What a layer's values must be, and what its copies must hold."""
+"""Checks of a layer's values, derivatives and copies."""
 
 import copy
 import io
@@ -9,28 +9,29 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from .case import Case, out_shape
+from .case import Case, get_output_shape
 
 
-def values_and_gradients(case: Case) -> None:
-    """The oracle's."""
+def check_values_and_gradients(case: Case) -> None:
+    """Check the output and all gradients."""
     case.check("", case.layer)
 
 
-def second_derivatives(case: Case) -> None:
-    """The oracle's, of a function that is curved in the output; in float64, where rounding hides nothing."""
+def check_second_derivatives(case: Case) -> None:
+    """Check second derivatives of a nonlinear function of the output, in float64 only."""
     if case.dtype != torch.float64:
         return
-    got = _curvature(case.layer, case.layer, case.input)
-    expected = _curvature(case.exact, lambda x: reference.output(case.exact, x), case.input)
-    sums = _curvature(case.absolute, lambda x: reference.output(case.absolute, x), case.input.detach().abs())
+    got = _compute_curvature(case.layer, case.layer, case.input)
+    expected = _compute_curvature(case.exact, lambda x: reference.output(case.exact, x), case.input)
+    absolute, input = case.absolute, case.input.detach().abs()
+    sums = _compute_curvature(absolute, lambda x: reference.output(absolute, x), input)
     for name, values in expected.items():
-        size = float(sums[name].max()) if values.numel() else 0.0
-        case.close(f"second derivative, {name},", got[name], values, size)
+        magnitude = float(sums[name].max()) if values.numel() else 0.0
+        case.check_close(f"second derivative with respect to {name}", got[name], values, magnitude)
 
 
-def _curvature(layer: Any, function: Callable[[Tensor], Tensor], input: Tensor) -> dict[str, Tensor]:
-    """The gradients of the sum of squares of the gradients of the sum of the output's cubes."""
+def _compute_curvature(layer: Any, function: Callable[[Tensor], Tensor], input: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of the squared norm of the gradients of sum(output**3)."""
     named = {"input": input.requires_grad_(), **dict(layer.named_parameters())}
     used = {name: source for name, source in named.items() if name != "bias" and source.numel()}
     sources = tuple(used.values())
@@ -40,70 +41,78 @@ def _curvature(layer: Any, function: Callable[[Tensor], Tensor], input: Tensor) 
 
 
 @torch.no_grad()
-def dense_matrix(case: Case) -> None:
-    """Times the input, and the bias map: the output."""
+def check_dense_matrix(case: Case) -> None:
+    """Check that the output is the dense matrix times the input, plus the bias map."""
     exact = case.exact
     matrix = reference.dense_matrix(exact, exact.input_size)
     products = case.input.double().flatten(1) @ matrix.T
-    by_matrix = products.unflatten(1, (exact.out_channels, *exact.output_size)) + reference.bias_map(exact)
-    case.close("output", case.layer(case.input), by_matrix, case.sizes["output"])
+    expected = products.unflatten(1, (exact.out_channels, *exact.output_size)) + reference.bias_map(exact)
+    case.check_close("output", case.layer(case.input), expected, case.magnitudes["output"])
 
 
 @torch.no_grad()
-def batches(case: Case) -> None:
-    """An image without a batch axis, and no image at all."""
-    layer, input = case.layer, case.input
+def check_batches(case: Case) -> None:
+    """Check inputs without a batch axis and empty batches."""
+    layer, input, magnitude = case.layer, case.input, case.magnitudes["output"]
     for image, expected in zip(input, case.expected["output"]):
-        case.close("output of input without a batch axis", layer(image), expected, case.sizes["output"])
-    shape, expected = layer(input[:0]).shape, (0, *out_shape(layer))
-    assert shape == expected, f"an empty batch gives {list(shape)}, expected {list(expected)}"
+        case.check_close("output for an input without a batch axis", layer(image), expected, magnitude)
+    shape, expected = layer(input[:0]).shape, (0, *get_output_shape(layer))
+    assert shape == expected, f"output for an empty batch must have shape {list(expected)}, got {list(shape)}"
     with torch.enable_grad():
         layer(input[:0]).sum().backward()
 
 
 @torch.no_grad()
-def bank_and_assignment(case: Case) -> None:
-    """Kernels, assignment and bias map are what the sharing's definition says."""
+def check_banks_and_assignment(case: Case) -> None:
+    """Check `kernels()`, `assignment()` and `bias_map()`, and that all parameters are contiguous."""
     layer, exact = case.layer, case.exact
     matrix = layer.assignment()
     coefficients = dict(exact.named_parameters(recurse=False))
     expected = reference.assignment(layer.sharing, layer.position_size, coefficients)
     expected = expected.to(matrix.device)
-    case.close("assignment()", matrix, expected, float(expected.abs().max()) + layer.window.ndim)
-    near, far = layer.out_channels, layer.in_channels
+    magnitude = float(expected.abs().max()) + layer.window.ndim
+    case.check_close("assignment()", matrix, expected, magnitude)
+    position_side, window_side = layer.out_channels, layer.in_channels
     if layer.transposed:
-        near, far = far, near
-    shape = (matrix.shape[1], near, far // layer.groups, *layer.kernel_size)
-    assert layer.kernels().shape == shape, (
-        f"kernels() is {list(layer.kernels().shape)}, expected {list(shape)}"
+        position_side, window_side = window_side, position_side
+    shape = [matrix.shape[1], position_side, window_side // layer.groups, *layer.kernel_size]
+    got = list(layer.kernels().shape)
+    assert got == shape, f"kernels() must have shape {shape}, got {got}"
+    _check_equal(
+        "bias_map()",
+        layer.bias_map(),
+        reference.bias_map(exact).to(case.dtype),
+        "the bias of each output position",
     )
-    _same("bias_map()", layer.bias_map(), reference.bias_map(exact).to(case.dtype))
-    assert all(p.is_contiguous() for p in layer.parameters()), "every parameter must be contiguous"
+    for name, parameter in layer.named_parameters():
+        assert parameter.is_contiguous(), f"parameter {name} must be contiguous"
 
 
 @torch.no_grad()
-def copies(case: Case) -> None:
-    """A deepcopy, a pickle and a checkpoint give the same output bit for bit."""
+def check_copies(case: Case) -> None:
+    """Check that a deepcopy, a pickle and a checkpoint compute exactly the same output."""
     layer, input = case.layer, case.input
-    expected = layer(input)
-    _same("output of a deepcopy", copy.deepcopy(layer)(input), expected)
-    _same("output of a pickle", _through_file(layer, weights_only=False)(input), expected)
+    expected, original = layer(input), "the output of the layer"
+    _check_equal("output of a deepcopy", copy.deepcopy(layer)(input), expected, original)
+    unpickled = _save_and_load(layer, weights_only=False)
+    _check_equal("output after pickling", unpickled(input), expected, original)
     other = copy.deepcopy(layer)
     other.reset_parameters()
-    other.load_state_dict(_through_file(layer.state_dict(), weights_only=True))
-    _same("output of a checkpoint", other(input), expected)
+    other.load_state_dict(_save_and_load(layer.state_dict(), weights_only=True))
+    _check_equal("output after loading a checkpoint", other(input), expected, original)
 
 
-def _through_file(value: Any, weights_only: bool) -> Any:
+def _save_and_load(value: Any, weights_only: bool) -> Any:
     file = io.BytesIO()
     torch.save(value, file)
     file.seek(0)
     return torch.load(file, weights_only=weights_only)
 
 
-def _same(what: str, got: Tensor, expected: Tensor) -> None:
-    assert torch.equal(got, expected), f"{what} is not the same bit for bit"
+def _check_equal(what: str, got: Tensor, expected: Tensor, other: str) -> None:
+    assert torch.equal(got, expected), f"{what} must be exactly equal to {other}"
 
 
-ANY = (values_and_gradients, second_derivatives, batches, copies)
-CONVOLUTION = (*ANY, dense_matrix, bank_and_assignment)
+#: The checks for every layer, and those for convolutions and transposed convolutions.
+ANY = (check_values_and_gradients, check_second_derivatives, check_batches, check_copies)
+CONVOLUTION = (*ANY, check_dense_matrix, check_banks_and_assignment)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for sharing values and layers of every geometry. Needs the package `hypothesis`."""
+"""Hypothesis strategies for sharings and for layers with any geometry. Requires the package `hypothesis`."""
 
 from collections.abc import Sequence
 from math import prod
@@ -13,17 +13,17 @@ from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Shari
 
 _LAYERS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-#: Positions an axis of a layer with so many axes, about.
+#: Approximate maximum number of positions per axis, by number of axes.
 _MOST = {1: 11, 2: 7, 3: 4}
 
 
 @st.composite
 def sharings(draw: st.DrawFn, out_size: Sequence[int], one_hot: bool = False) -> Sharing:
-    """Any sharing that fits an output.
+    """Draw any sharing that fits a grid of positions.
 
     Args:
-        out_size: Output positions on every axis.
-        one_hot: Leave `LowRank` out.
+        out_size: Number of positions per axis.
+        one_hot: Whether to exclude `LowRank`.
     """
     kinds = ["full", "local", "tiled", "regional", "along", "mapped"] + ["low rank"] * (not one_hot)
     kind = draw(st.sampled_from(kinds))
@@ -47,19 +47,19 @@ def sharings(draw: st.DrawFn, out_size: Sequence[int], one_hot: bool = False) ->
 
 @st.composite
 def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any) -> Any:
-    """Convolutions of every geometry and sharing, small enough for the oracle.
+    """Draw a convolution with any geometry and sharing that is small enough for the oracle.
 
     Args:
-        ndim: Number of spatial axes; any of 1 to 3 where None.
-        dtype: Of the parameters.
-        fixed: Arguments of the layer to hold fixed, such as `padding_mode="zeros"`.
+        ndim: Number of spatial axes; None for any of 1, 2 and 3.
+        dtype: Dtype of the parameters.
+        fixed: Arguments of the layer that are not drawn, such as `padding_mode="zeros"`.
     """
     ndim = draw(st.integers(1, 3)) if ndim is None else ndim
-    kernel, stride, dilation = _steps(draw, ndim)
+    kernel, stride, dilation = _draw_steps(draw, ndim)
     mode = fixed.get("padding_mode", draw(st.sampled_from(PADDING_MODES)))
     padding: Any = fixed.get("padding", draw(st.sampled_from(["numbers", "same", "valid"])))
     if padding == "numbers":
-        padding = _per_axis(draw, ndim, 0, 2)
+        padding = _draw_per_axis(draw, ndim, 0, 2)
     elif padding == "same":
         stride = (1,) * ndim
     window = Window(kernel, stride, padding, dilation)
@@ -74,7 +74,7 @@ def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.
     )
     out_size = window.output_size(size)
     arguments = {
-        **_channels(draw),
+        **_draw_channels(draw),
         "kernel_size": kernel,
         "stride": stride,
         "padding": padding,
@@ -85,33 +85,33 @@ def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.
         "input_size": size,
         "bias_sharing": draw(st.none() | sharings(out_size, one_hot=True)),
     }
-    return _drawn(draw, _LAYERS[ndim], {**arguments, **fixed})
+    return _draw_layer(draw, _LAYERS[ndim], {**arguments, **fixed})
 
 
 @st.composite
 def transposed_layers(
     draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any
 ) -> Any:
-    """Transposed convolutions of every geometry and sharing, small enough for the oracle.
+    """Draw a transposed convolution with any geometry and sharing that is small enough for the oracle.
 
     Args:
-        ndim: Number of spatial axes; any of 1 to 3 where None.
-        dtype: Of the parameters.
-        fixed: Arguments of the layer to hold fixed, such as `bias=False`.
+        ndim: Number of spatial axes; None for any of 1, 2 and 3.
+        dtype: Dtype of the parameters.
+        fixed: Arguments of the layer that are not drawn, such as `bias=False`.
     """
     ndim = draw(st.integers(1, 3)) if ndim is None else ndim
-    kernel, stride, dilation = _steps(draw, ndim)
-    padding = fixed.get("padding", _per_axis(draw, ndim, 0, 2))
+    kernel, stride, dilation = _draw_steps(draw, ndim)
+    padding = fixed.get("padding", _draw_per_axis(draw, ndim, 0, 2))
     window = Window(kernel, stride, padding, dilation)
     extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
-    least = [  # inputs for which an output is left when the padding is cut off
+    least = [  # the smallest inputs whose outputs are not empty after the padding is removed
         max(1, 1 - (e + x - sum(pair) - 1) // s)
         for e, x, pair, s in zip(window.extent, extra, window.padding, stride)
     ]
     size = tuple(draw(st.integers(low, max(low, _MOST[ndim]))) for low in least)
     out_size = window.transposed_size(size, extra)
     arguments = {
-        **_channels(draw),
+        **_draw_channels(draw),
         "kernel_size": kernel,
         "stride": stride,
         "padding": padding,
@@ -122,20 +122,20 @@ def transposed_layers(
         "input_size": size,
         "bias_sharing": draw(st.none() | sharings(out_size, one_hot=True)),
     }
-    return _drawn(draw, _TRANSPOSED[ndim], {**arguments, **fixed})
+    return _draw_layer(draw, _TRANSPOSED[ndim], {**arguments, **fixed})
 
 
-def _per_axis(draw: st.DrawFn, ndim: int, least: int, greatest: int) -> tuple[int, ...]:
+def _draw_per_axis(draw: st.DrawFn, ndim: int, least: int, greatest: int) -> tuple[int, ...]:
     return tuple(draw(st.integers(least, greatest)) for _ in range(ndim))
 
 
-def _steps(draw: st.DrawFn, ndim: int) -> tuple[tuple[int, ...], ...]:
-    """Kernel size, stride and dilation."""
-    kernel, dilation = _per_axis(draw, ndim, 1, 3 if ndim < 3 else 2), _per_axis(draw, ndim, 1, 2)
-    return kernel, _per_axis(draw, ndim, 1, 3), dilation
+def _draw_steps(draw: st.DrawFn, ndim: int) -> tuple[tuple[int, ...], ...]:
+    """Draw kernel size, stride and dilation."""
+    kernel, dilation = _draw_per_axis(draw, ndim, 1, 3 if ndim < 3 else 2), _draw_per_axis(draw, ndim, 1, 2)
+    return kernel, _draw_per_axis(draw, ndim, 1, 3), dilation
 
 
-def _channels(draw: st.DrawFn) -> dict[str, Any]:
+def _draw_channels(draw: st.DrawFn) -> dict[str, Any]:
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     return {
         "in_channels": groups * draw(st.integers(1, 2)),
@@ -145,8 +145,8 @@ def _channels(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def _drawn(draw: st.DrawFn, kind: Any, arguments: dict[str, Any]) -> Any:
-    """The layer, with random parameters: corrections of low rank would start at zero."""
+def _draw_layer(draw: st.DrawFn, kind: Any, arguments: dict[str, Any]) -> Any:
+    """Build a layer with random parameters, since the corrections of `LowRank` are initially zero."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
     layer = kind(**arguments)
     with torch.no_grad():

@@ -1,0 +1,17 @@
+from .blur_pool import BlurPool1d as BlurPool1d
+from .blur_pool import BlurPool2d as BlurPool2d
+from .blur_pool import BlurPool3d as BlurPool3d
+from .conv import Conv1d as Conv1d
+from .conv import Conv2d as Conv2d
+from .conv import Conv3d as Conv3d
+from .conv_transpose import ConvTranspose1d as ConvTranspose1d
+from .conv_transpose import ConvTranspose2d as ConvTranspose2d
+from .conv_transpose import ConvTranspose3d as ConvTranspose3d
+from .locally_connected import LocallyConnected1d as LocallyConnected1d
+from .locally_connected import LocallyConnected2d as LocallyConnected2d
+from .locally_connected import LocallyConnected3d as LocallyConnected3d
+from .shared_linear import SharedLinear as SharedLinear
+from .tied import TiedConvTranspose1d as TiedConvTranspose1d
+from .tied import TiedConvTranspose2d as TiedConvTranspose2d
+from .tied import TiedConvTranspose3d as TiedConvTranspose3d
+from .tied import TiedLinear as TiedLinear
