@@ -3,7 +3,7 @@
 `record` writes a forward pass on a `tape`. `layout` describes where the positions of the input are in each
 tensor, and `rules` follow them through the operations. `run` measures shifts on a recorded model, `local`
 measures one operation alone, and `causes` names why it breaks equivariance. `interventions` removes causes,
-with the operations in `windows` computed in another way. `trace` puts a `result` together from these.
+with the operations in `windowed` computed in another way. `trace` puts a `result` together from these.
 """
 
 from .interventions import Effect, Interventions

@@ -15,7 +15,7 @@ def find_causes(
     step: Step,
     ref: int,
     layouts: Layouts,
-    broken: bool,
+    is_inexact: bool,
     border: int | None,
     direction: Sequence[int],
 ) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def find_causes(
         step: Operation.
         ref: Number of the output that the model uses.
         layouts: Layouts of the tensors on the tape.
-        broken: Whether the operation is inexact for the smallest shifts of its positions.
+        is_inexact: Whether the operation is inexact for the smallest shifts of its positions.
         border: Width of the border inside of which it is exact; None if there is no such border.
         direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
     """
@@ -36,7 +36,7 @@ def find_causes(
         return ("not followed",) if known else ()
     if getattr(step.module, "sharing", Full()) != Full():
         causes.append("unshared weights")
-    elif broken:
+    elif is_inexact:
         causes.append(_name_cause(step, layouts, border))
     strides_before = {axis: stride for layout in known for axis, stride in get_strides(layout).items()}
     strides_after = get_strides(after)

@@ -20,7 +20,7 @@ from .row import Row
 from .rules import Kind, find_operation, get_pad_widths, is_circular_pad
 from .run import Run
 from .tape import Step
-from .windows import parse_window
+from .windowed import parse_window
 
 #: What replaces each cause.
 CHANGES = {

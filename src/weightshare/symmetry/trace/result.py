@@ -38,9 +38,9 @@ class EquivarianceTrace:
             least these.
         followed: Whether positions could be followed through all operations; if not, `exact_for` is None.
         error: Relative error of the output; None if the shift is a fraction of one of its positions.
-        untraced: Names of the operations or modules that could not be recorded, and of those that take values
-            of the input out of torch, for example for a branch: `exact_for` holds for the branch that was
-            taken.
+        untraced: Names of the operations and modules that were not recorded completely, for example because
+            they take values of the input out of torch for a branch. `exact_for` then holds for the branch
+            that was taken. A last entry reports that the model took another path for the shifted input.
         floor: Relative errors up to this are rounding.
     """
 
@@ -117,7 +117,7 @@ class EquivarianceTrace:
 
     def __str__(self) -> str:
         shown = [row for row in self.rows if row.causes or not row.seen]
-        lines = [self.verdict, ""]
+        lines = []
         if shown:
             section = Section("", "l" * len(_HEAD), _HEAD, tuple(map(_make_cells, shown)))
             lines += format_table(section, width=120, indent="")
@@ -126,7 +126,7 @@ class EquivarianceTrace:
             lines.append(f"plus {n_exact} fully equivariant operation{'' if n_exact == 1 else 's'}")
         if self.untraced:
             lines.append(f"opaque (not traced inside): {', '.join(self.untraced)}")
-        return "\n".join(lines)
+        return "\n".join([self.verdict, *(["", *lines] if lines else [])])
 
 
 def _format_multiples(exact_for: Sequence[int]) -> str | None:

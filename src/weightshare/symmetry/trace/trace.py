@@ -91,7 +91,7 @@ def _build_trace(
             untraced.append(step.name)
         local = measure_step(run, step, direction, floor)
         followed = followed and local.error is not None and not reads_untraced
-        broken = local.error is not None and local.error > floor
+        is_inexact = local.error is not None and local.error > floor
         exact = _combine(exact, local.exact_for)
         expected = run.shift(ref, tape.values[ref], shift)
         got = None if other is None else shifted_tape.values[other.outputs[place]]
@@ -107,7 +107,7 @@ def _build_trace(
                 exact_for=exact if followed else None,
                 followed=followed,
                 border=0 if is_exact else measure_border(run, ref, got, expected, shift, floor),
-                causes=find_causes(step, ref, run.layouts, broken, local.border, direction),
+                causes=find_causes(step, ref, run.layouts, is_inexact, local.border, direction),
                 seen=step.seen,
             )
         )

@@ -11,8 +11,8 @@ from .operation import Case
 def keep_layout(case: Case) -> Layout | None:
     """Keep the layout if the output has the shape of an input or is a broadcast of the inputs.
 
-    For an operation that is not in the table this is an assumption. The measurement of the operation alone
-    then shows a difference if the operation moves positions, as `flip` does.
+    For an operation that is not in the table, this is an assumption. If it is wrong, as for `flip`, the
+    measurement of the operation alone finds an error.
     """
     inputs = case.list_inputs()
     for shape, layout in inputs:

@@ -13,7 +13,7 @@ from ..tape import Step
 
 
 class Kind(Enum):
-    """A family of operations that behave alike under shifts."""
+    """A family of operations for which shifts are followed, and causes named, in the same way."""
 
     ELEMENTWISE = auto()
     JOIN = auto()  # combines its inputs position by position, so a constant can act as a position embedding
@@ -37,6 +37,7 @@ class Kind(Enum):
 
     @property
     def is_pool(self) -> bool:
+        """Whether it is a kind of pooling."""
         return self in (Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.POOL)
 
     @property
@@ -65,11 +66,9 @@ class Operation:
         """Return a setting of a step: an attribute of its module, or an argument of its function."""
         if step.module is not None:
             return getattr(step.module, name, default)
-        return (
-            step.get_argument(self.arguments.index(name), name, default)
-            if name in self.arguments
-            else default
-        )
+        if name not in self.arguments:
+            return default
+        return step.get_argument(self.arguments.index(name), name, default)
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,7 @@ class Case:
 
     @property
     def output(self) -> Tensor:
+        """Values of the output."""
         return self.values[self.step.outputs[self.place]]
 
     @property

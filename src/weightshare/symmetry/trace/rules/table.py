@@ -1,7 +1,8 @@
 """The one table that assigns a kind and a rule to the operations of a model.
 
 An operation is looked up by the name of its function or method, or by the class name of its module. Names are
-never matched in part. An operation that is not in the table is `Kind.UNKNOWN`.
+never matched in part. An operation that is not in the table is `Kind.UNKNOWN`. Names with a dot are overloads
+that exported programs call.
 """
 
 from collections.abc import Iterable
@@ -86,15 +87,11 @@ _RESHAPES = """
     Flatten Unflatten flatten ravel reshape reshape_as squeeze unflatten unsqueeze view view_as
 """
 _PERMUTATIONS = "permute transpose movedim moveaxis swapaxes swapdims T mT t H mH adjoint"
-_UPSAMPLINGS = [
-    f"{prefix}upsample_{mode}{suffix}"
-    for prefix, modes, suffixes in (
-        ("", "nearest1d nearest2d nearest3d linear1d bilinear2d bicubic2d trilinear3d", ("", ".vec")),
-        ("_", "nearest_exact1d nearest_exact2d nearest_exact3d bilinear2d_aa bicubic2d_aa", ("", ".vec")),
-    )
-    for mode in modes.split()
-    for suffix in suffixes
-]
+_UPSAMPLINGS = """
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
+    upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+"""
 _FOURIER = """
     fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft fftshift ifftshift
     hfft2 ihfft2 hfftn ihfftn
@@ -147,6 +144,7 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.PAD, slide, "constant_pad_nd"),
     **_list_names(Kind.RESIZE, resize, "Upsample UpsamplingNearest2d UpsamplingBilinear2d interpolate"),
     **_list_names(Kind.RESIZE, resize, _UPSAMPLINGS),
+    **_list_names(Kind.RESIZE, resize, [f"{name}.vec" for name in _UPSAMPLINGS.split()]),
     **_list_names(Kind.LINEAR, apply_linear, "Linear NonDynamicallyQuantizableLinear TiedLinear linear"),
     **_list_names(Kind.LINEAR, apply_shared_linear, "SharedLinear"),
     **_list_names(Kind.LINEAR, keep_layout, "Bilinear bilinear"),

@@ -20,7 +20,7 @@ _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-@dataclass
+@dataclass(frozen=True)
 class WindowedOperation:
     """A convolution or pool, with its padding and stride apart from the rest of the computation.
 
