@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether there is an interval and it excludes zero."""
+        """Return whether there is an interval and it excludes zero."""
         return self.ci is not None and not self.ci[0] <= 0 <= self.ci[1]
 
 

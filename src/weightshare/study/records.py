@@ -20,7 +20,7 @@ OTHER_FOLDER = "choose another folder with --out"
 
 
 class Folder:
-    """The locked folder of a study; use `open_folder` to create one.
+    """The folder of a study, locked by `open_folder`.
 
     Args:
         path: Path of the folder.

@@ -17,7 +17,7 @@ MAX_WIDTH = 4096
 
 @dataclass(frozen=True)
 class Row:
-    """One network of the study.
+    """A network of the study.
 
     Args:
         name: Name of the row in tables.
@@ -87,7 +87,7 @@ def count_parameters(images: Images, sharing: Sharing, width: int) -> int:
 
 
 def match_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
-    """Return the width with the closest number of parameters. `parameters_at(width)` must be increasing.
+    """Return the width at which `parameters_at`, an increasing function, is closest to `parameters`.
 
     >>> match_width(1000, lambda width: width**2)
     32

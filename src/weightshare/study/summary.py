@@ -72,7 +72,10 @@ def summarize(rows: Sequence[Row], trials: Sequence[Trial]) -> tuple[float, list
 
 
 def compute_target(groups: Sequence[Sequence[Trial]]) -> float:
-    """Return 95% of the best row's validation accuracy: the mean over its trials, each at its best epoch."""
+    """Return 95% of the best row's validation accuracy.
+
+    The accuracy of a row is the mean over its trials, each at its best epoch.
+    """
     return TARGET * max(fmean(max(t.curve_accuracy) for t in group) for group in groups if group)
 
 
