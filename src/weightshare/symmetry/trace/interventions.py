@@ -207,7 +207,7 @@ def _find_changes(step: Step, run: Run) -> dict[str, Change]:
         return [changed(x, circular="padding" in removed, blur="down-sampling" in removed)]
 
     in_layout = run.layouts[step.inputs[0]] or ()
-    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # unknown to the blur
+    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # padded before
     has_one_stride = len(set(window.stride)) == 1 and window.stride[0] > 1
     applies = {
         "padding": is_padded(step) and window.mode != "circular",

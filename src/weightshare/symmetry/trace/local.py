@@ -91,7 +91,7 @@ def _measure_axis(
         return _measure_shift(run, step, outputs, shift, floor)
 
     if smallest % size == 0:
-        return float("inf"), None, None  # the smallest whole shift is once around the circle
+        return float("inf"), None, None  # the smallest whole shift goes once around the circle
     error, width = measure(smallest)
     if error is None or error <= floor:
         return error, abs(smallest), 0

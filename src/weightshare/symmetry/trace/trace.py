@@ -26,7 +26,7 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Each operation is measured alone: its inputs are shifted by the smallest whole numbers of positions, and
     its outputs are compared with its shifted outputs. It follows for which shifts the model is exact, at
     least, up to each operation and for this input. The error of the given shift is also measured in the model
-    itself. The model runs four times.
+    itself. The model runs three times, and each operation at least once more alone.
 
     If the output has positions, such as a map or tokens, it should shift with the input. If it has none, such
     as class scores, it should not change.

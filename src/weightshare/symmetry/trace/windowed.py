@@ -22,7 +22,7 @@ _AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 @dataclass(frozen=True)
 class WindowedOperation:
-    """A convolution or pool, with its padding and stride apart from the rest of the computation.
+    """A convolution or pool, split into its padding, its stride and the remaining computation.
 
     Args:
         compute: From a padded input and a stride to the output. If `has_fixed_size`, from an input and a

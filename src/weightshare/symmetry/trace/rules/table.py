@@ -1,7 +1,7 @@
 """The one table that assigns a kind and a rule to the operations of a model.
 
-An operation is looked up by the name of its function or method, or by the class name of its module. Names are
-never matched in part. An operation that is not in the table is `Kind.UNKNOWN`. Names with a dot are overloads
+An operation is looked up by the name of its function or method, or by the class name of its module. A part of a
+name never matches. An operation that is not in the table is `Kind.UNKNOWN`. Names with a dot are overloads
 that exported programs call.
 """
 
