@@ -1,8 +1,8 @@
 """The one table that assigns a kind and a rule to the operations of a model.
 
-An operation is looked up by the name of its function or method, or by the class name of its module. A part of a
-name never matches. An operation that is not in the table is `Kind.UNKNOWN`. Names with a dot are overloads
-that exported programs call.
+An operation is looked up by the full name of its function or method, or by the class name of its module. An
+operation that is not in the table is `Kind.UNKNOWN`. Names with a dot are overloads that exported programs
+call.
 """
 
 from collections.abc import Iterable
