@@ -15,7 +15,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from measure import machine
+from measure import describe_machine
 from weightshare.nn import BlurPool2d
 from weightshare.study.data import Images, load_images
 from weightshare.study.intervals import compute_interval
@@ -175,7 +175,7 @@ def main() -> None:
     settings["command"] = f"python benchmarks/blur_pooling.py {given}"
     versions = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     results = {
-        "machine": {**machine(), **versions},
+        "machine": {**describe_machine(), **versions},
         "settings": settings,
         "summary": summarize(trials),
         "trials": trials,

@@ -1,4 +1,4 @@
-"""What a call of a layer costs beyond its computation; in torch's worker."""
+"""Measures the overhead of calling a layer, in the worker process of torch."""
 
 import statistics
 import time
@@ -10,24 +10,24 @@ import torch.nn.functional as F
 
 from weightshare import Full, Local, Regional, Tiled, nn
 
-#: Calls of one timing.
+#: Number of calls per timing.
 CALLS = 50
 
 
-def calls(rounds: int) -> list[dict[str, Any]]:
-    """Microseconds of `layer(x)` on a tiny layer and of its backend's own function alone, by sharing."""
+def measure_calls(rounds: int) -> list[dict[str, Any]]:
+    """Return the microseconds of a tiny layer, and of its backend alone, for several sharings."""
     x = torch.randn(2, 4, 10, 10)
     rows = []
     for sharing in (Local(), Tiled(2), Regional(2), Full()):
         layer = nn.Conv2d(4, 4, 3, bias=False, sharing=sharing, input_size=10)
-        microseconds = _medians([lambda layer=layer: layer(x), _kernel_alone(layer, x)], rounds)
-        layer_us, kernel_us = microseconds
-        rows.append({"sharing": str(sharing), "layer_us": layer_us, "kernel_us": kernel_us})
+        calls = [lambda layer=layer: layer(x), _make_backend_call(layer, x)]
+        layer_us, backend_us = _measure_medians(calls, rounds)
+        rows.append({"sharing": str(sharing), "layer_us": layer_us, "backend_us": backend_us})
     return rows
 
 
-def _kernel_alone(layer: Any, x: torch.Tensor) -> Callable[[], object]:
-    """What computes the layer, without checks and without torch's dispatch of an operator."""
+def _make_backend_call(layer: Any, x: torch.Tensor) -> Callable[[], object]:
+    """Return a call of the layer's backend, without checks and without the dispatch of an operator."""
     backend, weight = layer._backend, layer.weight.detach()
     if backend is None:
         return lambda: F.conv2d(x, weight)
@@ -35,12 +35,12 @@ def _kernel_alone(layer: Any, x: torch.Tensor) -> Callable[[], object]:
 
 
 @torch.no_grad()
-def _medians(functions: list[Callable[[], object]], rounds: int) -> list[float]:
+def _measure_medians(functions: list[Callable[[], object]], rounds: int) -> list[float]:
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds + 1):
-        for function, taken in zip(functions, times):
+        for function, values in zip(functions, times):
             begin = time.perf_counter()
             for _ in range(CALLS):
                 function()
-            taken.append(1e6 * (time.perf_counter() - begin) / CALLS)
-    return [statistics.median(taken[1:]) for taken in times]
+            values.append(1e6 * (time.perf_counter() - begin) / CALLS)
+    return [statistics.median(values[1:]) for values in times]

@@ -1,4 +1,4 @@
-"""What importing the library costs beyond torch, in fresh processes."""
+"""Measures the time to import the library, in new processes."""
 
 import statistics
 import subprocess
@@ -16,8 +16,8 @@ print(middle - start, end - middle, time.perf_counter() - middle)
 """
 
 
-def seconds(processes: int) -> dict[str, float]:
-    """Seconds of `import torch`, of `import weightshare` after it, and of that with the layers loaded."""
+def measure_imports(processes: int) -> dict[str, float]:
+    """Return the seconds to import torch, then weightshare, and weightshare with its convolutions loaded."""
     command = [sys.executable, "-c", IMPORT]
     printed = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(processes)]
     columns = zip(*(map(float, each.stdout.split()) for each in printed))

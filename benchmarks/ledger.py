@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import weightshare as ws
-from measure import machine
+from measure import describe_machine
 
 #: Number of layers, features and inner features of the model on the meta device.
 LARGE = (126, 16384, 65536)
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    results = {"machine": machine(), "milliseconds": measure_all(arguments.rounds)}
+    results = {"machine": describe_machine(), "milliseconds": measure_all(arguments.rounds)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "ledger.json").write_text(json.dumps(results, indent=1) + "\n")
     for name, median in results["milliseconds"].items():

@@ -1,4 +1,4 @@
-"""The written method of README.md: sides in turn, round after round, disturbed rounds again; medians."""
+"""Measures times as described in README.md: sides alternate, and disturbed rounds are repeated."""
 
 import os
 import platform
@@ -9,54 +9,59 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-#: A short product that takes so many times as long as ever before tells of a disturbance.
+#: A round is disturbed if a short product takes this many times as long as its best time so far.
 DISTURBED = 1.3
-#: Seconds until the threads of a worker sleep, and to wait after a disturbance.
+#: Seconds until the threads of a worker sleep, and seconds to wait after a disturbance.
 SETTLE, WAIT = 0.02, 0.2
-#: One timing takes so many milliseconds at least, by several calls where one is shorter.
+#: Minimum duration of a timing in milliseconds; shorter calls are repeated, up to this number of calls.
 TIMING, MOST_CALLS = 2.0, 50
-#: Rounds of a side at least, and of one whose call takes more than `SLOW` milliseconds.
+#: Minimum number of rounds of a side, and of one whose call takes more than `SLOW` milliseconds.
 LEAST, LEAST_SLOW, SLOW = 3, 1, 4000.0
 
 
 @dataclass
 class Budget:
-    """How long one shape may take.
+    """The limits for one shape.
 
     Args:
-        rounds: Rounds at most.
-        seconds: Of one side.
-        dropped: Disturbed rounds that are measured again, at most.
-        lost: Seconds that dropped rounds may take in all.
+        rounds: Maximum number of rounds.
+        seconds: Time per side, in seconds.
+        repeats: Maximum number of disturbed rounds that are repeated.
+        repeat_seconds: Maximum time for repeated rounds, in seconds.
     """
 
     rounds: int
     seconds: float
-    dropped: int
-    lost: float
+    repeats: int
+    repeat_seconds: float
 
 
-class Calm:
-    """Whether the machine does nothing else, by a short product against its best so far."""
+class IdleCheck:
+    """A check that no other process slows down the machine, by timing a short product.
 
-    def __init__(self, product: Callable[[], float]):
-        self._product = product
-        self.best = min(product() for _ in range(5))
+    Args:
+        time_product: Function that returns the milliseconds of the product.
+    """
+
+    def __init__(self, time_product: Callable[[], float]):
+        self._time_product = time_product
+        self.best = min(time_product() for _ in range(5))
 
     def __call__(self) -> bool:
-        milliseconds = self._product()
+        """Return whether the product is about as fast as its best time so far."""
+        milliseconds = self._time_product()
         self.best = min(self.best, milliseconds)
         return milliseconds <= DISTURBED * self.best
 
 
 @dataclass
 class Timer:
-    """One side.
+    """The timer of one side.
 
     Args:
-        worker: Of which process it is.
-        milliseconds: Of one call, as found when it was warmed up.
-        time: Milliseconds of one of so many calls.
+        worker: Name of the worker process.
+        milliseconds: Time of one call, from the warm-up.
+        time: Function from a number of calls to the mean milliseconds per call.
     """
 
     worker: str
@@ -65,66 +70,73 @@ class Timer:
 
     @property
     def calls(self) -> int:
+        """Number of calls per timing."""
         return max(1, min(MOST_CALLS, ceil(TIMING / self.milliseconds)))
 
-    def rounds(self, budget: Budget) -> int:
+    def count_rounds(self, budget: Budget) -> int:
+        """Return the number of rounds that fit the budget."""
         least = LEAST if self.milliseconds < SLOW else LEAST_SLOW
         expected = int(1e3 * budget.seconds / (self.calls * self.milliseconds))
         return max(least, min(budget.rounds, expected))
 
 
-def interleaved(timers: dict[str, Timer], budget: Budget, calm: Calm) -> dict:
-    """Summaries by side, and how many disturbed rounds were dropped and, where that was too many, kept.
+def measure_interleaved(timers: dict[str, Timer], budget: Budget, is_idle: IdleCheck) -> dict:
+    """Time all sides in alternation.
 
-    A side with fewer rounds than others has them spread over the run.
+    The rounds of a side that has fewer rounds than others are spread over the run.
+
+    Returns:
+        A summary per side ("sides"), the number of disturbed rounds that were dropped and repeated
+        ("dropped"), and the number that were kept because the budget for repeats was used up ("disturbed").
     """
-    expected = {name: timer.rounds(budget) for name, timer in timers.items()}
+    expected = {name: timer.count_rounds(budget) for name, timer in timers.items()}
     total = max(expected.values())
     times: dict[str, list[float]] = {name: [] for name in timers}
     done = dropped = kept = 0
     lost = 0.0
-    before = calm()
+    before = is_idle()
     while done < total:
         names = [n for n, k in expected.items() if (done + 1) * k // total > done * k // total]
         begin = time.perf_counter()
-        taken = _round({name: timers[name] for name in names})
-        after = calm()
+        milliseconds = _time_round({name: timers[name] for name in names})
+        after = is_idle()
         disturbed = not (before and after)
-        if disturbed and dropped < budget.dropped and lost < budget.lost:
+        if disturbed and dropped < budget.repeats and lost < budget.repeat_seconds:
             dropped, lost = dropped + 1, lost + time.perf_counter() - begin
             time.sleep(WAIT)
-            before = calm()
+            before = is_idle()
             continue
         kept += disturbed
-        for name, milliseconds in taken.items():
-            times[name].append(milliseconds)
+        for name, value in milliseconds.items():
+            times[name].append(value)
         before, done = after, done + 1
     return {
-        "sides": {name: summary(values) for name, values in times.items()},
+        "sides": {name: summarize(values) for name, values in times.items()},
         "dropped": dropped,
         "disturbed": kept,
     }
 
 
-def _round(timers: dict[str, Timer]) -> dict[str, float]:
-    """One timing of each; a pause where another process has its turn."""
-    taken, last = {}, "torch"
+def _time_round(timers: dict[str, Timer]) -> dict[str, float]:
+    """Time each side once, with a pause before another process runs."""
+    milliseconds, last = {}, "torch"
     for name, timer in timers.items():
         if timer.worker != last:
             time.sleep(SETTLE)
-        taken[name], last = timer.time(timer.calls), timer.worker
+        milliseconds[name], last = timer.time(timer.calls), timer.worker
     if last != "torch":
         time.sleep(SETTLE)
-    return taken
+    return milliseconds
 
 
-def summary(values: list[float]) -> dict[str, float]:
+def summarize(values: list[float]) -> dict[str, float]:
+    """Return median, quartiles and number of the values."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return {"median_ms": median, "quartile_1_ms": low, "quartile_3_ms": high, "rounds": len(values)}
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+def describe_machine() -> dict[str, object]:
+    """Return the processor, the number of cores, the system and the Python version."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,7 +1,8 @@
-"""Where the time of a layer that shares nothing goes: python benchmarks/parts.py [--out FOLDER]
+"""Profile the parts of an unshared layer: python benchmarks/parts.py [--out FOLDER]
 
-By torch's profiler, in milliseconds a call, on the scored shapes: matrix products, additions of patches into
-the gradient of the input, re-laying and copying, and the rest (calls, zeros, the profiler itself).
+The profiler of torch measures the milliseconds per call for the scored shapes: matrix products, additions of
+patches to the gradient of the input, copies (also to rearrange tensors), and all other operations (calls,
+zeros, the profiler itself).
 """
 
 import argparse
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
-from measure import machine
+from measure import describe_machine
 from shapes import SECTIONS, Shape
 from weightshare import Local, nn
 
@@ -28,24 +29,24 @@ KINDS = {
     "aten::channel_shuffle": "copies",
     "aten::native_channel_shuffle": "copies",
 }
-PARTS = ("products", "additions", "copies", "rest")
+PARTS = ("products", "additions", "copies", "other")
 
 
-def parts(call: Callable[[], object], times: int = 12) -> dict[str, float]:
-    """Milliseconds of each part, the mean of some calls."""
+def profile_parts(call: Callable[[], object], times: int = 12) -> dict[str, float]:
+    """Return the milliseconds of each part, as the mean of several calls."""
     for _ in range(3):
         call()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(times):
             call()
-    found: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for event in profiler.key_averages():
-        found[KINDS.get(event.key, "rest")] += event.self_cpu_time_total
-    return {name: found[name] / times / 1e3 for name in PARTS}
+        totals[KINDS.get(event.key, "other")] += event.self_cpu_time_total
+    return {name: totals[name] / times / 1e3 for name in PARTS}
 
 
-def row(shape: Shape) -> dict:
-    """The three maps of one layer."""
+def measure_row(shape: Shape) -> dict:
+    """Return the parts of the three maps of one layer."""
     layer = nn.Conv2d(
         shape.channels,
         shape.out,
@@ -61,37 +62,40 @@ def row(shape: Shape) -> dict:
     grad = torch.randn_like(backend.output(padded, weight))
     return {
         "name": shape.name,
-        "forward": parts(lambda: backend.output(padded, weight)),
-        "gradient of input": parts(lambda: backend.input_grad(grad, weight, padded.shape)),
-        "gradient of weight": parts(lambda: backend.weight_grad(padded, grad, weight.shape)),
+        "forward": profile_parts(lambda: backend.output(padded, weight)),
+        "gradient of input": profile_parts(lambda: backend.input_grad(grad, weight, padded.shape)),
+        "gradient of weight": profile_parts(lambda: backend.weight_grad(padded, grad, weight.shape)),
     }
 
 
-def table(results: dict) -> str:
-    """The results as Markdown."""
-    lines = ["| layer | | products | additions | copies | rest |", "|---|---|---|---|---|---|"]
-    for found in results["rows"]:
+def format_table(results: dict) -> str:
+    """Return the results as a Markdown table."""
+    head = ["layer", "map", *(f"{part} (ms)" for part in PARTS)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in results["rows"]:
         for what in ("forward", "gradient of input", "gradient of weight"):
-            numbers = " | ".join(f"{found[what][part]:.2f}" for part in PARTS)
-            lines.append(f"| {found['name'] if what == 'forward' else ''} | {what} | {numbers} |")
+            numbers = " | ".join(f"{row[what][part]:.2f}" for part in PARTS)
+            lines.append(f"| {row['name'] if what == 'forward' else ''} | {what} | {numbers} |")
     text = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
-    return "\n".join([*lines, "", f"Milliseconds a call. Machine: {text}. Command: `make bench-parts`."])
+    return "\n".join([*lines, "", f"Milliseconds per call. Machine: {text}. Command: `make bench-parts`."])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results"), help="Folder for the results."
+    )
     arguments = parser.parse_args()
     console, rows = Console(stderr=True), []
     for shape in SECTIONS["local"]:
         if shape.scored:
             console.print(shape.name)
-            rows.append(row(shape))
-    results = {"machine": machine(), "rows": rows}
+            rows.append(measure_row(shape))
+    results = {"machine": describe_machine(), "rows": rows}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "parts.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "parts.md").write_text(table(results) + "\n")
-    print(table(results))
+    (arguments.out / "parts.md").write_text(format_table(results) + "\n")
+    print(format_table(results))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""How long a layer must take at least, from what the machine can do."""
+"""Computes the minimum time of a layer from the peak performance of the machine (roofline model)."""
 
 from shapes import Shape
 
 
-def floor_ms(shape: Shape, what: str, peak: dict[str, float]) -> float:
-    """The longer of computing at the peak product and of moving every number once.
+def compute_floor_ms(shape: Shape, what: str, peak: dict[str, float]) -> float:
+    """Return the larger of the time to compute at peak performance and the time to move all data once.
 
-    Forward reads weights and input and writes the output. Training computes three times as much, moves the
-    weights three times (read twice, their gradient written) and input, output and the gradients of both once.
+    A forward pass reads weights and input and writes the output. A training step computes three times as
+    much. It moves the weights three times (two reads and their gradient), and input, output and their
+    gradients once.
     """
     weights, images = 4 * shape.weights, 4 * (shape.inputs + shape.outputs)
     flops, moved = shape.flops, weights + images
@@ -16,6 +17,6 @@ def floor_ms(shape: Shape, what: str, peak: dict[str, float]) -> float:
     return max(flops / (1e6 * peak["gflops"]), moved / (1e6 * peak["gb_per_s"]))
 
 
-def better(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """The larger of each figure."""
+def merge_peaks(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """Return the larger value of each peak."""
     return {key: max(first.get(key, 0.0), value) for key, value in second.items()}

@@ -1,4 +1,4 @@
-"""The program of a worker, `python serve.py LIBRARY`: a JSON request a line in, a JSON reply a line out."""
+"""A worker: `python serve.py LIBRARY` reads one JSON request per line and writes one JSON reply for each."""
 
 import gc
 import json
@@ -9,25 +9,25 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-from arrays import samples
-from memory import extra_megabytes
+from arrays import sample
+from memory import measure_extra_megabytes
 from shapes import Shape
 
-#: Library and the module of its sides.
+#: Module that builds the sides of each library.
 MODULES = {"torch": "sides_torch", "jax": "sides_jax", "tf_keras": "sides_keras"}
-#: Milliseconds above which one call must do to warm up.
+#: Milliseconds above which a side is warmed up with a single call.
 SLOW = 5000
 
 
 class Server:
-    """What a worker can be asked, by method name."""
+    """The requests that a worker answers; each request names a method."""
 
     def __init__(self, library: str):
         self.library = import_module(MODULES[library])
         self.sides: dict[str, Any] = {}
 
     def build(self, section: str, shape: dict) -> dict[str, Any]:
-        """Make the sides of a shape, in place of those before: their names, and reasons of those left out."""
+        """Build the sides of a shape, and return their names and the reasons why others are skipped."""
         self.sides = {}
         gc.collect()
         left_out = {}
@@ -38,29 +38,29 @@ class Server:
             try:
                 self.sides[name] = make()
             except Exception as error:
-                if name == "ours":
+                if name == "weightshare":
                     raise
-                left_out[name] = f"fails: {first_line(error)}"
+                left_out[name] = f"fails: {format_error(error)}"
         return {"sides": list(self.sides), "left_out": left_out}
 
     def warm(self, side: str, what: str) -> dict[str, Any]:
-        """Two calls, one where it is slow: milliseconds of the last, and numbers of its results.
+        """Call a side twice, or once if it is slow, and return the last time and samples of the result.
 
-        Instead, why there is `no` training.
+        If the side cannot be trained, return the reason as "no".
         """
-        it = self.sides[side]
+        warmed = self.sides[side]
         if what == "training":
-            if it.no_training is not None:
-                return {"no": it.no_training}
-            it.prepare_training()
+            if warmed.no_training is not None:
+                return {"no": warmed.no_training}
+            warmed.prepare_training()
         milliseconds = self.time(side, what, 1)
         if milliseconds < SLOW:
             milliseconds = self.time(side, what, 1)
-        result = it.result() if what == "forward" else it.input_grad()
-        return {"ms": milliseconds, "samples": samples(result)}
+        result = warmed.result() if what == "forward" else warmed.input_grad()
+        return {"ms": milliseconds, "samples": sample(result)}
 
     def time(self, side: str, what: str, calls: int) -> float:
-        """Milliseconds of one of so many calls."""
+        """Return the mean milliseconds of several calls."""
         call = getattr(self.sides[side], what)
         gc.disable()
         begin = time.perf_counter()
@@ -70,32 +70,34 @@ class Server:
         gc.enable()
         return 1e3 * (end - begin) / calls
 
-    def memory(self, section: str, shape: dict, small: dict, side: str) -> dict[str, float]:
-        """Megabytes beyond operands and results; see `memory`."""
+    def measure_memory(self, section: str, shape: dict, small: dict, side: str) -> dict[str, float]:
+        """Return the additional megabytes of a side; see `measure_extra_megabytes`."""
         make_small = self.library.build(section, Shape(**small))[side]
-        return extra_megabytes(make_small, self.library.build(section, Shape(**shape))[side])
+        return measure_extra_megabytes(make_small, self.library.build(section, Shape(**shape))[side])
 
-    def calibrate(self) -> float:
-        return import_module("peaks").calibrate()
+    def time_short_product(self) -> float:
+        return import_module("peaks").time_short_product()
 
-    def peaks(self) -> dict[str, float]:
-        return import_module("peaks").peaks()
+    def measure_peaks(self) -> dict[str, float]:
+        return import_module("peaks").measure_peaks()
 
-    def overhead(self, rounds: int) -> list[dict[str, Any]]:
-        return import_module("calls").calls(rounds)
+    def measure_calls(self, rounds: int) -> list[dict[str, Any]]:
+        return import_module("calls").measure_calls(rounds)
 
-    def versions(self) -> dict[str, str]:
-        return self.library.versions()
+    def get_versions(self) -> dict[str, str]:
+        return self.library.get_versions()
 
 
-def first_line(error: Exception) -> str:
+def format_error(error: Exception) -> str:
+    """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
 def serve(library: str) -> None:
+    """Answer requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no reply
+    os.dup2(2, 1)  # so that the output of a library is not taken for a reply
     server = Server(library)
     for line in sys.stdin:
         request = json.loads(line)
@@ -103,7 +105,7 @@ def serve(library: str) -> None:
             reply = {"value": getattr(server, request.pop("do"))(**request)}
         except Exception as error:
             traceback.print_exc()
-            reply = {"error": first_line(error)}
+            reply = {"error": format_error(error)}
         print(json.dumps(reply), file=replies, flush=True)
 
 

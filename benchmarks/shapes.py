@@ -1,13 +1,13 @@
-"""The layers that are measured, by section; pure Python."""
+"""The layers that are measured, by section, in pure Python."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One layer and its input; sizes, kernels and strides are the same on every axis.
+    """The shape of a layer and its input. Sizes, kernels and strides are the same on every axis.
 
-    `scored` marks the twelve shapes over which geometric means are taken.
+    `scored` marks the twelve shapes that the geometric means include.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Shape:
 
     @property
     def out_size(self) -> tuple[int, ...]:
-        """Of a convolution; a transposed layer's positions are `in_size`."""
+        """Output size of a convolution. The positions of a transposed layer are `in_size` instead."""
         return ((self.size + 2 * self.padding - self.kernel) // self.stride + 1,) * self.ndim
 
     @property
@@ -37,7 +37,7 @@ class Shape:
 
     @property
     def taps(self) -> int:
-        """Numbers in the kernel of one output channel."""
+        """Number of weights per output element."""
         return self.kernel**self.ndim * self.channels // self.groups
 
     @property
@@ -50,12 +50,12 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """Of a layer that shares nothing."""
+        """Number of weights of an unshared layer."""
         return self.positions * self.taps * self.out
 
     @property
     def flops(self) -> int:
-        """Of a forward pass, taps on padding included."""
+        """Number of operations of a forward pass, including taps on padding."""
         return 2 * self.batch * self.weights
 
     def as_dict(self) -> dict:
@@ -108,11 +108,11 @@ SECTIONS: dict[str, tuple[Shape, ...]] = {
         Shape("64 channels, 32 x 32", 16, 64, 32, 64, 3, 1, 1),
         Shape("32 channels, 64 x 64", 16, 32, 64, 32, 3, 1, 1),
         Shape("one image, 16 channels, 64 x 64", 1, 16, 64, 16, 3, 1, 1),
-        Shape("tiny, shared in part", 2, 4, 10, 4, 3),
+        Shape("tiny, partially shared", 2, 4, 10, 4, 3),
     ),
     "full": (
         Shape("512 channels, 7 x 7, batch 1", 1, 512, 7, 512, 3, 1, 1),
         Shape("512 channels, 7 x 7, batch 16", 16, 512, 7, 512, 3, 1, 1),
-        Shape("tiny, all shared", 2, 4, 10, 4, 3),
+        Shape("tiny, fully shared", 2, 4, 10, 4, 3),
     ),
 }

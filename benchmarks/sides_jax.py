@@ -1,4 +1,4 @@
-"""JAX's unshared convolution, jitted; compiled before it is timed."""
+"""The unshared convolution of JAX, compiled with `jit` before it is timed."""
 
 import os
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import jax
 import numpy as np
 from jax import lax
 
-from arrays import input_array, patches_last, weight_array
+from arrays import flatten_patches, make_input, make_weight
 from shapes import Shape
 
 SPATIAL = "HWD"
 
 
 class Side:
-    """`lax.conv_general_dilated_local` with the channels of the images first or last."""
+    """The function `lax.conv_general_dilated_local`, with channels first or last."""
 
     compiles_late = False
     no_training = None
@@ -26,12 +26,12 @@ class Side:
         spatial = SPATIAL[: shape.ndim]
         images = f"N{spatial}C" if channels_last else f"NC{spatial}"
         self.layout = (images, f"{spatial}IO", images)
-        x = input_array(shape)
+        x = make_input(shape)
         self.input = jax.device_put(np.moveaxis(x, 1, -1).copy() if channels_last else x)
-        weight = patches_last(weight_array(shape))
+        weight = flatten_patches(make_weight(shape))
         self.weight = jax.device_put(weight.reshape(*shape.out_size, *weight.shape[1:]))
         self._forward = jax.jit(self._function).lower(self.input, self.weight).compile()
-        self._training = self.grad = self.kept = None
+        self._training = self.grad = self.results = None
 
     def _function(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         n, shape = self.shape.ndim, self.shape
@@ -54,15 +54,15 @@ class Side:
             self._training = jax.jit(self._step).lower(self.input, self.weight, self.grad).compile()
 
     def training(self) -> tuple[jax.Array, ...]:
-        self.kept = None
-        self.kept = jax.block_until_ready(self._training(self.input, self.weight, self.grad))  # type: ignore[misc]
-        return self.kept
+        self.results = None
+        self.results = jax.block_until_ready(self._training(self.input, self.weight, self.grad))  # type: ignore[misc]
+        return self.results
 
     def result(self) -> np.ndarray:
         return self._channels_first(self.forward())
 
     def input_grad(self) -> np.ndarray:
-        return self._channels_first(self.kept[1])  # type: ignore[index]
+        return self._channels_first(self.results[1])  # type: ignore[index]
 
     def _channels_first(self, array: jax.Array) -> np.ndarray:
         return np.moveaxis(np.asarray(array), -1, 1) if self.channels_last else np.asarray(array)
@@ -76,12 +76,12 @@ def build(section: str, shape: Shape) -> dict[str, Callable[[], Side] | str]:
     if section not in ("local", "grouped"):
         return {}
     if shape.groups > 1:
-        return {"JAX": "has no groups"}
+        return {"JAX": "no support for groups"}
     return {
         "JAX NCHW": lambda: Side(shape, channels_last=False),
         "JAX NHWC": lambda: Side(shape, channels_last=True),
     }
 
 
-def versions() -> dict[str, str]:
+def get_versions() -> dict[str, str]:
     return {"jax": jax.__version__}

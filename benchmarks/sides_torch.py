@@ -1,6 +1,7 @@
-"""Our layers, what people write in torch today, and torch's shared convolution.
+"""The layers of weightshare, common alternatives in torch, and the shared convolution of torch.
 
-Every `sides_*` module has `build(section, shape)`: by name, what makes a side, or why it is left out.
+Each `sides_*` module has a function `build(section, shape)`, which returns for each side a function that
+builds it, or the reason why it is skipped.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 import alternatives
-from arrays import input_array, weight_array
+from arrays import make_input, make_weight
 from shapes import Shape
 from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, nn
 
@@ -20,18 +21,19 @@ ALTERNATIVES = {
     "broadcast": alternatives.broadcast,
 }
 PARTIAL = (Tiled(2), Regional(4), SharedAlong(1), LowRank(1), LowRank(4))
+#: Maximum size of a temporary in bytes.
 MOST_BYTES = 2 * 2**30
 
 
 class Side:
-    """A function of the input and its weights, as it is timed."""
+    """A timed function of the input and its weights."""
 
     compiles_late = False
     no_training = None
 
     def __init__(self, function: Callable[[Tensor], Tensor], weights: list[Tensor], shape: Shape):
         self.function = function
-        self.input = torch.from_numpy(input_array(shape)).requires_grad_()
+        self.input = torch.from_numpy(make_input(shape)).requires_grad_()
         self.leaves = [self.input, *weights]
         self.grad: Tensor | None = None
 
@@ -40,11 +42,11 @@ class Side:
         return self.function(self.input)
 
     def prepare_training(self) -> None:
-        """The gradient of the output, which a user's loss would give."""
+        """Create the gradient of the output, which a loss would provide."""
         self.grad = torch.ones_like(self.forward())
 
     def training(self) -> Tensor:
-        """Forward and the gradients of input and weights, into fresh tensors as a user's step has them."""
+        """Run a forward and a backward pass, with gradients in new tensors as after `zero_grad`."""
         for leaf in self.leaves:
             leaf.grad = None
         out = self.function(self.input)
@@ -55,41 +57,41 @@ class Side:
         return self.forward().numpy()
 
     def input_grad(self) -> np.ndarray:
-        """The gradient of the input by the last `training`."""
+        """Return the gradient of the input from the last training step."""
         return self.input.grad.numpy()  # type: ignore[union-attr]
 
     def result_bytes(self, what: str) -> int:
-        """Of the tensors that stay: the output and, in training, all gradients."""
-        kept = [self.forward(), *(self.leaves if what == "training" else [])]
-        return sum(t.numel() * t.element_size() for t in kept)
+        """Return the size of the tensors that remain: the output and, after training, all gradients."""
+        tensors = [self.forward(), *(self.leaves if what == "training" else [])]
+        return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def build(section: str, shape: Shape) -> dict[str, Callable[[], Side] | str]:
     return {
-        "local": _local,
-        "grouped": _local,
-        "transposed": _transposed,
-        "partial": _partial,
-        "full": _full,
+        "local": _build_local,
+        "grouped": _build_local,
+        "transposed": _build_transposed,
+        "partial": _build_partial,
+        "full": _build_full,
     }[section](shape)
 
 
-def versions() -> dict[str, str]:
+def get_versions() -> dict[str, str]:
     return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
 
 
-def _local(shape: Shape) -> dict[str, Callable[[], Side] | str]:
-    sides: dict[str, Callable[[], Side] | str] = {"ours": lambda: _ours(shape)}
+def _build_local(shape: Shape) -> dict[str, Callable[[], Side] | str]:
+    sides: dict[str, Callable[[], Side] | str] = {"weightshare": lambda: _build_weightshare(shape)}
     for name, function in ALTERNATIVES.items():
-        sides[name] = lambda f=function: _alternative(f, shape)
-    if alternatives.broadcast_bytes(shape) > MOST_BYTES:
-        sides["broadcast"] = f"a temporary of {alternatives.broadcast_bytes(shape) / 2**30:.0f} GiB"
-    return {**sides, "shared conv": lambda: _layer(_class(torch.nn, shape), shape, bias=False)}
+        sides[name] = lambda f=function: _build_alternative(f, shape)
+    if alternatives.count_broadcast_bytes(shape) > MOST_BYTES:
+        sides["broadcast"] = f"a temporary of {alternatives.count_broadcast_bytes(shape) / 2**30:.0f} GiB"
+    return {**sides, "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape, bias=False)}
 
 
-def _ours(shape: Shape) -> Side:
-    side = _layer(_class(nn, shape), shape, bias=False, sharing=Local(), input_size=shape.size)
-    _fill(side, torch.from_numpy(weight_array(shape)))
+def _build_weightshare(shape: Shape) -> Side:
+    side = _build_layer(_get_class(nn, shape), shape, bias=False, sharing=Local(), input_size=shape.size)
+    _fill(side, torch.from_numpy(make_weight(shape)))
     return side
 
 
@@ -98,53 +100,57 @@ def _fill(side: Side, weight: Tensor) -> None:
     side.function.weight.copy_(weight)  # type: ignore[attr-defined]
 
 
-def _alternative(function: Callable, shape: Shape) -> Side:
-    weight = torch.from_numpy(weight_array(shape)).requires_grad_()
+def _build_alternative(function: Callable, shape: Shape) -> Side:
+    weight = torch.from_numpy(make_weight(shape)).requires_grad_()
     return Side(lambda x: function(x, weight, shape), [weight], shape)
 
 
-def _partial(shape: Shape) -> dict[str, Callable[[], Side] | str]:
-    ours = {
-        str(s): lambda s=s: _layer(_class(nn, shape), shape, sharing=s, input_size=shape.size)
+def _build_partial(shape: Shape) -> dict[str, Callable[[], Side] | str]:
+    partial = {
+        str(s): lambda s=s: _build_layer(_get_class(nn, shape), shape, sharing=s, input_size=shape.size)
         for s in PARTIAL
     }
-    return {**ours, "shared conv": lambda: _layer(_class(torch.nn, shape), shape)}
+    return {**partial, "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape)}
 
 
-def _full(shape: Shape) -> dict[str, Callable[[], Side] | str]:
+def _build_full(shape: Shape) -> dict[str, Callable[[], Side] | str]:
     return {
-        "ours": lambda: _layer(_class(nn, shape), shape, sharing=Full()),
-        "shared conv": lambda: _layer(_class(torch.nn, shape), shape),
+        "weightshare": lambda: _build_layer(_get_class(nn, shape), shape, sharing=Full()),
+        "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape),
     }
 
 
-def _transposed(shape: Shape) -> dict[str, Callable[[], Side] | str]:
-    """The shape's input is that of the transposed layer, whose positions are the input's."""
-    shared = {"shared conv": lambda: _layer(torch.nn.ConvTranspose2d, shape, bias=False)}
-    return {"ours": lambda: _ours_transposed(shape), "einsum + F.fold": lambda: _fold(shape), **shared}
+def _build_transposed(shape: Shape) -> dict[str, Callable[[], Side] | str]:
+    """Build transposed layers, whose positions are their inputs."""
+    shared = {"shared conv": lambda: _build_layer(torch.nn.ConvTranspose2d, shape, bias=False)}
+    return {
+        "weightshare": lambda: _build_weightshare_transposed(shape),
+        "einsum + F.fold": lambda: _build_fold(shape),
+        **shared,
+    }
 
 
-def _ours_transposed(shape: Shape) -> Side:
-    side = _layer(nn.ConvTranspose2d, shape, bias=False, sharing=Local(), input_size=shape.size)
-    _fill(side, _transposed_weight(shape).mT)
+def _build_weightshare_transposed(shape: Shape) -> Side:
+    side = _build_layer(nn.ConvTranspose2d, shape, bias=False, sharing=Local(), input_size=shape.size)
+    _fill(side, _make_transposed_weight(shape).mT)
     return side
 
 
-def _fold(shape: Shape) -> Side:
-    weight = _transposed_weight(shape).movedim((-1, -2), (1, 2)).contiguous().requires_grad_()
+def _build_fold(shape: Shape) -> Side:
+    weight = _make_transposed_weight(shape).movedim((-1, -2), (1, 2)).contiguous().requires_grad_()
     return Side(lambda x: alternatives.fold(x, weight, shape), [weight], shape)
 
 
-def _transposed_weight(shape: Shape) -> Tensor:
-    """[positions of the input, *kernel, C, O]."""
-    return torch.from_numpy(weight_array(shape, shape.size**shape.ndim))
+def _make_transposed_weight(shape: Shape) -> Tensor:
+    """Return a weight [input positions, *kernel, C, O]."""
+    return torch.from_numpy(make_weight(shape, shape.size**shape.ndim))
 
 
-def _layer(make: Callable[..., torch.nn.Module], shape: Shape, **arguments: object) -> Side:
+def _build_layer(make: Callable[..., torch.nn.Module], shape: Shape, **arguments: object) -> Side:
     numbers = (shape.channels, shape.out, shape.kernel, shape.stride, shape.padding)
     layer = make(*numbers, groups=shape.groups, **arguments)
     return Side(layer, list(layer.parameters()), shape)
 
 
-def _class(module: object, shape: Shape) -> Callable[..., torch.nn.Module]:
+def _get_class(module: object, shape: Shape) -> Callable[..., torch.nn.Module]:
     return getattr(module, f"Conv{shape.ndim}d")

@@ -14,7 +14,7 @@ from torch import nn
 
 import weightshare as ws
 from ledger import milliseconds
-from measure import machine
+from measure import describe_machine
 from weightshare.pattern import generators
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     for calls in (make_pattern_calls(), make_trace_calls(), make_layer_calls()):
         times |= milliseconds(calls, arguments.rounds)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    results = {"machine": machine(), "milliseconds": times}
+    results = {"machine": describe_machine(), "milliseconds": times}
     (arguments.out / "symmetry.json").write_text(json.dumps(results, indent=1) + "\n")
     for name, value in times.items():
         print(f"{name}: {value:.1f} ms")

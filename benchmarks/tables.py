@@ -1,79 +1,80 @@
-"""The results as Markdown."""
+"""Formats the results as Markdown."""
 
 from collections.abc import Iterable
 
 from shapes import Shape
-from summary import SHARED, WHATS, losses
+from summary import OURS, SHARED, WHATS, find_losses
 
 LAYER = "layer (N, C, size, O, k, stride, padding)"
 
 
-def report(results: dict) -> str:
-    """Everything, for benchmarks/results/layers.md."""
+def format_report(results: dict) -> str:
+    """Return all results, for benchmarks/results/layers.md."""
     return "\n".join(
         [
-            *_judgement(results),
-            *_section(results, "local", "Nothing shared: milliseconds", "ours"),
-            *_section(results, "grouped", "Nothing shared, in groups: milliseconds", "ours"),
-            *_section(results, "transposed", "Transposed, nothing shared: milliseconds", "ours"),
-            *_section(results, "partial", "Shared in part: milliseconds", SHARED),
-            *_section(results, "full", "All shared: milliseconds", SHARED),
-            *_memory(results),
-            *_overhead(results),
-            *_left_out(results),
-            *_machine(results),
+            *_format_ratios(results),
+            *_format_section(results, "local", "Unshared layers", OURS),
+            *_format_section(results, "grouped", "Unshared layers with groups", OURS),
+            *_format_section(results, "transposed", "Unshared transposed layers", OURS),
+            *_format_section(results, "partial", "Partially shared layers", SHARED),
+            *_format_section(results, "full", "Fully shared layers", SHARED),
+            *_format_memory(results),
+            *_format_overhead(results),
+            *_format_skipped(results),
+            *_format_machine(results),
         ]
     )
 
 
-def speed(results: dict) -> str:
-    """What docs/speed.md shows: shares and ratios, partial sharing, memory, and where we lose."""
+def format_speed_page(results: dict) -> str:
+    """Return the tables of docs/speed.md: ratios, partial sharing, memory, overhead and losses."""
     return "\n".join(
         [
-            *_judgement(results),
-            *_section(results, "partial", "Shared in part: milliseconds", SHARED),
-            *_memory(results),
-            *_overhead(results),
+            *_format_ratios(results),
+            *_format_section(results, "partial", "Partially shared layers", SHARED),
+            *_format_memory(results),
+            *_format_overhead(results),
             "",
-            "### Where we lose",
+            "### Where weightshare is slower or misses a target",
             "",
-            *([f"- {line}" for line in losses(results)] or ["Nowhere in this run."]),
-            *_machine(results),
+            *([f"- {line}" for line in find_losses(results)] or ["Nowhere in this run."]),
+            *_format_machine(results),
         ]
     )
 
 
-def _judgement(results: dict) -> list[str]:
-    """Ours against the roofline and against the fastest alternative."""
-    columns = [f"{what}: {column}" for what in WHATS for column in ("ms", "share", "fastest alternative")]
+def _format_ratios(results: dict) -> list[str]:
+    """Compare unshared layers with the roofline and with the fastest alternative."""
+    names = ("{} (ms)", "{}: roofline share", "{}: fastest alternative (relative time)")
+    columns = [name.format(what) for what in WHATS for name in names]
     rows = [
-        [_label(row), *(cell for what in WHATS for cell in _judged(row[what]))]
+        [_label(row), *(cell for what in WHATS for cell in _format_ratio(row[what]))]
         for row in (*results["local"], *results["grouped"])
     ]
-    lines = ["", "### Nothing shared: ours, its share of the roofline, the fastest alternative", ""]
-    lines += [*_table([LAYER, *columns], rows), "", "\\* one of the shapes of the means below.", ""]
-    return [*lines, *_means(results["summary"])]
+    lines = ["", "### Unshared layers: time, roofline share and fastest alternative", ""]
+    lines += [*_format_table([LAYER, *columns], rows), "", "\\* included in the geometric means below.", ""]
+    return [*lines, *_format_means(results["summary"])]
 
 
-def _judged(measured: dict) -> list[str]:
+def _format_ratio(measured: dict) -> list[str]:
     ratio = "-" if measured["ratio"] is None else f"{measured['ratio']:.2f} x ({measured['fastest']})"
-    return [f"{measured['sides']['ours']['median_ms']:.3g}", f"{measured['share']:.2f}", ratio]
+    return [f"{measured['sides'][OURS]['median_ms']:.3g}", f"{measured['share']:.2f}", ratio]
 
 
-def _means(summary: dict) -> list[str]:
+def _format_means(summary: dict) -> list[str]:
     head = [
         "geometric means",
         "shapes",
-        "share",
-        "least share",
-        "times faster, batch >= 16",
-        "times faster, batch 1",
+        "roofline share",
+        "lowest roofline share",
+        "speedup, batch >= 16",
+        "speedup, batch 1",
     ]
-    return _table(head, [[what, *map(_number, summary[what].values())] for what in WHATS])
+    return _format_table(head, [[what, *map(_format_number, summary[what].values())] for what in WHATS])
 
 
-def _section(results: dict, section: str, title: str, against: str) -> list[str]:
-    """Milliseconds of every side, and as a multiple of one side's."""
+def _format_section(results: dict, section: str, title: str, against: str) -> list[str]:
+    """Return the times of all sides, in milliseconds and relative to one side."""
     rows = results[section]
     if not rows:
         return []
@@ -82,15 +83,16 @@ def _section(results: dict, section: str, title: str, against: str) -> list[str]
         [
             _label(row) if what == "forward" else "",
             what,
-            *(_times(row[what]["sides"], n, against) for n in names),
+            *(_format_time(row[what]["sides"], n, against) for n in names),
         ]
         for row in rows
         for what in WHATS
     ]
-    return ["", f"### {title} (multiple of {against})", "", *_table([LAYER, "", *names], cells)]
+    title = f"### {title}: time in ms (relative to {against})"
+    return ["", title, "", *_format_table([LAYER, "", *names], cells)]
 
 
-def _times(sides: dict, name: str, against: str) -> str:
+def _format_time(sides: dict, name: str, against: str) -> str:
     if name not in sides:
         return "-"
     milliseconds = sides[name]["median_ms"]
@@ -98,8 +100,8 @@ def _times(sides: dict, name: str, against: str) -> str:
     return f"{milliseconds:.3g}{base}"
 
 
-def _memory(results: dict) -> list[str]:
-    """Megabytes beyond operands and results, forward / training."""
+def _format_memory(results: dict) -> list[str]:
+    """Return the peak memory beyond operands and results."""
     rows = [
         row for section in ("local", "grouped", "transposed") for row in results[section] if row["extra_mb"]
     ]
@@ -107,23 +109,24 @@ def _memory(results: dict) -> list[str]:
     if not rows:
         return []
     cells = [
-        [_label(row), *_operands(row), *(_extra(row["extra_mb"].get(name)) for name in names)] for row in rows
+        [_label(row), *_format_operands(row), *(_format_extra(row["extra_mb"].get(name)) for name in names)]
+        for row in rows
     ]
-    title = "### Peak extra memory in a fresh process: MB forward / training"
-    return ["", title, "", *_table([LAYER, "input", "output", "weights", *names], cells)]
+    title = "### Peak additional memory in a new process: forward / training, in MB"
+    return ["", title, "", *_format_table([LAYER, "input", "output", "weights", *names], cells)]
 
 
-def _operands(row: dict) -> list[str]:
+def _format_operands(row: dict) -> list[str]:
     return [f"{row[key]:.1f}" for key in ("input_mb", "output_mb", "weights_mb")]
 
 
-def _extra(extra: dict | None) -> str:
+def _format_extra(extra: dict | None) -> str:
     if extra is None:
         return "-"
     return " / ".join(f"{extra[what]:.1f}" if what in extra else "-" for what in ("forward", "training"))
 
 
-def _overhead(results: dict) -> list[str]:
+def _format_overhead(results: dict) -> list[str]:
     overhead = results["overhead"]
     if overhead is None:
         return []
@@ -131,38 +134,38 @@ def _overhead(results: dict) -> list[str]:
         [
             row["sharing"],
             f"{row['layer_us']:.0f}",
-            f"{row['kernel_us']:.0f}",
-            f"{row['layer_us'] - row['kernel_us']:.0f}",
+            f"{row['backend_us']:.0f}",
+            f"{row['layer_us'] - row['backend_us']:.0f}",
         ]
         for row in overhead["calls"]
     ]
     seconds = overhead["imports"]
     text = (
-        f"`import weightshare` takes {seconds['weightshare']:.3f} s after torch's {seconds['torch']:.2f} s, "
-        f"with the layers loaded {seconds['layers']:.3f} s."
+        f"`import weightshare` takes {seconds['weightshare']:.3f} s after `import torch` "
+        f"({seconds['torch']:.2f} s), and {seconds['layers']:.3f} s with the convolutions loaded."
     )
-    head = ["tiny layer", "call, microseconds", "its kernel alone", "overhead"]
-    return ["", "### Overhead of a call", "", *_table(head, rows), "", text]
+    head = ["sharing of a tiny layer", "call (µs)", "backend (µs)", "overhead (µs)"]
+    return ["", "### Overhead of a call", "", *_format_table(head, rows), "", text]
 
 
-def _left_out(results: dict) -> list[str]:
+def _format_skipped(results: dict) -> list[str]:
     reasons = [
         f"- {Shape(**row['shape'])}: " + "; ".join(f"{name}: {why}" for name, why in row["left_out"].items())
         for section in ("local", "grouped", "transposed", "partial", "full")
         for row in results[section]
         if row["left_out"]
     ]
-    return ["", "### Left out", "", *reasons] if reasons else []
+    return ["", "### Skipped alternatives", "", *reasons] if reasons else []
 
 
-def _machine(results: dict) -> list[str]:
+def _format_machine(results: dict) -> list[str]:
     peak, calm = results["roofline"], results["calm"]
     values = {**results["machine"], **results["versions"]}
     text = ", ".join(f"{key} {value}" for key, value in values.items())
     return [
         "",
-        f"Peak product {peak['gflops']:.0f} GFLOP/s, read {peak['gb_per_s']:.1f} GB/s, the best of the run.",
-        f"Disturbed rounds: {calm['dropped']} measured again, {calm['kept']} kept.",
+        f"Best of the run: matrix product {peak['gflops']:.0f} GFLOP/s, read {peak['gb_per_s']:.1f} GB/s.",
+        f"Disturbed rounds: {calm['dropped']} repeated, {calm['kept']} kept.",
         "",
         f"Machine: {text}. Command: `{results['command']}`.",
     ]
@@ -173,9 +176,9 @@ def _label(row: dict) -> str:
     return f"{Shape(**row['shape'])}{marks}"
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+def _format_table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]

@@ -1,6 +1,6 @@
-"""A process for each library: each times its own calls, one at a time, asked over a pipe.
+"""Worker processes, one per library, which receive requests over a pipe and time their own calls.
 
-Libraries keep threads of their own, so each has its process and none computes while another is timed.
+Libraries have their own threads. Separate processes ensure that no library computes while another is timed.
 """
 
 import json
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).with_name("serve.py")
-#: What each library needs to be imported.
+#: Packages that each library needs.
 IMPORTS = {"torch": ["torch"], "jax": ["jax"], "tf_keras": ["tf_keras", "tensorflow"]}
 
 
 class WorkerError(RuntimeError):
-    """The worker could not do what it was asked, or died."""
+    """A request that failed, or a worker process that ended."""
 
 
 class Worker:
-    """The process of one library; started when first asked, and again after it died.
+    """The process of one library, started for the first request, and again after it has ended.
 
     Args:
         library: A key of `IMPORTS`.
-        python: The interpreter that has it.
-        environment: Variables beyond this process's own.
+        python: Path of an interpreter that has the library.
+        environment: Additional environment variables.
     """
 
     def __init__(self, library: str, python: str = sys.executable, environment: dict[str, str] | None = None):
@@ -35,8 +35,8 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, request: str, **arguments: Any) -> Any:
-        """The reply; `WorkerError` with the worker's error otherwise."""
-        process = self._started()
+        """Send a request and return the reply; raise `WorkerError` if it fails."""
+        process = self._start()
         try:
             process.stdin.write(json.dumps({"do": request, **arguments}) + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
@@ -45,13 +45,13 @@ class Worker:
             line = ""
         if not line:
             self._process = None
-            raise WorkerError(f"its process ended with {process.wait()}")
+            raise WorkerError(f"the process ended with code {process.wait()}")
         reply = json.loads(line)
         if "error" in reply:
             raise WorkerError(reply["error"])
         return reply["value"]
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str]:
         if self._process is None:
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
@@ -71,8 +71,8 @@ class Worker:
         self.close()
 
 
-def has(library: str, python: str = sys.executable) -> bool:
-    """Whether that interpreter has the library; nothing is imported."""
+def has_library(library: str, python: str = sys.executable) -> bool:
+    """Return whether an interpreter has the library, without importing it."""
     find = (
         f"from importlib.util import find_spec; raise SystemExit(not all(map(find_spec, {IMPORTS[library]})))"
     )

@@ -12,7 +12,7 @@ import tables  # noqa: E402
 
 
 def main(results: str, page: str = str(DOCS / "speed.md")) -> None:
-    put(page, tables.speed(json.loads(Path(results).read_text())))
+    put(page, tables.format_speed_page(json.loads(Path(results).read_text())))
 
 
 if __name__ == "__main__":

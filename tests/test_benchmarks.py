@@ -1,4 +1,4 @@
-"""The benchmarks run and write what docs/speed.py reads; what they judge is arithmetic."""
+"""The benchmarks run, write the results that docs/speed.py reads, and evaluate them correctly."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_quick_run_writes_every_side(results):
+def test_a_quick_run_writes_all_sides(results):
     written = json.loads((results / "layers.json").read_text())
     assert {"machine", "versions", "roofline", "calm", "summary", "overhead"} <= written.keys()
     assert written["roofline"]["gflops"] > 0
@@ -37,7 +37,7 @@ def test_quick_run_writes_every_side(results):
     assert row["shape"]["name"] == "tiny"
     assert row["shape"]["scored"] is False
     for what in ("forward", "training"):
-        assert {"ours", "unfold + einsum", "F.unfold + bmm", "broadcast", "shared conv"} <= row[what][
+        assert {"weightshare", "unfold + einsum", "F.unfold + bmm", "broadcast", "shared conv"} <= row[what][
             "sides"
         ].keys()
         assert all(side["rounds"] == 3 for side in row[what]["sides"].values())
@@ -47,7 +47,7 @@ def test_quick_run_writes_every_side(results):
 
 
 @pytest.mark.long
-def test_results_fill_the_page(results, tmp_path):
+def test_the_results_are_written_to_the_page(results, tmp_path):
     page = tmp_path / "speed.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
     command = [sys.executable, "docs/speed.py", str(results / "layers.json"), str(page)]
@@ -56,7 +56,7 @@ def test_results_fill_the_page(results, tmp_path):
     assert text.startswith("before\n<!-- table -->\n")
     assert text.endswith("\n<!-- end -->\nafter\n")
     assert "\nold\n" not in text
-    assert "Where we lose" in text
+    assert "Where weightshare is slower" in text
 
 
 def test_twelve_shapes_are_scored(benchmarks):
@@ -67,34 +67,36 @@ def test_twelve_shapes_are_scored(benchmarks):
     assert sum(shape.batch == 1 for shape in scored) == 4
 
 
-def test_floor_is_the_longer_of_computing_and_moving(benchmarks):
-    from roofline import floor_ms
+def test_the_floor_is_the_larger_of_compute_and_memory_time(benchmarks):
+    from roofline import compute_floor_ms
     from shapes import Shape
 
     shape = Shape("", batch=2, channels=3, size=5, out=4, kernel=3)  # 9 positions, 27 taps, 972 weights
     assert shape.flops == 2 * 2 * 972
-    assert floor_ms(shape, "forward", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3888)
+    assert compute_floor_ms(shape, "forward", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3888)
     moved = 4 * (972 + 2 * 3 * 25 + 2 * 4 * 9)
-    assert floor_ms(shape, "forward", {"gflops": 1e9, "gb_per_s": 1e-6}) == pytest.approx(moved)
-    assert floor_ms(shape, "training", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3 * 3888)
+    assert compute_floor_ms(shape, "forward", {"gflops": 1e9, "gb_per_s": 1e-6}) == pytest.approx(moved)
+    assert compute_floor_ms(shape, "training", {"gflops": 1e-6, "gb_per_s": 1e9}) == pytest.approx(3 * 3888)
 
 
-def test_disturbed_rounds_are_measured_again(benchmarks):
-    from measure import Budget, Calm, Timer, interleaved
+def test_disturbed_rounds_are_repeated(benchmarks):
+    from measure import Budget, IdleCheck, Timer, measure_interleaved
 
     products = iter([1.0] * 5 + [1.0, 9.0, 1.0] + [1.0] * 9)
     timer = Timer("torch", 5.0, lambda calls: 5.0)
-    measured = interleaved({"ours": timer}, Budget(4, 60.0, 2, 60.0), Calm(lambda: next(products)))
+    measured = measure_interleaved(
+        {"ours": timer}, Budget(4, 60.0, 2, 60.0), IdleCheck(lambda: next(products))
+    )
     assert measured["dropped"] == 1
     assert measured["disturbed"] == 0
     assert measured["sides"]["ours"]["rounds"] == 4
 
 
 def test_slow_sides_have_fewer_rounds(benchmarks):
-    from measure import Budget, Calm, Timer, interleaved
+    from measure import Budget, IdleCheck, Timer, measure_interleaved
 
     timers = {name: Timer("torch", ms, lambda calls: 1.0) for name, ms in (("fast", 5.0), ("slow", 400.0))}
-    measured = interleaved(timers, Budget(10, 2.0, 0, 0.0), Calm(lambda: 1.0))
+    measured = measure_interleaved(timers, Budget(10, 2.0, 0, 0.0), IdleCheck(lambda: 1.0))
     assert {name: side["rounds"] for name, side in measured["sides"].items()} == {"fast": 10, "slow": 5}
 
 
@@ -115,7 +117,7 @@ def test_models_of_other_libraries_are_counted(benchmarks, monkeypatch, capsys):
         "arguments, got ValueError: no size; name a function that needs no arguments.",
         "2 models built, 0 counted differently",
     ]
-    monkeypatch.setattr(published, "differences", lambda model: {"unique": 1, "Parameters": 2})
+    monkeypatch.setattr(published, "find_differences", lambda model: {"unique": 1, "Parameters": 2})
     assert published.main("other") == 1
     assert "torchvision:other: {'unique': 1, 'Parameters': 2}" in capsys.readouterr().out
 
@@ -128,5 +130,5 @@ def _broken():
     raise ValueError("no size")
 
 
-#: What the library in the test has.
+#: The models of the library in the test.
 MODELS = {"tied": _tied, "broken": _broken, "other": lambda: nn.Linear(3, 4)}
