@@ -1,4 +1,4 @@
-"""No backend stores all patches: its temporaries are no larger than input, output, weight or a block."""
+"""No backend stores all patches: its temporaries are at most as large as input, output, weight or a block."""
 
 import pytest
 import torch

@@ -387,13 +387,13 @@ def test_repr():
             {"sharing": Local(), "dtype": torch.complex64},
             ArgumentError,
             "Conv2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Local(), got "
-            "torch.complex64; use sharing=Full() for the other dtypes of torch's convolution.",
+            "torch.complex64; use sharing=Full() for other dtypes.",
         ),
         (
             {"sharing": Tiled(2), "dtype": torch.float8_e4m3fn},
             ArgumentError,
             "Conv2d: dtype must be float16, bfloat16, float32 or float64 for sharing=Tiled(2), got "
-            "torch.float8_e4m3fn; use sharing=Full() for the other dtypes of torch's convolution.",
+            "torch.float8_e4m3fn; use sharing=Full() for other dtypes.",
         ),
         (
             {"sharing": Local(), "input_size": 2},

@@ -316,8 +316,7 @@ def test_explain_counts_a_layer(sharing, weights):
             {"sharing": Tiled(2), "dtype": torch.complex64},
             ArgumentError,
             "ConvTranspose2d: dtype must be float16, bfloat16, float32 or float64 for "
-            "sharing=Tiled(2), got torch.complex64; use sharing=Full() for the other dtypes of "
-            "torch's convolution.",
+            "sharing=Tiled(2), got torch.complex64; use sharing=Full() for other dtypes.",
         ),
     ],
 )

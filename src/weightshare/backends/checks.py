@@ -16,7 +16,7 @@ def check_dtype(where: str, dtype: torch.dtype, sharing: Sharing) -> None:
             where,
             f"dtype must be float16, bfloat16, float32 or float64 for sharing={sharing!r}",
             str(dtype),
-            "use sharing=Full() for the other dtypes of torch's convolution",
+            "use sharing=Full() for other dtypes",
         )
 
 

@@ -16,7 +16,7 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 def pad_input(input: Tensor, window: Window, padding_mode: str) -> Tensor:
-    """Pad [N, C, *size] to [N, C, *padded] in one of torch's padding modes."""
+    """Pad [N, C, *size] to [N, C, *padded] in a padding mode of torch."""
     if not any(map(any, window.padding)):
         return input
     amounts = [n for pair in reversed(window.padding) for n in pair]
@@ -37,11 +37,12 @@ def convolve(
         input: Input [N, in, *size].
         weight: Weight in the backend's layout.
         bias: A tensor that broadcasts to [N, out, *output_size], or None.
-        padding_mode: One of torch's padding modes.
+        backend: The backend of the layer.
+        padding_mode: Padding mode of torch, such as "reflect".
         coefficients: Coefficients [rank, *output_size], only for `LowRank`.
     """
     x, weight = _autocast(pad_input(input, backend.window, padding_mode), weight)
-    return _add_bias(_in_format_of(input, backend(x, weight, coefficients)), bias)
+    return _add_bias(_match_format(input, backend(x, weight, coefficients)), bias)
 
 
 def convolve_transposed(
@@ -70,7 +71,7 @@ def convolve_transposed(
     result = backend.apply_adjoint(x, weight, (batch, out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
-    return _add_bias(_in_format_of(input, result), bias)
+    return _add_bias(_match_format(input, result), bias)
 
 
 def _add_bias(result: Tensor, bias: Tensor | None) -> Tensor:
@@ -80,14 +81,14 @@ def _add_bias(result: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _autocast(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both, cast to autocast's dtype if autocast is enabled."""
+    """Return both tensors, cast to the dtype of autocast if it is enabled."""
     dtype = get_autocast_dtype(input.device.type)
     if dtype is None or input.dtype == torch.float64:
         return input, weight
     return input.to(dtype), weight.to(dtype)
 
 
-def _in_format_of(input: Tensor, output: Tensor) -> Tensor:
+def _match_format(input: Tensor, output: Tensor) -> Tensor:
     """Return the output in channels_last if the input is, since padding and low rank may lose the format.
 
     The functions in `layout` would do the same, but use operators that `torch.func.vmap` does not support.

@@ -1,6 +1,6 @@
-"""`LowRank` layers: one convolution computes the outputs of all banks, which are then summed with weights.
+"""`LowRank` layers: one convolution computes the outputs of all banks, which the coefficients then combine.
 
-The adjoint weights the input at each position once per bank and applies one transposed convolution.
+The adjoint multiplies the input by the coefficients of each bank and applies one transposed convolution.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class BasisConvolutions(Backend):
     ) -> Tensor:
         assert coefficients is not None
         groups, window = self.groups, self.window
-        # per group: the unweighted input, then the input weighted for each correction
+        # per group: the input, then the input times the coefficients of each correction
         x = input.unflatten(1, (groups, 1, -1))
         weighted = x * coefficients.to(x.dtype).unsqueeze(1)
         stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)

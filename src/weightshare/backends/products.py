@@ -1,12 +1,12 @@
-"""Faster batches of small float32 matrix products on the CPU.
+"""Faster batches of small float32 matrix products on the CPU, with oneDNN instead of MKL.
 
 Torch computes float32 products with MKL. It uses oneDNN, which is faster for batches of small matrices,
 only if the process permits float32 products to be rounded to bfloat16. On processors without bfloat16
 matrix units, oneDNN does not round: the products stay exact float32. `FastProducts` therefore gives this
 permission while the products of a layer run, if a test on first use shows that this machine does not round.
 
-What it changes in the process: `torch.backends.mkldnn.matmul.fp32_precision` is "bf16" during these products
-and is set back afterwards. It is never changed if it already has a value, that is if the program chose one.
+Effect on the process: `torch.backends.mkldnn.matmul.fp32_precision` is "bf16" during these products and is
+restored afterwards. The setting is not touched if the program has chosen a value for it.
 """
 
 import os
@@ -85,7 +85,7 @@ def _set_precision(value: str) -> None:
 
 
 def is_onednn_exact() -> bool:
-    """Return whether oneDNN, when it may round to bfloat16, still computes in float32 on this processor."""
+    """Return whether oneDNN has float32 accuracy on this processor even if it may round to bfloat16."""
     global _exact
     if _exact is None:
         _exact = torch.backends.mkldnn.is_available() and _measure_exactness()
@@ -93,7 +93,7 @@ def is_onednn_exact() -> bool:
 
 
 def _measure_exactness() -> bool:
-    """Return whether a few products with the setting "bf16" have float32 accuracy."""
+    """Compute a few products with the setting "bf16" and return whether they have float32 accuracy."""
     generator = torch.Generator().manual_seed(0)
     pairs = [
         (torch.randn(4, m, k, generator=generator), torch.randn(4, k, n, generator=generator))

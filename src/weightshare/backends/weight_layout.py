@@ -27,7 +27,7 @@ class WeightLayout(ABC):
 
 @dataclass(frozen=True)
 class _OneKernel(WeightLayout):
-    """[out, in/groups, *kernel_size], the layout of torch.nn; one bank."""
+    """The layout [out, in/groups, *kernel_size] of torch.nn, with one bank."""
 
     def shape(self, banks: int, kernel_shape: Sequence[int]) -> tuple[int, ...]:
         return tuple(kernel_shape)
@@ -41,7 +41,7 @@ class _OneKernel(WeightLayout):
 
 @dataclass(frozen=True)
 class _Banks(WeightLayout):
-    """[K, out, in/groups, *kernel_size]."""
+    """The layout [K, out, in/groups, *kernel_size]."""
 
     def shape(self, banks: int, kernel_shape: Sequence[int]) -> tuple[int, ...]:
         return (banks, *kernel_shape)
@@ -55,7 +55,7 @@ class _Banks(WeightLayout):
 
 @dataclass(frozen=True)
 class _PerPosition(WeightLayout):
-    """[P, *kernel_size, in/groups, out]: a matrix per position, multiplied without a copy."""
+    """The layout [P, *kernel_size, in/groups, out]: one matrix per position, multiplied without a copy."""
 
     def shape(self, banks: int, kernel_shape: Sequence[int]) -> tuple[int, ...]:
         out, per_group, *kernel_size = kernel_shape

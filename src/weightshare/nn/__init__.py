@@ -1,4 +1,4 @@
-"""Layers: torch's convolutions with any degree of weight sharing, tied decoders, pattern layers, blur pooling.
+"""Layers: convolutions with any degree of weight sharing, tied decoders, pattern layers and blur pooling.
 
 The public names are in `__init__.pyi`. Each layer loads its module on first use, because `SharedLinear` needs
 scipy, which takes longer to import than all other layers. Importing this package registers the operators that

@@ -314,7 +314,7 @@ class SharedLayer(torch.nn.Module, ABC):
             destination[f"{prefix}sharing_digest"] = torch.tensor(self._digest(), device=device)
 
     def extra_repr(self) -> str:
-        """Return the arguments of the layer like `torch.nn.Conv2d`, with the sharing added."""
+        """Return the arguments of the layer as `torch.nn.Conv2d` does, with the sharing added."""
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         parts.append(f"stride={self.stride}")
         if any(map(any, self.window.padding)):

@@ -1,4 +1,4 @@
-"""Initial values like those of torch's convolutions, so that every sharing has their output variance."""
+"""Initial values like those of `torch.nn` convolutions, so that every sharing has their output variance."""
 
 import math
 

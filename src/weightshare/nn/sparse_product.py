@@ -31,7 +31,7 @@ def _split_blocks(input: Tensor, *tables: Tensor) -> Iterator[tuple[Tensor, ...]
 
 
 class _Product(torch.autograd.Function):
-    """The product. It is bilinear, so its derivatives are products and `_Values` again."""
+    """The product. It is bilinear, so its derivatives are again `_Product` and `_Values`."""
 
     generate_vmap_rule = True
 
@@ -70,7 +70,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Values(torch.autograd.Function):
-    """The gradient of the product in its values: for each connection, input times gradient of the output."""
+    """The gradient in the values: for each connection, its input times the gradient of its output."""
 
     generate_vmap_rule = True
 

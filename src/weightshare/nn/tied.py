@@ -173,7 +173,7 @@ def _find_padding(where: str, source: Convolution) -> tuple[int, ...]:
 
 
 def _find_output_padding(where: str, source: Convolution) -> tuple[int, ...]:
-    """Return how many inputs of a source lie beyond the last position's window, per axis."""
+    """Return the number of inputs of a source after the window of its last position, per axis."""
     if not isinstance(source, SharedLayer) or source.input_size is None or source.output_size is None:
         return (0,) * len(source.kernel_size)
     padding = _find_padding(where, source)

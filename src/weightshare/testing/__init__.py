@@ -1,4 +1,4 @@
-"""Test tools for layers: `check_layer`, and Hypothesis strategies in `weightshare.testing.strategies`."""
+"""Tools to test layers: `check_layer`, and Hypothesis strategies in `weightshare.testing.strategies`."""
 
 from .contract import check_layer
 

@@ -13,8 +13,7 @@ from .case import TOLERANCES, Case
 
 
 def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None:
-    """Check that a layer agrees with the oracle `weightshare.reference`, and works with the features of
-    torch.
+    """Check that a layer agrees with the oracle, and that it works with the features of torch.
 
     Values: outputs, gradients of the input and all parameters, second derivatives (in float64), the dense
     matrix, inputs without a batch axis, empty batches, `kernels()`, `assignment()` and `bias_map()`.
@@ -26,9 +25,10 @@ def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None
 
     Checks that concern positions are skipped for a `SharedLinear`.
 
-    The oracle computes in float64 from the parameters of the layer. The maximum error is relative to the
-    sum of the absolute values of the terms of a result: 1e-10 in float64, 1e-5 in float32, 0.016 in
-    bfloat16 and 0.002 in float16, which is two units in the last place of these two types.
+    The oracle, `weightshare.reference`, computes in float64 from the parameters of the layer. The maximum
+    error is relative to the sum of the absolute values of the terms of a result: 1e-10 in float64, 1e-5 in
+    float32, 0.016 in bfloat16 and 0.002 in float16, which is two units in the last place of these two
+    types.
 
     Args:
         layer: A convolution or transposed convolution built with `input_size`, or a `SharedLinear`, on any
