@@ -1,51 +1,67 @@
-# Every target makes .venv when it is missing. PYTHON chooses the interpreter that makes it.
+# Every target makes .venv if it is missing. PYTHON chooses the interpreter that makes it. `make help` lists the targets.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo readme setup test test-all lint format bench bench-peers bench-parts speed-table consistency-table symmetry-tables golden clean
+.PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
+	speed-table consistency-table bench bench-peers bench-parts golden clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
 	.venv/bin/weightshare study digits --out demo
 
-readme: demo  ## the table and picture of the demo into README.md
-	.venv/bin/python docs/readme.py demo
-
-setup: .venv/.test  ## everything the tests and checks need
-
-test: .venv/.test  ## the tests that fit in ten minutes
+test: .venv/.test  ## run the tests that fit in ten minutes
 	.venv/bin/python -m pytest -m "not long"
 
-test-all: .venv/.test  ## the long ones too
+test-all: .venv/.test  ## run the long tests, too
 	.venv/bin/python -m pytest
 
-lint: .venv/.test
+lint: .venv/.test  ## check format, style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
 
-format: .venv/.test
+format: .venv/.test  ## format the code and fix what can be fixed
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: .venv/.test  ## ours against the alternatives on this machine; best left alone for its twenty minutes
+docs: .venv/.docs  ## build the documentation into docs/build/html; a warning is an error
+	.venv/bin/sphinx-build -W --keep-going -q -b html docs docs/build/html
+
+setup: .venv/.test .venv/.docs  ## install what tests, checks and documentation need
+
+readme: demo outputs  ## write the demo's table and picture, and the outputs of commands, into README.md
+	.venv/bin/python -m tools.readme demo
+
+outputs: .venv/.test  ## write what commands print into the pages that show them
+	.venv/bin/python -m tools.outputs
+
+pictures: .venv/.test  ## draw docs/images/sharings.svg
+	.venv/bin/python -m tools.sharings_picture
+
+api-surface: .venv/.test  ## record the public names and signatures in tests/golden
+	.venv/bin/python -m tools.api_surface
+
+symmetry-tables: .venv/.test  ## compute the tables of docs/symmetry.md
+	.venv/bin/python -m tools.symmetry_tables
+
+speed-table: .venv/.test  ## write the results of the last bench into docs/speed.md
+	.venv/bin/python -m tools.speed_table benchmarks/results/layers.json
+
+consistency-table: .venv/.test  ## write the results of the last benchmark of blur pooling into docs/consistency.md
+	.venv/bin/python -m tools.consistency_table benchmarks/results/blur_pooling.json
+
+bench: .venv/.test  ## time the layers against the alternatives; leave the machine alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py
 
-bench-peers: .venv-peers/.peers  ## JAX and tf_keras too, in an environment of their own (3.5 GB)
+bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py
 
-bench-parts: .venv/.test  ## where the time of a layer that shares nothing goes
+bench-parts: .venv/.test  ## show where the time of an unshared layer goes
 	.venv/bin/python benchmarks/parts.py
 
-speed-table: .venv/.test  ## the results of the last bench into docs/speed.md
-	.venv/bin/python docs/speed.py benchmarks/results/layers.json
-
-consistency-table: .venv/.test  ## the results of the last benchmark of blur pooling into docs/consistency.md
-	.venv/bin/python docs/consistency.py benchmarks/results/blur_pooling.json
-
-symmetry-tables: .venv/.test  ## the tables of docs/symmetry.md, computed anew
-	.venv/bin/python docs/symmetry.py
-
-golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/golden
+golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py
 
 .venv/bin/python:
@@ -59,6 +75,10 @@ golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/go
 	$(PIP) -e '.[test,faces]'
 	touch $@
 
+.venv/.docs: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
+	touch $@
+
 .venv-peers/.peers: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
@@ -69,5 +89,5 @@ golden: .venv-golden/.golden  ## what Keras and Flax compute, anew into tests/go
 	.venv-golden/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
 
-clean:
-	rm -rf .venv .venv-golden .venv-peers
+clean:  ## remove the environments and what was built
+	rm -rf .venv .venv-golden .venv-peers docs/build docs/auto_examples

@@ -1,4 +1,4 @@
-"""The benchmarks run, write the results that docs/speed.py reads, and evaluate them correctly."""
+"""The benchmarks run, write the results that tools/speed_table.py reads, and evaluate them correctly."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def test_a_quick_run_writes_all_sides(results):
 def test_the_results_are_written_to_the_page(results, tmp_path):
     page = tmp_path / "speed.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
-    command = [sys.executable, "docs/speed.py", str(results / "layers.json"), str(page)]
+    command = [sys.executable, "-m", "tools.speed_table", str(results / "layers.json"), str(page)]
     subprocess.run(command, cwd=ROOT, check=True)
     text = page.read_text()
     assert text.startswith("before\n<!-- table -->\n")

@@ -1,13 +1,14 @@
 """The benchmark of blur pooling runs, its summary is correct, and the docs contain its results."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tools import consistency_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +61,7 @@ def test_digits(tmp_path):
     assert {t["pool"] for t in results["trials"]} == {"max", "blur"}
     assert set(results["summary"]) == {"circular_roll", "random_crops", "small_rolls"}
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
-    runpy.run_path(str(ROOT / "docs/consistency.py"))["main"](str(out), str(page))
+    consistency_table.main(str(out), str(page))
     text = page.read_text()
     assert text.startswith("before\n<!-- table -->\n| protocol |")
     assert text.endswith("\n<!-- end -->\nafter\n")

@@ -1,40 +1,86 @@
-"""The README's Python and the examples run and print what they say."""
+"""The pages are true: their Python runs and prints what they show, and outputs are those of the commands."""
 
+import doctest
 import re
 import runpy
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import weightshare
+from tools import api_surface, outputs, sharings_picture, symmetry_tables
+
 ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+#: Pages with Python blocks whose `print(...)  # output` comments are compared.
+PRINTING = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("consistency", "ledger", "moving", "symmetry", "tying")),
+]
 
 
-def test_readme_python(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "torch.Size([8, 16, 32, 32])" in printed
-    assert "7,168" in printed
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["consistency", "ledger", "moving", "symmetry", "tying"])
-def test_a_pages_python(page, capsys, tmp_path, monkeypatch):
-    """The page's examples, one after another; what a line prints stands behind it."""
+@pytest.mark.parametrize("page", PRINTING)
+def test_python_blocks_print_what_their_comments_say(page, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL))
-    exec(compile(code, f"{page}.md", "exec"), {})
+    code = "".join(re.findall(r"```python\n(.*?)```", read(page), re.DOTALL))
+    exec(compile(code, page, "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    said = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
-    assert len(printed) == len(said)
-    assert all(comment.startswith(line) for comment, line in zip(said, printed))
-    assert (tmp_path / "layer.onnx").exists() == (page == "moving")
+    comments = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+    if page == "README.md":
+        assert comments[0] == printed[0]
+        assert any("7,168" in line for line in printed)
+        return
+    assert len(printed) == len(comments)
+    assert all(comment.startswith(line) for comment, line in zip(comments, printed))
+    assert (tmp_path / "layer.onnx").exists() == (page == "docs/moving.md")
 
 
-def test_the_tables_of_symmetry_are_what_the_code_computes(tmp_path):
+@pytest.mark.parametrize("page", [page for page in PAGES if "```pycon" in read(page)])
+def test_sessions_are_as_shown(page):
+    names, failures = {}, 0
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for block in re.finditer(r"```pycon\n(.*?)```", read(page), re.DOTALL):
+        session = doctest.DocTestParser().get_doctest(block[1], names, page, page, 0)
+        failures += runner.run(session, clear_globs=False).failed
+        names |= session.globs
+    assert not failures
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- output -->" in read(page)])
+def test_outputs_are_those_of_the_commands(page):
+    assert outputs.write_outputs(read(page)) == read(page), "run `make outputs`"
+
+
+def test_tables_of_the_symmetry_page_are_what_the_code_computes(tmp_path):
     page = tmp_path / "symmetry.md"
-    page.write_text((ROOT / "docs/symmetry.md").read_text())
-    runpy.run_path(str(ROOT / "docs/symmetry.py"))["main"](str(page))
-    assert page.read_text() == (ROOT / "docs/symmetry.md").read_text()
+    page.write_text(read("docs/symmetry.md"))
+    symmetry_tables.main(str(page))
+    assert page.read_text() == read("docs/symmetry.md"), "run `make symmetry-tables`"
+
+
+def test_the_picture_of_the_sharings_can_be_drawn(tmp_path):
+    sharings_picture.main(tmp_path / "sharings.svg")
+    drawn, kept = (tmp_path / "sharings.svg").read_text(), read("docs/images/sharings.svg")
+    words = [re.findall(r">([^<>]+)</text>", text) for text in (drawn, kept)]
+    assert words[0] == words[1], "run `make pictures`"
+
+
+def test_the_api_reference_lists_every_public_name():
+    page = read("docs/api/index.md")
+    for name in weightshare.__all__:
+        if name != "__version__":
+            assert re.search(rf"^ *{name}$", page, re.MULTILINE), f"docs/api/index.md does not list {name}"
+
+
+def test_the_public_surface_is_the_one_on_record():
+    """Names and signatures change only on purpose: `make api-surface` writes the file again."""
+    assert api_surface.list_surface() == api_surface.GOLDEN.read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
@@ -42,3 +88,18 @@ def test_example(path, capsys):
     assert len(path.read_text().splitlines()) < 60
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_relative_links_of_the_pages_lead_somewhere():
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    folders = {str(parent) for file in files for parent in Path(file).parents}
+    for page in [*PAGES, "CONTRIBUTING.md"]:
+        for link in re.findall(r"\]\(([^)#]+)", read(page)):
+            if not re.match(r"[a-z]+:", link):
+                target = (ROOT / page).parent.joinpath(link).resolve().relative_to(ROOT)
+                known = str(target) in files or str(target) in folders
+                assert known or target.parts[:2] == ("docs", "auto_examples"), f"{page}: {link}"

@@ -4,6 +4,22 @@ All of them are subclasses of `WeightshareError`, and therefore of `ValueError`,
 attributes.
 """
 
+__all__ = [
+    "ArgumentError",
+    "ConversionError",
+    "DataError",
+    "EquivarianceError",
+    "MissingExtraError",
+    "PatternError",
+    "ShapeError",
+    "SharingError",
+    "SpecError",
+    "StudyError",
+    "SymmetryError",
+    "TieError",
+    "WeightshareError",
+]
+
 
 class WeightshareError(ValueError):
     """Base class of the errors of the package.

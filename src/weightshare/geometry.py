@@ -7,6 +7,8 @@ from math import prod
 from ._args import Size, check_integer, check_per_axis, format_size, is_sequence
 from .errors import ArgumentError, ShapeError
 
+__all__ = ["ReceptiveField", "Window", "receptive_fields"]
+
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
 
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from .geometry import Window
 from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 
+__all__ = ["assignment", "bias_map", "dense_matrix", "output"]
+
 _NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 

@@ -12,8 +12,9 @@ def command(model: Model, weights: Weights = None) -> None:
     module = build_model(model, weights)
     report = check_tied_weights(module)
     print_escaped(str(report))
-    declared = {alias for alias, _ in report.intact}
+    reported = {name for pair in report.intact for name in pair}
+    reported |= {name for problem in (*report.broken, *report.warnings) for name in problem.names}
     for tie in find_tied_weights(module):
-        if tie.alias not in declared:
+        if tie.alias not in reported:
             print_escaped(f"  found   {tie.alias} = {tie.source}: {tie.kind.replace('_', ' ')}")
     raise typer.Exit(0 if report.ok else 1)

@@ -1,21 +1,23 @@
-"""Write the table and the picture of a finished study into README.md: python docs/readme.py FOLDER"""
+"""Write a finished study's table and picture, and the outputs, to README.md: python -m tools.readme FOLDER"""
 
 import base64
 import sys
-from pathlib import Path
 
 from weightshare import study
 from weightshare.study.report.charts import plot_accuracy_vs_shift
 
-sys.path.insert(0, str(Path(__file__).parent))
-from pages import ROOT, put
+from .blocks import ROOT, replace_block
+from .outputs import write_outputs
 
 
 def main(folder: str) -> None:
+    """Update the page."""
     result = study.run(study.StudySpec(out=folder))  # a finished study is only read
     picture = plot_accuracy_vs_shift(result).partition(",")[2]
     (ROOT / "docs/images/digits-shift.svg").write_bytes(base64.b64decode(picture))
-    put(ROOT / "README.md", f"```text\n{result}\n```")
+    page = ROOT / "README.md"
+    replace_block(page, f"```text\n{result}\n```")
+    page.write_text(write_outputs(page.read_text()))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Where a command writes into a page: between `<!-- NAME -->` and the next `<!-- end -->`."""
+"""Replace what is between `<!-- NAME -->` and the next `<!-- end -->` in a page."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 
-def put(page: str | Path, block: str, name: str = "table") -> None:
-    """Replace what stands there."""
+def replace_block(page: str | Path, block: str, name: str = "table") -> None:
+    """Put `block` between the marks."""
     start, end = f"<!-- {name} -->\n", "<!-- end -->"
     head, _, rest = Path(page).read_text().partition(start)
     _, _, tail = rest.partition(end)

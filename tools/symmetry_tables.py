@@ -1,7 +1,6 @@
-"""Compute the tables of docs/symmetry.md and write them to the page: python docs/symmetry.py"""
+"""Compute the tables of docs/symmetry.md and write them to the page: python -m tools.symmetry_tables"""
 
 import sys
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,8 +10,7 @@ from weightshare.cli.equivariance import make_report
 from weightshare.pattern import generators
 from weightshare.symmetry import prove_shift, trace_equivariance
 
-sys.path.insert(0, str(Path(__file__).parent))
-from pages import ROOT, put
+from .blocks import ROOT, replace_block
 
 
 def run_command() -> str:
@@ -161,10 +159,10 @@ def format_markdown(rows: list[tuple[object, ...]]) -> str:
 
 
 def main(page: str = str(ROOT / "docs/symmetry.md")) -> None:
-    put(page, run_command(), "command")
+    replace_block(page, run_command(), "command")
     tables = {"sharings": compare_sharings, "weights": count_weights, "networks": compare_networks}
     for name, compute in tables.items():
-        put(page, format_markdown(compute()), name)
+        replace_block(page, format_markdown(compute()), name)
 
 
 if __name__ == "__main__":
