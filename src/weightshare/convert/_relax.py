@@ -45,8 +45,8 @@ def relax(
             sharings.
         example_inputs: Inputs of the model's forward pass; only for models.
         input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
-        bias_sharing: New sharing of the bias. By default, that of a new layer with this sharing if it refines
-            the current bias sharing, else the current one.
+        bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing,
+            or the current bias sharing if that default does not refine it.
 
     Raises:
         ConversionError: If the new sharing does not refine the current one. If a convolution has hooks, a

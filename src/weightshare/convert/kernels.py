@@ -15,7 +15,7 @@ from ..sharing import Full, Sharing
 def find_inputs(layer: SharedLayer) -> Tensor:
     """Return the input under each tap of each position [P, taps], on the CPU; -1 for zero padding.
 
-    For a transposed layer, return the output to which the tap of an input position adds; -1 if it is cut off.
+    For a transposed layer, it is the output to which the tap adds; -1 if the padding cuts it off.
     """
     positions: Any = layer.position_size
     window_side: Any = layer.output_size if layer.transposed else layer.input_size

@@ -194,7 +194,7 @@ def replace_modules(
 
 @contextmanager
 def _prefix_errors(where: str, name: str) -> Iterator[None]:
-    """Let errors raised inside start with the public function and the name of the module."""
+    """Prefix errors raised inside with the public function and the name of the module."""
     try:
         yield
     except WeightshareError as error:

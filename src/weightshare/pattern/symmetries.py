@@ -28,7 +28,7 @@ class Symmetries:
             in the same way count once, such as a flip and a shift of an axis with two positions.
         shifts: Pairs (shift of the inputs, shift of the outputs) that generate the subgroup of shifts.
         n_shifts: Number of elements of that subgroup.
-        points: Names of the flips and turns in the group, up to a shift.
+        points: Names of the flips and turns that are in the group when combined with some shift.
         note: What the pattern does not describe.
     """
 
@@ -103,7 +103,7 @@ def _extend(group: np.ndarray, shift: Shift, moduli: tuple[int, ...]) -> np.ndar
 
 
 class _Search:
-    """A search for maps, each a flip or turn followed by a shift, that preserve a pattern's connections.
+    """A search for the maps (a flip or turn, followed by a shift) that preserve all connections of a pattern.
 
     A shift of the inputs and outputs together is one number, its index in a grid of shape `moduli`. A bias
     counts as a connection to an additional input that no map moves.
