@@ -55,7 +55,7 @@ sphinx_gallery_conf = {
 }
 
 _SECTION = re.compile(r"^(Args|Shape|Learned parameters|Returns|Yields|Raises|Warns|Example|Note):$")
-_STAR = re.compile(r"(?<=[\[ (,])\*(?=[\w.])")  # as in [N, C, *size], which is no emphasis
+_STAR = re.compile(r"(?<=[\[ (,])\*(?=[\w.])")  # as in [N, C, *size], which is not emphasis
 
 
 def format_docstring(app, what, name, obj, options, lines):

@@ -14,7 +14,9 @@ COUNTS = "one|two|three|four|values?|numbers?|taps|inputs|outputs|images|banks|k
 #: A pattern, and what to write instead.
 HABITS = {
     r"\banew\b": "again, recompute, reinitialize",
-    r"\bof (ours|torch's|the user's)\b": "a `weightshare` layer, a `torch.nn` layer, user-supplied",
+    r"\bof (ours|torch's|the user's)(?=[.,;:)]|$| (and|or|as|is|are|in|with|that)\b)": (
+        "a `weightshare` layer, a `torch.nn` layer, user-supplied"
+    ),
     r"(?<!there )(?<!There )\b(is|are) no (?!longer\b)[a-z]": "is not a, are not",
     rf"\b({COUNTS}) an? ({UNITS})\b": "per: one value per axis",
     r"\bbut for\b": "except",
