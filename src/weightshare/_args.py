@@ -1,4 +1,4 @@
-"""Check arguments and bring them into one form, where they enter the package."""
+"""Check the arguments of public functions, and convert them to one form."""
 
 import difflib
 import operator
@@ -15,7 +15,7 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     """Return `value` as an int.
 
     Raises:
-        ArgumentError: the value is not an integer (booleans and floats are not), or below `least`.
+        ArgumentError: If the value is not an integer (booleans and floats are not), or is below `least`.
     """
     try:
         if isinstance(value, bool):
@@ -37,7 +37,7 @@ def check_per_axis(where: str, name: str, value: object, ndim: int, least: int) 
     """Return `value` as one int per axis; a scalar is repeated for each of the `ndim` axes.
 
     Raises:
-        ArgumentError: a tuple of another length, or an entry that is not an integer of at least `least`.
+        ArgumentError: If a tuple has another length, or an entry is not an integer of at least `least`.
 
     >>> check_per_axis("Conv2d", "stride", 2, ndim=2, least=1)
     (2, 2)
@@ -55,10 +55,10 @@ def check_per_axis(where: str, name: str, value: object, ndim: int, least: int) 
 
 
 def check_scalar_or_per_axis(where: str, name: str, value: object, least: int) -> int | tuple[int, ...]:
-    """Return `value` as an int, or as a tuple of ints if it is a sequence, of any length but 0.
+    """Return an integer as an int, and a non-empty sequence as a tuple of ints.
 
     Raises:
-        ArgumentError: an empty sequence, or an entry that is not an integer of at least `least`.
+        ArgumentError: If the sequence is empty, or an entry is not an integer of at least `least`.
     """
     if not is_sequence(value):
         return check_integer(where, name, value, least)

@@ -17,17 +17,17 @@ from torch.nn.parameter import is_lazy
 def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Iterator[None]:
     """Return a context in which `model` is in evaluation mode and gradients are disabled.
 
-    On exit, also after an error, it restores the mode of every submodule; which parameters, buffers and
-    submodules are registered; `requires_grad` and `.grad`; the values of buffers; and torch's random state. A
-    buffer that did not change is not written to, so a pending backward pass that saved it still works. A
-    callable that is not an `nn.Module`, and an exported program, which has no modes, run as they are. The
-    first run of a lazy module initializes its parameters as usual.
+    On exit, even after an error, the context restores the mode of every submodule, the registered parameters,
+    buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state. A
+    buffer that did not change is not written to, so a pending backward pass that saved it still works.
+    Callables that are not modules, and exported programs, have no modes and run as they are. The first run of
+    a lazy module initializes its parameters as usual.
 
     Args:
         warn: Whether to warn if a submodule is in training mode.
 
     Warns:
-        UserWarning: a submodule is in training mode.
+        UserWarning: If a submodule is in training mode.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     modes = [module.training for module in modules]
@@ -47,7 +47,7 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Iterator[None
                 f"{type(model).__name__} is in training mode: "
                 "measured in evaluation mode, its modes are restored",
                 UserWarning,
-                stacklevel=4,  # past contextlib, to the caller of the measuring function
+                stacklevel=4,  # skip contextlib and point to the caller of the measuring function
             )
         with torch.no_grad(), torch.random.fork_rng(_list_cuda_devices()):
             yield

@@ -70,9 +70,9 @@ def conv2d(
 ) -> Tensor:
     """Compute a 2-D convolution with any degree of weight sharing.
 
-    This is the functional form of `weightshare.nn.Conv2d`, with the arguments of
-    `torch.nn.functional.conv2d`. `sharing=Full()` calls that function. `conv1d` and `conv3d` are the 1-D
-    and 3-D forms.
+    This is the functional form of `weightshare.nn.Conv2d`. The arguments are those of
+    `torch.nn.functional.conv2d`, which is called for `sharing=Full()`. `conv1d` and `conv3d` are the 1-D and
+    3-D forms.
 
     Args:
         input: Input [N, in, H, W] or [in, H, W].
@@ -94,9 +94,9 @@ def conv2d(
         [N, out, H_out, W_out] or [out, H_out, W_out].
 
     Raises:
-        ArgumentError: an invalid argument.
-        SharingError: a sharing that does not fit the output.
-        ShapeError: a tensor with the wrong shape, device or dtype.
+        ArgumentError: If an argument is invalid.
+        SharingError: If a sharing does not fit the output.
+        ShapeError: If a tensor has the wrong shape, device or dtype.
 
     Example:
         >>> import torch
@@ -184,9 +184,9 @@ def conv_transpose2d(
         [N, out, H_out, W_out] or [out, H_out, W_out].
 
     Raises:
-        ArgumentError: an invalid argument.
-        SharingError: a sharing that does not fit the input.
-        ShapeError: a tensor with the wrong shape, device or dtype.
+        ArgumentError: If an argument is invalid.
+        SharingError: If the sharing does not fit the input, or the bias sharing does not fit the output.
+        ShapeError: If a tensor has the wrong shape, device or dtype.
 
     Example:
         >>> import torch

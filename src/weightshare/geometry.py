@@ -30,7 +30,7 @@ class Window:
         where: Name that errors start with.
 
     Raises:
-        ArgumentError: a value below its minimum, or a tuple of the wrong length.
+        ArgumentError: If a value is below its minimum, or a tuple has the wrong length.
 
     Example:
         >>> window = Window(11, stride=4, ndim=2)
@@ -92,8 +92,8 @@ class Window:
         """Return the number of output positions on each axis.
 
         Raises:
-            ShapeError: the padded input is smaller than the window, or the input is too small for this much
-                padding in this padding mode.
+            ShapeError: If the padded input is smaller than the window, or if the input is too small for this
+                much padding in this padding mode.
         """
         size = check_per_axis(where, "input_size", input_size, self.ndim, least=1)
         more = {"circular": 0, "reflect": 1}.get(padding_mode)
@@ -125,7 +125,7 @@ class Window:
         """Return the spatial size of a transposed layer's output.
 
         Raises:
-            ShapeError: the output would be empty.
+            ShapeError: If the output would be empty.
         """
         extra = output_padding or (0,) * self.ndim
         size = tuple(n - sum(p) + x for n, p, x in zip(self.span(input_size), self.padding, extra))
@@ -143,7 +143,7 @@ def check_groups(where: str, groups: object, in_channels: int, out_channels: int
     """Return `groups` as an int.
 
     Raises:
-        ArgumentError: it does not divide both numbers of channels.
+        ArgumentError: If `groups` does not divide both numbers of channels.
     """
     number = check_integer(where, "groups", groups, least=1)
     if in_channels % number or out_channels % number:
@@ -161,8 +161,9 @@ def check_transposed(
     """Return the output padding of a transposed layer as one int per axis.
 
     Raises:
-        ArgumentError: an argument that torch's transposed convolutions do not accept either: padding by name,
-            a padding mode other than zeros, or an output padding not smaller than both stride and dilation.
+        ArgumentError: If torch's transposed convolutions do not accept an argument either: padding given by
+            name, a padding mode other than "zeros", or an output padding that is smaller than neither stride
+            nor dilation.
     """
     if padding_mode != "zeros":
         raise ArgumentError(where, "padding_mode must be 'zeros' for a transposed layer", repr(padding_mode))
@@ -217,7 +218,7 @@ def receptive_fields(windows: Iterable[object]) -> list[ReceptiveField]:
         windows: Windows from the input to the output, or layers with an attribute `window`.
 
     Raises:
-        ArgumentError: an item without a window, or windows with different numbers of axes.
+        ArgumentError: If an item has no window, or if the windows have different numbers of axes.
 
     Example:
         >>> conv, pool = Window(3, padding=1), Window(2, stride=2)
@@ -291,7 +292,7 @@ def check_padding_mode(where: str, padding_mode: object) -> str:
     """Return `padding_mode`.
 
     Raises:
-        ArgumentError: it is not one of `PADDING_MODES`.
+        ArgumentError: If it is not one of `PADDING_MODES`.
     """
     if padding_mode not in PADDING_MODES:
         names = ", ".join(repr(mode) for mode in PADDING_MODES)

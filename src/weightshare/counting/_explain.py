@@ -9,6 +9,7 @@ from .._args import format_size
 from ..errors import ArgumentError, ShapeError, SharingError
 from ..sharing import Full, Local, Sharing
 from .closed_form import (
+    ParameterCount,
     Term,
     count_connections,
     count_dense_parameters,
@@ -42,10 +43,10 @@ def explain(
         sharing: Sharing to count instead of the layer's own.
 
     Raises:
-        SpecError: The text cannot be parsed.
-        ArgumentError: No layer can have these arguments.
-        ShapeError: The input does not fit the layer.
-        SharingError: The sharing does not fit the output.
+        SpecError: If the text cannot be parsed.
+        ArgumentError: If no layer can have these arguments.
+        ShapeError: If the input does not fit the layer.
+        SharingError: If the sharing does not fit the output.
 
     Example:
         >>> answer = explain("Conv2d(3, 96, 11, stride=4)", (3, 227, 227))
@@ -74,7 +75,7 @@ def explain(
 
 def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
     own = count_parameters(spec, spec.sharing, size)
-    others = []
+    others: list[ParameterCount] = []
     if size is not None or spec.bias_sharing in (None, Full()):
         others.append(count_parameters(spec, Full(), size))
     terms: dict[str, tuple[Term, ...]] = {
@@ -111,7 +112,7 @@ def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
 
 def _list_sized_terms(spec: LayerSpec, size: tuple[int, ...]) -> dict[str, tuple[Term, ...]]:
     """Return the terms of the counts that depend on the input size."""
-    terms = {}
+    terms: dict[str, tuple[Term, ...]] = {}
     connections = count_connections(spec, size)
     if connections is not None:
         terms["connections"] = (connections,)
@@ -139,7 +140,7 @@ def _count_other_sizes(spec: LayerSpec, size: tuple[int, ...]) -> tuple[Row, ...
         return ()
     sizes = [tuple(n // 2 for n in size), *(tuple(n * factor for n in size) for factor in (1, 2, 4))]
     sharings = {"full": Full(), str(spec.sharing): spec.sharing, "local": Local()}
-    rows = []
+    rows: list[Row] = []
     for other in sizes:
         try:
             output = spec.output_size(other) if min(other) else None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from ..errors import ArgumentError, SharingError
 from ..sharing import Full, Local, LowRank, Sharing
@@ -42,7 +43,7 @@ class Term:
     def n(self) -> int:
         return prod(factor.n for factor in self.factors)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "label": self.label,
             "factors": [{"label": factor.label, "n": factor.n} for factor in self.factors],
@@ -76,8 +77,8 @@ def count_parameters(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int
         input_size: Spatial size of the input. May be None if the sharing does not need the output size.
 
     Raises:
-        SharingError: The sharing does not fit the output.
-        ArgumentError: The sharing needs the output size, and `input_size` is None.
+        SharingError: If the sharing does not fit the output.
+        ArgumentError: If the sharing needs the output size, and `input_size` is None.
     """
     banks = _count_banks(spec, "sharing", sharing, input_size)
     terms = [Term("weights", (*list_kernel_factors(spec), Factor("banks", banks)))]
@@ -120,7 +121,7 @@ def count_connections(spec: LayerSpec, input_size: Sequence[int]) -> Term | None
 
     Return None if that would require too long an enumeration.
     """
-    spatial = []
+    spatial: list[Factor] = []
     for name, axis in zip(AXIS_NAMES[spec.ndim], spec.axes(input_size)):
         pairs = count_pairs(axis, spec.padding_mode)
         if pairs is None:
@@ -144,7 +145,7 @@ def count_macs(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int]) -> 
 
 def _list_coefficient_terms(sharing: LowRank, position_size: tuple[int, ...]) -> list[Term]:
     """Return one term for each coefficient parameter, under the name of that parameter."""
-    terms = []
+    terms: list[Term] = []
     for name, (rank, *grid) in sharing.coefficient_shapes(position_size).items():
         covers_one_axis = len(grid) < len(position_size)
         label = f"positions along axis {name.rpartition('_')[2]}" if covers_one_axis else "positions"

@@ -62,7 +62,7 @@ class Explanation(Counts):
         """Write all sections to a self-contained HTML page. A failure leaves an existing file unchanged.
 
         Raises:
-            ArgumentError: The file cannot be written.
+            ArgumentError: If the file cannot be written.
         """
         try:
             write_atomic(Path(path), page.render_document(format_title(self), build_sections(self)))

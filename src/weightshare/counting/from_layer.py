@@ -13,8 +13,8 @@ def read_layer(layer: Any) -> LayerSpec:
     """Return the spec of a layer of `weightshare.nn` or `torch.nn`.
 
     Raises:
-        ArgumentError: The object is not a convolution, transposed convolution or linear layer, or its size is
-            not known yet (lazy layers).
+        ArgumentError: If the object is not a convolution, transposed convolution or linear layer, or if it is
+            a lazy layer, whose size is not known yet.
     """
     form = next((FORMS[c.__name__] for c in type(layer).__mro__ if c.__name__ in FORMS), None)
     if form is None:

@@ -14,7 +14,7 @@ from .literals import quote
 from .sizes import EXAMPLES, check_number, format_compact_size, split_size
 from .words import FORMS, IGNORED, Form
 
-#: Words of Keras and their equivalents in torch. In text, the classes of torch accept them, too.
+#: Keras argument names and their torch equivalents. `explain` accepts them for torch classes, too.
 _SYNONYMS = {
     "filters": "out_channels",
     "strides": "stride",
@@ -37,21 +37,21 @@ Padding = tuple[tuple[int, int], ...]
 def translate_arguments(
     name: str, form: Form, arguments: Mapping[str, object], input_size: object = None
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Translate the arguments of a layer to torch's words.
+    """Translate the arguments of a layer to the argument names of torch.
 
     Args:
         name: Name of the class as written.
-        form: How that class is written.
+        form: Names and order of the arguments of that class.
         arguments: Value of each argument, by keyword.
         input_size: Size of the input. Keras infers the input channels and "same" padding from it.
 
     Returns:
-        The arguments in torch's words, and one note per translation. Arguments that are already in torch's
-        words are returned unchanged, without notes.
+        The arguments under their torch names, and one note per translation. Arguments that already have their
+        torch name are returned unchanged, without a note.
 
     Raises:
-        SpecError: An argument has to be inferred from the input, and its size is not known.
-        ArgumentError: No layer can have these arguments.
+        SpecError: If an argument has to be inferred from the input, and the input size is not known.
+        ArgumentError: If no layer can have these arguments.
 
     Example:
         >>> arguments = {"filters": 8, "kernel_size": 3, "padding": "same", "in_channels": 1}
@@ -120,7 +120,7 @@ def _infer_channels(form: Form, channels_word: str, input_size: object) -> int:
 
 
 def _translate_padding(form: Form, arguments: Mapping[str, object], input_size: object) -> dict[str, object]:
-    """Return padding that Keras names ("valid", "same", "causal") as numbers, and other padding unchanged."""
+    """Convert the padding names of Keras ("valid", "same", "causal") to numbers; return others unchanged."""
     padding = arguments.get("padding", "valid")
     named = padding in ("valid", "same", "causal")
     if not named or "output_padding" in arguments or "kernel_size" not in arguments:

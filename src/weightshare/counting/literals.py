@@ -31,7 +31,8 @@ def read_call(text: object) -> Call:
     """Parse text that consists of a single call.
 
     Raises:
-        SpecError: The text is too long, is not valid Python, or is anything but one call of a (dotted) name.
+        SpecError: If the text is too long, is not valid Python, or is anything but one call of a (dotted)
+            name.
 
     Example:
         >>> read_call("nn.Linear(10, 2)").name
@@ -58,18 +59,19 @@ def read_call(text: object) -> Call:
 
 
 def read_literal(where: str, word: str, node: ast.expr) -> object:
-    """Return the number, string, True, False, None or tuple that is written.
+    """Return the value of a literal: a number, string, True, False, None or tuple.
 
     Raises:
-        SpecError: Anything else (a name, a call, a sum), a number beyond `MAX_NUMBER`, or a long tuple.
+        SpecError: If it is anything else (such as a name, a call or a sum), a number beyond `MAX_NUMBER`, or
+            a long tuple.
     """
     if isinstance(node, ast.Tuple | ast.List):
         if len(node.elts) > MAX_ENTRIES:
             got = f"{len(node.elts)} entries"
             raise SpecError(where, f"{word} must have at most {MAX_ENTRIES} entries", got)
         return tuple(read_literal(where, word, item) for item in node.elts)
-    is_negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-    constant = node.operand if is_negative else node  # type: ignore[union-attr]
+    negated = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else None
+    is_negative, constant = negated is not None, node if negated is None else negated
     value = constant.value if isinstance(constant, ast.Constant) else ...
     if isinstance(value, int | float) and not isinstance(value, bool):
         if abs(value) > MAX_NUMBER:
@@ -86,7 +88,7 @@ def read_literal(where: str, word: str, node: ast.expr) -> object:
 
 
 def read_sharing(where: str, word: str, node: ast.expr) -> object:
-    """Return the sharing that is written as a call, such as `Tiled(2)`, or else the literal."""
+    """Return the sharing of a call such as `Tiled(2)`, or the value of a literal."""
     if not isinstance(node, ast.Call):
         return read_literal(where, word, node)
     name = _read_dotted_name(node.func)
@@ -115,7 +117,7 @@ def quote(text: str) -> str:
 
 
 def _read_dotted_name(node: ast.expr) -> str | None:
-    names = []
+    names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
         node = node.value
@@ -123,7 +125,7 @@ def _read_dotted_name(node: ast.expr) -> str | None:
 
 
 def _describe(node: ast.expr) -> str:
-    kinds = {
+    kinds: dict[type[ast.expr], str] = {
         ast.Call: "a call",
         ast.Name: "a name",
         ast.Attribute: "a dotted name",

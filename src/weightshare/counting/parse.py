@@ -15,7 +15,7 @@ from .words import FORMS, PREFIXES, Form
 
 
 def parse_layer(text: str, input_size: object = None) -> LayerSpec:
-    """Parse a layer in the words of torch or Keras.
+    """Parse a layer in PyTorch or Keras notation.
 
     Args:
         text: A call such as "Conv2d(3, 96, 11, stride=4)" of at most 1,000 characters. It is parsed, never
@@ -23,9 +23,9 @@ def parse_layer(text: str, input_size: object = None) -> LayerSpec:
         input_size: Size of the input. Keras infers the input channels and "same" padding from it.
 
     Raises:
-        SpecError: The text does not name a known layer, or has unknown, repeated, missing or computed
+        SpecError: If the text does not name a known layer, or has unknown, repeated, missing or computed
             arguments.
-        ArgumentError: No layer can have these arguments.
+        ArgumentError: If no layer can have these arguments.
 
     Example:
         >>> print(parse_layer("Conv2D(96, 11, strides=4)", (3, 227, 227)))

@@ -27,15 +27,17 @@ class LayerSpec:
 
     Args:
         name: Class name in `torch.nn` or `weightshare.nn`.
-        window: Where each output position looks; for a transposed layer, where each *input* position writes.
+        window: Where each output position looks; for a transposed layer, where each *input* position adds to
+            the output.
         output_padding: One number per axis, as in torch; empty for layers that are not transposed.
         bias_sharing: Sharing of the bias. None selects the default of `choose_bias_sharing`.
         input_size: Spatial size of the input, if the layer fixes it.
         notes: Notes on how the layer was interpreted.
 
     Raises:
-        ArgumentError: Channels are below 1, groups do not divide them, or the padding mode is unknown.
-        SharingError: The bias or a linear layer has a low-rank sharing.
+        ArgumentError: If a number of channels is below 1 or not divisible by `groups`, or if the padding mode
+            is unknown.
+        SharingError: If the bias or a linear layer has a low-rank sharing.
 
     Example:
         >>> spec = LayerSpec("Conv2d", 3, 96, Window((11, 11), stride=4))
@@ -115,7 +117,7 @@ class LayerSpec:
 
     @property
     def weights_per_neuron(self) -> int:
-        """Number of weights into an output neuron, or out of an input neuron if transposed; borders aside."""
+        """Number of weights into an output neuron (if transposed, out of an input neuron) off the border."""
         return self.window.taps * self.window_side[1]
 
     def choose_bias_sharing(self, sharing: Sharing) -> Sharing:

@@ -32,13 +32,14 @@ def find_model(name: str, device: str | None = None) -> Module:
     """Return the named model, built by calling its factory without arguments.
 
     Args:
-        name: A name of the zoo (`EXAMPLES`), `package.module:factory`, `timm:NAME` or `torchvision:NAME`.
+        name: Name in the zoo (a key of `EXAMPLES`), `package.module:factory`, `timm:NAME` or
+            `torchvision:NAME`.
         device: Device to build the model on; "meta" allocates no memory. If a factory cannot run on the meta
             device, the model is built on the default device.
 
     Raises:
-        SpecError: there is no such model, or its factory fails.
-        MissingExtraError: timm or torchvision is named and not installed.
+        SpecError: If there is no such model, or its factory fails.
+        MissingExtraError: If the name needs timm or torchvision, and it is not installed.
 
     Example:
         >>> sum(p.numel() for p in find_model("resnet18", device="meta").parameters())
@@ -65,7 +66,7 @@ def _build(factory: Callable[[], Any], device: str | None) -> Any:
     except (NotImplementedError, RuntimeError):
         if device != "meta":
             raise
-        return factory()  # it uses the values of its tensors
+        return factory()  # the factory uses the values of its tensors
 
 
 def get_example_shape(name: str) -> tuple[int, ...] | None:

@@ -19,11 +19,12 @@ def load_weights(model: Module, path: str | Path) -> None:
     """Load a checkpoint into a model. A checkpoint that does not fit leaves the model unchanged.
 
     Args:
-        path: A safetensors file, or a state dict saved by `torch.save`. The content decides, not the name.
+        path: A safetensors file, or a state dict saved by `torch.save`. The format is detected from the
+            content, not from the file name.
 
     Raises:
-        DataError: the file cannot be read, has another format or contains code, or does not fit the model.
-        MissingExtraError: the file is a safetensors file, and the package safetensors is not installed.
+        DataError: If the file cannot be read, has another format, contains code, or does not fit the model.
+        MissingExtraError: If the file is a safetensors file, and the package safetensors is not installed.
     """
     if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
         raise DataError(

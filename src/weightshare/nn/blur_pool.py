@@ -108,8 +108,8 @@ class BlurPool2d(_BlurPoolNd):
     replacement. `filter_size=1` is a stride without a filter; with `stride=1` it is the identity.
 
     Args:
-        filter_size: Number of taps per axis, at least 1. Even sizes keep maps of even size centered for
-            stride 2.
+        filter_size: Number of taps per axis, at least 1. With stride 2, even filter sizes keep maps of even
+            size centered.
         stride: Distance in inputs between neighboring outputs, at least 1.
         padding_mode: "reflect", "replicate", "circular" or "zeros". Each axis is padded with
             (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for 4 taps).
@@ -123,8 +123,8 @@ class BlurPool2d(_BlurPoolNd):
         None.
 
     Raises:
-        ArgumentError: an invalid argument, or, in `forward`, an input that is not floating point.
-        ShapeError: in `forward`, an input with the wrong rank, or one that is too small for its padding.
+        ArgumentError: If an argument is invalid. In `forward`, if the input is not floating point.
+        ShapeError: In `forward`, if the input has the wrong rank, or is too small for its padding.
 
     Example:
         >>> import torch

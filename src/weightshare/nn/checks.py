@@ -34,7 +34,7 @@ def find_output_padding(
         output_size: Spatial size of the output, or its whole shape, as for `torch.nn.ConvTranspose2d`.
 
     Raises:
-        ShapeError: `output_size` is not a size, or no output padding results in it.
+        ShapeError: If `output_size` is not a size, or if no output padding results in it.
     """
     ndim = window.ndim
     least = tuple(n - sum(p) for n, p in zip(window.span(shape[-ndim:]), window.padding))

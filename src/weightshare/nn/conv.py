@@ -152,9 +152,9 @@ class Conv2d(_ConvNd):
             coefficients are `coefficients_0` [rank, H_out] and `coefficients_1` [rank, W_out].
 
     Raises:
-        ArgumentError: an invalid argument, or no `input_size` although the sharing requires it.
-        SharingError: a sharing that does not fit the output.
-        ShapeError: in `forward`, an input with the wrong rank, number of channels or size.
+        ArgumentError: If an argument is invalid, or if the sharing requires `input_size` and it is missing.
+        SharingError: If the sharing does not fit the output.
+        ShapeError: In `forward`, if the input has the wrong rank, number of channels or size.
 
     Example:
         >>> from weightshare import Regional

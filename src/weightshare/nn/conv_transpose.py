@@ -174,10 +174,10 @@ class ConvTranspose2d(_ConvTransposeNd):
             coefficients are `coefficients_0` [rank, H] and `coefficients_1` [rank, W].
 
     Raises:
-        ArgumentError: an invalid argument, or no `input_size` although the sharing requires it.
-        SharingError: a sharing that does not fit the input, or a bias sharing that does not fit the output.
-        ShapeError: an output without positions; in `forward`, an input with the wrong rank, number of
-            channels or size, or an invalid `output_size`.
+        ArgumentError: If an argument is invalid, or if the sharing requires `input_size` and it is missing.
+        SharingError: If the sharing does not fit the input, or the bias sharing does not fit the output.
+        ShapeError: If the output would be empty. In `forward`, if the input has the wrong rank, number of
+            channels or size, or if `output_size` is invalid.
 
     Example:
         >>> from weightshare import Regional

@@ -50,9 +50,9 @@ class SharedLinear(torch.nn.Module):
         bias: [n_biases].
 
     Raises:
-        ArgumentError: an argument that is not a pattern, a pattern without connections, or, in `forward`, an
-            input that is not a tensor.
-        ShapeError: in `forward`, an input with the wrong size, dtype or device.
+        ArgumentError: If `pattern` is not a `Pattern`, or has no connections. In `forward`, if the input is
+            not a tensor.
+        ShapeError: In `forward`, if the input has the wrong size, dtype or device.
 
     Example:
         >>> from weightshare.pattern import generators

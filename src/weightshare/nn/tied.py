@@ -36,7 +36,7 @@ class TiedLinear(Linear):
         bias: [in] or [num_embeddings].
 
     Raises:
-        ArgumentError: a source of another type.
+        ArgumentError: If the source is of another type.
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ class TiedLinear(Linear):
 
 
 class _TiedConvTransposeNd(_ConvTransposeNd):
-    """A tied decoder with one to three spatial axes; subclasses also derive from its untied class."""
+    """A tied decoder with one to three spatial axes; subclasses also derive from the untied class."""
 
     def __init__(self, source: Convolution, output_padding: Size | None = None, bias: bool = True):
         name, ndim = type(self).__name__, self._ndim
@@ -138,8 +138,9 @@ class TiedConvTranspose2d(_TiedConvTransposeNd, ConvTranspose2d):
         bias: [in].
 
     Raises:
-        ArgumentError: a source that is not a convolution, or has another padding mode.
-        ShapeError: `padding="same"` with an even kernel, which pads the two ends of an axis differently.
+        ArgumentError: If the source is not a convolution, or has another padding mode.
+        ShapeError: If the source has `padding="same"` and an even kernel, because the two ends of an axis are
+            then padded differently.
 
     Example:
         >>> import torch

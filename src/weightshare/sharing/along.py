@@ -10,20 +10,20 @@ from .base import MAX_AXES, Separable, join_numbers
 
 @dataclass(frozen=True, repr=False)
 class SharedAlong(Separable):
-    """Positions share along the given spatial axes only.
+    """Positions share a bank along the given spatial axes only.
 
         a a a a
         b b b b     SharedAlong(1): one bank per row
         c c c c
 
-    For data whose axes differ in kind: share along longitude or time, but not along latitude or frequency.
-    With all axes this is `Full`, with none (`SharedAlong(())`) it is `Local`.
+    Use it for data whose axes differ in kind, for example to share along longitude or time, but not along
+    latitude or frequency. With all axes it is `Full`, with none (`SharedAlong(())`) it is `Local`.
 
     Args:
         axes: Spatial axis or tuple of axes. 0 is the first spatial axis; negative numbers count from the end.
 
     Raises:
-        ArgumentError: an axis that is not an integer of at least -3, or one that is given twice.
+        ArgumentError: If an axis is not an integer of at least -3, or is given twice.
 
     Example:
         >>> SharedAlong(-1).banks((3, 4))
@@ -56,7 +56,7 @@ class SharedAlong(Separable):
         """Return the shared axes of an output with `ndim` axes, counted from 0 and sorted.
 
         Raises:
-            SharingError: the output does not have one of the axes, or two of them are the same axis.
+            SharingError: If the output lacks one of the axes, or if two of them are the same axis.
         """
         axes = (self.axes,) if isinstance(self.axes, int) else tuple(self.axes)
         resolved = {axis % ndim for axis in axes if -ndim <= axis < ndim}

@@ -13,11 +13,11 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Sharing(ABC):
-    """Which positions of a layer use which bank.
+    """A rule for which positions of a layer use which bank.
 
-    A frozen, hashable value without tensors. In all methods, `out_size` is the number of positions on each
-    spatial axis; positions are counted row-major. `str(sharing)` is a short name that `parse_sharing` can
-    read, except that a `Mapped` shows its shape and digest instead of a file.
+    It is a frozen, hashable value without tensors. In all methods, `out_size` is the number of positions on
+    each spatial axis; positions are counted row-major. `str(sharing)` is a short name that `parse_sharing`
+    can read, except that a `Mapped` shows its shape and digest instead of a file.
     """
 
     #: Whether each position uses exactly one bank, unweighted. False only for `LowRank`.
@@ -105,7 +105,7 @@ def check_sharing(where: str, argument: str, value: object, default: Sharing) ->
         argument: Name of the argument; "bias_sharing" accepts only one-hot sharings.
 
     Raises:
-        ArgumentError: the value is not a sharing, or not one-hot where it has to be.
+        ArgumentError: If the value is not a sharing, or not one-hot although it has to be.
     """
     if value is None:
         return default
@@ -132,7 +132,7 @@ def check_per_output_axis(
     """Return an argument of a sharing as one int per axis of the output.
 
     Raises:
-        SharingError: a tuple whose length is not the number of axes.
+        SharingError: If a tuple does not have one entry per axis.
     """
     if is_sequence(value) and len(value) != ndim:
         expected = f"needs an output with {len(value)} spatial axes (one per entry of its {name})"
@@ -143,11 +143,11 @@ def check_per_output_axis(
 def draw_labels(labels: Sequence[int], out_size: Sequence[int]) -> str:
     """Return one letter per label, in rows of the last axis; blank lines separate the planes of a 3d output.
 
-    With more than 52 banks the letters repeat, and a last line notes it.
+    With more than 52 banks the letters repeat, and a final line states this.
     """
     width = out_size[-1]
     plane = width * (out_size[-2] if len(out_size) > 1 else 1)
-    lines = []
+    lines: list[str] = []
     for start in range(0, len(labels), width):
         if start and start % plane == 0:
             lines.append("")

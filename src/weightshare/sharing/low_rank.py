@@ -18,8 +18,8 @@ class LowRank(Sharing):
         W[p] = B[0] + A[p, 1] B[1] + ... + A[p, rank] B[rank]
 
     `LowRank(0)` is `Full`. With free coefficients and P positions, rank P - 1 can express every layer that
-    `Local` can. The kernels of the softmax-weighted form of Elsayed et al. at spatial rank `rank + 1` are
-    among those that `LowRank(rank)` can express.
+    `Local` can. `LowRank(rank)` can also express all kernels of the softmax-weighted form of Elsayed et al.
+    with spatial rank `rank + 1`.
 
     Args:
         rank: Number of corrections, at least 0.
@@ -27,7 +27,7 @@ class LowRank(Sharing):
             is learned separately for each position).
 
     Raises:
-        ArgumentError: a rank that is not an integer of at least 0, or other coefficients.
+        ArgumentError: If `rank` is not an integer of at least 0, or if `coefficients` is unknown.
 
     Example:
         >>> LowRank(4).banks((28, 28))
@@ -86,7 +86,7 @@ class LowRank(Sharing):
     def _is_free(self, out_size: Sequence[int]) -> bool:
         """Return whether the coefficients can take any value.
 
-        Factorized ones can if at most one axis has more than one position.
+        Factorized coefficients can take any value if at most one axis has more than one position.
         """
         return self.coefficients == "free" or sum(n > 1 for n in out_size) <= 1
 

@@ -12,7 +12,7 @@ from .base import MAX_AXES, OneHot
 
 @dataclass(frozen=True, init=False, repr=False)
 class Mapped(OneHot):
-    """Positions with the same label share: land and sea, parts of a face, clusters of positions.
+    """Positions with the same label share a bank, for example land and sea, or the parts of a face.
 
         a a b b
         a b b b     Mapped([[0, 0, 1, 1], [0, 1, 1, 1]])
@@ -24,7 +24,7 @@ class Mapped(OneHot):
             are 0 to K - 1, and each is used at least once.
 
     Raises:
-        ArgumentError: labels that are not a rectangular grid of integers, negative labels, or unused ones.
+        ArgumentError: If the labels are not a rectangular grid of integers, are negative, or skip a number.
 
     Example:
         >>> land_and_sea = Mapped([[0, 0, 1], [0, 1, 1]])

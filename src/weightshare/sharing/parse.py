@@ -1,6 +1,12 @@
 """Sharings written as text, for the command line."""
 
+# the argument of `parse_sharing` is checked at run time
+# pyright: reportUnnecessaryIsInstance=false
+
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, SpecError
 from .along import SharedAlong
@@ -11,6 +17,10 @@ from .low_rank import LowRank
 from .mapped import Mapped
 from .regional import Regional
 from .tiled import Tiled
+
+if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
+    from numpy.typing import NDArray
 
 FORMS = (
     "full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, along:1, along:0,2, "
@@ -28,7 +38,7 @@ def parse_sharing(text: str) -> Sharing:
             "lowrank:4:free" or "mapped:FILE.npy" (a file with an integer array of the output's shape).
 
     Raises:
-        SpecError: the text has another form, or the file cannot be read.
+        SpecError: If the text has another form, or the file cannot be read.
 
     Example:
         >>> parse_sharing("regional:4x2")
@@ -62,7 +72,7 @@ def parse_sharing(text: str) -> Sharing:
 
 
 class _NotANumberError(Exception):
-    """A part of the text should be an integer and is not."""
+    """Raised if a part of the text should be an integer and is not."""
 
 
 def _read_number(text: str) -> int:
@@ -77,7 +87,7 @@ def _read_numbers(text: str, separator: str) -> int | tuple[int, ...]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _read_labels(path: Path):
+def _read_labels(path: Path) -> NDArray[Any]:
     import numpy as np  # only here: all other sharings work without numpy
 
     where = f"sharing 'mapped:{path}'"
@@ -86,7 +96,7 @@ def _read_labels(path: Path):
         raise SpecError(where, "must name a readable .npy file", got, "write it with numpy.save")
     try:
         # as a memory map, so that dtype and size are checked before the entries are read
-        labels = np.load(path, allow_pickle=False, mmap_mode="r")
+        labels: NDArray[Any] | NpzFile = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # a damaged header can raise any exception
         raise SpecError(
             where,

@@ -10,7 +10,7 @@ from .base import Separable, check_per_output_axis, join_numbers
 
 @dataclass(frozen=True, repr=False)
 class Regional(Separable):
-    """Positions in the same block of a grid share.
+    """Positions in the same block of a grid share a bank.
 
         a a b b
         a a b b
@@ -23,7 +23,7 @@ class Regional(Separable):
         grid: Number of blocks per axis, at least 1; an int or one per axis.
 
     Raises:
-        ArgumentError: a grid below 1.
+        ArgumentError: If `grid` is below 1.
 
     Example:
         >>> print(Regional((1, 2)).draw((2, 5)))

@@ -10,7 +10,7 @@ from .base import Separable, check_per_output_axis, join_numbers
 
 @dataclass(frozen=True, repr=False)
 class Tiled(Separable):
-    """Positions that are `period` apart share, starting from position 0.
+    """Positions whose distance is a multiple of `period` share a bank.
 
         a b a b a
         c d c d c
@@ -22,7 +22,7 @@ class Tiled(Separable):
         period: Distance between positions that share a bank, at least 1; an int or one per axis.
 
     Raises:
-        ArgumentError: a period below 1.
+        ArgumentError: If `period` is below 1.
 
     Example:
         >>> print(Tiled((1, 3)).draw((2, 5)))

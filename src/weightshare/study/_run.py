@@ -49,13 +49,14 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
 
     Args:
         spec: Specification of the study.
-        progress: Called after each epoch and each trial. With several devices, only the first process
-            calls it.
+        progress: Function to call after each epoch and each trial. With several devices, only the first
+            process calls it.
 
     Raises:
-        DataError, SharingError, SpecError: The data cannot be loaded, or a sharing does not fit them.
-        StudyError: The folder is in use or holds something else, Lightning Fabric rejects its arguments, or
-            training diverged.
+        DataError, SpecError: If the data cannot be loaded.
+        SharingError: If a sharing does not fit the images.
+        StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
+            rejects its arguments, or if training diverges.
 
     Example:
         >>> import weightshare as ws

@@ -35,7 +35,7 @@ class Folder:
         """Return the finished trials, measured at these shifts. An incomplete last line is removed.
 
         Raises:
-            StudyError: The file cannot be read, a line is not a record, or it belongs to another study.
+            StudyError: If the file cannot be read, or if a line is not a record or belongs to another study.
         """
         file = self.path / RECORDS
         with _catch_os_error(file):
@@ -90,8 +90,8 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Fold
     """Create the folder if it is missing, and lock it.
 
     Raises:
-        StudyError: The path is not a writable folder, the folder contains something else, or another run has
-            locked it.
+        StudyError: If the path is not a writable folder, if the folder contains something other than a
+            study, or if another run has locked it.
     """
     path = Path(path)
     where = f"folder {str(path)!r}"

@@ -48,12 +48,12 @@ def build_network(images: Images, sharing: Sharing, width: int, device: str | No
 def plan_rows(spec: StudySpec, images: Images) -> list[Row]:
     """Return the rows of a study: each sharing and, after each partly shared one, its size-matched row.
 
-    Sharings with size-matched rows of the same width have one such row together. Nothing is allocated, since
-    networks are counted on the meta device.
+    If several sharings have size-matched rows of the same width, the study has only one such row for them.
+    Nothing is allocated, because networks are counted on the meta device.
 
     Raises:
-        SharingError: A sharing does not fit the size of the images.
-        StudyError: A network is too large to train.
+        SharingError: If a sharing does not fit the size of the images.
+        StudyError: If a network is too large to train.
     """
     for sharing in spec.sharings:
         height, width = images.size

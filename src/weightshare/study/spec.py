@@ -22,7 +22,8 @@ class StudySpec:
 
     Args:
         data: "digits", "faces", "npz:FILE" or "folder:DIR".
-        sharings: Sharings to compare, as values or as text, or one text with commas. Stored as a tuple.
+        sharings: Sharings to compare, as values or as text, or as one comma-separated text. They are stored
+            as a tuple.
         seeds: Number of runs per network, at least 1. The seeds are 0 to `seeds - 1`.
         out: Folder for records, results and report; None writes nothing.
         train_images: Number of images to draw from the training set, for training and validation together;
@@ -36,8 +37,8 @@ class StudySpec:
         accelerator, devices, strategy, precision: Arguments of Lightning Fabric with the same names.
 
     Raises:
-        SpecError: A text is not a sharing, a sharing occurs twice, or the learning rate is out of range.
-        ArgumentError: A number is not an integer or is too small.
+        SpecError: If a text is not a sharing, a sharing occurs twice, or the learning rate is out of range.
+        ArgumentError: If a number is not an integer or is too small.
 
     Example:
         >>> StudySpec(sharings="full,along:0,1,local").sharings
@@ -95,7 +96,7 @@ def parse_sharings(given: str | Sharing | Iterable[str | Sharing]) -> tuple[Shar
     """Return sharings given as text or as values.
 
     Raises:
-        SpecError: A text is not a sharing, a sharing occurs twice, or there is none.
+        SpecError: If a text is not a sharing, a sharing occurs twice, or there is none.
     """
     if isinstance(given, str):
         given = split_sharings(given)

@@ -21,7 +21,7 @@ EVALUATION_BATCH = 250
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training run went.
+    """A record of a training run.
 
     Args:
         validation_accuracy: Validation accuracy after each epoch.
@@ -50,20 +50,20 @@ def fit(
 ) -> tuple[nn.Module, Fit]:
     """Train a network with Adam until its validation accuracy stops improving.
 
-    After `patience` epochs without a better validation accuracy, the learning rate drops. When this happens
-    again after the second drop, or at the epoch limit, training stops. The network then gets the weights of
-    its best epoch: the one with the highest validation accuracy and, among equals, the lowest
-    validation loss. The order of the images depends only on the seed, so it is the same for every row.
+    After `patience` epochs without a better validation accuracy, the learning rate drops. Training stops when
+    this happens again after the second drop, or at the epoch limit. The network then gets the weights of its
+    best epoch: the one with the highest validation accuracy and, among equals, the lowest validation loss.
+    The order of the images depends only on the seed, so it is the same for every row.
 
     Args:
         on_epoch: Called after each epoch with its number, counted from 1, and its validation accuracy.
         where: Row and seed, for errors.
 
     Returns:
-        The network, set up on the device, and how the run went.
+        The network, set up on the device, and the record of the run.
 
     Raises:
-        StudyError: A loss is not finite.
+        StudyError: If a loss is not finite.
     """
     start = time.perf_counter()
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), spec.learning_rate))
@@ -117,7 +117,7 @@ def train_epoch(
     permutation = torch.randperm(len(images), generator=order).to(images.device)
     batches = permutation.split(batch_size)
     if len(batches) > 1 and len(batches[-1]) < batch_size // 2:
-        batches = batches[:-1]  # batch norm is poor on a small batch; other epochs use these images
+        batches = batches[:-1]  # too small for batch norm; other epochs use these images
     for batch in batches:
         mine = batch[fabric.global_rank :: fabric.world_size] if fabric.world_size > 1 else batch
         loss = F.cross_entropy(network(images[mine]), labels[mine])

@@ -59,7 +59,7 @@ class Trial:
         """Return the trial of a record, measured at these shifts. Other keys of the record are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: The record is not that of a trial.
+            KeyError, TypeError, ValueError, OverflowError: If the record is not that of a trial.
         """
         values = {field.name: record[field.name] for field in fields(cls)}
         if values["first_layer"] is not None:
@@ -70,7 +70,7 @@ class Trial:
         return trial
 
     def _check(self, shifts: Sequence[int]) -> None:
-        """Raise a TypeError or ValueError if a value is not possible."""
+        """Raise a TypeError or ValueError if a value is invalid."""
         if not isinstance(self.sharing, str) or not isinstance(self.hit_cap, bool):
             raise TypeError
         if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
@@ -99,7 +99,7 @@ def run_trial(
     """Train and evaluate a row with one seed. The state of torch's random number generators is restored.
 
     Raises:
-        StudyError: Training diverged.
+        StudyError: If training diverges.
     """
     pairs = (images.train, images.validation, images.test, images.shift_test)
     train, validation, test, shift_test = ((fabric.to_device(x), fabric.to_device(y)) for x, y in pairs)

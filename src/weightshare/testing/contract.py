@@ -38,9 +38,9 @@ def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None
             which takes a few seconds.
 
     Raises:
-        AssertionError: a check failed; the message names the first one.
-        ArgumentError: not a `weightshare` layer, or one without `input_size`, with another dtype or on the
-            meta device; or an invalid batch size.
+        AssertionError: If a check fails. The message names the first one.
+        ArgumentError: If `layer` is not a `weightshare` layer, was built without `input_size`, has another
+            dtype or is on the meta device, or if the batch size is invalid.
 
     Example:
         >>> from weightshare import Tiled, nn

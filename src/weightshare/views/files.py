@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace the content of a file by `text`, through a temporary file in the same folder.
+    """Replace the content of a file with `text`, through a temporary file in the same folder.
 
     When this returns, the text is on the disk. If it fails, the old file is unchanged and no temporary file
     remains.
 
     Raises:
-        OSError: the path cannot be written, or is not a regular file.
-        ValueError: the path is not a valid file name.
+        OSError: If the path cannot be written, or is not a regular file.
+        ValueError: If the path is not a valid file name.
     """
     if path.exists() and not path.is_file():
         raise OSError("it exists and is not a regular file")

@@ -31,7 +31,7 @@ def load_folder(folder: Path, name: str) -> Raw:
     is dropped, and only the first frame of an animation is read. Hidden files and folders are skipped.
 
     Raises:
-        DataError: There are no classes or images, an entry is a link or not an image, or sizes differ.
+        DataError: If there are no classes or images, an entry is a link or not an image, or sizes differ.
     """
     classes = _find_classes(folder, name)
     files = [(file, label) for label, place in enumerate(classes) for file in _find_images(place, name)]

@@ -28,8 +28,8 @@ def load_images(data: str, train_images: int | None = None) -> Images:
         train_images: Number of images to draw from the training set, stratified by class; None uses all.
 
     Raises:
-        SpecError: `data` is not a known source.
-        DataError: The data are missing, corrupt, too large, or not labeled images.
+        SpecError: If `data` is not a known source.
+        DataError: If the data are missing, corrupt, too large, or not labeled images.
     """
     return prepare_images(load_raw(data), train_images)
 

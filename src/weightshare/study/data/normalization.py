@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...errors import DataError
 
-CHUNK = 1024  # images that are converted to float64 at once
+CHUNK = 1024  # number of images that are converted to float64 at a time
 
 
 def compute_statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -15,7 +15,7 @@ def compute_statistics(name: str, images: np.ndarray) -> tuple[np.ndarray, np.nd
     A channel that never varies has standard deviation 1.
 
     Raises:
-        DataError: All channels are constant, or pixel values overflow.
+        DataError: If all channels are constant, or if pixel values overflow.
     """
     axes = (0, 2, 3)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -33,7 +33,7 @@ def normalize(name: str, images: np.ndarray, mean: np.ndarray, deviation: np.nda
     """Return the images as a float32 tensor, normalized by this mean and standard deviation.
 
     Raises:
-        DataError: Pixel values overflow.
+        DataError: If pixel values overflow.
     """
     result = np.empty(images.shape, dtype=np.float32)
     with np.errstate(over="ignore"):

@@ -13,8 +13,8 @@ from .paths import describe_path
 from .raw import Raw
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-MAX_VALUES = 2**29  # of one array: 512 MiB of uint8
-MAX_BYTES = 2**30  # of all arrays together
+MAX_VALUES = 2**29  # maximum number of values in one array: 512 MiB as uint8
+MAX_BYTES = 2**30  # maximum size of all arrays together
 MAX_CLASSES = 10_000
 HINT = "write it with numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...)"
 
@@ -26,7 +26,7 @@ def load_npz(path: Path, name: str) -> Raw:
     integers from 0, [N] or [N, 1].
 
     Raises:
-        DataError: The file does not contain such arrays.
+        DataError: If the file does not contain such arrays.
     """
     if path.is_symlink() or not path.is_file():
         raise DataError(name, "must be a file", describe_path(path))

@@ -103,7 +103,7 @@ def intervene(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> Interven
         rows: Rows of the trace.
 
     Raises:
-        SymmetryError: the shift is a fraction of a position of the output, or a replay of the recorded
+        SymmetryError: If the shift is not a whole number of output positions, or if a replay of the recorded
             operations does not reproduce the output of the model.
     """
     with evaluating(run.model):

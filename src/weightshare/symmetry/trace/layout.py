@@ -111,7 +111,7 @@ def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor
     """Shift a tensor as a circular shift of the input would.
 
     Raises:
-        UndefinedError: the shift is a fraction of a position of the tensor.
+        UndefinedError: If the shift is not a whole number of positions of the tensor.
     """
     steps, dims = [], []
     for d, dim in enumerate(layout):

@@ -95,8 +95,8 @@ class EquivarianceTrace:
         kernel.
 
         Raises:
-            SymmetryError: the shift is a fraction of a position of the output, or the recorded operations do
-                not reproduce the output of the model.
+            SymmetryError: If the shift is not a whole number of output positions, or if the recorded
+                operations do not reproduce the output of the model.
         """
         return intervene(self._run, self.shift, self.rows)
 

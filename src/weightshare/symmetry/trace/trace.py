@@ -38,9 +38,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         shift: Shift in pixels: one number for all spatial axes, or one per axis.
 
     Raises:
-        ArgumentError: the input has no spatial axes, or the shift is 0.
-        SymmetryError: the model returns another output in a second run; the error names the first operation
-            that differs.
+        ArgumentError: If the input has no spatial axes, or the shift is 0.
+        SymmetryError: If the model returns another output in a second run. The error names the first
+            operation that differs.
 
     Example:
         >>> import torch

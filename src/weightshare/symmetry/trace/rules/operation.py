@@ -109,7 +109,7 @@ class Case:
         """Layout of the first input.
 
         Raises:
-            LookupError: the layout is unknown.
+            LookupError: If the layout is unknown.
         """
         layout = self.layouts[self.step.inputs[0]]
         if layout is None:
