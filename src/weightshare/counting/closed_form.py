@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
+from typing import Any
 
 from ..errors import ArgumentError, SharingError
 from ..sharing import Full, Local, LowRank, Sharing

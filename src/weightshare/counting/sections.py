@@ -70,7 +70,7 @@ def format_product(factors: Sequence[Factor]) -> str:
 
 def format_derivation(count: ParameterCount) -> str:
     """Format a parameter count as one line such as "3 x 3 x 2 x 16 x 1 bank + 16 biases"."""
-    parts = []
+    parts: list[str] = []
     for term in count.terms:
         *first, last = term.factors
         if term.label == "biases":
@@ -207,7 +207,7 @@ def _compare_input_sizes(counts: Counts) -> Section:
             "Yes. A linear layer has no spatial size: each further input feature adds one weight per output."
         )
         return Section(title, lines=(line,))
-    lines = []
+    lines: list[str] = []
     if layer.bias_sharing is not None and layer.bias_sharing.banks((2,) * layer.ndim) > 1:
         lines.append("With full sharing the weights do not depend on the image size, but the biases do.")
     else:

@@ -54,7 +54,7 @@ class Form:
 
 
 def _build_forms() -> dict[str, Form]:
-    forms = {}
+    forms: dict[str, Form] = {}
     for n in (1, 2, 3):
         for name, text in (
             (f"Conv{n}d", _CONV),

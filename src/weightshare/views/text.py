@@ -23,7 +23,7 @@ def format_table(section: Section, width: int = 98, indent: str = "  ") -> list[
     if wraps:
         widths[-1] = 0
     before = len(indent) + sum(widths) + 2 * (len(widths) - 1)
-    lines = []
+    lines: list[str] = []
     for row in rows:
         cells = [
             cell.rjust(wide) if side == "r" else cell.ljust(wide)
