@@ -20,7 +20,7 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
         raise ArgumentError(where, f"{name} must be an integer", repr(value)) from None
     if number < least:

@@ -2,7 +2,7 @@
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 
 @contextmanager
-def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Iterator[None]:
+def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[None]:
     """Return a context in which `model` is in evaluation mode and gradients are disabled.
 
     On exit, even after an error, the context restores the mode of every submodule, the registered parameters,

@@ -1,6 +1,6 @@
 """Private parts of torch that the package uses, in one file, since a new torch release may change them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ def skip_autograd() -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
+def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Generator[None]:
     """Call `enter(module, args)` before each forward pass, `leave(module, args, kwargs, output)` after it.
 
     If a forward pass raises, `leave` gets fewer arguments.

@@ -7,7 +7,7 @@ does the padding, and one algorithm covers every window, sharing and number of a
 import itertools
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,10 +18,14 @@ from .sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharin
 
 __all__ = ["assignment", "bias_map", "dense_matrix", "output"]
 
-_NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_NUMPY_MODES: dict[str, Literal["reflect", "edge", "wrap"]] = {
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
-def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int]) -> tuple:
+def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int]) -> tuple[int, ...]:
     """Return a key that is the same for exactly the positions that share a bank with `position`.
 
     >>> bank_key(Regional(2), (0, 3), (4, 4))
@@ -29,7 +33,7 @@ def bank_key(sharing: Sharing, position: Sequence[int], out_size: Sequence[int])
     """
     ndim = len(out_size)
 
-    def expand(value):
+    def expand(value: int | Sequence[int]) -> Sequence[int]:
         return (value,) * ndim if isinstance(value, int) else value
 
     if isinstance(sharing, Full | LowRank):
@@ -92,8 +96,10 @@ def input_table(
         out_size: Number of positions on each axis; None for as many as fit.
     """
     indices = np.arange(prod(input_size)).reshape(tuple(input_size))
-    fill = {"constant_values": indices.size} if padding_mode == "zeros" else {}
-    padded = np.pad(indices, window.padding, mode=_NUMPY_MODES[padding_mode], **fill)  # type: ignore
+    if padding_mode == "zeros":
+        padded = np.pad(indices, window.padding, constant_values=indices.size)
+    else:
+        padded = np.pad(indices, window.padding, mode=_NUMPY_MODES[padding_mode])
     out_size = window.output_size(input_size) if out_size is None else out_size
     rows = []
     for position in itertools.product(*map(range, out_size)):

@@ -4,7 +4,7 @@ This code is slower than the backends and keeps all patches in memory. It uses t
 so that an exported file contains each of them once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,7 @@ _depth = 0
 
 
 @contextmanager
-def portable() -> Iterator[None]:
+def portable() -> Generator[None]:
     """Make layers compute with plain torch operators inside the `with` block.
 
     A program from `torch.export.export` then runs without this package. `torch.onnx.export` does not need it:

@@ -1,5 +1,8 @@
 """`weightshare equivariance`."""
 
+# some parameters of `torch.random` have no types
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import json

@@ -99,7 +99,8 @@ def run_study(spec: StudySpec) -> int:
                 file=sys.stderr,
             )
         return INTERRUPTED
-    if not rank_zero_only.rank:  # with several devices, every process runs this line
+    # with several devices, every process runs this line
+    if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
         if sys.stdout.isatty():
             Console().print(result)
         else:

@@ -64,7 +64,12 @@ def from_keras(
 
     Source: tf_keras, layers/locally_connected, and `local_conv` and `bias_add` of its backend.
     """
-    given = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "data_format": data_format}
+    given: dict[str, Any] = {
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "data_format": data_format,
+    }
     filters = None
     if hasattr(layer, "get_weights") and hasattr(layer, "get_config"):
         layer, input_size, given, filters = _read_layer(layer, input_size, given)

@@ -1,7 +1,7 @@
 """Replace convolutions in a model: resolve a plan, find input sizes, and check the result."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -161,7 +161,7 @@ def _record_sizes(
 def _add_hook(layer: Any, sizes: list[tuple[int, ...]]) -> None:
     """Append the spatial size of the layer's input to `sizes` at each call."""
 
-    def hook(module: Module, args: tuple, kwargs: dict) -> None:
+    def hook(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         input = args[0] if args else kwargs["input"]
         sizes.append(tuple(input.shape[-len(layer.kernel_size) :]))
 
@@ -193,7 +193,7 @@ def replace_modules(
 
 
 @contextmanager
-def _prefix_errors(where: str, name: str) -> Iterator[None]:
+def _prefix_errors(where: str, name: str) -> Generator[None]:
     """Prefix errors raised inside with the public function and the name of the module."""
     try:
         yield

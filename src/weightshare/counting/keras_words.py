@@ -6,6 +6,7 @@ channels-last shapes, input channels inferred from the input, and named padding.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .._args import is_sequence
 from ..errors import ArgumentError, SpecError
@@ -119,14 +120,14 @@ def _infer_channels(form: Form, channels_word: str, input_size: object) -> int:
     return channels
 
 
-def _translate_padding(form: Form, arguments: Mapping[str, object], input_size: object) -> dict[str, object]:
+def _translate_padding(form: Form, arguments: Mapping[str, Any], input_size: object) -> dict[str, object]:
     """Convert the padding names of Keras ("valid", "same", "causal") to numbers; return others unchanged."""
     padding = arguments.get("padding", "valid")
     named = padding in ("valid", "same", "causal")
     if not named or "output_padding" in arguments or "kernel_size" not in arguments:
         return {"padding": padding}
     kernel, stride, dilation = (arguments.get(word, 1) for word in ("kernel_size", "stride", "dilation"))
-    window = Window(kernel, stride, 0, dilation, ndim=form.ndim, where=form.torch_name)  # type: ignore[arg-type]
+    window = Window(kernel, stride, 0, dilation, ndim=form.ndim, where=form.torch_name)
     if form.is_transposed:
         return _pad_transposed(window, crop=padding == "same")
     if padding == "same":

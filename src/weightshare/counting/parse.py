@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .._args import check_integer, check_per_axis, did_you_mean
 from ..errors import ArgumentError, SpecError
@@ -140,12 +141,12 @@ def _build_spec(form: Form, arguments: Mapping[str, object], notes: tuple[str, .
     return spec if input_size is None else replace(spec, input_size=spec.spatial_size(input_size))
 
 
-def _build_window(form: Form, arguments: Mapping[str, object]) -> Window:
+def _build_window(form: Form, arguments: Mapping[str, Any]) -> Window:
     padding = arguments.get("padding", 0)
     if form.is_transposed and isinstance(padding, str):
         raise ArgumentError(form.torch_name, "padding must be integers for a transposed layer", repr(padding))
     kernel, stride, dilation = (arguments.get(word, 1) for word in ("kernel_size", "stride", "dilation"))
-    return Window(kernel, stride, padding, dilation, ndim=form.ndim, where=form.torch_name)  # type: ignore[arg-type]
+    return Window(kernel, stride, padding, dilation, ndim=form.ndim, where=form.torch_name)
 
 
 def _read_output_padding(form: Form, arguments: Mapping[str, object]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +102,13 @@ class _RecordOperators(TorchDispatchMode):
         super().__init__()
         self.record, self.inside = record, inside
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[override]
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):  # higher-order operators such as torch.cond run unobserved
             self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
@@ -126,7 +132,7 @@ class _RecordOperators(TorchDispatchMode):
 
 
 @contextmanager
-def _observable() -> Iterator[None]:
+def _observable() -> Generator[None]:
     """Make every operator visible: run eagerly, and disable the fast path of attention layers."""
     fastpath = torch.backends.mha.get_fastpath_enabled()
     try:

@@ -111,7 +111,7 @@ def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
     """Return a batch of one example, with the device and dtype of the model's parameters."""
     if isinstance(shape, str):
         size = read_size(shape)
-        shape = size if is_sequence(size) else (size,)  # type: ignore[assignment]
+        shape = size if is_sequence(size) else (size,)
     if not is_sequence(shape):
         expected = "input_shape must be the shape of one example, without the batch dimension"
         raise ArgumentError("summary", expected, repr(shape), "use e.g. (3, 224, 224)")

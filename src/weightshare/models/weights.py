@@ -3,6 +3,7 @@
 import copy
 import struct
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def _is_safetensors(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] <= LONGEST_HEADER
 
 
-def _read_state_dict(path: Path) -> dict:
+def _read_state_dict(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:  # given a path, torch.load would look at its suffix
             state = torch.load(file, map_location="cpu", weights_only=True)

@@ -137,7 +137,7 @@ class _Builder:
     def _add_new(self, registered: _Registered) -> list[Name]:
         """Add a parameter that was not seen before, and return its group."""
         parameter = registered.parameter
-        storage, group = get_storage_key(parameter), None
+        storage, ranges, group = get_storage_key(parameter), None, None
         if storage is None:
             own = 0 if is_lazy(parameter) else parameter.numel()
         else:
@@ -155,7 +155,7 @@ class _Builder:
         else:
             kind = "view"
         self._append(group, registered, kind, own)
-        if storage is not None:
+        if ranges is not None:
             self._by_storage.setdefault(storage, []).append((ranges, group))
         return group
 
@@ -196,8 +196,9 @@ def _find_source(reference: Reference) -> Tensor | None:
     """Return the parameter that a reference reads, the largest part of it if it is parametrized."""
     module, name = reference.module, reference.name
     parameter = module._parameters.get(name)
-    if parameter is None and name in getattr(module, "parametrizations", {}):
-        parts = module.parametrizations[name]._parameters.values()  # type: ignore[index]
+    parametrizations = getattr(module, "parametrizations", {})
+    if parameter is None and name in parametrizations:
+        parts = parametrizations[name]._parameters.values()
         parameter = max(parts, key=Tensor.numel, default=None)
     if parameter is None:  # pruned, or normalized by the hooks that preceded parametrizations
         stored = (module._parameters.get(f"{name}{suffix}") for suffix in ("_orig", "_v"))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 from torch.nn import Module
@@ -25,8 +25,7 @@ def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
             continue
         yield name, module
         if is_keras(module):
-            layers: Any = module._flatten_layers(include_self=False)  # type: ignore[operator]
-            for layer in layers:
+            for layer in module._flatten_layers(include_self=False):
                 if id(layer) not in known:
                     known.add(id(layer))
                     yield join_names(name, layer.path), layer
@@ -39,7 +38,7 @@ def iter_parameters(module: Module) -> Iterator[tuple[str, Tensor, Hashable]]:
     generators in Keras layers are left out, as in Keras's own counts.
     """
     if is_keras(module):
-        for variable in [*module._trainable_variables, *module._non_trainable_variables]:  # type: ignore
+        for variable in [*module._trainable_variables, *module._non_trainable_variables]:
             yield variable.name, variable.value, id(variable.value)
         return
     for name, parameter in module._parameters.items():
@@ -53,7 +52,7 @@ def iter_parameters(module: Module) -> Iterator[tuple[str, Tensor, Hashable]]:
                 yield name, value.detach(), (id(module), name)
 
 
-def is_keras(module: Module) -> bool:
+def is_keras(module: Module) -> TypeGuard[Any]:  # the attributes of Keras layers have no types
     """Return whether a module is a Keras 3 layer or model."""
     return any(c.__module__.startswith("keras.") for c in type(module).__mro__)
 

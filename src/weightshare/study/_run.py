@@ -67,7 +67,7 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
     images = load_images(spec.data, spec.train_images)
     rows = plan_rows(spec, images)
     fabric = make_fabric(spec)
-    writes = spec.out is not None and not rank_zero_only.rank
+    writes = spec.out is not None and not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
     digest = spec.digest(images.digest)
     with open_folder(str(spec.out), digest, spec) if writes else nullcontext() as folder:
         finished = folder.read_trials(images.shifts) if folder else []
@@ -109,8 +109,11 @@ def _run_trials(
         trial = known.get((row.name, seed))
         if trial is None:
 
-            def report(epoch: int, accuracy: float, trial: Trial | None = None, row=row, seed=seed) -> None:
-                if progress is not None and not rank_zero_only.rank:
+            def report(
+                epoch: int, accuracy: float, trial: Trial | None = None, row: Row = row, seed: int = seed
+            ) -> None:
+                rank = rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
+                if progress is not None and not rank:
                     done = len(trials) + (trial is not None)
                     progress(Progress(done, len(plan), row.name, seed, epoch, accuracy, trial))
 
@@ -127,7 +130,7 @@ def make_fabric(spec: StudySpec) -> Fabric:
     devices = int(spec.devices) if str(spec.devices).isdigit() else spec.devices
     flags = {"accelerator": spec.accelerator, "strategy": spec.strategy, "precision": spec.precision}
     try:
-        return Fabric(devices=devices, **flags)  # type: ignore[arg-type]
+        return Fabric(devices=devices, **flags)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # Fabric's errors are of many types; their text names the argument
         given = ", ".join(f"{name}={value}" for name, value in {**flags, "devices": spec.devices}.items())
         reason = " ".join(str(error).split()).rstrip(".")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Folder:
 
 
 @contextmanager
-def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Iterator[Folder]:
+def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Folder]:
     """Create the folder if it is missing, and lock it.
 
     Raises:
@@ -132,7 +132,7 @@ def _check_entries(path: Path, where: str) -> None:
 
 
 @contextmanager
-def _catch_os_error(file: Path) -> Iterator[None]:
+def _catch_os_error(file: Path) -> Generator[None]:
     """Turn an OSError, such as a full disk, into a StudyError."""
     try:
         yield

@@ -139,9 +139,10 @@ def _check_arguments(
         values[name] = (
             _check_crop(where, value, size) if name == "crop" else check_integer(where, name, value, least=1)
         )
-    if "max_shift" in values and values["max_shift"] >= min(size):  # type: ignore[operator]
+    max_shift = values.get("max_shift")
+    if isinstance(max_shift, int) and max_shift >= min(size):
         expected = f"max_shift must be less than {min(size)}, the shortest side of the images"
-        raise ArgumentError(where, expected, f"{values['max_shift']}")
+        raise ArgumentError(where, expected, f"{max_shift}")
     return values
 
 

@@ -1,6 +1,6 @@
 """Sensitivity of the outputs of a model to every small shift of its input images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -164,6 +164,6 @@ def _compute_outputs(model: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
     return outputs
 
 
-def _check_option(name: str, value: object, options: dict) -> None:
+def _check_option(name: str, value: object, options: Collection[str]) -> None:
     if not isinstance(value, str) or value not in options:
         raise ArgumentError(WHERE, f"{name} must be one of {', '.join(sorted(options))}", repr(value))

@@ -232,7 +232,7 @@ def as_transform(where: str, value: object) -> Transform:
     if not callable(value):
         expected = "the transform must be one of weightshare.symmetry or a function of a tensor"
         raise ArgumentError(where, expected, repr(value), "use e.g. translate((0, 1))")
-    return Custom(value)  # type: ignore[arg-type]
+    return Custom(value)  # pyright: ignore[reportArgumentType]
 
 
 def infer_stride(n_in: int, n_out: int) -> Fraction:

@@ -64,7 +64,7 @@ def make_reading_class(cls: type, names: tuple[str, ...]) -> type:
     return _get_subclass(base, names) if names else base
 
 
-def _get_plain_class(module: Module) -> type:
+def _get_plain_class(module: Module) -> type[Module]:
     """Return the class from which a class with derived parameters was made."""
     return getattr(type(module), "_plain_class", type(module))
 
@@ -91,7 +91,7 @@ class _Reader:
     def __call__(self, module: Module) -> Tensor:
         reference = get_reference(module, self.name)
         if reference is None:  # an instance of the class that another library created
-            return Module.__getattr__(module, self.name)  # type: ignore[return-value]
+            return Module.__getattr__(module, self.name)  # pyright: ignore[reportReturnType]
         chain = get_chain(reference)
         try:
             value = getattr(chain[-1].module, chain[-1].name)
@@ -136,13 +136,13 @@ def _register_parameter(module: Any, name: str, param: Any) -> None:
     if pruned != name and pruned in references:
         hint = "prune the source, or call untie_weights first"
         raise _make_error(module, pruned, references[pruned], "must not be pruned", "pruning", hint)
-    _get_plain_class(module).register_parameter(module, name, param)  # type: ignore[attr-defined]
+    _get_plain_class(module).register_parameter(module, name, param)
 
 
-def _reduce(module: Module, protocol: Any) -> tuple:
+def _reduce(module: Module, protocol: Any) -> tuple[Any, ...]:
     """Copy and pickle like the plain class, which can be imported, and add the references."""
     cls, base, references = type(module), _get_plain_class(module), get_references(module)
-    make, arguments, *rest = base.__reduce_ex__(module, protocol)  # type: ignore[arg-type]
+    make, arguments, *rest = base.__reduce_ex__(module, protocol)
     make, *arguments = (base if part is cls else part for part in (make, *arguments))
     state = rest[0] if rest and rest[0] is not None else {}
     if isinstance(state, dict):
@@ -150,7 +150,7 @@ def _reduce(module: Module, protocol: Any) -> tuple:
     return _rebuild, (make, tuple(arguments), tuple(sorted(references))), state, *rest[1:]
 
 
-def _rebuild(make: Any, arguments: tuple, names: tuple[str, ...]) -> Module:
+def _rebuild(make: Any, arguments: tuple[Any, ...], names: tuple[str, ...]) -> Module:
     """Return a copied or unpickled module with derived parameters."""
     module = make(*arguments)
     for name in names:  # a constructor called with its arguments creates these Parameters again

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import Module
 
 from ..parameters.groups import Group, Name, group_parameters
@@ -55,7 +56,7 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
 def _find_equal_values(groups: tuple[Group, ...]) -> list[TieGroup]:
     """Find owners with the same shape and values; constant tensors such as zeros and ones are left out."""
     found: list[TieGroup] = []
-    seen: dict[tuple, list[Name]] = {}
+    seen: dict[tuple[torch.Size, torch.dtype, torch.device], list[tuple[Name, Tensor]]] = {}
     for group in groups:
         value = group.owner.parameter
         if value is None or group.owner.kind == "lazy" or value.is_meta or value.numel() == 0:
@@ -63,9 +64,9 @@ def _find_equal_values(groups: tuple[Group, ...]) -> list[TieGroup]:
         if bool((value == value.flatten()[0]).all()):
             continue
         candidates = seen.setdefault((value.shape, value.dtype, value.device), [])
-        equal = next((name for name in candidates if torch.equal(name.parameter, value)), None)  # type: ignore
+        equal = next((name for name, other in candidates if torch.equal(other, value)), None)
         if equal is None:
-            candidates.append(group.owner)
+            candidates.append((group.owner, value))
         else:
             found.append(TieGroup("equal_values", equal.name, group.owner.name))
     return found

@@ -31,7 +31,7 @@ def make_conflict_error(alias: str, source: str) -> TieError:
     )
 
 
-def _before_loading(module: Module, state: dict, prefix: str, *_: Any) -> None:
+def _before_loading(module: Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Raise `TieError` if the ends of a tie differ, and move an entry for a reference to its source.
 
     Such entries come from untied models. Ends that are parametrized or pruned are left to torch.

@@ -5,6 +5,9 @@ The colors are distinguishable with all common kinds of color vision.
 Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
 """
 
+# the types of matplotlib are incomplete
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import base64
 import io
 from collections.abc import Sequence
@@ -95,7 +98,11 @@ def draw_lines(
     with matplotlib.rc_context(STYLE):
         figure, axes = _make_figure(7.6, 4.2)
         for one in series:
-            style = {**_get_style(one), "linestyle": "--" if one.hollow else "-", "linewidth": 1.6}
+            style: dict[str, Any] = {
+                **_get_style(one),
+                "linestyle": "--" if one.hollow else "-",
+                "linewidth": 1.6,
+            }
             axes.plot(
                 one.x,
                 one.y,

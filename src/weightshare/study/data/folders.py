@@ -94,7 +94,7 @@ def _list_entries(folder: Path, name: str) -> list[Path]:
 
 def _read_common_size(files: list[Path], name: str) -> tuple[tuple[int, int], int]:
     """Return height and width of all images, and their number of channels, from their headers."""
-    channels = 1
+    size, channels = (0, 0), 1
     first: tuple[tuple[int, int], Path] | None = None
     for file in files:
         with _open(file, name) as image:

@@ -1,7 +1,7 @@
 """Images from a .npz file. All headers are checked before an array is read, and nothing is unpickled."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -37,7 +37,7 @@ def load_npz(path: Path, name: str) -> Raw:
 
 
 @contextmanager
-def _catch_damage(name: str) -> Iterator[None]:
+def _catch_damage(name: str) -> Generator[None]:
     """Turn any exception into a DataError: on damaged bytes, decoders raise exceptions of many types."""
     try:
         yield

@@ -14,7 +14,9 @@ def render_page(result: StudyResult) -> str:
     """Return the report as an HTML page that contains all pictures. All names are escaped."""
     page = make_environment(__package__)
     page.filters.update(
-        percent=format_percent, percent_interval=format_percent_interval, abbreviate=abbreviate
+        percent=format_percent,
+        percent_interval=format_percent_interval,  # pyright: ignore[reportArgumentType]
+        abbreviate=abbreviate,
     )
     styles = charts.assign_styles(result)
     return page.get_template("report.html.jinja").render(

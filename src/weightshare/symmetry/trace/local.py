@@ -125,5 +125,5 @@ def _list_multiples(step: Step, border: int | None) -> range:
     """Return the multiples to try if the smallest shift is not exact, for operations that may be periodic."""
     sharing = getattr(step.module, "sharing", Full())
     if sharing not in (Full(), Local()) and not isinstance(sharing, LowRank):
-        return range(2, 1 + max(step.module.output_size or (1,)) // 2)  # type: ignore[union-attr]
+        return range(2, 1 + max(getattr(step.module, "output_size", None) or (1,)) // 2)
     return range(2, 9) if border is None and step.module is None else range(0)

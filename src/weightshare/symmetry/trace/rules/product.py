@@ -18,7 +18,7 @@ def apply_linear(case: Case) -> Layout | None:
 def apply_shared_linear(case: Case) -> Layout | None:
     """Keep the positions in the last dimension if the pattern is equivariant to their shifts."""
     layout = case.layout
-    pattern: Any = case.step.module.pattern  # type: ignore[union-attr]
+    pattern: Any = case.step.module.pattern  # pyright: ignore[reportOptionalMemberAccess]
     before = layout[-1]
     positions = [factor for factor in before.factors if factor.moves]
     channels, remainder = divmod(case.shape[-1], prod(factor.size for factor in positions))
