@@ -13,7 +13,12 @@ from ..views.escape import escape_controls
 if TYPE_CHECKING:
     from torch.nn import Module
 
-Model = Annotated[str, typer.Argument(help="vgg16, package.module:factory, timm:NAME or torchvision:NAME.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model: a name such as vgg16, package.module:factory, timm:NAME or torchvision:NAME.",
+    ),
+]
 Input = Annotated[str | None, typer.Option(help="Shape of one example, e.g. 3x224x224.")]
 Weights = Annotated[str | None, typer.Option(help="Checkpoint to load first (.safetensors or a state dict).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

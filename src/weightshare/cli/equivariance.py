@@ -24,10 +24,11 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="<str>",
-            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The first is traced, others only measured.",
+            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The model is traced for the first shift; "
+            "for all others only the error is measured.",
         ),
     ] = None,
-    interventions: Annotated[bool, typer.Option(help="Ablate each cause and re-measure.")] = True,
+    interventions: Annotated[bool, typer.Option(help="Remove each cause and measure again.")] = True,
     seed: Annotated[int, typer.Option(help="Random seed for input and weights.")] = 0,
     as_json: Json = False,
 ) -> None:

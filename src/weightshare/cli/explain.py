@@ -15,7 +15,8 @@ def command(
         str | None, typer.Option(help="Input size, e.g. 3x227x227, or 227x227 without channels.")
     ] = None,
     sharing: Annotated[
-        str | None, typer.Option(help="full, tiled:2, regional:4x4, lowrank:4, local, ...")
+        str | None,
+        typer.Option(help="Sharing to count, e.g. full, tiled:2, regional:4x4, lowrank:4 or local."),
     ] = None,
     as_json: Json = False,
     html: Annotated[str | None, typer.Option(help="Also write the derivation to this HTML file.")] = None,
@@ -23,7 +24,10 @@ def command(
         bool, typer.Option("--verbose", "-v", help="Print all sections, as on the HTML page.")
     ] = False,
 ) -> None:
-    """Explain a layer's parameter count, and compare sharing schemes."""
+    """Explain the parameter count of a layer.
+
+    The output also compares the counts under different sharings.
+    """
     from ..counting import explain
 
     explanation = explain(layer, input, sharing)

@@ -21,9 +21,9 @@ INTERRUPTED = 130
 
 
 def command(
-    data: Annotated[str, typer.Argument(help="digits, faces, npz:FILE or folder:DIR.")],
+    data: Annotated[str, typer.Argument(help="Data set: digits, faces, npz:FILE or folder:DIR.")],
     sharing: Annotated[
-        str, typer.Option(help="Comma-separated sharings.")
+        str, typer.Option(help="Comma-separated sharings to compare.")
     ] = "full,tiled:2,regional:4,lowrank:4,local",
     seeds: Annotated[int, typer.Option(help="Runs per network.")] = 3,
     out: Annotated[str | None, typer.Option(help="Folder for results and report.")] = None,
@@ -35,12 +35,14 @@ def command(
     ] = 6,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 3e-3,
-    accelerator: Annotated[str, typer.Option(help="Fabric accelerator: cpu, cuda, mps, auto.")] = "auto",
+    accelerator: Annotated[
+        str, typer.Option(help="Lightning Fabric accelerator: cpu, cuda, mps, auto.")
+    ] = "auto",
     devices: Annotated[str, typer.Option(help="Fabric devices: a number or a list.")] = "1",
     strategy: Annotated[str, typer.Option(help="Fabric strategy: auto, ddp, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="Fabric precision: 32-true, bf16-mixed, ...")] = "32-true",
 ) -> None:
-    """Compare sharing schemes by training one small network with each of them.
+    """Compare sharings by training a small network with each.
 
     Running the same command again continues an interrupted study.
     """

@@ -25,7 +25,10 @@ def command(
     as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Show where a model's parameters are, which of them are shared, and what sharing saves."""
+    """List the parameters of a model, and show which are shared.
+
+    The output also shows how many parameters sharing saves.
+    """
     from ..ledger import summary
     from ..models.find import get_example_shape
 

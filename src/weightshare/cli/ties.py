@@ -6,7 +6,10 @@ from ._model import Model, Weights, build_model, print_escaped
 
 
 def command(model: Model, weights: Weights = None) -> None:
-    """List the tied weights of a model and check them; exit code 1 if a tie is broken."""
+    """List and check the tied weights of a model.
+
+    The exit code is 1 if a tie is broken.
+    """
     from ..tying import check_tied_weights, find_tied_weights
 
     module = build_model(model, weights)
