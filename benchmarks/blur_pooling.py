@@ -128,9 +128,10 @@ def format_table(results: dict) -> str:
         [
             *lines,
             "",
-            f"{s['data']}: {s['train_images']:,} training and {s['test_images']:,} test images, crops of "
-            f"{s['crop'][0]} x {s['crop'][1]} of {s['size'][0]} x {s['size'][1]}, {s['epochs']} epochs, "
-            f"{s['seeds']} seeds; mean ± half-width of the 95% CI over seeds, differences per seed.",
+            f"Data: {s['data']}, {s['train_images']:,} training and {s['test_images']:,} test images of "
+            f"{s['size'][0]} x {s['size'][1]} pixels, cropped to {s['crop'][0]} x {s['crop'][1]}. Training: "
+            f"{s['epochs']} epochs, {s['seeds']} seeds. Values: mean ± half-width of the 95% CI over seeds, "
+            "with differences computed per seed.",
             "",
             f"Machine: {parts}. Command: `{s['command']}`.",
         ]

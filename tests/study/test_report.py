@@ -184,7 +184,7 @@ def test_table_and_page_explain_the_intervals(result):
     assert f"About {number} comparisons at the 95% level: expect one or two false positives." in text
     page = " ".join(render_page(result).split())
     assert f"About {number} comparisons at the 95% level: expect one or two false positives." in page
-    assert f"one test image = {100 / result.data.test:.2g} percentage points" in page
+    assert f"changes the accuracy by {100 / result.data.test:.2g} percentage points" in page
 
 
 def with_four_shifts(result):
