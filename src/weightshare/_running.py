@@ -44,8 +44,8 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
             _set_evaluation_mode(model)
         if warn and any(module.training != mode for module, mode in zip(modules, modes)):
             warnings.warn(
-                f"{type(model).__name__} is in training mode: "
-                "measured in evaluation mode, its modes are restored",
+                f"{type(model).__name__} is in training mode; "
+                "it is measured in evaluation mode, and its modes are restored",
                 UserWarning,
                 stacklevel=4,  # skip contextlib and point to the caller of the measuring function
             )

@@ -60,9 +60,9 @@ def skip_autograd() -> AbstractContextManager[Any]:
 
 @contextmanager
 def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Generator[None]:
-    """Call `enter(module, args)` before each forward pass, `leave(module, args, kwargs, output)` after it.
+    """Call `enter(module, args)` before each forward pass and `leave(module, args, kwargs, output)` after it.
 
-    If a forward pass raises, `leave` gets fewer arguments.
+    If a forward pass raises an error, torch calls `leave` without the keyword arguments.
     """
     before = register_module_forward_pre_hook(enter)
     after = register_module_forward_hook(leave, with_kwargs=True, always_call=True)

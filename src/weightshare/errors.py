@@ -1,6 +1,6 @@
 """Exceptions of the package. Each one reports where the error is, what was expected and what was given.
 
-All of them are subclasses of `WeightshareError`, and therefore of `ValueError`, and carry these parts as
+They are subclasses of `WeightshareError`, and therefore of `ValueError`. The parts of the message are also
 attributes.
 """
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class WeightshareError(ValueError):
-    """Base class of the errors of the package.
+    """Base class of all exceptions of the package.
 
     The message reads "where: expected, got got; hint."
 
@@ -45,11 +45,11 @@ class WeightshareError(ValueError):
 
 
 class ArgumentError(WeightshareError):
-    """An invalid constructor or function argument, such as `kernel_size=0` or a tuple of the wrong length."""
+    """Raised for an invalid argument, such as `kernel_size=0` or a tuple of the wrong length."""
 
 
 class SharingError(WeightshareError):
-    """A sharing that does not fit the output of its layer.
+    """Raised if a sharing does not fit the output of its layer.
 
     `where` ends with the sharing, and the message reads "where expected, got got; hint."
     """
@@ -58,43 +58,43 @@ class SharingError(WeightshareError):
 
 
 class ShapeError(WeightshareError, RuntimeError):
-    """A tensor with the wrong rank, number of channels or size (also a `RuntimeError`, as in torch)."""
+    """Raised for a tensor of the wrong rank, channels or size. It is also a `RuntimeError`, as in torch."""
 
 
 class SpecError(WeightshareError):
-    """A layer, sharing or file name whose text cannot be parsed."""
+    """Raised if the text of a layer, sharing, model or data source cannot be parsed."""
 
 
 class DataError(WeightshareError):
-    """A data set or checkpoint that is missing, corrupt, or of another kind than required."""
+    """Raised if a data set or checkpoint is missing, corrupt, or of the wrong kind."""
 
 
 class ConversionError(WeightshareError):
-    """A layer or model that cannot be converted as requested."""
+    """Raised if a layer or model cannot be converted as requested."""
 
 
 class PatternError(WeightshareError):
-    """An invalid pattern, one too large for memory, or one without the requested property."""
+    """Raised if a pattern is invalid, does not fit in memory, or lacks the requested property."""
 
 
 class SymmetryError(WeightshareError):
-    """A symmetry that cannot be measured on a model."""
+    """Raised if a symmetry cannot be measured on a model."""
 
 
 class EquivarianceError(SymmetryError, AssertionError):
-    """A symmetry that was asserted and does not hold (also an `AssertionError`)."""
+    """Raised if an asserted symmetry does not hold. It is also an `AssertionError`."""
 
 
 class TieError(WeightshareError):
-    """Weights that cannot be tied as requested, or a declared tie that does not hold."""
+    """Raised if weights cannot be tied as requested, or a declared tie does not hold."""
 
 
 class StudyError(WeightshareError):
-    """A study that cannot start because its folder is in use or holds another study."""
+    """Raised if a study cannot run, for example because its folder is in use or holds another study."""
 
 
 class MissingExtraError(WeightshareError, ImportError):
-    """A package that is needed but not installed (also an `ImportError`)."""
+    """Raised if a required package is not installed. It is also an `ImportError`."""
 
     @classmethod
     def for_package(cls, where: str, package: str, extra: str | None = None) -> "MissingExtraError":

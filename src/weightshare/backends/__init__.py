@@ -2,8 +2,8 @@
 
 A backend maps a padded input [N, in, *padded] to [N, out, *output_size], without the bias. No backend
 stores all patches of the input at once. Its largest temporary is a rearranged copy of the input or output,
-or a block of patches; for `LowRank` it is the outputs of all banks. Only the code for exported programs, in
-`exportable`, is different.
+or a block of patches; for `LowRank` it is the outputs of all banks. The only exception is the code for
+exported programs, in `exportable`, which does store all patches.
 """
 
 from . import reuse

@@ -1,4 +1,4 @@
-"""Expands one value per bank to one value per position, for example a shared bias."""
+"""Expand one value per bank to one value per position, for example a shared bias."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

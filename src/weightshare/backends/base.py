@@ -71,7 +71,7 @@ class BilinearBackend(Backend):
     """A backend defined by three bilinear maps: the output, and its adjoints in input and weight.
 
     The derivatives of each map are the other two, so the layer is differentiable to any order. `operators`
-    registers the maps as torch operators. An operator receives the backend as its `text`.
+    registers the maps as torch operators, which receive the backend as a string, its `text`.
     """
 
     def __init_subclass__(cls) -> None:
@@ -98,11 +98,11 @@ class BilinearBackend(Backend):
 
     @abstractmethod
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        """Compute the adjoint in the input, [N, in, *padded], from [N, out, *output_size] and the weight."""
+        """Compute the adjoint with respect to the input: [N, in, *padded] from [N, out, *output_size]."""
 
     @abstractmethod
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        """Compute the adjoint in the weight from [N, in, *padded] and [N, out, *output_size]."""
+        """Compute the adjoint with respect to the weight from [N, in, *padded] and [N, out, *output_size]."""
 
     @abstractmethod
     def portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -129,7 +129,9 @@ class BilinearBackend(Backend):
         return json.dumps([type(self).__name__, window, self.output_size, self.groups, *self._dump_fields()])
 
     @classmethod
-    def read(cls, window: list, output_size: list[int], groups: int, *fields: Any) -> "BilinearBackend":
+    def read(
+        cls, window: list[list[int]], output_size: list[int], groups: int, *fields: Any
+    ) -> "BilinearBackend":
         """Return the backend whose `text` holds these values after the name of the class."""
         kernel_size, stride, dilation = map(tuple, window)
         unpadded = Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size))

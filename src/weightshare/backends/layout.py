@@ -1,4 +1,4 @@
-"""Rearranges inputs, outputs and weights in memory, and locates the inputs that each position reads."""
+"""Rearrange inputs, outputs and weights in memory, and locate the inputs that each position reads."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from ..geometry import Window
 
 #: Matrices with a side shorter than this are not transposed faster in blocks.
 SHORT_SIDE = 8
-#: Tensors with fewer elements than this are copied directly: rearranging them first would not pay.
+#: Tensors with fewer elements than this are copied directly, because rearranging them first is not faster.
 SMALL = 2**14
 #: Convolution functions of torch by number of spatial axes.
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-#: Memory format [N, *size, C] of torch by number of tensor axes.
+#: Torch's channels-last memory format [N, *size, C], by number of tensor axes.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 

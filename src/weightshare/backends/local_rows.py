@@ -99,7 +99,7 @@ class LocalRows(BilinearBackend):
         with FastProducts(grad, batch > 1):
             for buffer, start, counts, at in self._split_blocks(grad, batch, channels):
                 left, right = self._group_weights(weight[at]), g[at].flatten(0, 1)
-                if batch == 1 and left.shape[2] <= FEW_OUTPUTS:  # same values in the same order
+                if batch == 1 and left.shape[2] <= FEW_OUTPUTS:  # same values, faster as a row times a matrix
                     torch.bmm(right.mT, left.mT, out=buffer.view(len(left), 1, left.shape[1]))
                 else:
                     torch.bmm(left, right, out=buffer.view(len(left), left.shape[1], batch))
@@ -154,7 +154,7 @@ class LocalRows(BilinearBackend):
     def _split_blocks(
         self, like: Tensor, batch: int, channels: int
     ) -> Iterator[tuple[Tensor, tuple[int, ...], tuple[int, ...], slice]]:
-        """Yield blocks of positions: a buffer for their windows, then the box as `split_grid` yields it."""
+        """Yield, for each block of positions, a buffer for their windows and the box from `split_grid`."""
         each = batch * channels * self.window.taps
         most = max(1, BUFFER // max(1, each))
         parts = list(split_grid(self.output_size, most))
@@ -163,7 +163,7 @@ class LocalRows(BilinearBackend):
             yield buffer[: each * (at.stop - at.start)], start, counts, at
 
     def _is_small(self, elements: int) -> bool:
-        """Return whether an input with so many elements is so small that calls take most of the time."""
+        """Return whether an input with this many elements is so small that call overhead dominates."""
         return 0 < elements * self.window.taps < SMALL
 
     def _view_windows(self, x: Tensor) -> Tensor:

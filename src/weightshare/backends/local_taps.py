@@ -1,7 +1,7 @@
 """`Local` layers with very few channels per group: one elementwise multiply-add per tap.
 
-Used for depthwise and single-pixel layers, whose matrix products would be too small. The images are not
-rearranged: each tap reads a strided view of them.
+This backend computes depthwise and single-pixel layers, whose matrix products would be too small. The images
+are not rearranged: each tap reads a strided view of them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Registers the maps of a bilinear backend as `torch.ops.weightshare.output`, `input_grad` and `weight_grad`.
+"""Register the maps of a bilinear backend as `torch.ops.weightshare.output`, `input_grad` and `weight_grad`.
 
 The operators support all devices, `torch.compile`, `torch.export`, the meta device, derivatives of any order
 (the derivatives of each map are the other two), `torch.func.vmap` and `torch.utils.flop_counter`. The result
@@ -53,7 +53,7 @@ def get_autocast_dtype(device_type: str) -> torch.dtype | None:
 # -- implementations --------------------------------------------------------------------------------------
 
 
-def _call_without_autocast(first: Tensor, map: Callable[..., Tensor], *arguments) -> Tensor:
+def _call_without_autocast(first: Tensor, map: Callable[..., Tensor], *arguments: Any) -> Tensor:
     """Call a map with autocast off, so that no operation changes the dtype of its operands."""
     if get_autocast_dtype(first.device.type) is None:
         return map(first, *arguments)
@@ -84,27 +84,32 @@ for _name, _function in {
 # -- shapes -----------------------------------------------------------------------------------------------
 
 
-def _make_empty(like: Tensor, shape: Sequence) -> Tensor:
+def _make_empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     """Return an uninitialized tensor in the memory format of `like`."""
     if is_channels_last(like):
         return like.new_empty((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
     return like.new_empty(tuple(shape))
 
 
-@torch.library.register_fake("weightshare::output", lib=_LIBRARY)
-def _fake_output(input, weight, backend):
+def _fake_output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
     layer = from_text(backend)
     return _make_empty(input, (input.shape[0], layer.out_channels(weight.shape), *layer.output_size))
 
 
-@torch.library.register_fake("weightshare::input_grad", lib=_LIBRARY)
-def _fake_input_grad(grad, weight, backend, input_shape):
+def _fake_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
     return _make_empty(grad, input_shape)
 
 
-@torch.library.register_fake("weightshare::weight_grad", lib=_LIBRARY)
-def _fake_weight_grad(input, grad, backend, weight_shape):
+def _fake_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
     return input.new_empty(tuple(weight_shape))
+
+
+for _name, _fake in {
+    "output": _fake_output,
+    "input_grad": _fake_input_grad,
+    "weight_grad": _fake_weight_grad,
+}.items():
+    torch.library.register_fake(f"weightshare::{_name}", _fake, lib=_LIBRARY)
 
 
 # -- derivatives and vmap ---------------------------------------------------------------------------------
@@ -112,12 +117,14 @@ def _fake_weight_grad(input, grad, backend, weight_shape):
 # torch.compile.
 
 
-def _save_operands(ctx, inputs, output) -> None:
+def _save_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:2])
     ctx.arguments = inputs[2:]
 
 
-def _compute_tangent(map: Callable, ctx, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def _compute_tangent(
+    map: Callable[..., Tensor], ctx: Any, first: Tensor | None, second: Tensor | None, *_: object
+) -> Tensor | None:
     """Return the forward-mode derivative of a bilinear map: map(first, b) + map(a, second)."""
     a, b = ctx.saved_tensors
     parts = [] if first is None else [map(first, b, *ctx.arguments)]
@@ -129,7 +136,7 @@ class _Map(torch.autograd.Function):
     """Base class of the three maps as autograd functions, whose derivatives call each other."""
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _save_operands(ctx, inputs, output)
         ctx.save_for_forward(*inputs[:2])
 
@@ -138,12 +145,12 @@ class Output(_Map):
     """The map `output`."""
 
     @staticmethod
-    def forward(input, weight, backend):
+    def forward(input: Tensor, weight: Tensor, backend: str) -> Tensor:
         return _output(input, weight, backend)
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (input, weight), (backend,) = ctx.saved_tensors, ctx.arguments
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (input, weight), (backend,) = grads, ctx.saved_tensors, ctx.arguments
         for_input, for_weight = ctx.needs_input_grad[:2]
         return (
             input_grad(grad, weight, backend, input.shape) if for_input else None,
@@ -152,13 +159,14 @@ class Output(_Map):
         )
 
     @staticmethod
-    def jvp(ctx, d_input, d_weight, *_):  # type: ignore[override]
-        return _compute_tangent(Output.apply, ctx, d_input, d_weight)
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        return _compute_tangent(Output.apply, ctx, *tangents)
 
     @staticmethod
-    def vmap(info, in_dims, input, weight, backend):
+    def vmap(info: Any, in_dims: Sequence[int | None], *operands: Any) -> tuple[Tensor, int]:
         if in_dims[1] is not None:
-            return _map_one_by_one(info.batch_size, in_dims, Output.apply, input, weight, backend)
+            return _map_one_by_one(info.batch_size, in_dims, Output.apply, *operands)
+        input, weight, backend = operands
         images = input.movedim(in_dims[0], 0)
         return Output.apply(images.flatten(0, 1), weight, backend).unflatten(0, images.shape[:2]), 0
 
@@ -167,12 +175,12 @@ class InputGrad(_Map):
     """The map `input_grad`."""
 
     @staticmethod
-    def forward(grad, weight, backend, input_shape):
+    def forward(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
         return _input_grad(grad, weight, backend, input_shape)
 
     @staticmethod
-    def backward(ctx, direction):  # type: ignore[override]
-        (grad, weight), (backend, _) = ctx.saved_tensors, ctx.arguments
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (direction,), (grad, weight), (backend, _) = grads, ctx.saved_tensors, ctx.arguments
         for_grad, for_weight = ctx.needs_input_grad[:2]
         return (
             output(direction, weight, backend) if for_grad else None,
@@ -182,15 +190,14 @@ class InputGrad(_Map):
         )
 
     @staticmethod
-    def jvp(ctx, d_grad, d_weight, *_):  # type: ignore[override]
-        return _compute_tangent(InputGrad.apply, ctx, d_grad, d_weight)
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        return _compute_tangent(InputGrad.apply, ctx, *tangents)
 
     @staticmethod
-    def vmap(info, in_dims, grad, weight, backend, input_shape):
+    def vmap(info: Any, in_dims: Sequence[int | None], *operands: Any) -> tuple[Tensor, int]:
         if in_dims[1] is not None:
-            return _map_one_by_one(
-                info.batch_size, in_dims, InputGrad.apply, grad, weight, backend, input_shape
-            )
+            return _map_one_by_one(info.batch_size, in_dims, InputGrad.apply, *operands)
+        grad, weight, backend, input_shape = operands
         images = grad.movedim(in_dims[0], 0)
         shape = (images.shape[0] * images.shape[1], *input_shape[1:])
         result = InputGrad.apply(images.flatten(0, 1), weight, backend, shape)
@@ -201,12 +208,12 @@ class WeightGrad(_Map):
     """The map `weight_grad`."""
 
     @staticmethod
-    def forward(input, grad, backend, weight_shape):
+    def forward(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
         return _weight_grad(input, grad, backend, weight_shape)
 
     @staticmethod
-    def backward(ctx, direction):  # type: ignore[override]
-        (input, grad), (backend, _) = ctx.saved_tensors, ctx.arguments
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (direction,), (input, grad), (backend, _) = grads, ctx.saved_tensors, ctx.arguments
         for_input, for_grad = ctx.needs_input_grad[:2]
         return (
             input_grad(grad, direction, backend, input.shape) if for_input else None,
@@ -216,12 +223,12 @@ class WeightGrad(_Map):
         )
 
     @staticmethod
-    def jvp(ctx, d_input, d_grad, *_):  # type: ignore[override]
-        return _compute_tangent(WeightGrad.apply, ctx, d_input, d_grad)
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        return _compute_tangent(WeightGrad.apply, ctx, *tangents)
 
     @staticmethod
-    def vmap(info, in_dims, input, grad, backend, weight_shape):
-        return _map_one_by_one(info.batch_size, in_dims, WeightGrad.apply, input, grad, backend, weight_shape)
+    def vmap(info: Any, in_dims: Sequence[int | None], *operands: Any) -> tuple[Tensor, int]:
+        return _map_one_by_one(info.batch_size, in_dims, WeightGrad.apply, *operands)
 
 
 def _can_use_operator() -> bool:
@@ -234,7 +241,7 @@ def _can_use_operator() -> bool:
     return not is_functorch_active() and not is_forward_mode_active()
 
 
-def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others) -> Tensor:
+def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others: Any) -> Tensor:
     """Call an operator; skip the dispatch of autograd, which takes time, if no gradient is needed."""
     needs_grad = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
     is_overridden = is_function_mode_active() or has_torch_function((first, second))
@@ -248,25 +255,30 @@ def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
     """Compute [N, out, *output_size] from [N, in, *padded] and the weight; differentiable to any order."""
     if _can_use_operator():
         return _call(_output, input, weight, backend)
-    return Output.apply(input, weight, backend)  # type: ignore[return-value]
+    return Output.apply(input, weight, backend)
 
 
 def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
     """Compute [N, in, *padded] from [N, out, *output_size] and the weight; differentiable to any order."""
     if _can_use_operator():
         return _call(_input_grad, grad, weight, backend, input_shape)
-    return InputGrad.apply(grad, weight, backend, input_shape)  # type: ignore[return-value]
+    return InputGrad.apply(grad, weight, backend, input_shape)
 
 
 def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
     """Compute a weight from [N, in, *padded] and [N, out, *output_size]; differentiable to any order."""
     if _can_use_operator():
         return _call(_weight_grad, input, grad, backend, weight_shape)
-    return WeightGrad.apply(input, grad, backend, weight_shape)  # type: ignore[return-value]
+    return WeightGrad.apply(input, grad, backend, weight_shape)
 
 
 def _map_one_by_one(
-    size: int, in_dims: Sequence, map: Callable, first: Tensor, second: Tensor, *others
+    size: int,
+    in_dims: Sequence[int | None],
+    map: Callable[..., Tensor],
+    first: Tensor,
+    second: Tensor,
+    *others: Any,
 ) -> tuple[Tensor, int]:
     """Call a map once for each index of the vmapped axis, which is always correct."""
 
@@ -288,10 +300,19 @@ for _name, _map in {"output": Output, "input_grad": InputGrad, "weight_grad": We
 
 
 @register_flop_formula([torch.ops.weightshare.output, torch.ops.weightshare.input_grad])
-def _count_flops(first_shape, weight_shape, backend, *_, **__) -> int:
+def _count_flops(
+    first_shape: Sequence[int], weight_shape: Sequence[int], backend: str, *_: object, **__: object
+) -> int:
     return 2 * from_text(backend).count_macs(first_shape[0], weight_shape)
 
 
 @register_flop_formula(torch.ops.weightshare.weight_grad)
-def _count_weight_grad_flops(input_shape, grad_shape, backend, weight_shape, *_, **__) -> int:
+def _count_weight_grad_flops(
+    input_shape: Sequence[int],
+    grad_shape: Sequence[int],
+    backend: str,
+    weight_shape: Sequence[int],
+    *_: object,
+    **__: object,
+) -> int:
     return 2 * from_text(backend).count_macs(input_shape[0], weight_shape)

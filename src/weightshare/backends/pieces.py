@@ -1,4 +1,4 @@
-"""Splits a layer whose banks cover regular grids of positions into one strided convolution per bank."""
+"""Split a layer whose banks cover regular grids of positions into one strided convolution per bank."""
 
 import itertools
 from collections.abc import Sequence

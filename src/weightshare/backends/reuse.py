@@ -1,4 +1,4 @@
-"""Reuses the memory of large gradients on the CPU, so that the system does not have to clear new memory.
+"""Reuse the memory of large gradients on the CPU, so that the system does not have to clear new memory.
 
 The weight gradients of `Local` layers are large. The system clears new memory page by page, which takes
 longer than computing the gradient. The memory of a gradient that is no longer used is therefore kept for
@@ -31,9 +31,9 @@ _lent = 0
 def keep_temporaries() -> None:
     """Make the C library reuse the memory of temporaries of several megabytes.
 
-    glibc adjusts the size from which it returns freed memory to the system to the largest block that a
-    program frees (mallopt(3), M_MMAP_THRESHOLD). Here a block of the largest size that counts is allocated
-    and freed once; its memory is never written to.
+    glibc returns freed blocks to the system above a threshold, which it raises to the size of the largest
+    block that the program has freed (mallopt(3), M_MMAP_THRESHOLD). This function therefore allocates and
+    frees one block of the largest size that raises the threshold. Its memory is never written to.
     """
     torch.empty(MAPPED - 2**16, dtype=torch.uint8, device="cpu")
 
@@ -45,21 +45,21 @@ def allocate(shape: Sequence[int], like: Tensor) -> Tensor:
     if size < SMALLEST or like.device.type != "cpu" or not _CAN_KEEP:
         return like.new_empty(tuple(shape))
     try:
-        memory = _idle.get(size, []).pop()  # no check beforehand: another thread may take the last one
+        memory = _idle.get(size, []).pop()  # a check could be outdated: other threads take memory too
     except IndexError:
         if sum(n * len(blocks) for n, blocks in _idle.copy().items()) > _lent:
-            _idle.clear()  # more idle memory than is in use, none of this size: it belonged to other layers
+            _idle.clear()  # more memory is idle than in use, and none has this size: other layers used it
         try:
             memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError:
             return like.new_empty(tuple(shape))  # if this fails too, torch raises its own error
         if _LARGE_PAGES is not None:
-            with suppress(OSError):  # a system without large pages
+            with suppress(OSError):  # some systems have no large pages
                 memory.madvise(_LARGE_PAGES)
     _lent += size
     lent = np.frombuffer(memory, np.uint8)
     weakref.finalize(lent, _take_back, size, memory).atexit = False
-    return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # keeps `lent` alive
+    return torch.from_numpy(lent).view(like.dtype).view(tuple(shape))  # the tensor keeps `lent` alive
 
 
 def request_large_pages(tensor: Tensor) -> Tensor:

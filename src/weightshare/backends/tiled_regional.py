@@ -1,7 +1,7 @@
-"""Banks that cover regular grids of positions: each bank is a strided convolution of one piece of the input.
+"""`Tiled`, `Regional` and `SharedAlong` layers: one strided convolution per bank, on one piece of the input.
 
-The pieces are the phases of a tiling, the blocks of a grid, or lines. Small pieces of equal shape are stacked
-as the groups of one convolution, so that small layers do not spend their time on calls.
+A piece is a phase of a tiling, a block of a grid, or a line. Small pieces of equal shape are stacked as the
+groups of one convolution, which saves calls in small layers.
 """
 
 import itertools
@@ -78,7 +78,8 @@ class PieceConvolutions(BilinearBackend):
         return ([[(p.start, p.stop, p.step) for p in axis] for axis in self.parts],)
 
     @classmethod
-    def _load_fields(cls, parts: list) -> Sequence[Any]:  # type: ignore[override]
+    def _load_fields(cls, *fields: list[list[list[int]]]) -> Sequence[Any]:
+        (parts,) = fields
         return (tuple(tuple(range(*p) for p in axis) for axis in parts),)
 
     @cached_property
@@ -106,7 +107,7 @@ class PieceConvolutions(BilinearBackend):
         x = to_format(self._memory_format, input)
         if not self._shifts_views(x):
             return x
-        last = x[(..., *self.pieces[-1].inputs)]  # the piece that starts last
+        last = x[(..., *self.pieces[-1].inputs)]  # the piece with the last start
         spare = last.storage_offset() - x.storage_offset()
         return x.new_empty(x.numel() + spare).as_strided(x.shape, x.stride()).copy_(x)
 
@@ -117,8 +118,9 @@ class PieceConvolutions(BilinearBackend):
     def _stack_inputs(self, x: Tensor, pieces: Sequence[Piece]) -> Tensor:
         """Return the parts of the input that the pieces read, concatenated along the channels.
 
-        A stack of one phase is the whole input, shifted to the start of the phase, if it has as many windows
-        of the phase's stride as the phase itself. A convolution then reads it without a copy.
+        For a stack of one phase, return a view of the whole input that starts where the phase starts, if a
+        convolution with the phase's stride has the same number of windows on both. The convolution then reads
+        the view without a copy.
         """
         parts = [x[(..., *piece.inputs)] for piece in pieces]
         if len(parts) > 1:
@@ -143,7 +145,7 @@ class PieceConvolutions(BilinearBackend):
                 yield slice(bank, bank + len(stack)), stack
                 bank += len(stack)
 
-    def _conv_arguments(self, pieces: Sequence[Piece]) -> tuple:
+    def _conv_arguments(self, pieces: Sequence[Piece]) -> tuple[tuple[int, ...], int, tuple[int, ...], int]:
         """Return stride, padding, dilation and groups of the convolution of a stack."""
         return pieces[0].stride, 0, self.window.dilation, self.groups * len(pieces)
 

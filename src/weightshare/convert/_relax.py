@@ -29,11 +29,11 @@ def relax(
 
     The kernel at each position is the same bit for bit (up to rounding if either sharing is `LowRank`), and
     can become different at each position in training. Dtype, device, `requires_grad` and the training flag
-    are kept. The module passed is not changed.
+    are kept. The original module is not changed.
 
     A convolution of `torch.nn` or `weightshare.nn` is converted directly. For any other module, a copy runs
-    once on `example_inputs` in evaluation mode to find the input size of each selected convolution, which is
-    then replaced in another copy. That copy runs once as well, to check that it calls the new layers.
+    once on `example_inputs` in evaluation mode to find the input size of each selected convolution. The
+    convolutions are then replaced in another copy, which runs once to check that it calls the new layers.
 
     If a layer with one kernel is relaxed to `LowRank`, its corrections are zero and its coefficients are
     initialized like those of a new layer, so that every correction gets a gradient.
@@ -45,15 +45,15 @@ def relax(
             sharings.
         example_inputs: Inputs of the model's forward pass; only for models.
         input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
-        bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing,
-            or the current bias sharing if that default does not refine it.
+        bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing
+            if that refines the current bias sharing, and otherwise the current bias sharing.
 
     Raises:
-        ConversionError: If the new sharing does not refine the current one. If a convolution has hooks, a
-            parametrization or a custom forward. In a model, also if a convolution is not called exactly once,
-            has several names, is referenced outside the module tree (for example in a list), or shares a
-            parameter with another module. If the model fails on `example_inputs` or is wrapped by
-            `torch.compile`.
+        ConversionError: If the new sharing does not refine the current one, or a convolution has hooks, a
+            parametrization or a custom forward. For a model, also if it fails on `example_inputs` or is
+            wrapped by `torch.compile`, or if a convolution is not called exactly once, has several names, is
+            referenced outside the module tree (for example in a list), or shares a parameter with another
+            module.
         ArgumentError: If an argument is missing, or does not apply to the module.
         SharingError: If the sharing does not fit the number of positions.
 

@@ -38,17 +38,18 @@ def restrict(
     *,
     bias_sharing: Sharing | None = None,
 ) -> Restricted:
-    """Return the layer or model of another sharing whose kernels are nearest in the least-squares sense.
+    """Return the layer or model with another sharing whose kernels are nearest in the least-squares sense.
 
         a b c d          a b a b          a a a a
         e f g h    ->    c d c d    ->    a a a a
          Local()         Tiled(2)          Full()
 
     Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a bank
-    is the mean over the positions of the bank whose tap touches the input; over all of them if none does.
-    For `LowRank`, the deviations of the kernels from their mean are approximated by a truncated SVD, with
-    "free" or "factorized" coefficients; entries that touch no input are filled in from the fit until it
-    converges. A bias is the mean over the positions of its bank.
+    is the mean of that tap over the bank's positions. Positions where the tap does not touch the input are
+    left out, unless it touches the input at none of them. For `LowRank`, the deviations of the kernels from
+    their mean are approximated by a truncated SVD, with "free" or "factorized" coefficients; entries that
+    touch no input are filled in from the fit until it converges. Each new bias is the mean of the old biases
+    at the positions that share it.
 
     `restrict(relax(layer, sharing), layer.sharing)` reproduces the kernels of `layer`.
 
@@ -59,10 +60,10 @@ def restrict(
         bias_sharing: New sharing of the bias; by default that of a new layer with this sharing.
 
     Raises:
-        ConversionError: If the layer is a `torch.nn` convolution, which is already fully shared. If a
+        ConversionError: If the layer is a `torch.nn` convolution, which is already fully shared, if a
             convolution has hooks, a parametrization, a custom forward, or parameters that are not finite or
-            on the meta device. In a model, also if a convolution has several names or shares a parameter with
-            another module. If the module is wrapped by `torch.compile`.
+            are on the meta device, or if the module is wrapped by `torch.compile`. For a model, also if a
+            convolution has several names or shares a parameter with another module.
         ArgumentError: If an argument is missing, or does not apply to the module.
         SharingError: If the sharing does not fit the number of positions.
 

@@ -17,7 +17,7 @@ from ..sharing import Full, Sharing
 _NAMES = [f"{kind}{ndim}d" for kind in ("Conv", "ConvTranspose") for ndim in (1, 2, 3)]
 #: Convolutions and transposed convolutions of `weightshare.nn`.
 SHARED_LAYERS: tuple[type[SharedLayer], ...] = tuple(getattr(nn, name) for name in _NAMES)
-#: The same of `weightshare.nn` and of `torch.nn`.
+#: Convolutions and transposed convolutions of `weightshare.nn` and `torch.nn`.
 CONVOLUTIONS: tuple[type[torch.nn.Module], ...] = (
     *SHARED_LAYERS,
     *(getattr(torch.nn, name) for name in _NAMES),
@@ -146,7 +146,7 @@ def choose_input_size(layer: SharedLayer, input_size: Size | None) -> Size | Non
     """Return the input size passed or, if it is None, that of the layer.
 
     Raises:
-        ArgumentError: If the layer's sharing has weights for another size only.
+        ArgumentError: If the layer has weights for another input size only.
     """
     if input_size is None or layer._takes_any_size:
         return layer.input_size if input_size is None else input_size

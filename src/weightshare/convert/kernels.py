@@ -68,7 +68,9 @@ def to_bias(banks: Tensor, sharing: Sharing) -> Tensor:
 
 
 def average_by_bank(values: Tensor, touches: Tensor, labels: Sequence[int], banks: int) -> Tensor:
-    """Return the mean of each bank over its positions whose tap touches the input; over all if none does.
+    """Return the mean of each bank over its positions, leaving out taps that do not touch the input.
+
+    A tap that touches the input at none of the positions is averaged over all of them.
 
     Args:
         values: Values at each position [P, ., ., taps].

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
-from typing import Any
 
 from ..errors import ArgumentError, SharingError
 from ..sharing import Full, Local, LowRank, Sharing
@@ -104,7 +103,7 @@ def count_dense_parameters(spec: LayerSpec, input_size: Sequence[int]) -> Parame
 
 
 def list_kernel_factors(spec: LayerSpec) -> tuple[Factor, ...]:
-    """Return the factors of the number of weights in one bank: kernel size, window side, position side."""
+    """Return the factors of the number of weights in one bank: taps per axis, and channels of both sides."""
     axes = zip(AXIS_NAMES[spec.ndim], spec.window.kernel_size)
     taps = (Factor(f"kernel {name}", size) for name, size in axes)
     return (*taps, Factor(*spec.window_side), Factor(*spec.position_side))

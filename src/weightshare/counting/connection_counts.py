@@ -30,7 +30,7 @@ class Axis:
 
     @property
     def interior(self) -> range:
-        """Outputs whose whole window lies inside the input."""
+        """Range of the outputs whose whole window lies inside the input."""
         first = -(-self.before // self.stride)
         last = (self.before + self.inputs - 1 - (self.taps - 1) * self.dilation) // self.stride
         return range(first, max(first, min(last + 1, self.outputs)))
@@ -77,9 +77,9 @@ def _count_pairs_below(axis: Axis, limit: int) -> int:
     """Count the (output, tap) pairs with `output * stride + tap * dilation < limit`."""
     if limit <= 0:
         return 0
-    reaching = min(axis.taps, -(-limit // axis.dilation))  # taps below the limit at output 0
+    reaching = min(axis.taps, -(-limit // axis.dilation))  # taps that are below the limit for output 0
     beyond = limit - (axis.outputs - 1) * axis.stride
-    always = min(max(0, -(-beyond // axis.dilation)), reaching)  # taps below the limit at every output
+    always = min(max(0, -(-beyond // axis.dilation)), reaching)  # taps that are below it for every output
     last = limit - (reaching - 1) * axis.dilation
     some = _floor_sum(reaching - always, axis.dilation, last + axis.stride - 1, axis.stride)
     return always * axis.outputs + some

@@ -1,7 +1,7 @@
 """Multiply-accumulates (MACs) of each operator that sums products, counted from the operator's arguments.
 
-The formulas of `torch.utils.flop_counter` count two operations per MAC. Formulas that it lacks are in this
-file.
+Most formulas are those of `torch.utils.flop_counter`. It counts two operations per MAC, so its results are
+halved. The formulas that it lacks are in this file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ def count_macs(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any],
 def can_sum_products(func: OpOverload) -> bool:
     """Return whether an operator without a formula may sum products.
 
-    True for the torch operators in `_SUM_PRODUCTS`, and for every custom operator.
+    This is true for the torch operators in `_SUM_PRODUCTS` and for every custom operator.
     """
     if func.namespace == "aten":
         return func.overloadpacket.__name__ in _SUM_PRODUCTS

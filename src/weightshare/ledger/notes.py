@@ -1,4 +1,4 @@
-"""Notes on what the counts of a summary leave open, each with a code."""
+"""Notes on what the counts of a summary do not cover or cannot show, each with a code."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from .rows import is_dead, iter_names
 
 @dataclass(frozen=True)
 class Note:
-    """Something to know about the counts.
+    """A note on the counts of a summary.
 
     Args:
         code: "LAZY", "VIEW_TIE", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED" or "FORWARD_FAILED".
         names: Names of the parameters, modules or operators concerned.
-        text: The same in a sentence.
+        text: The note as a sentence.
     """
 
     code: str
@@ -70,7 +70,7 @@ def _note_functional_convolutions(model: Module, forward: ForwardPass) -> Iterab
         if id(module) in forward.convolving and not is_convolution(module)
     )
     if names:
-        text = f"{', '.join(names)}: functional convolutions, whose parameters count unchanged in `unshared`"
+        text = f"{', '.join(names)}: functional convolutions, which `unshared` counts without change"
         yield Note("NOT_UNSHARED", names, text)
 
 

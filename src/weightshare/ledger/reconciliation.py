@@ -1,4 +1,4 @@
-"""Explain a count that differs: counting conventions whose amounts add up exactly to the difference."""
+"""Explain a differing count by counting conventions whose amounts add up exactly to the difference."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Reconciliation:
     Args:
         number: Count to explain.
         unique: The model's unique elements.
-        terms: Conventions that make the difference; None if no explanation was found.
+        terms: Conventions that add up to the difference; None if no explanation was found.
     """
 
     number: int

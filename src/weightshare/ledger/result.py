@@ -62,7 +62,7 @@ class Summary:
 
     Args:
         model: Class of the model.
-        input: Shapes of the example inputs, as text; None without inputs.
+        input: Shapes of the example inputs, as text; None if there are none.
         totals: Counts of the whole model.
         rows: One row per module that has or reads parameters.
         groups: Distinct elements with all their names.

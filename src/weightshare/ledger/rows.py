@@ -21,7 +21,7 @@ class Part:
         kind: Kind of the name, as in `parameters.groups.Name`, or "dead" if no forward pass reads it.
         own: Number of elements that no earlier name has.
         numel: Number of elements, shared ones included.
-        derivation: Product that Python evaluates to `numel`.
+        derivation: Product as a Python expression whose value is `numel`.
         words: The same product with a label for each factor; empty if only the shape is known.
         owner: Name under which the elements are counted; may be this name.
         others: All other names of the elements.
@@ -57,7 +57,7 @@ class Row:
         name: Name of the module; empty for the model itself.
         type: Class of the module.
         parts: Parameters of the module.
-        calls: Number of calls in the forward pass; None without a forward pass.
+        calls: Number of calls in the forward pass; None if there was none.
         output_shape: Output shape of the last call.
         macs: Multiply-accumulates computed in the module itself, without its submodules.
     """
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def derivation(self) -> str:
-        """Sum of products that Python evaluates to `own_unique`."""
+        """Sum of products as a Python expression whose value is `own_unique`."""
         terms = [p.derivation if p.own == p.numel else str(p.own) for p in self.parts if p.own]
         return " + ".join(terms) or "0"
 
@@ -161,7 +161,7 @@ def iter_names(groups: Iterable[Group]) -> Iterator[Name]:
 
 
 def get_row_name(module_name: str) -> str:
-    """Return the name of the module in whose row a module's parameters are.
+    """Return the name of the row that lists the parameters of a module.
 
     >>> get_row_name("0.parametrizations.weight"), get_row_name("0")
     ('0', '0')

@@ -40,7 +40,7 @@ def summary(
     Args:
         model: Any module. It may be on the meta device, lazy, compiled, or wrapped for several processes.
         example_inputs: Positional inputs of a forward pass. Calls, MACs and the totals `unrolled`, `unshared`
-            and `dead` need a forward pass. If it fails, a note says where, and the other counts remain.
+            and `dead` need a forward pass. If it fails, a note reports where, and the other counts remain.
         input_shape: Shape of one example, such as (3, 224, 224) or "3x224x224". Replaces `example_inputs` by
             a batch of one example filled with zeros.
         example_kwargs: Keyword inputs of the forward pass.

@@ -103,7 +103,7 @@ def _count_unrolled(modules: Mapping[str, Module], groups: Sequence[Group], forw
 
 
 def _count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
-    """Count the unique elements, those of each convolution as they would be without sharing."""
+    """Count the unique elements as if each convolution were unshared."""
     by_module: dict[str, list[Name]] = {}
     for name in iter_names(groups):
         by_module.setdefault(get_row_name(name.module_name), []).append(name)
@@ -136,7 +136,7 @@ def _count_without_sharing(module: Any, own: tuple[int, int], forward: ForwardPa
         spec = read_layer(module)
         size = max((shape[-spec.ndim :] for shape in sizes), key=prod)
         shared, local = (_split(count_parameters(spec, sharing, size)) for sharing in (spec.sharing, Local()))
-    except ValueError:  # another class of the same name, with other attributes
+    except ValueError:  # a class of the same name with other attributes
         return own
     weights, biases = (
         n if n < counted else n - counted + unshared for n, counted, unshared in zip(own, shared, local)

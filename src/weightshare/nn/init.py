@@ -1,4 +1,4 @@
-"""Initial values like those of `torch.nn` convolutions, so that every sharing has their output variance."""
+"""Initial values like those of `torch.nn` convolutions: the output variance is the same for every sharing."""
 
 import math
 
@@ -24,7 +24,7 @@ def compute_bound(fan_in: int) -> float:
 
 @torch.no_grad()
 def reset_weight(weight: Tensor, sharing: Sharing, fan_in: int) -> None:
-    """Initialize each bank like the kernel of a torch convolution, but corrections of `LowRank` as zero."""
+    """Initialize each bank like the kernel of a torch convolution; corrections of `LowRank` become zero."""
     if isinstance(sharing, LowRank):
         weight[1:].zero_()
         weight = weight[:1]
@@ -40,6 +40,6 @@ def reset_bias(bias: Tensor, fan_in: int) -> None:
 
 @torch.no_grad()
 def reset_coefficients(coefficients: list[Tensor]) -> None:
-    """Draw coefficients from a normal distribution; their sum over the terms has variance 1 everywhere."""
+    """Draw normally distributed coefficients whose sum over the terms has variance 1 at each position."""
     for term in coefficients:
         term.normal_(0, 1 / math.sqrt(len(coefficients)))

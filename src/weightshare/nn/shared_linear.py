@@ -38,8 +38,9 @@ class SharedLinear(torch.nn.Module):
         device: Device of the parameters.
         dtype: Dtype of the parameters.
 
-    Weights and biases are initialized like those of `torch.nn.Linear`: uniformly within 1 / sqrt(fan_in),
-    where fan_in is the mean number of connections of the outputs that use the weight or bias.
+    Weights and biases are initialized like those of `torch.nn.Linear`: uniformly between -1 / sqrt(fan_in)
+    and 1 / sqrt(fan_in), where fan_in is the mean number of connections of the outputs that use the weight or
+    bias.
 
     Shape:
         Input [*, n_in], output [*, n_out]. Flatten channels and positions with `flatten(1)`: channels are
@@ -64,6 +65,12 @@ class SharedLinear(torch.nn.Module):
     Source: Ravanbakhsh, Schneider and Poczos, "Equivariance Through Parameter-Sharing", ICML 2017; for sets,
     Zaheer et al., "Deep Sets", NeurIPS 2017, section 2.2.
     """
+
+    pattern_digest: Tensor
+    _weight_ids: Tensor
+    _inputs: Tensor
+    _outputs: Tensor
+    _bias_ids: Tensor
 
     def __init__(
         self,
@@ -93,7 +100,7 @@ class SharedLinear(torch.nn.Module):
         pattern = self.pattern
         output, input_, weight = pattern.edges.T
         pairs = output * pattern.n_in + input_
-        is_unique = bool((np.diff(pairs) > 0).all())  # no two connections between the same output and input
+        is_unique = bool((np.diff(pairs) > 0).all())  # each pair has at most one connection
         self._is_dense = is_unique and len(pairs) >= _DENSE * pattern.n_in * pattern.n_out
         tables: dict[str, Any] = {"_weight_ids": weight}
         if self._is_dense:  # the id n_weights, an additional weight of zero, for pairs without a connection
@@ -113,12 +120,12 @@ class SharedLinear(torch.nn.Module):
         pattern, weight = self.pattern, self.weight
         bound = torch.from_numpy(pattern.fan_in).rsqrt().to(weight)
         weight.uniform_(-1, 1).mul_(bound)
-        if self.bias is not None:
+        if self.bias is not None and pattern.bias is not None:
             fan_in = np.bincount(pattern.edges[:, 0], minlength=pattern.n_out)
-            uses = np.bincount(pattern.bias, minlength=pattern.n_biases).clip(min=1)  # type: ignore[arg-type]
-            mean = np.bincount(pattern.bias, fan_in, pattern.n_biases) / uses  # type: ignore[arg-type]
+            uses = np.bincount(pattern.bias, minlength=pattern.n_biases).clip(min=1)
+            mean = np.bincount(pattern.bias, fan_in, pattern.n_biases) / uses
             self.bias.uniform_(-1, 1).mul_(torch.from_numpy(mean).clamp(min=1).rsqrt().to(self.bias))
-        self.pattern_digest.copy_(torch.tensor(_compute_digest(pattern)))  # type: ignore[operator]
+        self.pattern_digest.copy_(torch.tensor(_compute_digest(pattern)))
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [*, n_in] to [*, n_out]."""
@@ -127,16 +134,15 @@ class SharedLinear(torch.nn.Module):
         # connections, is accumulated in float32: in 16 bits, a long sum would stop growing
         weight = self.weight.to(widen_dtype(self.weight.dtype))
         if self._is_dense:
-            matrix = F.pad(weight, (0, 1)).index_select(0, self._weight_ids)  # type: ignore[arg-type]
+            matrix = F.pad(weight, (0, 1)).index_select(0, self._weight_ids)
             matrix = matrix.to(self.weight.dtype).view(self.out_features, self.in_features)
             output = F.linear(input, matrix)
         else:
-            values = weight.index_select(0, self._weight_ids)  # type: ignore[arg-type]
+            values = weight.index_select(0, self._weight_ids)
             output = self._multiply_sparse(input, values)
         if self.bias is not None:
             bias = self.bias.to(widen_dtype(self.bias.dtype))
-            bias = bias.index_select(0, self._bias_ids)  # type: ignore[arg-type]
-            output = output + bias.to(output.dtype)
+            output = output + bias.index_select(0, self._bias_ids).to(output.dtype)
         return output
 
     def _check(self, input: Tensor) -> None:
@@ -157,8 +163,7 @@ class SharedLinear(torch.nn.Module):
         if dtype is not None and input.dtype != torch.float64:
             input, values = input.to(dtype), values.to(dtype)
         rows, wide = input.reshape(-1, self.in_features), widen_dtype(input.dtype)
-        inputs: Any = self._inputs
-        outputs: Any = self._outputs
+        inputs, outputs = self._inputs, self._outputs
         output = multiply_sparse(rows.to(wide), values.to(wide), inputs, outputs, self.out_features)
         return output.to(input.dtype).view(*input.shape[:-1], self.out_features)
 
@@ -173,20 +178,27 @@ class SharedLinear(torch.nn.Module):
     def _move_tables(self) -> None:
         """Move the tables to the device of the weights; rebuild them if they are on the meta device."""
         device, ids = self.weight.device, self._weight_ids
-        if ids.is_meta and not self.weight.is_meta:  # type: ignore[union-attr]
+        if ids.is_meta and not self.weight.is_meta:
             self._build_tables(device)
         elif ids.device != device:
             for name in _TABLES:
-                if name in self._buffers:
-                    self._buffers[name] = self._buffers[name].to(device)  # type: ignore[union-attr]
+                if (table := self._buffers.get(name)) is not None:
+                    self._buffers[name] = table.to(device)
 
     def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         """Load weights of the same pattern; report an error for weights of another pattern."""
         stored = state_dict.get(f"{prefix}pattern_digest")
-        is_readable = isinstance(stored, Tensor) and not stored.is_meta
-        if is_readable and stored.tolist() != _compute_digest(self.pattern):
+        digest = _compute_digest(self.pattern)
+        if isinstance(stored, Tensor) and not stored.is_meta and stored.tolist() != digest:
             error_msgs.append(f"{prefix}SharedLinear: {self._describe_mismatch(stored)}")
             return
         super()._load_from_state_dict(
@@ -205,7 +217,7 @@ class SharedLinear(torch.nn.Module):
             "its weight ids in another order; build the layer with the pattern of the checkpoint."
         )
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Save the digest of the layer, since weight averaging or `to_empty` may have changed the buffer."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         digest = torch.tensor(_compute_digest(self.pattern), device=self.weight.device)

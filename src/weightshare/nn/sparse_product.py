@@ -17,7 +17,7 @@ def multiply_sparse(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tens
     """
     if torch.compiler.is_compiling():  # one block, which the compiler fuses
         return _multiply(input, values, inputs, outputs, n_out)
-    return _Product.apply(input, values, inputs, outputs, n_out)  # type: ignore[no-untyped-call]
+    return _Product.apply(input, values, inputs, outputs, n_out)
 
 
 def _multiply(input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, n_out: int) -> Tensor:
@@ -51,8 +51,8 @@ class _Product(torch.autograd.Function):
         ctx.n_out = inputs[4]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        input, values, inputs, outputs = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (input, values, inputs, outputs) = grads, ctx.saved_tensors
         input_grad = values_grad = None
         if ctx.needs_input_grad[0]:
             input_grad = _Product.apply(grad, values, outputs, inputs, input.shape[1])
@@ -61,8 +61,8 @@ class _Product(torch.autograd.Function):
         return input_grad, values_grad, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, input_t: Any, values_t: Any, *_: Any) -> Any:  # type: ignore[override]
-        input, values, inputs, outputs = ctx.saved_tensors
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        (input_t, values_t, *_), (input, values, inputs, outputs) = tangents, ctx.saved_tensors
         return _add(
             None if input_t is None else _Product.apply(input_t, values, inputs, outputs, ctx.n_out),
             None if values_t is None else _Product.apply(input, values_t, inputs, outputs, ctx.n_out),
@@ -70,7 +70,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Values(torch.autograd.Function):
-    """The gradient in the values: for each connection, its input times the gradient of its output."""
+    """The gradient with respect to the values: per connection, its input times the gradient of its output."""
 
     generate_vmap_rule = True
 
@@ -88,8 +88,8 @@ class _Values(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, direction: Tensor) -> Any:  # type: ignore[override]
-        input, grad, inputs, outputs = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (direction,), (input, grad, inputs, outputs) = grads, ctx.saved_tensors
         return (
             _Product.apply(grad, direction, outputs, inputs, input.shape[1]),
             _Product.apply(input, direction, inputs, outputs, grad.shape[1]),
@@ -98,8 +98,8 @@ class _Values(torch.autograd.Function):
         )
 
     @staticmethod
-    def jvp(ctx: Any, input_t: Any, grad_t: Any, *_: Any) -> Any:  # type: ignore[override]
-        input, grad, inputs, outputs = ctx.saved_tensors
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        (input_t, grad_t, *_), (input, grad, inputs, outputs) = tangents, ctx.saved_tensors
         return _add(
             None if input_t is None else _Values.apply(input_t, grad, inputs, outputs),
             None if grad_t is None else _Values.apply(input, grad_t, inputs, outputs),

@@ -16,7 +16,7 @@ _KERAS_LIST = "_torch_params"
 def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
     """Yield every module under each of its names, including the layers nested in Keras layers.
 
-    Otherwise the same as `model.named_modules(remove_duplicate=False)`.
+    For all other modules, this is the same as `model.named_modules(remove_duplicate=False)`.
     """
     named = list(model.named_modules(remove_duplicate=False))
     known = {id(module) for _, module in named}

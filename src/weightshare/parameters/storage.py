@@ -18,7 +18,7 @@ _DISPATCH = "__torch_dispatch__"
 def is_plain(tensor: Tensor) -> bool:
     """Return whether the elements are in the tensor's own storage.
 
-    They are not in lazy, sharded, sparse, nested and wrapped tensors.
+    They are not if the tensor is lazy, sharded, sparse, nested, or a wrapper of other tensors.
     """
     own = getattr(type(tensor), _DISPATCH) == getattr(Tensor, _DISPATCH)
     return own and not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested

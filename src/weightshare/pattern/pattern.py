@@ -21,7 +21,7 @@ from .proof import PatternProof, prove_equivariance
 from .shifts import PartialShift, compute_partial_shift
 from .symmetries import Symmetries, find_symmetries
 
-_MAX_PRINTED_SIZE = 40  # most inputs and most outputs for which `str` includes the drawing
+_MAX_PRINTED_SIZE = 40  # largest number of inputs and of outputs for which `str` draws
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -69,7 +69,8 @@ class Pattern(PatternData):
 
         Weight ids are indices into `layer.kernels().flatten()`, or `layer.weight.flatten()` for a `torch.nn`
         layer; bias ids are indices into `layer.bias.flatten()`. The pattern of a `LowRank` layer describes
-        only the kernel that all positions share, and equals that of a plain convolution; its `note` says so.
+        only the kernel that all positions share, and equals that of a plain convolution; its `note` states
+        this.
 
         Args:
             layer: A convolution, transposed convolution or linear layer.
@@ -111,8 +112,8 @@ class Pattern(PatternData):
             seed: Seed of all random numbers.
 
         Raises:
-            PatternError: If f fails, does not return float64, or is not linear for inputs of sizes from 1e-3
-                to 1e6; if its Jacobian does not fit in memory.
+            PatternError: If f fails, does not return float64, or is not linear for inputs of magnitudes from
+                1e-3 to 1e6; if its Jacobian does not fit in memory.
 
         Example:
             >>> import torch
@@ -275,10 +276,10 @@ class Pattern(PatternData):
         return find_symmetries(self)
 
     def partial_shift(self, shift: Size, out_shift: Size | None = None) -> PartialShift:
-        """Find the output positions at which a shift that is not circular is exact.
+        """Find the output positions at which a non-circular shift is exact.
 
-        Values that enter the input are unknown, and values that leave it are lost. An output is exact if its
-        connections, shifted, are those of the output at the shifted position.
+        The values that the shift moves into the input are unknown, and those that it moves out are lost. An
+        output is exact if its connections, shifted, are those of the output at the shifted position.
 
         Args:
             shift: Shift of the input in positions, per spatial axis.

@@ -1,4 +1,4 @@
-"""Find where a shift that is not circular is exact, and how wide the border around the exact interior is."""
+"""Find where a non-circular shift is exact, and how wide the border around the exact interior is."""
 
 from dataclasses import dataclass
 from fractions import Fraction

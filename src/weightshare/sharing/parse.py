@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.lib.npyio import NpzFile
-    from numpy.typing import NDArray
-
 FORMS = (
     "full, local, tiled:2, tiled:2x3, regional:4, regional:4x4, along:1, along:0,2, "
     "lowrank:4, lowrank:4:free, mapped:FILE.npy"

@@ -83,7 +83,7 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
 
 
 def _write_results(folder: Folder, result: StudyResult) -> None:
-    """Write results and report unless they are up to date. Both are created before either is written."""
+    """Write results and report unless they are up to date. Neither is written before both are generated."""
     results = result.to_json()
     if folder.has_text(RESULTS, results) and (folder.path / REPORT).exists():
         return

@@ -9,12 +9,12 @@ from .intervals import compute_interval
 from .rows import Row
 from .trials import Trial
 
-TARGET = 0.95  # of the best row's validation accuracy
+TARGET = 0.95  # fraction of the best row's validation accuracy
 
 
 @dataclass(frozen=True)
 class RowSummary:
-    """The results of a row over all its seeds. Accuracies are fractions, intervals are [low, high].
+    """The results of a row over all its seeds. Accuracies are fractions; intervals are [low, high].
 
     An interval shows how far the mean may vary with other seeds (initial weights and order of the images),
     not with other images. With one seed it is None.

@@ -4,7 +4,7 @@ There are five levels of evidence, from the strongest to the weakest:
 
 1. `Pattern.is_equivariant` proves a symmetry for all weights of a layer.
 2. `prove` proves it for all weights of any linear layer, as a black box.
-3. `prove_shift` finds the positions at which a shift that is not circular is exact, for all weights.
+3. `prove_shift` finds the positions at which a non-circular shift is exact, for all weights.
 4. `equivariance_error` and `trace_equivariance` measure errors for given weights and inputs.
 5. `consistency` and `sensitivity_map` measure how the outputs of a model change on data.
 """

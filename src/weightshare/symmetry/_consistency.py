@@ -1,6 +1,6 @@
 """Prediction consistency of a classifier under shifts of its input images.
 
-"Consistency" has been published for three protocols whose figures cannot be compared. A result therefore
+Published consistency figures come from three protocols and cannot be compared across them. A result therefore
 names its protocol. It also contains what is needed to interpret a high figure: the agreement expected by
 chance, the accuracy, and how much the logits change.
 """
@@ -28,16 +28,16 @@ WHERE = "consistency"
 class Consistency:
     """A frozen record of how often a classifier predicts the same class for shifted images.
 
-    Rates are fractions of 1.
+    Rates are between 0 and 1.
 
     Args:
         protocol: Name of the protocol.
         source: Publication of the protocol.
         consistency: Fraction of the pairs of views of one image for which the predicted class is the same.
-        interval: 95% Wilson interval of `consistency`. It counts images, not pairs, so with several pairs per
-            image it is wider than necessary.
+        interval: 95% Wilson interval of `consistency`. Its sample size is the number of images, not of pairs,
+            so with several pairs per image it is wider than necessary.
         chance: Probability that two independent draws from the predicted classes agree.
-        accuracy: Accuracy on the random crops, or on the unshifted images for the other protocols. None
+        accuracy: Accuracy on the random crops, or on the unshifted images for the other protocols; None
             without labels.
         logit_error: Root mean square difference of the logits of a pair, divided by the root mean square of
             the logits. It is 0 if the logits do not change and sqrt(2) if they are unrelated; 0 also if all
@@ -94,9 +94,10 @@ def consistency(
     "circular_roll" and "small_rolls" measure more than translation. A model that predicts one class for all
     images, as untrained models often do, is fully consistent: compare with `chance`.
 
-    Shifts are drawn per image. The sources draw them per batch, which has the same mean. Every crop that fits
-    into the image can be drawn. "small_rolls" leaves out the shift by 0, which always agrees. If c is the
-    consistency returned here, a figure that includes it, for shifts of 0 to m, is (1 + m c) / (1 + m).
+    Shifts are drawn per image. The publications draw them per batch, which gives the same mean. Every crop
+    that fits into the image can be drawn. "small_rolls" leaves out the shift by 0, whose predictions always
+    agree. If c is the consistency returned here, the figure that includes the shift by 0, for shifts of 0 to
+    m, is (1 + m c) / (1 + m).
 
     Args:
         model: Classifier that maps images [N, C, *size] to logits [N, classes]. A module runs in evaluation

@@ -60,8 +60,8 @@ def equivariance_error(
             2), or a transform.
 
     Returns:
-        The error in numbers. A shift that is not a multiple of the stride has no error in numbers; the reason
-        is in `.undefined`.
+        The error in numbers. For a shift that is not a multiple of the stride the error is undefined, and
+        `.undefined` is the reason.
 
     Raises:
         SymmetryError: If f is not deterministic, returns NaN or infinity, or rejects the transformed input.
@@ -149,7 +149,7 @@ def choose_out_transform(
     """Return the transform of the output that the argument `out` of `equivariance_error` refers to.
 
     Raises:
-        UndefinedError: If the shift is a fraction of an output position.
+        UndefinedError: If the shift is not a whole number of output positions.
         ArgumentError: If the value of `out` is unknown.
         ShapeError: If the output does not have the spatial axes or the spatial size that `out` requires.
     """
@@ -185,7 +185,7 @@ def choose_out_transform(
 
 
 def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform: Transform) -> Result:
-    """Compare two outputs on the positions that the transform allows to compare."""
+    """Compare two outputs at the positions that are comparable after the transform."""
     if got.shape != expected.shape:
         raise ShapeError(
             where,
@@ -218,7 +218,7 @@ def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform
 
 
 def _find_random_module(f: Callable[[Tensor], Tensor], x: Tensor) -> str | None:
-    """Return the name of the first innermost module whose output differs between two runs, if any."""
+    """Return the name of the first module without submodules whose output differs in a second run, if any."""
     if not isinstance(f, nn.Module):
         return None
     leaves = [(name, module) for name, module in f.named_modules() if not any(module.children())]

@@ -1,4 +1,4 @@
-"""Outputs of a model under measurement: check them, and compare two of them up to rounding."""
+"""Check the outputs of a model that is being measured, and compare two of them up to rounding."""
 
 from collections.abc import Callable
 from typing import Any

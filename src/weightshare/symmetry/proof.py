@@ -17,13 +17,13 @@ from .outputs import check_tensor, get_name
 from .transforms import Transform, UndefinedError, as_transform
 
 _WEIGHTS, _INPUTS = 2**10, 2**20  # upper limits of the random integers
-_EXACT = 2**53  # float64 represents every integer up to here
+_EXACT = 2**53  # float64 represents every integer up to this one exactly
 _HINT = "prove its linear layers one by one, or measure with equivariance_error"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A frozen record of whether a linear layer commutes with a transform. It is true if it does.
+    """A frozen record of whether a linear layer commutes with a transform; `bool(proof)` is `holds`.
 
     Args:
         holds: Whether every compared position is exact.
@@ -80,11 +80,12 @@ def prove(
 
     The weights (of a copy, for a module) and the inputs are random integers in float64. Their sums are exact,
     so the two sides are either equal or not. A module that is not equivariant passes one trial with a
-    probability of at most 1/1024 + 1/2**20. For a function, which keeps its weights, it is 1/2**20.
+    probability of at most 1/1024 + 1/2**20. For a function, whose weights stay the same, it is 1/2**20.
 
     Args:
-        f: Function or module that is linear up to a constant: convolutions, linear layers, sums, data
-            movement. Linearity is checked on numbers of both signs up to 2**20. Buffers keep their values.
+        f: Function or module that is linear up to a constant, made of convolutions, linear layers, sums and
+            operations that only move data. Linearity is checked on numbers of both signs up to 2**20. Buffers
+            keep their values.
         in_shape: Shape (channels, *spatial) of one input.
         transform, out: See `equivariance_error`. For a shift with mode "crop", only positions that are on the
             map before and after the shift are compared.

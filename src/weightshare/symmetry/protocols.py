@@ -60,7 +60,7 @@ def plan_views(
     generator: torch.Generator,
     has_labels: bool,
 ) -> Plan:
-    """Return the plan of a protocol for these images. Arguments that are None have their published values."""
+    """Return the plan of a protocol for these images. If an argument is None, its published value is used."""
     if not isinstance(protocol, str) or protocol not in ARGUMENTS:
         names = ", ".join(sorted(ARGUMENTS))
         raise ArgumentError(where, f"protocol must be one of {names}", repr(protocol))

@@ -278,7 +278,7 @@ def _shift_by_fraction(x: Tensor, shift: float, axis: int) -> Tensor:
     frequencies = torch.arange(spectrum.shape[axis], device=x.device, dtype=wide.dtype)
     angles = frequencies * (-2 * torch.pi * shift / n)
     phase = torch.polar(torch.ones_like(angles), angles)
-    if n % 2 == 0:  # the highest frequency of a real signal has no sign
+    if n % 2 == 0:  # the coefficient of the highest frequency must stay real
         phase[-1] = torch.cos(angles[-1])
     shape = [1] * x.dim()
     shape[axis] = -1

@@ -28,7 +28,7 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
     those that a new tie breaks.
 
     Args:
-        ties: For the name of each alias, the name of its source or a `Tie`.
+        ties: Mapping from the name of each alias to the name of its source, or to a `Tie`.
 
     Returns:
         The model itself.
@@ -61,7 +61,7 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
 @torch.no_grad()
 def untie_weights(model: Module, name: str) -> Module:
-    """Give an alias its own Parameter with the present values, and remove its tie.
+    """Give an alias its own Parameter with the current values, and remove its tie.
 
     Returns:
         The model itself.

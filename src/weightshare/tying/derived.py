@@ -27,7 +27,7 @@ def read_from(module: Any, name: str, source: Module, source_name: str, transfor
     names = tuple(sorted({*references, name}))
     cls = type(module) if name in references else make_reading_class(type(module), names)
     shape = tuple(getattr(module, name).shape)
-    # new dictionaries, because a shallow copy of the module shares the present ones
+    # new dictionaries, because a shallow copy of the module shares the current ones
     module._parameters = {other: p for other, p in module._parameters.items() if other != name}
     setattr(module, REFERENCES, {**references, name: Reference(source, source_name, transform, shape)})
     module.__class__ = cls
@@ -43,7 +43,7 @@ def stop_reading(module: Any, name: str) -> None:
 def make_reading_class(cls: type, names: tuple[str, ...]) -> type:
     """Return a class like `cls` whose derived parameters are exactly those in `names`.
 
-    If `cls` was made by a parametrization, a corresponding class is made from the new one.
+    If a parametrization created `cls`, only the base class from which it was created is replaced.
 
     Raises:
         TieError: If something else, such as `fully_shard`, made `cls` from a class with derived parameters.
@@ -57,7 +57,7 @@ def make_reading_class(cls: type, names: tuple[str, ...]) -> type:
         raise TieError(
             cls.__name__,
             "the ties of a module must not change after its class was replaced",
-            "a class that replaced that of the tied module",
+            "a class created from the class of the tied module",
             "change the ties before calling fully_shard",
         )
     base = vars(cls).get("_plain_class", cls)
@@ -83,7 +83,7 @@ def _get_subclass(base: type, names: tuple[str, ...]) -> type:
 
 
 class _Reader:
-    """The getter of one derived parameter."""
+    """The function that reads one derived parameter when its property is accessed."""
 
     def __init__(self, name: str):
         self.name = name
@@ -104,14 +104,14 @@ class _Reader:
 
 
 def _refuse_assignment(module: Module, value: Any, name: str) -> None:
-    """Raise when the attribute is set, by assignment or in `torch.func.functional_call`."""
+    """Raise an error if the attribute is set, by assignment or in `torch.func.functional_call`."""
     reference, got = get_references(module)[name], f"a {type(value).__name__}"
     hint = "assign to the source, or call untie_weights first"
     raise _make_error(module, name, reference, "must not be assigned", got, hint)
 
 
 def _refuse_del(module: Module, name: str) -> None:
-    """Raise when the attribute is deleted."""
+    """Raise an error if the attribute is deleted."""
     reference = get_references(module)[name]
     raise _make_error(module, name, reference, "must not be deleted", "del", "call untie_weights first")
 
@@ -140,7 +140,7 @@ def _register_parameter(module: Any, name: str, param: Any) -> None:
 
 
 def _reduce(module: Module, protocol: Any) -> tuple[Any, ...]:
-    """Copy and pickle like the plain class, which can be imported, and add the references."""
+    """Return what copy and pickle need: the plain class, which can be imported, and the references."""
     cls, base, references = type(module), _get_plain_class(module), get_references(module)
     make, arguments, *rest = base.__reduce_ex__(module, protocol)
     make, *arguments = (base if part is cls else part for part in (make, *arguments))

@@ -15,7 +15,7 @@ from .tie import Tie
 
 
 def find_fault(model: Module, alias: str, tie: Tie) -> str | None:
-    """Return the code of what is wrong with a declared tie, or None if it holds."""
+    """Return the code of the fault of a declared tie, or None if it holds."""
     path, _, attribute = alias.rpartition(".")
     source_path, _, source_attribute = tie.source.rpartition(".")
     module, source = find_module(model, path), find_module(model, source_path)
@@ -52,7 +52,7 @@ def find_lost_references(model: Module, ties: Mapping[str, Tie]) -> Iterator[Tie
 
 
 def _find_difference(*ends: tuple[Module, str]) -> str | None:
-    """Return the code of what gives the two ends different values although they are one Parameter."""
+    """Return the code of the reason why two ends that are one Parameter differ in value, or None."""
     first, second = (module._buffers.get(f"{name}_mask") for module, name in ends)
     if first is not None or second is not None:
         equal = first is not None and second is not None and has_equal_values(first, second)
@@ -78,7 +78,7 @@ def _get_parameter(module: Module, name: str) -> Tensor | None:
 
 
 def _find_replacement(module: Module, name: str) -> str | None:
-    """Return the code of what gave a parameter its own values, or None."""
+    """Return the code of the operation that gave a parameter its own values, or None."""
     if name in getattr(module, "parametrizations", ()) or f"{name}_v" in module._parameters:
         return "NORM_ON_TIED"
     if f"{name}_orig" in module._parameters:

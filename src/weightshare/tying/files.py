@@ -1,4 +1,4 @@
-"""State dicts and files of tied models: each weight once; checkpoints of untied models can be loaded."""
+"""Save and load tied models: each weight is stored once, and checkpoints of untied models can be loaded."""
 
 import copy
 from collections.abc import Mapping, MutableMapping
@@ -31,11 +31,11 @@ def load_state_dict(
 ):
     """Load a state dict that has only one end of a tie, or two ends that differ.
 
-    Otherwise the same as `model.load_state_dict`.
+    In all other cases this is the same as `model.load_state_dict`.
 
     Args:
-        on_conflict: What to do if the ends of a tie differ: "error" raises, "source" and "alias" load the
-            values of that end, "mean" loads the mean over all ends.
+        on_conflict: What to do if the ends of a tie differ: "error" raises an error, "source" and "alias"
+            load the values of that end, and "mean" loads the mean over all ends.
 
     Returns:
         The missing and unexpected keys, as in torch.

@@ -55,7 +55,7 @@ def warn_of_undeclared(model: Module, undeclared: Sequence[TieGroup]) -> Iterato
 
 
 def warn_of_parameters(model: Module, optimizer: Optimizer | None) -> Iterator[TieWarning]:
-    """Yield lazy parameters, originals that may not be read, and parameters listed twice in an optimizer."""
+    """Yield warnings of lazy or possibly unread parameters, and of those listed twice in an optimizer."""
     groups = [] if optimizer is None else optimizer.param_groups
     listed = Counter(id(p) for group in groups for p in group["params"])
     for name, parameter in model.named_parameters():
@@ -102,7 +102,7 @@ def _trace(model: Module, name: str, sources: Mapping[Place, str]) -> set[Place]
 
 
 def _has_gradients_beside(model: Module, name: str) -> bool:
-    """Return whether a name is the original of a parametrization whose module has gradients elsewhere."""
+    """Return whether a name is parametrized and another parameter of its module has a gradient."""
     path, _, attribute = get_original_name(name).rpartition(".")
     module = find_module(model, path)
     if module is None or attribute not in getattr(module, "parametrizations", ()):

@@ -46,7 +46,7 @@ def get_transformed_shape(transform: str | None, source: Tensor, alias: Tensor) 
 def has_equal_values(first: Tensor, second: Tensor) -> bool:
     """Return whether two ends of a tie have equal values.
 
-    NaN equals NaN, and the unknown values of a meta tensor equal any others.
+    NaN counts as equal to NaN, and the unknown values of a meta tensor count as equal to any values.
     """
     if first is second:
         return True

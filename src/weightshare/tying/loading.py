@@ -1,4 +1,4 @@
-"""Keep ties in `load_state_dict`: both ends must have equal values, and `assign=True` keeps them tied."""
+"""Keep ties in `load_state_dict`, also with `assign=True`, and raise an error if the two ends differ."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ def _before_loading(module: Module, state: dict[str, Any], prefix: str, *_: Any)
 
     Such entries come from untied models. Ends that are parametrized or pruned are left to torch.
     """
-    vars(module).pop(_ALONE, None)  # left by a load that failed
-    for alias, tie in reversed(get_declared_ties(module).items()):  # last alias of a chain first
+    vars(module).pop(_ALONE, None)  # a previous load may have failed and left it
+    for alias, tie in reversed(get_declared_ties(module).items()):  # in a chain, the last alias comes first
         ends = find_ends(module, alias, tie.source)
         alias_key, source_key = prefix + alias, prefix + tie.source
         if ends is None or alias_key not in state:

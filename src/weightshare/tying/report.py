@@ -9,7 +9,7 @@ from .tie import Tie
 
 
 class Code(NamedTuple):
-    """An explanation of a code.
+    """The meaning of a code in a report, and what to do about it.
 
     Args:
         meaning: What is wrong with the ends of the tie, and its likely cause.

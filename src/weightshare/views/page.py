@@ -47,5 +47,5 @@ def render_document(title: str, sections: Sequence[Section]) -> str:
 
 
 def _escape_text(value: Any) -> Any:
-    """Escape control characters in text. Safe markup, a subclass of `str`, keeps its type."""
+    """Escape control characters in text. Safe markup, a subclass of `str`, stays safe markup."""
     return type(value)(escape_controls(value)) if isinstance(value, str) else value

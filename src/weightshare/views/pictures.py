@@ -29,7 +29,7 @@ MARKERS = "osD^vP*X"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "weightshare",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # "$" in a name is just a character
+    "text.parse_math": False,  # "$" in a name does not start a formula
     "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,12 +47,12 @@ class Series:
 
     Args:
         name: Name in the legend.
-        color: Index into the palette, modulo its length. A series and its hollow counterpart have the same.
+        color: Index into the palette, modulo its length. A series and its hollow counterpart share it.
         hollow: Whether markers are hollow and lines dashed.
         x: Horizontal coordinates.
         y: Vertical coordinates.
-        low: Lower ends of the intervals of `y`; None without intervals.
-        high: Upper ends of the intervals of `y`; None without intervals.
+        low: Lower ends of the intervals of `y`; None if there are no intervals.
+        high: Upper ends of the intervals of `y`; None if there are no intervals.
     """
 
     name: str

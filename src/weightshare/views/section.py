@@ -8,9 +8,9 @@ class Section:
     """A heading with a table and sentences below it.
 
     Args:
-        title: Heading; empty for none.
+        title: Heading; empty if there is none.
         align: "l" or "r" for each column of the table.
-        head: Names of the columns; empty for none.
+        head: Names of the columns; empty if there are none.
         rows: Cells of the table, as text.
         lines: Sentences after the table.
     """

@@ -1,4 +1,4 @@
-"""Checks that images can be classified at all: their size, values, scale and classes."""
+"""Check that a network can be trained on the images: their size, values, scale and classes."""
 
 import numpy as np
 

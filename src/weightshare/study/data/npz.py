@@ -145,7 +145,7 @@ def _assemble(name: str, x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_tes
 
 
 def move_channels_first(where: str, images: np.ndarray) -> np.ndarray:
-    """Return images as [N, C, H, W]. Of four axes, the channels are the one with 1, 3 or 4 entries.
+    """Return images as [N, C, H, W]. If they have four axes, the channel axis has 1, 3 or 4 entries.
 
     >>> move_channels_first("x", np.zeros((2, 8, 9, 3))).shape
     (2, 3, 8, 9)

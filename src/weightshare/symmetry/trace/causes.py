@@ -19,14 +19,14 @@ def find_causes(
     border: int | None,
     direction: Sequence[int],
 ) -> tuple[str, ...]:
-    """Return the causes for which an operation breaks equivariance; empty if it preserves all shifts.
+    """Return the reasons why an operation breaks equivariance; empty if it preserves all shifts.
 
     Args:
         step: Operation.
         ref: Number of the output that the model uses.
         layouts: Layouts of the tensors on the tape.
         is_inexact: Whether the operation is inexact for the smallest shifts of its positions.
-        border: Width of the border inside of which it is exact; None if there is no such border.
+        border: Width of the border to which errors are confined; None if they are not confined to a border.
         direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
     """
     causes = []
@@ -87,7 +87,7 @@ def _name_cause(step: Step, layouts: Layouts, border: int | None) -> str:
 
 
 def _is_position_dependent(tensor: Tensor, layout: Layout) -> bool:
-    """Return whether a tensor that broadcasts to a layout has several values along a dimension that moves."""
+    """Return whether a tensor that broadcasts to a layout has different values along a moving dimension."""
     aligned = list(zip(reversed(tensor.shape), reversed(layout)))
     fits = tensor.dim() <= len(layout) and all(n in (1, dim.size) or not dim.moves for n, dim in aligned)
     return fits and any(n > 1 and dim.moves for n, dim in aligned)

@@ -22,7 +22,7 @@ from .run import Run
 from .tape import Step
 from .windowed import parse_window
 
-#: What replaces each cause.
+#: Replacement for each cause.
 CHANGES = {
     "padding": "circular padding",
     "down-sampling": "blur pooling before every stride",
@@ -33,7 +33,7 @@ CHANGES = {
 #: Causes of a row that are removed under another name.
 _REMOVED_AS = {"stride": "down-sampling", "pooling": "down-sampling"}
 
-#: Computes the outputs of a step from its inputs, without some causes.
+#: Function that computes the outputs of a step from its inputs, without some causes.
 Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
 
 
@@ -65,8 +65,8 @@ class Interventions:
         rest: Relative error when all of them are removed.
         interaction: `error` minus `rest` minus what each cause alone adds to `rest`. It is negative if causes
             hide each other.
-        unchanged: Pairs (operation, cause) that the trace lists and that could not be removed; they affect
-            all numbers here.
+        unchanged: Pairs (operation, cause) of the trace that could not be removed. They still contribute to
+            all errors in this record.
     """
 
     shift: tuple[int, ...]
@@ -164,7 +164,7 @@ def _run_changed(
     step: Step,
     tensors: Mapping[int, Tensor],
 ) -> list[Tensor]:
-    """Compute a step without some causes, or without one of them if all at once do not keep the shape.
+    """Compute a step without some causes, or without just one of them if removing all changes the shape.
 
     Args:
         changes: Changes by the cause that they remove.
@@ -188,7 +188,7 @@ def _run_changed(
 
 
 def _find_changes(step: Step, run: Run) -> dict[str, Change]:
-    """Return what removes each cause that a step may have."""
+    """Return a function for each cause that a step may have, which computes the step without it."""
     layout = run.layouts[step.outputs[0]]
     if layout is not None and find_position_constants(step, run.layouts):
         return {"position embedding": lambda tensors, _: _average_constants(step, layout).run(tensors)}
@@ -207,7 +207,7 @@ def _find_changes(step: Step, run: Run) -> dict[str, Change]:
         return [changed(x, circular="padding" in removed, blur="down-sampling" in removed)]
 
     in_layout = run.layouts[step.inputs[0]] or ()
-    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # padded before
+    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # already padded
     has_one_stride = len(set(window.stride)) == 1 and window.stride[0] > 1
     applies = {
         "padding": is_padded(step) and window.mode != "circular",
@@ -218,7 +218,7 @@ def _find_changes(step: Step, run: Run) -> dict[str, Change]:
 
 
 def _average_constants(step: Step, layout: Layout) -> Step:
-    """Return the step with the mean over positions of its constants."""
+    """Return the step with its constants replaced by their mean over positions."""
 
     def average(tensor: Tensor) -> Tensor:
         for d, dim in enumerate(reversed(layout), start=1):
@@ -235,5 +235,5 @@ def _average_constants(step: Step, layout: Layout) -> Step:
 
 
 def _pad_circularly(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
-    """Pad with the opposite end."""
+    """Pad each end with elements from the opposite end."""
     return F.pad(tensors[step.inputs[0]], tuple(get_pad_widths(step)), mode="circular")

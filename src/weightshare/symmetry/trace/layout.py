@@ -1,6 +1,6 @@
 """Layouts: how the positions of the input are laid out in the dimensions of a tensor inside a model.
 
-A layout is what makes it possible to shift any tensor in the model as a shift of the input would.
+With its layout, any tensor in the model can be shifted in the way that a shift of the input would shift it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ class Factor:
         stride: Input pixels from one element to the next.
         halo: Numbers of elements at the start and at the end that repeat the opposite end, as circular
             padding adds them.
-        part_of: Axis of the input that was cut into windows, for the positions inside a window. A shift
-            by whole windows does not move them.
+        part_of: For the positions inside a window, the input axis that was cut into windows. A shift by
+            whole windows does not move these positions.
     """
 
     size: int
@@ -108,7 +108,7 @@ def get_strides(layout: Layout) -> dict[int, Fraction]:
 
 
 def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor:
-    """Shift a tensor as a circular shift of the input would.
+    """Shift a tensor in the way that a circular shift of the input would shift it.
 
     Raises:
         UndefinedError: If the shift is not a whole number of positions of the tensor.
@@ -154,7 +154,7 @@ def find_smallest_shift(layouts: Sequence[Layout], direction: Sequence[int]) -> 
 def reduce_to_positions(layout: Layout, tensor: Tensor) -> Tensor:
     """Return the largest element at each position, with one dimension per axis in the order of the input.
 
-    A tensor that holds an axis twice, such as the weights of an attention, is reduced to one number.
+    A tensor that holds an axis twice, such as attention weights, is reduced to one number.
     """
     for d in range(len(layout) - 1, -1, -1):
         dim = layout[d]
@@ -171,7 +171,7 @@ def reduce_to_positions(layout: Layout, tensor: Tensor) -> Tensor:
 
 
 def _count_steps(factor: Factor, shift: Sequence[int]) -> int:
-    """Return by how many elements of a factor a shift moves it."""
+    """Return the number of elements by which a shift moves a factor."""
     if not factor.moves or factor.axis is None:
         return 0
     steps = Fraction(shift[factor.axis]) / factor.stride

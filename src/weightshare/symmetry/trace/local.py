@@ -14,10 +14,11 @@ class LocalError:
     """A frozen record of how one operation alone responds to shifts of its inputs.
 
     Args:
-        error: Relative error; None if its positions cannot be followed.
-        exact_for: Step of the shifts for which it is exact along each axis; None if there are none.
-        border: Width of the border inside of which it is exact; None if there is no such border, or if it was
-            not measured.
+        error: Relative error; None if positions cannot be followed through the operation.
+        exact_for: For each axis, the number for whose multiples the operation is exact; None if there is
+            none.
+        border: Width of the border to which the error is confined; None if it is not confined to a border, or
+            if the border was not measured.
     """
 
     error: float | None
@@ -66,7 +67,7 @@ def _is_same_at_all_positions(step: Step) -> bool:
 
 
 def _choose_multiples(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
-    """Return a different multiple of the smallest shift for each axis, to notice swapped axes."""
+    """Return a different multiple of the smallest shift for each axis, so that swapped axes are detected."""
     shift, times = [], 0
     for step, n in zip(smallest, size):
         times += bool(step)
@@ -80,8 +81,8 @@ def _measure_axis(
     """Measure an operation along one axis.
 
     Returns:
-        The error for the smallest shift, the step of the shifts for which the operation is exact, and the
-        width of the border if it is not exact for the smallest shift.
+        The error for the smallest shift, the number for whose multiples the operation is exact, and the width
+        of the border if it is not exact for the smallest shift.
     """
     size = run.x.shape[2 + axis]
 

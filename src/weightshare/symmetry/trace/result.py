@@ -37,7 +37,7 @@ class EquivarianceTrace:
         exact_for: Shifts for which all operations are exact, as in `Row.exact_for`. The model is exact for at
             least these.
         followed: Whether positions could be followed through all operations; if not, `exact_for` is None.
-        error: Relative error of the output; None if the shift is a fraction of one of its positions.
+        error: Relative error of the output; None if the shift is not a whole number of its positions.
         untraced: Names of the operations and modules that were not recorded completely, for example because
             they take values of the input out of torch for a branch. `exact_for` then holds for the branch
             that was taken. A last entry reports that the model took another path for the shifted input.
@@ -80,10 +80,10 @@ class EquivarianceTrace:
     def at(self, shift: Size) -> float | None:
         """Measure the relative error of the output for another shift, with two forward passes.
 
-        The model is run as it is now, so later changes to it count.
+        The model runs in its current state, which may have changed since the trace.
 
         Returns:
-            The error; None if the shift is a fraction of a position of the output.
+            The error; None if the shift is not a whole number of output positions.
         """
         return self._run.measure(parse_shift(shift, self._run.x))
 

@@ -15,7 +15,7 @@ from .layout import Layout, get_strides, guess_layout, lay_out_input, reduce_to_
 from .rules import propagate
 from .tape import Step, Tape
 
-#: From a step and the tensors so far to the results of the step.
+#: Function from a step and the tensors so far to the results of the step.
 Compute = Callable[[Step, Mapping[int, Tensor]], list[Tensor]]
 
 
@@ -39,7 +39,7 @@ class Run:
             self.layouts[tape.output] = guess_layout(x.shape, tape.values[tape.output].shape)
 
     def shift(self, ref: int, tensor: Tensor, shift: Sequence[int]) -> Tensor | None:
-        """Shift a tensor as a shift of the input would; None if that is unknown or undefined."""
+        """Shift a tensor in the way that a shift of the input would; None if that is unknown or undefined."""
         layout = self.layouts[ref]
         try:
             return None if layout is None else shift_tensor(layout, tensor, shift)
@@ -67,7 +67,7 @@ class Run:
 def measure_border(
     run: Run, ref: int, got: Tensor | None, expected: Tensor | None, shift: Sequence[int], floor: float
 ) -> int | None:
-    """Return the width of the border inside of which two tensors are equal; None if there is no such border.
+    """Return the width of the border to which differences are confined; None if they are not confined to one.
 
     Args:
         run: Recorded model.
@@ -107,7 +107,7 @@ def compute_error(got: Tensor, expected: Tensor) -> float:
 
 
 def parse_shift(shift: Size, x: Tensor) -> tuple[int, ...]:
-    """Return a shift for each axis of `x`, without whole turns around the circle."""
+    """Return one shift per spatial axis of `x`; a shift of a whole axis or more is taken modulo its size."""
     axes = x.dim() - 2
     given = shift if is_sequence(shift) else (shift,) * axes
     steps = check_shift("trace_equivariance", "shift", given, axes)

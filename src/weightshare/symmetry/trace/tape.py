@@ -1,4 +1,4 @@
-"""A forward pass on a tape: every operation with its inputs, so that it can be computed again on others."""
+"""A record of every operation of a forward pass and its inputs, which can be replayed on other inputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,8 @@ class Step:
         name: Name of the module in the model, or name of the module around a function followed by the
             function's name.
         op: Class name of the module, or name of the function.
-        call: Computes the operation, from arguments in which every `Ref` is replaced by a tensor.
+        call: Function that computes the operation, from arguments in which every `Ref` is replaced by a
+            tensor.
         args, kwargs: Arguments, with a `Ref` for each tensor that depends on the input.
         inputs, outputs: Numbers of the tensors among the arguments and results.
         module: Module that was called; None for a function.
@@ -57,7 +58,7 @@ class Step:
             return tensor.clone() if self.in_place else tensor
 
         args, kwargs = tree_map_only(Ref, look_up, (self.args, self.kwargs))
-        if self.in_place and isinstance(self.args[0], Tensor):  # a constant that is written into
+        if self.in_place and isinstance(self.args[0], Tensor):  # do not write into the constant
             args = (self.args[0].clone(), *args[1:])
         result = self.call(*args, **kwargs)
         return list(iter_tensors(args[0] if self.in_place else result, dataclasses=False))
@@ -76,7 +77,7 @@ class Tape:
         values: Tensors by number, with the values they had when they were computed.
         input, output: Numbers of the input and of the output.
         aliased: Names of the steps that read values which another step wrote through another view of
-            the tensor. The tape does not record this, so a replay differs from the model.
+            the tensor. The tape does not record such writes, so a replay differs from the model.
         decided: Names of the operations that took values out of torch, for example for a branch.
     """
 
@@ -121,7 +122,7 @@ class Tape:
 
 
 def has_same_constants(step: Step, other: Step) -> bool:
-    """Return whether an operation got the same constants in two runs."""
+    """Return whether an operation received the same constants in two runs."""
     ours, theirs = tree_leaves((step.args, step.kwargs)), tree_leaves((other.args, other.kwargs))
     return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
 

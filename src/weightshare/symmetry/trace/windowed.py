@@ -25,8 +25,8 @@ class WindowedOperation:
     """A convolution or pool, split into its padding, its stride and the remaining computation.
 
     Args:
-        compute: From a padded input and a stride to the output. If `has_fixed_size`, from an input and a
-            padding mode.
+        compute: Function from a padded input and a stride to the output; if `has_fixed_size`, from an input
+            and a padding mode to the output.
         extent: Number of input positions that the window spans along each axis.
         stride: Stride along each axis.
         padding: Padding (low, high) along each axis.
@@ -86,7 +86,7 @@ def parse_window(step: Step, *, shared: bool = False) -> WindowedOperation | Non
     if has_sharing and not module.sharing == module.bias_sharing == Full():
         return _parse_unshared(module, shared)
     if not (module is None or has_sharing or isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)):
-        return None  # a quantized convolution
+        return None  # a quantized convolution has no plain weight
     return None if operation.read(step, "transposed", False) else _parse_convolution(step, operation)
 
 

@@ -1,6 +1,7 @@
 """Rules that find the layout of an operation's output from the layouts of its inputs.
 
-`table` assigns a rule to each operation; the other files hold the rules, one family each; `apply` uses them.
+A rule returns None if it cannot find the layout. `table` assigns a rule to each operation, `apply` applies
+it, and the other files contain the rules, one family each.
 """
 
 from .apply import propagate

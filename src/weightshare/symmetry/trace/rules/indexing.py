@@ -10,7 +10,7 @@ from .operation import Case
 
 
 def get_item(case: Case) -> Layout | None:
-    """Follow integers and slices, and one list of indices for a dimension that no shift moves."""
+    """Index with integers, slices and at most one list, which must be for a dimension that no shift moves."""
     layout, index = case.layout, case.step.args[1]
     index = index if isinstance(index, tuple) else (index,)
     if sum(isinstance(i, list | Tensor) for i in index) > 1:
@@ -60,7 +60,7 @@ def select(case: Case) -> Layout | None:
 
 
 def narrow(case: Case) -> Layout | None:
-    """Follow a contiguous part of a dimension."""
+    """Cut a contiguous part out of a dimension."""
     layout = case.layout
     d, start = case.step.get_argument(1, "dim") % len(layout), case.step.get_argument(2, "start")
     part = _cut(layout[d], start, start + case.shape[d], 1)
@@ -68,17 +68,17 @@ def narrow(case: Case) -> Layout | None:
 
 
 def index_select(case: Case) -> Layout | None:
-    """Follow any selection along a dimension that no shift moves."""
+    """Select any elements along a dimension that no shift moves."""
     return _select_fixed(case, case.step.get_argument(1, "dim"))
 
 
 def split(case: Case) -> Layout | None:
-    """Follow a split of a dimension that no shift moves."""
+    """Split a dimension that no shift moves."""
     return _select_fixed(case, case.step.get_argument(2, "dim", 0))
 
 
 def concatenate(case: Case) -> Layout | None:
-    """Follow a concatenation of channels, or of tokens after other tokens that no shift moves."""
+    """Concatenate channels, or add tokens that no shift moves before those that it moves."""
     parts, d = case.step.args[0], case.step.get_argument(1, "dim", 0) % len(case.shape)
     found, prefix = None, 0
     for part in parts:
@@ -87,7 +87,7 @@ def concatenate(case: Case) -> Layout | None:
         if isinstance(part, Ref) and layout is None:
             return None
         if found is not None and (found[d].moves or (layout is not None and layout[d].moves)):
-            return None  # two maps one after the other
+            return None  # it joins two maps end to end
         if layout is not None and any(dim.moves for dim in layout):
             found = layout if found is None else found
         elif found is None:

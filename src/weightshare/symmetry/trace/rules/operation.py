@@ -25,15 +25,15 @@ class Kind(Enum):
     POOL = auto()  # any other pooling
     PAD = auto()
     RESIZE = auto()
-    LINEAR = auto()  # mixes the last dimension
+    LINEAR = auto()  # combines the elements of the last dimension
     MATRIX_PRODUCT = auto()
     ATTENTION = auto()
     RESHAPE = auto()
     PERMUTE = auto()
     REDUCE = auto()
     INDEX = auto()
-    UNTRACEABLE = auto()  # the shapes do not tell where the positions are afterwards
-    UNKNOWN = auto()  # not in the table
+    UNTRACEABLE = auto()  # the shapes do not show where the positions are afterwards
+    UNKNOWN = auto()  # the operation is not in the table
 
     @property
     def is_pool(self) -> bool:
@@ -48,11 +48,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Operation:
-    """An entry of the table of operations.
+    """An entry in the table of operations.
 
     Args:
         kind: Family of the operation.
-        rule: Finds the layout of an output.
+        rule: Function that finds the layout of an output.
         arguments: Names of a function's arguments in order; a module has them as attributes.
         axes: Number of spatial axes; None if it is not fixed.
     """
@@ -77,8 +77,8 @@ class Case:
 
     Args:
         step: Step on the tape.
-        operation: Entry of the step in the table.
-        place: Place of the output among the outputs of the step.
+        operation: Entry in the table of operations.
+        place: Index of the output among the outputs of the step.
         layouts: Layouts of the tensors before this step.
         values: Tensors on the tape.
     """

@@ -58,7 +58,7 @@ def attend(case: Case) -> Layout | None:
 
 
 def _permute_by_shift(dim: Dim, place: int) -> list[int]:
-    """Return how a shift by one along one of the moving factors permutes the elements of a dimension."""
+    """Return the permutation of a dimension's elements that shifts one of its moving factors by one."""
     moving = [d for d, factor in enumerate(dim.factors) if factor.moves]
     numbers = torch.arange(dim.size).view([factor.size for factor in dim.factors])
     return numbers.roll(-1, moving[place]).flatten().tolist()

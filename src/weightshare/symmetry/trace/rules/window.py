@@ -16,17 +16,17 @@ _CIRCULAR_PADS = (nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)
 
 
 def slide(case: Case) -> Layout | None:
-    """Follow a window that slides over the input with a stride."""
+    """Divide the positions by the stride of a convolution or pool."""
     return _scale(case, infer_stride)
 
 
 def resize(case: Case) -> Layout | None:
-    """Follow a resize of the map: the stride is the ratio of the sizes."""
+    """Divide the positions by the ratio of the sizes before and after resizing."""
     return _scale(case, Fraction)
 
 
 def pad(case: Case) -> Layout | None:
-    """Circular padding adds a halo. Any other padding adds elements that are not on the circle."""
+    """Add a halo for circular padding; any other padding adds elements that are not on the circle."""
     layout = case.layout
     if case.shape == case.in_shape:
         return layout
@@ -60,10 +60,11 @@ def _scale(case: Case, infer: Callable[[int, int], Fraction]) -> Layout | None:
 
     Args:
         case: Output whose layout is to be found.
-        infer: Computes the stride from the sizes before and after, for an operation without a stride.
+        infer: Function that computes the stride from the sizes before and after, for an operation without a
+            stride.
     """
     if case.operation.kind.is_pool and not case.output.is_floating_point():
-        return None  # the indices of the maxima
+        return None  # this output contains the indices of the maxima
     kept = keep_layout(case)
     if kept is not None:
         return kept
@@ -100,7 +101,7 @@ def _get_strides(case: Case, axes: int) -> list[Fraction] | None:
 
 
 def _lengthen(dim: Dim, size: int) -> Dim:
-    """Return a dimension with further elements at its ends that are not on the circle."""
+    """Return a dimension with additional elements at its ends that are not on the circle."""
     if dim.size == size:
         return dim
     if dim.moves and len(dim.factors) == 1 and not dim.prefix:
