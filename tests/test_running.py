@@ -8,7 +8,7 @@ from torch import nn
 
 from weightshare._running import evaluating
 
-WARNING = "Sequential is in training mode: measured in evaluation mode, its modes are restored"
+WARNING = "Sequential is in training mode; it is measured in evaluation mode, and its modes are restored"
 
 
 class Counting(nn.Module):

@@ -144,7 +144,7 @@ def output(layer: Any, input: Tensor) -> Tensor:
 
 
 def _compute_shared_linear(layer: Any, input: Tensor) -> Tensor:
-    """Multiply the input with the matrix to which each connection of the pattern adds its weight."""
+    """Multiply the input by the matrix to which each connection of the pattern adds its weight."""
     pattern = layer.pattern
     rows, columns, ids = (torch.tensor(column, device=input.device) for column in pattern.edges.T)
     matrix = input.new_zeros(pattern.n_out, pattern.n_in)
@@ -154,7 +154,7 @@ def _compute_shared_linear(layer: Any, input: Tensor) -> Tensor:
 
 
 def _compute_transposed(layer: Any, input: Tensor) -> Tensor:
-    """Let each input position add its kernel, multiplied by its value, to the outputs under its taps."""
+    """Add the kernel of each input position, multiplied by its value, to the outputs under its taps."""
     batch, groups, size = input.shape[0], layer.groups, layer.output_size
     kernels = kernels_by_position(layer).unflatten(1, (groups, -1))
     table = input_table(layer.window, size, out_size=layer.input_size).to(input.device)

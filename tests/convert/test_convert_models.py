@@ -207,10 +207,9 @@ REFUSED = [
     (
         Measured(),
         Local(),
-        "relax: Measured: the forward pass with the new layers must succeed, got RuntimeError: shape '[2, "
-        "9]' "
-        "is invalid for input of size 1152; leave out of the plan the convolutions whose weights or "
-        "attributes the model reads directly.",
+        "relax: Measured: the forward pass with the new layers must succeed, got RuntimeError: "
+        "shape '[2, 9]' is invalid for input of size 1152; use a plan without the convolutions "
+        "whose weights or attributes the model reads directly.",
     ),
     (
         normed(),

@@ -144,7 +144,7 @@ def test_a_model_in_training_mode_is_restored():
     model[0].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    with pytest.warns(UserWarning, match="Sequential is in training mode: measured in evaluation mode"):
+    with pytest.warns(UserWarning, match="Sequential is in training mode; it is measured in evaluation mode"):
         found = equivariance_error(model, images(2, 3, 8, 8), translate((1, 2)))
     assert found.relative < 1e-12
     assert [module.training for module in model] == [False, True, True]

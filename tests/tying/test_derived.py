@@ -234,7 +234,7 @@ def test_ties_cannot_change_after_the_class_of_a_module_was_replaced(change):
     kinds, before = [type(layer) for layer in model], dict(model.named_parameters())
     expected = (
         "FSDPLinear: the ties of a module must not change after its class was replaced, got a class "
-        "that replaced that of the tied module; change the ties before calling fully_shard"
+        "created from the class of the tied module; change the ties before calling fully_shard"
     )
     with pytest.raises(TieError, match=expected):
         change(model)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
 from ..geometry import Window
 from .layout import CONV, CONV_TRANSPOSE, slice_taps
@@ -22,8 +23,8 @@ _depth = 0
 def portable() -> Generator[None]:
     """Make layers compute with plain torch operators inside the `with` block.
 
-    A program from `torch.export.export` then runs without this package. `torch.onnx.export` does not need it:
-    there layers use plain operators automatically.
+    A program exported by `torch.export.export` inside the block runs without this package.
+    `torch.onnx.export` does not need the block, because it makes layers use plain operators automatically.
 
     Example:
         >>> from weightshare import functional, nn
@@ -45,15 +46,15 @@ def is_portable() -> bool:
     """Return whether layers currently have to compute with plain torch operators."""
     if _depth > 0:
         return True
-    exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
+    exporting = torch.compiler.is_compiling() or is_tracing()
     return exporting and torch.onnx.is_in_onnx_export()
 
 
 def keep_compact(parameter: Tensor, input: Tensor) -> Tensor:
-    """Return a parameter that will be expanded to all positions, so that exporters store it unexpanded.
+    """Prevent exporters from storing the expansion of a parameter to all positions.
 
-    In an exported program, a zero that depends on the input is added. Otherwise the exporter would fold the
-    expansion into a constant with one value per position.
+    In an exported program, this function adds a zero that depends on the input. Otherwise the exporter would
+    fold the expansion into a constant with one value per position.
     """
     return parameter + _make_zero(input).to(parameter.dtype) if is_portable() else parameter
 

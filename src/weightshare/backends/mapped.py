@@ -46,7 +46,7 @@ class GatheredPositions(BilinearBackend):
             products = torch.bmm(_to_rows(g[positions]), self._to_matrix(weight[bank]).mT)
             shape = (self.groups, len(positions), batch, len(taps), channels // self.groups)
             patches = products.view(shape).transpose(0, 1).to(x.dtype)
-            for number, tap in enumerate(taps):  # no two positions read the same input with one tap
+            for number, tap in enumerate(taps):  # with one tap, no two positions read the same input
                 view[(..., *tap, slice(None))].index_put_(index, patches[..., number, :], accumulate=True)
         return to_format_of(grad, x.to(grad.dtype))
 
@@ -78,7 +78,8 @@ class GatheredPositions(BilinearBackend):
         return (self.labels,)
 
     @classmethod
-    def _load_fields(cls, labels: list[int]) -> Sequence[Any]:  # type: ignore[override]
+    def _load_fields(cls, *fields: list[int]) -> Sequence[Any]:
+        (labels,) = fields
         return (tuple(labels),)
 
     @cached_property

@@ -77,11 +77,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def _get_precision() -> str:
-    return torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    return torch.backends.mkldnn.matmul.fp32_precision  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _set_precision(value: str) -> None:
-    torch.backends.mkldnn.matmul.fp32_precision = value  # type: ignore[attr-defined]
+    torch.backends.mkldnn.matmul.fp32_precision = value  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def is_onednn_exact() -> bool:
@@ -110,6 +110,6 @@ def _measure_exactness() -> bool:
 def _is_exact(left: Tensor, right: Tensor) -> bool:
     """Return whether the product, also with a transposed operand, has float32 accuracy."""
     exact = left.double() @ right.double()
-    allowed = 2e-5 * left.shape[-1] ** 0.5  # errors of bfloat16 and tf32 are 20 times as large or more
+    allowed = 2e-5 * left.shape[-1] ** 0.5  # bfloat16 and tf32 have errors at least 20 times as large
     results = (torch.bmm(left, right), torch.bmm(left.mT.contiguous().mT, right))
     return all(bool((result - exact).abs().max() < allowed) for result in results)

@@ -42,8 +42,9 @@ def from_flax(
         bias [*out, out_channels]. One to three spatial axes.
 
     Raises:
-        ArgumentError: If there are no such parameters. If the padding differs before and after an axis and is
-            not that of torch's "same"; the error describes how to pad the input instead.
+        ArgumentError: If `params` has no such arrays, or if the padding differs before and after an axis and
+            is not that of torch's "same". In the latter case the error describes how to pad the input
+            instead.
         ShapeError: If an array does not have the shape that follows from the geometry.
 
     Example:

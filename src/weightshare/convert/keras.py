@@ -50,8 +50,8 @@ def from_keras(
         of 3 [connections], ordered by output, then input. bias [*out, filters].
 
     Raises:
-        ArgumentError: If the layer has another class or an activation, or an argument is missing. If the
-            padding is not supported ("same" with an even kernel).
+        ArgumentError: If the layer has another class or an activation, an argument is missing, or the padding
+            is not supported ("same" with an even kernel).
         ShapeError: If an array does not have the shape that follows from the geometry.
 
     Example:
@@ -250,7 +250,7 @@ def _make_geometry(
         raise ArgumentError(_WHERE, "padding must be 'same' or 'valid'", repr(padding))
     size = check_per_axis(_WHERE, "input_size", input_size, ndim, least=1)
     window = Window(kernel_size, 1 if stride is None else stride, 0, ndim=ndim, where=_WHERE)
-    if padding == "same":  # differs from TensorFlow: k // 2 before the input at any stride
+    if padding == "same":  # unlike TensorFlow, Keras pads k // 2 before the input at any stride
         pairs = [(k // 2, (k - 1) // 2) for k in window.kernel_size]
         window = Window(window.kernel_size, window.stride, pairs, ndim=ndim, where=_WHERE)
     return _Geometry(size, window, window.output_size(size, _WHERE), data_format == "channels_first")

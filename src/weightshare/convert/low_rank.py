@@ -11,7 +11,7 @@ from ..nn import init
 from ..sharing import LowRank
 from .kernels import average_by_bank
 
-_MAX_ITERATIONS = 200  # of filling in free entries
+_MAX_ITERATIONS = 200  # maximum number of times that free entries are filled in
 _MIN_CHANGE = 1e-10  # relative change of the kernels at which the iteration stops
 _ROUNDING = 1e-14  # corrections smaller than this, relative to the kernels, are rounding errors
 
@@ -34,11 +34,11 @@ def fit(
     touches: Tensor | None = None,
     rounding: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Return weight and coefficients, in float64, of the low-rank layer nearest to some kernels.
+    """Return weight and coefficients, in float64, of the low-rank layer nearest to the given kernels.
 
-    Entries of taps that touch no input are free: they do not count. If the kernels including these entries
-    have the rank already, they are reproduced. Otherwise free entries start at the mean and are replaced by
-    those of the nearest fit until they no longer change.
+    Entries of taps that touch no input are free: they do not affect the error. If the kernels, free entries
+    included, already have the rank, the fit reproduces them. Otherwise free entries start at the mean, and
+    are replaced by those of the nearest fit until they no longer change.
 
     Args:
         kernels: Kernel of each position [P, out, in/groups, *kernel_size]; with `touches`, the taps are
@@ -105,7 +105,7 @@ def _fill_in(matrix: Tensor, free: Tensor, basis: Tensor | None, rank: int) -> T
 
 
 def _make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:
-    """Return an orthonormal basis of sums of one function per axis, each of mean zero [P, sum of n - 1]."""
+    """Return an orthonormal basis [P, sum of n - 1] of the sums of one zero-mean function per axis."""
     columns = [like.new_zeros(prod(size), 0)]
     for axis, n in enumerate(size):
         centered = torch.eye(n, dtype=like.dtype, device=like.device)[:, : n - 1] - 1 / n
@@ -118,8 +118,8 @@ def _make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:
 def split_coefficients(coefficients: Tensor, sharing: LowRank, size: Sequence[int]) -> dict[str, Tensor]:
     """Return coefficients at each position [P, k] as the parameters of a layer.
 
-    "factorized" coefficients must be a sum of one function per axis. Each axis gets the means over the other
-    axes, less an equal part of the total mean.
+    "factorized" coefficients must be a sum of one function per axis. The function of an axis is the mean over
+    the other axes, minus (d - 1) / d of the total mean for d axes.
     """
     field = coefficients.T.unflatten(1, tuple(size))
     if sharing.coefficients == "free":

@@ -118,13 +118,13 @@ def find_input_sizes(where: str, model: Module, names: Iterable[str], example_in
 def check_called(where: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
     """Raise `ConversionError` unless the result calls each new layer once.
 
-    It does not if, for example, a plain list still refers to the replaced layer. A copy runs in evaluation
-    mode; it shares the weights of the new layers, which can be large.
+    A new layer is not called if, for example, a plain list still refers to the replaced layer. A copy of the
+    model runs in evaluation mode. It shares the weights of the new layers, because they can be large.
     """
     names = list(names)
     shared = {id(p): p for name in names for p in result.get_submodule(name).parameters()}
     expected = "the forward pass with the new layers must succeed"
-    hint = "leave out of the plan the convolutions whose weights or attributes the model reads directly"
+    hint = "use a plan without the convolutions whose weights or attributes the model reads directly"
     sizes_by_name = _record_sizes(where, copy.deepcopy(result, shared), names, example_inputs, expected, hint)
     for name, sizes in sizes_by_name.items():
         if len(sizes) != 1:

@@ -51,7 +51,7 @@ def _can_hold_biases(target: SharedLayer, source: SharedLayer) -> bool:
 
 
 def _check_refines(source: SharedLayer, target: SharedLayer) -> None:
-    """Raise `ConversionError` unless the target can have the kernels and biases of the source."""
+    """Raise `ConversionError` unless the target can represent the kernels and biases of the source."""
     where, positions = type(source).__name__, target.position_size
     if positions is not None and not target.sharing.refines(source.sharing, positions):
         raise ConversionError(

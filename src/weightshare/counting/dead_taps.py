@@ -63,7 +63,7 @@ def _meets_input(axis: Axis, part: range, tap: int) -> bool:
     """Return whether a tap meets an input for any output of the part."""
     start = part.start * axis.stride - axis.before + tap * axis.dilation
     step = part.step * axis.stride
-    steps = max(0, -(start // step))  # to the first index that is not before the input
+    steps = max(0, -(start // step))  # steps to the first index that is not before the input
     return steps < len(part) and start + steps * step < axis.inputs
 
 

@@ -1,4 +1,4 @@
-"""The arguments of each layer class in the words and the order of `torch.nn`."""
+"""The arguments of each layer class, with the names and in the order of `torch.nn`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ PREFIXES = ("nn", "torch.nn", "ws.nn", "weightshare.nn")
 
 @dataclass(frozen=True)
 class Form:
-    """How a layer class is written.
+    """The names and order of the arguments of a layer class, as written in text.
 
     Args:
         torch_name: Name of the class in `torch.nn` or `weightshare.nn`.
         ndim: Number of spatial axes.
         order: Arguments that may be positional.
-        words: The accepted keywords, each with the word that torch uses for it.
+        words: The accepted keywords, each with its torch name.
         ignored: Arguments that do not affect counts.
-        is_keras: Whether class and order of arguments are those of Keras.
+        is_keras: Whether the class name and the order of the arguments are those of Keras.
     """
 
     torch_name: str
@@ -47,7 +47,7 @@ class Form:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Arguments that have no default, in torch's words."""
+        """Torch names of the arguments that have no default."""
         return (
             ("in_channels", "out_channels", "kernel_size") if self.ndim else ("in_features", "out_features")
         )

@@ -38,7 +38,7 @@ def derive(module: Module, name: str, parameter: Tensor, parent: Module | None =
                 try:
                     factors = rule(layer, base)
                 except (AttributeError, KeyError, TypeError, ValueError):
-                    factors = None  # another class of the same name, with other attributes
+                    factors = None  # a class of the same name with other attributes
                 for found in (factors, _derive_magnitudes(factors, shape)):
                     if found is not None and prod(f.n for f in found) == prod(shape):
                         return found
@@ -75,7 +75,10 @@ def format_words(factors: Factors) -> str:
 
 
 def _candidates(module: Module, name: str, parent: Module | None) -> list[tuple[Module, str]]:
-    """Return the layers and parameter names whose rules may apply; the parent's for a parametrization."""
+    """Return the layers and parameter names whose rules may apply.
+
+    For a tensor of a parametrization, these are the parametrized module and the parameter computed from it.
+    """
     if parent is None:
         base = name.removesuffix("_orig").removesuffix("_g").removesuffix("_v")
         return [(module, name), (module, base)] if base != name else [(module, name)]

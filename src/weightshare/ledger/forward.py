@@ -139,7 +139,7 @@ def _observable() -> Generator[None]:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
-            if "torch._dynamo" in sys.modules:  # if it is not, nothing is compiled; importing it is slow
+            if "torch._dynamo" in sys.modules:  # without it nothing is compiled, and importing it is slow
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             torch.backends.mha.set_fastpath_enabled(False)
             yield

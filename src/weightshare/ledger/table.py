@@ -95,7 +95,7 @@ def _build_section(rows: Sequence[Row], heading: str, with_forward: bool) -> Sec
 
 
 def _format_percentages(counts: Sequence[int]) -> list[str]:
-    """Return each count in percent of their sum, with one decimal, such that they add up to 100.0.
+    """Return each count as a percentage of the sum, with one decimal, so that they add up to 100.0.
 
     The values with the largest remainders are rounded up.
 

@@ -13,7 +13,8 @@ from ..backends.layout import CONV
 from ..errors import ArgumentError, ShapeError
 from ..geometry import check_padding_mode
 
-#: Minimum input size minus the padding after the last input. Other padding modes need one input.
+#: Minimum input size minus the padding after the last input, by padding mode. Other padding modes need only
+#: one input.
 _ADDITIONAL = {"reflect": 1, "circular": 0}
 
 

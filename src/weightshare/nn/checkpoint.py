@@ -46,7 +46,7 @@ def encode(
 
 
 def describe(stored: Any) -> str:
-    """Return a digest, given as integers or as a tensor, in words; also if it is not valid.
+    """Describe a digest in words, even if it is invalid. It may be a list of integers or a tensor.
 
     >>> describe(encode(Tiled(2), None, (4, 6), (3, 3)))
     'Tiled((2, 2)) on an output of 4 x 6 with kernel 3 x 3, without bias'
@@ -122,7 +122,8 @@ def expand_plain(layer: Any, digest: list[int], state_dict: dict[str, Tensor], p
         weight = cat([weight.unsqueeze(0), weight.new_zeros(layer.sharing.rank, *shape)])
         shapes = layer.sharing.coefficient_shapes(layer.position_size)
         fresh = {f"{prefix}{name}": weight.new_empty(size) for name, size in shapes.items()}
-        init.reset_coefficients(list(fresh.values()))  # those of the layer may be zero or on the meta device
+        # the coefficients of `layer` may be zero or on the meta device
+        init.reset_coefficients(list(fresh.values()))
         state_dict.update(fresh)
     elif layer.sharing != Full():
         banks = weight.expand(len(layer.weight), *shape)

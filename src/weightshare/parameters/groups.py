@@ -193,14 +193,14 @@ def _sort_sources_first(modules: Sequence[tuple[str, Module]]) -> list[_Register
 
 
 def _find_source(reference: Reference) -> Tensor | None:
-    """Return the parameter that a reference reads, the largest part of it if it is parametrized."""
+    """Return the parameter that a reference reads, or its largest part if it is parametrized."""
     module, name = reference.module, reference.name
     parameter = module._parameters.get(name)
     parametrizations = getattr(module, "parametrizations", {})
     if parameter is None and name in parametrizations:
         parts = parametrizations[name]._parameters.values()
         parameter = max(parts, key=Tensor.numel, default=None)
-    if parameter is None:  # pruned, or normalized by the hooks that preceded parametrizations
+    if parameter is None:  # pruned, or normalized by the older hooks instead of a parametrization
         stored = (module._parameters.get(f"{name}{suffix}") for suffix in ("_orig", "_v"))
         parameter = next((p for p in stored if p is not None), None)
     return parameter

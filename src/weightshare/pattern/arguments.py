@@ -12,9 +12,8 @@ from .._args import Size, check_integer, is_sequence
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 
-_BYTES_PER_ITEM = (
-    3 * 8
-)  # int64 tables with one entry per input, output, weight or bias, up to three at a time
+# up to three int64 tables with one entry per input, output, weight or bias
+_BYTES_PER_ITEM = 3 * 8
 _COUNT_HINT = "use a smaller shape and number the ids from 0"
 
 

@@ -16,10 +16,9 @@ from ..geometry import Window, check_padding_mode
 from ..sharing import Full
 from .taps import combine_axes, list_connections, taps_along
 
-_BYTES_PER_CONNECTION = 96  # while edges are made and sorted
-_MAX_TABLE_SIZE = (
-    2**24
-)  # entries of the table of one axis; above it, memory is checked before the table is made
+_BYTES_PER_CONNECTION = 96  # memory per connection while edges are created and sorted
+# number of entries in the table of one axis above which memory is checked before the table is created
+_MAX_TABLE_SIZE = 2**24
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -28,7 +27,7 @@ def read_layer(layer: nn.Module, input_size: Size | None, padding_mode: str | No
     """Return the constructor arguments of a layer's `Pattern`."""
     name = type(layer).__name__
     packages = {_find_package(type(layer), method) for method in ("forward", "_conv_forward")} - {None}
-    pattern = getattr(layer, "pattern", None) if packages == {"weightshare"} else None  # of a SharedLinear
+    pattern = getattr(layer, "pattern", None) if packages == {"weightshare"} else None  # a SharedLinear
     is_linear = pattern is not None or isinstance(layer, nn.Linear)
     is_convolution = isinstance(layer, _CONVOLUTIONS + _TRANSPOSED) or hasattr(layer, "bias_sharing")
     if not is_linear and not is_convolution:

@@ -16,9 +16,9 @@ from ..errors import ArgumentError, PatternError
 _WHERE = "Pattern.probe"
 _TOLERANCE = 1e-9  # relative difference below which two values are equal
 _ROUNDING = 1e-14  # rounding error of f, relative to its largest value
-_SCALES = (1e-3, 1.0, 1e3, 1e6)  # sizes of the inputs on which f must be linear
-_MAX_BATCH_ELEMENTS = 2**24  # most elements of an input or output batch of f
-_BYTES_PER_PAIR = 180  # of output and input: two Jacobians, and their clusters while they are sorted
+_SCALES = (1e-3, 1.0, 1e3, 1e6)  # magnitudes of the inputs on which f must be linear
+_MAX_BATCH_ELEMENTS = 2**24  # maximum number of elements in an input or output batch of f
+_BYTES_PER_PAIR = 180  # per entry: two Jacobians, and their clusters while they are sorted
 _NOTE = "found by probing: connections with equal values are assumed to share a weight"
 
 _Map = Callable[[Tensor], Tensor]
@@ -48,7 +48,7 @@ def probe_map(f: Callable[..., Any], in_shape: tuple[int, ...], redraw: bool, se
 
 
 def _copy(f: Callable[..., Any], redraw: bool, generator: torch.Generator) -> list[_Map]:
-    """Return copies of a module in evaluation mode, in float64 on the CPU; a function as it is.
+    """Return copies of a module in evaluation mode, in float64 on the CPU; return a function unchanged.
 
     There are two copies with random parameters if `redraw` is true and the module has parameters, else one.
     """
@@ -102,7 +102,7 @@ def _call(f: _Map, input: Tensor) -> Tensor:
 
 
 def _check_linear(f: _Map, in_shape: tuple[int, ...], constant: Tensor, generator: torch.Generator) -> None:
-    """Raise `PatternError` unless f minus its constant is linear on inputs of several sizes."""
+    """Raise `PatternError` unless f minus its constant is linear on inputs of several magnitudes."""
     for scale in _SCALES:
         x, y = scale * torch.randn(2, 1, *in_shape, generator=generator, dtype=torch.float64)
         f_x, f_y, f_both = (_call(f, z) - constant for z in (x, y, 2 * x - 3 * y))
@@ -113,7 +113,7 @@ def _check_linear(f: _Map, in_shape: tuple[int, ...], constant: Tensor, generato
                 _WHERE,
                 "f must be linear up to a constant",
                 f"f(2x - 3y) and 2f(x) - 3f(y) with a relative difference of {error / size:.1g} at inputs of "
-                f"size {scale:g}",
+                f"magnitude {scale:g}",
                 "probe its linear layers one by one",
             )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from .data import PatternData
 
-_BLOCK_SIZE = 2**18  # connections to compare at once
+_BLOCK_SIZE = 2**18  # number of connections compared at a time
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def prove_equivariance(pattern: PatternData, g_in: np.ndarray, g_out: np.ndarray
         if is_equal and np.array_equal(weight[block][order], weight[there]):
             continue
         missing = find_missing(images, pairs[there], weight[block], weight[there])
-        if missing.any():  # else the images have more connections in this block, so fewer in another
+        if missing.any():  # otherwise connections are missing in another block
             index = int(missing.argmax())
             witness = _make_witness(pattern, pairs, int(block.start) + index, int(images[index]))
             return PatternProof(False, witness, pattern.note)

@@ -36,7 +36,7 @@ def _can_complete(
     """Return whether the unknown entries of the mapping can be chosen such that all connections agree.
 
     Args:
-        mapping: Weight of the other pattern for each weight of this one; -1 for unknown. Overwritten.
+        mapping: Weight of the other pattern for each weight of this one; -1 for unknown. It is overwritten.
         unknown: Weights to choose an entry for, in this order.
         pairs: Pair of each connection.
         used: Weight of each connection in this pattern.

@@ -69,7 +69,7 @@ def prove_shift(layer: nn.Module, shift: Size, input_size: Size | None = None) -
     holds_inside = partial.border is not None if control is None else control.holds
     if not (partial.violations or pattern.note):
         cause = "none"
-    else:  # a pattern has a note if it is of low rank: its corrections differ by position
+    else:  # low-rank layers have a note: their corrections differ by position
         cause = "border" if padded and holds_inside and not pattern.note else "structure"
     return ShiftProof(partial, control, cause)
 

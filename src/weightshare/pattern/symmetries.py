@@ -12,8 +12,8 @@ from ..errors import PatternError
 from .data import PatternData
 from .proof import prove_equivariance
 
-_TRIAL_EDGES = 256  # connections on which candidates are tried before they are proved on all connections
-_MAX_LOOKUPS = 2**20  # most such trials for one flip or turn, over all of its candidates
+_TRIAL_EDGES = 256  # number of connections in a trial of a candidate, before all are checked
+_MAX_LOOKUPS = 2**20  # maximum number of trials for all candidates of one flip or turn
 
 Shift = tuple[int, ...]
 PointMap = tuple[tuple[int, int], ...]  # a flip or turn: for each new axis, the old axis and its direction
@@ -147,7 +147,7 @@ class _Search:
     def find_candidates(self, point: PointMap) -> np.ndarray:
         """Return shifts that, after a flip or turn, preserve a sample of the connections.
 
-        A shift must move the first edge of the rarest weight to an edge with that weight, which leaves few.
+        A shift must move the first edge of the rarest weight to an edge with that weight. Few shifts do.
         """
         output, input_, _ = self.rarest_edges[0]
         first_out = self._apply(np.array([output]), point, self.out_shape)

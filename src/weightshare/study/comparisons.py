@@ -8,8 +8,8 @@ from .summary import RowSummary
 def count_comparisons(rows: Sequence[RowSummary]) -> int:
     """Return the approximate number of comparisons in a report.
 
-    It compares accuracy, accuracy under shift, gap and speed with full sharing, accuracy and speed with
-    size-matched rows, and all rows with the best one.
+    A report compares each row with full sharing in accuracy, accuracy under shift, gap and speed, and with
+    its size-matched row in accuracy and speed. It also compares all rows with the best one.
     """
     requested = [row for row in rows if not row.matches]
     pairs = sum(len(row.matches) for row in rows)
@@ -26,7 +26,7 @@ def describe_comparisons(rows: Sequence[RowSummary]) -> str | None:
 
 
 def _expect_false_positives(number: int) -> str:
-    """Return how many of this number of comparisons are expected to look clear by chance.
+    """Return how many of these comparisons are expected to be clear by chance alone.
 
     >>> _expect_false_positives(4), _expect_false_positives(29)
     ('a false positive is possible', 'expect one or two false positives')

@@ -35,7 +35,7 @@ class FirstLayer:
     by_position: list[Any] | None = None
 
     def check(self) -> None:
-        """Raise a TypeError or ValueError if a value is not possible."""
+        """Raise a TypeError or ValueError if a value is invalid."""
         if not 0 <= check_number(self.spread) <= 1 or 0 in check_array(self.mean, 4):
             raise ValueError
         if self.by_position is not None:
@@ -74,5 +74,5 @@ def sample_indices(length: int) -> list[int]:
 
 
 def _round(values: torch.Tensor) -> list[Any]:
-    """Return nested lists of numbers with four decimals."""
+    """Return the values as nested lists, rounded to four decimals."""
     return torch.round(values.double(), decimals=DECIMALS).tolist()

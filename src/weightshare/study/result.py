@@ -19,12 +19,12 @@ from .trials import Trial
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The result of a study: one summary per row, and all trials. Its text is the table.
+    """The result of a study: one summary per row, and all trials. `str` is the table.
 
     Args:
         spec: Specification of the study.
         data: Facts about the data.
-        target: Validation accuracy that `epochs_to_target` counts to.
+        target: Validation accuracy to reach in `epochs_to_target`.
         summary: One summary per row, in the order of the table.
         trials: All trials.
         out: Folder that holds records, results and report; None if nothing was written.

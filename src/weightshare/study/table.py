@@ -109,6 +109,6 @@ def _make_columns(rows: Sequence[RowSummary]) -> dict[str, list[str]]:
 
 
 def _column_width(column: tuple[str, list[str]]) -> int:
-    """Return the characters of a column, including the two spaces after it."""
+    """Return the width of a column in characters, including the two spaces after it."""
     heading, cells = column
     return 2 + max(map(len, (*heading.split("\n"), *cells)))

@@ -15,13 +15,14 @@ from .case import TOLERANCES, Case
 def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None:
     """Check that a layer agrees with the oracle, and that it works with the features of torch.
 
-    Values: outputs, gradients of the input and all parameters, second derivatives (in float64), the dense
-    matrix, inputs without a batch axis, empty batches, `kernels()`, `assignment()` and `bias_map()`.
+    The checked values are outputs, gradients of the input and all parameters, second derivatives (in
+    float64), the dense matrix, inputs without a batch axis, empty batches, `kernels()`, `assignment()` and
+    `bias_map()`.
 
-    Calls, each with outputs and all gradients: channels_last, sliced and expanded tensors, `torch.func.vmap`,
-    autocast, deterministic algorithms, plain torch operators and the meta device.
+    Outputs and all gradients are also checked with channels_last, sliced and expanded tensors,
+    `torch.func.vmap`, autocast, deterministic algorithms, plain torch operators and the meta device.
 
-    Copies: a deepcopy, a pickle, and a checkpoint loaded with `weights_only=True`.
+    The checked copies are a deepcopy, a pickle, and a checkpoint loaded with `weights_only=True`.
 
     Checks that concern positions are skipped for a `SharedLinear`.
 

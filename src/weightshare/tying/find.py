@@ -36,7 +36,7 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
 
     Args:
         equal_values: Whether to list separate parameters with the same values too. They may have been tied
-            once.
+            before.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))

@@ -47,7 +47,7 @@ def record_tie(holder: Module, alias: str, tie: Tie) -> None:
     recorded = get_declared_ties(holder)
     if DECLARED not in vars(holder):
         keep_ties_when_loading(holder)
-    # a new dictionary, because a shallow copy of the module shares the present one
+    # a new dictionary, because a shallow copy of the module shares the current one
     setattr(holder, DECLARED, {**recorded, alias: tie})
 
 

@@ -29,7 +29,7 @@ def format_percent_interval(fraction: float, ci: list[float] | None) -> str:
 
 
 def format_points_per_image(images: int) -> str:
-    """Return the share of one test image in the accuracy, in percentage points, with two digits.
+    """Return the contribution of one test image to the accuracy, in percentage points with two digits.
 
     >>> format_points_per_image(449), format_points_per_image(10_000)
     ('0.22', '0.01')
@@ -50,7 +50,7 @@ def abbreviate(count: float) -> str:
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio with one decimal place, from 10 on without.
+    """Return a ratio with one decimal, or without decimals if it is at least 10.
 
     >>> format_ratio(61.3), format_ratio(3.84)
     ('61', '3.8')

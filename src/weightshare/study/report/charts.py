@@ -25,7 +25,7 @@ def assign_styles(result: StudyResult) -> list[tuple[int, bool]]:
 
 
 def plot_accuracy_vs_parameters(result: StudyResult) -> str:
-    """Plot the test accuracy of each row over its number of parameters, with intervals."""
+    """Plot the test accuracy of each row against its number of parameters, with intervals."""
     series = []
     for row, style in zip(result.summary, assign_styles(result)):
         low, high = row.accuracy_ci or [row.accuracy] * 2
@@ -37,7 +37,7 @@ def plot_accuracy_vs_parameters(result: StudyResult) -> str:
 
 
 def plot_learning_curves(result: StudyResult) -> str:
-    """Plot the mean validation accuracy of each row over the epochs that all its seeds ran."""
+    """Plot the mean validation accuracy of each row against the epoch, as long as all its seeds ran."""
     series = []
     for row, style in zip(result.summary, assign_styles(result)):
         curves = [trial.curve_accuracy for trial in result.by_row[row.sharing]]
@@ -49,7 +49,7 @@ def plot_learning_curves(result: StudyResult) -> str:
 
 
 def plot_accuracy_vs_shift(result: StudyResult) -> str:
-    """Plot the test accuracy of each row over the shift of the test images, with intervals."""
+    """Plot the test accuracy of each row against the shift of the test images, with intervals."""
     series = []
     for row, style in zip(result.summary, assign_styles(result)):
         trials = result.by_row[row.sharing]

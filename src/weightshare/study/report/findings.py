@@ -1,4 +1,4 @@
-"""Findings of a study: answers in sentences to the questions that it can decide.
+"""Findings of a study: the questions that it can answer, with an answer in sentences.
 
 A difference is called clear only if its 95% confidence interval over the seeds excludes zero. If neither side
 varies over its seeds, there is no interval: both values are reported, and nothing is called clear or unclear.
@@ -18,11 +18,11 @@ Pair = tuple[RowSummary, RowSummary]
 
 @dataclass(frozen=True)
 class Measure:
-    """A number measured in each trial, and how to write about it.
+    """A number measured in each trial, with the sentences that report it.
 
     Args:
-        value: The number in a trial.
-        name: Name of the number.
+        value: Function that returns the number for a trial.
+        name: Name of the number in sentences.
         more, less: Sentences for a difference, with placeholders {row}, {value}, {other} and {name}.
         unit: Text after a single value.
         scale: Factor from the number to its unit.

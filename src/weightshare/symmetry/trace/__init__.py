@@ -1,4 +1,4 @@
-"""Trace a shift through a model: which operation breaks equivariance to it, and why.
+"""Trace a shift through a model to find which operation breaks equivariance to it, and why.
 
 `record` writes a forward pass on a `tape`. `layout` describes where the positions of the input are in each
 tensor, and `rules` follow them through the operations. `run` measures shifts on a recorded model, `local`

@@ -1,9 +1,9 @@
 """Record a forward pass on a tape, without changing the model.
 
-Recorded are the functions and methods of `torch` that the model calls. A module of `torch.nn`, `torch.ao.nn`
-or `weightshare.nn` that has no children is recorded as one operation. Where tensors are computed in a way
-that torch does not report, such as a custom autograd function or numpy, the module around it is recorded
-instead and marked.
+The tape contains the functions and methods of `torch` that the model calls. A module of `torch.nn`,
+`torch.ao.nn` or `weightshare.nn` that has no children is recorded as one operation. If tensors are computed
+in a way that torch does not report, such as in a custom autograd function or numpy, the enclosing module is
+recorded instead and marked.
 """
 
 import threading
@@ -28,7 +28,7 @@ _IN_PLACE = ("__iand__", "__ior__", "__ixor__", "__setitem__")
 
 def record_forward(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
     """Run `model(x)` and return the tape and the output."""
-    x = x.clone()  # a model may write into it
+    x = x.clone()  # the model may write into x
     recorder = _Recorder(model, x)
     with watch_modules(recorder.enter, recorder.leave), recorder:
         output = model(x)
@@ -74,7 +74,7 @@ class _Recorder(TorchFunctionMode):
             if self.find_number(args[0]) is None:
                 before = (args[0].clone(), *args[1:])
         result = func(*args, **kwargs)
-        out = kwargs.get("out")  # the model may write into it again
+        out = kwargs.get("out")  # the model may reuse this tensor
         kwargs = {name: value for name, value in kwargs.items() if name != "out"}
         name = ".".join(part for part in (self._get_path(), op) if part)
         self.add(name, op, func, before, kwargs, args[0] if in_place else result, in_place=in_place)
@@ -157,7 +157,7 @@ class _Recorder(TorchFunctionMode):
         return number
 
     def _keep_values(self, tensor: Any) -> None:
-        """Copy a tensor that is about to be written into, and all other views of its storage, on the tape."""
+        """Copy the values on the tape of a tensor that is about to change and of all views of its storage."""
         storage = get_storage_id(tensor)
         for other in self.alive:
             number = self.numbers[id(other)]
@@ -167,7 +167,7 @@ class _Recorder(TorchFunctionMode):
                     self.stale.add(id(other))
 
     def _name_modules(self, root: nn.Module) -> None:
-        """Name the modules below `root`; if a function calls `root`, its own name is its class name."""
+        """Name the modules below `root`. Unless it is the model, `root` itself is named by its class."""
         head = f"{type(root).__name__}." if self.names else ""
         for name, module in root.named_modules():
             self.names.setdefault(id(module), f"{head}{name}".rstrip("."))
@@ -187,7 +187,7 @@ def _list_tensors(values: Any) -> list[Tensor]:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    if module._forward_hooks or module._forward_pre_hooks:  # their operations are recorded too
+    if module._forward_hooks or module._forward_pre_hooks:  # record the operations of its hooks too
         return False
     is_layer = type(module).__module__.startswith(_LEAVES)
     return is_layer and (isinstance(module, nn.MultiheadAttention) or not any(module.children()))

@@ -20,13 +20,13 @@ class Row:
             fraction of a position here, or if positions cannot be followed.
         exact_for: Shifts, in input pixels, for which all operations so far are exact: those that are
             multiples of these numbers along each axis, with 0 for an axis that was not shifted. None if there
-            are none. This follows from each operation alone; in combination they may be exact for more
-            shifts.
+            are none. They are computed from the operations one by one; together the operations may be exact
+            for more shifts.
         followed: Whether positions could be followed up to and including this operation. If not, `exact_for`
             is None because it is unknown.
-        border: Width of the border, in positions of the output, inside of which the output in the model is
-            exact. It includes the effect of all operations before, and ignores what wrapped around. 0 if
-            everything is exact, None if the difference is not limited to a border.
+        border: Width of the border, in positions of the output, to which the error of the output in the model
+            is confined: 0 if there is no error, None if it is not confined to a border. This includes the
+            effect of all previous operations, and ignores positions that wrapped around.
         causes: Why the operation breaks equivariance: "padding", "valid border" (no padding, so the map is
             not a circle), "uneven size" (the size is not a multiple of the stride), "stride", "pooling",
             "windows", "flatten", "position embedding", "unshared weights", "mixes positions" or "not

@@ -24,9 +24,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     """Trace a circular shift of the input through every operation of a model.
 
     Each operation is measured alone: its inputs are shifted by the smallest whole numbers of positions, and
-    its outputs are compared with its shifted outputs. It follows for which shifts the model is exact, at
-    least, up to each operation and for this input. The error of the given shift is also measured in the model
-    itself. The model runs three times, and each operation at least once more alone.
+    its outputs are compared with its shifted outputs. These results give shifts for which the model is exact
+    up to each operation, for this input; it may be exact for more. The error of the given shift is also
+    measured in the model itself. The model runs three times, and each operation at least once more alone.
 
     If the output has positions, such as a map or tokens, it should shift with the input. If it has none, such
     as class scores, it should not change.

@@ -11,7 +11,7 @@ from .operation import Case
 
 
 def reshape(case: Case) -> Layout | None:
-    """Regroup the factors of each run of dimensions that has as many elements before as after."""
+    """Regroup the factors of consecutive dimensions whose total size is the same before and after."""
     before, after, dims = list(case.layout), list(case.shape), []
     while before or after:
         old, new = before[:1], after[:1]
@@ -32,7 +32,7 @@ def reshape(case: Case) -> Layout | None:
 
 
 def permute(case: Case) -> Layout | None:
-    """Reorder the dimensions; the strides of an empty tensor show which goes where."""
+    """Reorder the dimensions; the strides of an empty tensor show the order."""
     empty = torch.empty([n + 1 for n in case.in_shape], device="meta")
     (after,) = case.step.run({case.step.inputs[0]: empty})
     by_stride = {stride: d for d, stride in enumerate(empty.stride())}
@@ -51,9 +51,10 @@ def reduce(case: Case) -> Layout | None:
 
 
 def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
-    """Return the factors of some dimensions in dimensions of other sizes.
+    """Distribute the factors of some dimensions over dimensions of other sizes.
 
-    If an axis is split, as into windows, its first part moves, in steps as long as the other parts together.
+    If an axis is split, for example into windows, only its first part moves. Its stride is the length of the
+    remaining parts.
     """
     if any(dim.prefix or any(dim.first.halo) for dim in old if dim.moves):
         return None

@@ -26,7 +26,7 @@ def find_operation(op: str) -> Operation:
 
 
 def _leave_unknown(case: Case) -> Layout | None:
-    """Return None: the shapes do not tell where the positions are after the operation."""
+    """Return None, because the shapes do not show where the positions are after the operation."""
     return None
 
 
