@@ -15,7 +15,7 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     """Return `value` as an int.
 
     Raises:
-        ArgumentError: If the value is not an integer (booleans and floats are not), or is below `least`.
+        ArgumentError: If the value is not an integer (booleans and floats are rejected), or is below `least`.
     """
     try:
         if isinstance(value, bool):

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def get_storage_id(tensor: Tensor) -> int:
-    """Return a number that identifies the storage of a tensor, also on the meta device, while it is alive."""
+    """Return a number that identifies the storage of a live tensor, also on the meta device."""
     return tensor.untyped_storage()._cdata
 
 

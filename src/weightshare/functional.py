@@ -82,7 +82,7 @@ def conv2d(
         stride: Distance in inputs between neighboring output positions, at least 1.
         padding: Number of inputs added at both ends of each axis, or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
-        groups: Number of channel groups; it divides both numbers of channels.
+        groups: Number of channel groups; must divide both numbers of channels.
         sharing: Sharing of the kernels over the output positions. The default is `Full()`.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
         bias_sharing: Sharing of the bias over the output positions. The default is `sharing`; for `LowRank`
@@ -173,8 +173,8 @@ def conv_transpose2d(
         bias: Bias [out] if its sharing is `Full`, else [K_bias, out]; or None.
         stride: Distance in outputs between neighboring input positions, at least 1.
         padding: Number of outputs removed at both ends of each axis.
-        output_padding: Number of outputs added at the end of each axis; smaller than stride or dilation.
-        groups: Number of channel groups; it divides both numbers of channels.
+        output_padding: Number of outputs added at the end of each axis; must be below stride or dilation.
+        groups: Number of channel groups; must divide both numbers of channels.
         dilation: Distance in outputs between neighboring taps, at least 1.
         sharing: Sharing of the kernels over the input positions. The default is `Full()`.
         bias_sharing: Sharing of the bias over the output positions. The default is `Full()`.

@@ -161,9 +161,8 @@ def check_transposed(
     """Return the output padding of a transposed layer as one int per axis.
 
     Raises:
-        ArgumentError: If torch's transposed convolutions do not accept an argument either: padding given by
-            name, a padding mode other than "zeros", or an output padding that is smaller than neither stride
-            nor dilation.
+        ArgumentError: If padding is given by name, the padding mode is not "zeros", or the output padding is
+            smaller than neither stride nor dilation. Transposed convolutions of torch have the same limits.
     """
     if padding_mode != "zeros":
         raise ArgumentError(where, "padding_mode must be 'zeros' for a transposed layer", repr(padding_mode))

@@ -54,13 +54,13 @@ CASES = {
     ),
     "plain pickle": (
         written("code.pkl", lambda p: p.write_bytes(pickle.dumps(Opens()))),
-        "must be safetensors, or a state dict",
+        "must be a safetensors file, or a state dict",
     ),
     "text": (
         written("a.safetensors", lambda p: p.write_text("hello")),
-        "must be safetensors, or a state dict",
+        "must be a safetensors file, or a state dict",
     ),
-    "empty": (written("a.pt", lambda p: p.write_bytes(b"")), "must be safetensors, or a state dict"),
+    "empty": (written("a.pt", lambda p: p.write_bytes(b"")), "must be a safetensors file, or a state dict"),
     "a tensor": (
         written("a.pt", lambda p: torch.save(torch.zeros(3), p)),
         "must be a state dict \\(a mapping",

@@ -18,8 +18,8 @@ class BankValues:
         output_size: Number of positions per axis.
         labels: Bank of each position in row-major order; None if each position has its own bank.
         by_axis: For a separable sharing, the number of banks per axis and the bank of each index along it
-            (None if the axis has one bank, or one bank per index). None for other sharings. Exported programs
-            use it to store fewer constants.
+            (None if the axis has one bank, or one bank per index). For other sharings it is None. Exported
+            programs use it to store fewer constants.
     """
 
     output_size: tuple[int, ...]

@@ -28,7 +28,7 @@ class Backend(ABC):
     """One way of computing a layer; a frozen value.
 
     Args:
-        window: Where each position looks. The input is already padded.
+        window: Window of the layer. The input is already padded.
         output_size: Number of positions per spatial axis.
         groups: Number of channel groups.
     """

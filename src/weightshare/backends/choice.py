@@ -21,7 +21,7 @@ def choose(
 
     Args:
         sharing: Any sharing except `Full`.
-        window: Where each position looks.
+        window: Window of the layer.
         position_size: Number of positions per axis.
         groups: Number of channel groups.
         kernel_shape: Shape of one bank, [out, in/groups, *kernel_size]. Small kernels use another backend.

@@ -126,7 +126,7 @@ def view_windows(
 
     Args:
         input: [N, in, *padded], with any strides.
-        window: Where each position looks. The input is already padded.
+        window: Window of the layer. The input is already padded.
         groups: Number of channel groups.
         start: First output position of the box, per axis.
         counts: Number of positions in the box, per axis.

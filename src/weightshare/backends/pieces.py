@@ -31,7 +31,7 @@ def split_pieces(window: Window, parts: Sequence[Sequence[range]]) -> list[Piece
     """Return one piece per bank, in the order of the banks.
 
     Args:
-        window: Where each position looks. The input is already padded.
+        window: Window of the layer. The input is already padded.
         parts: For each axis, the ranges of output indices that the banks cover.
     """
     return [

@@ -108,7 +108,7 @@ def _measure_exactness() -> bool:
 
 
 def _is_exact(left: Tensor, right: Tensor) -> bool:
-    """Return whether the product, also with a transposed operand, has float32 accuracy."""
+    """Return whether the product has float32 accuracy, with and without a transposed operand."""
     exact = left.double() @ right.double()
     allowed = 2e-5 * left.shape[-1] ** 0.5  # bfloat16 and tf32 have errors at least 20 times as large
     results = (torch.bmm(left, right), torch.bmm(left.mT.contiguous().mT, right))

@@ -18,7 +18,7 @@ from .relax_layer import relax_layer
 def restrict_layer(
     layer: torch.nn.Module, sharing: Any, bias_sharing: Sharing | None = None
 ) -> tuple[SharedLayer, float, float]:
-    """Return the nearest layer of another sharing, the error of its kernels and that of its biases."""
+    """Return the nearest layer of another sharing, the error of its kernels, and the error of its biases."""
     _check_arguments(layer, sharing)
     source = as_shared(layer)
     target = make_like(source, sharing, source.input_size, bias_sharing)
@@ -91,6 +91,6 @@ def _compute_bias_error(source: SharedLayer, result: SharedLayer) -> float:
 
 
 def _compare(new: Tensor, old: Tensor) -> float:
-    """Return the norm of the difference relative to that of `old`; the absolute norm if that is 0."""
+    """Return the norm of the difference relative to the norm of `old`, or the absolute norm if `old` is 0."""
     scale = float(old.norm())
     return float((new - old).norm()) / (scale if scale > 0 else 1.0)

@@ -36,7 +36,7 @@ class Counts:
         dead_taps: Number of (bank, tap) pairs that only ever meet padding.
         patterns: Number of inputs that a local feature and a global feature see.
         rows: Parameters at other input sizes.
-        notes: Further information for the reader.
+        notes: Sentences about how the layer was interpreted and counted.
     """
 
     layer: LayerSpec

@@ -203,9 +203,7 @@ def _compare_input_sizes(counts: Counts) -> Section:
     layer = counts.layer
     title = f"Does the count depend on the {'image' if layer.ndim else 'input'} size?"
     if not layer.ndim:
-        line = (
-            "Yes. A linear layer has no spatial size: each further input feature adds one weight per output."
-        )
+        line = "Yes. A linear layer has no spatial size: each input feature adds one weight per output."
         return Section(title, lines=(line,))
     lines: list[str] = []
     if layer.bias_sharing is not None and layer.bias_sharing.banks((2,) * layer.ndim) > 1:
@@ -237,7 +235,7 @@ def _describe_patterns(patterns: tuple[int, int], channels: int) -> Section:
     noun = "pixels" if channels == 1 else "inputs"
     line = (
         f"If every input were one bit, a local feature ({_count_noun(local, noun)}) would have "
-        f"{_format_power(local)} possible patterns to distinguish, and a global feature "
+        f"{_format_power(local)} patterns to distinguish, and a global feature "
         f"({_count_noun(dense, noun)}) {_format_power(dense)}."
     )
     return Section("How many binary patterns can a feature see?", lines=(line,))

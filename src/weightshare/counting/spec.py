@@ -30,7 +30,7 @@ class LayerSpec:
         window: Where each output position looks; for a transposed layer, where each *input* position adds to
             the output.
         output_padding: One number per axis, as in torch; empty for layers that are not transposed.
-        bias_sharing: Sharing of the bias. None selects the default of `choose_bias_sharing`.
+        bias_sharing: Sharing of the bias; by default that of `choose_bias_sharing`.
         input_size: Spatial size of the input, if the layer fixes it.
         notes: Notes on how the layer was interpreted.
 

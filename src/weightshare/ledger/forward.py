@@ -88,7 +88,7 @@ def run_forward(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         try:
             output = model(*args, **kwargs)
             record.read |= {get_storage_key(tensor) for tensor in iter_tensors(output)}
-        except Exception as error:  # whatever a model raises is reported in a note; the static counts remain
+        except Exception as error:  # any exception is reported in a note; the other counts remain
             record.error = error
     return record
 

@@ -82,8 +82,8 @@ class Summary:
         """Explain how another count of the same model differs from this one.
 
         Returns:
-            At most three counting conventions whose amounts add up exactly to the difference. `terms` is None
-            if there are none.
+            At most three counting conventions whose amounts add up exactly to the difference. If no
+            explanation is found, `terms` is None.
 
         Raises:
             ArgumentError: If the number is not a non-negative integer.

@@ -89,7 +89,7 @@ def _count_unrolled(modules: Mapping[str, Module], groups: Sequence[Group], forw
     """Count each parameter, references included, once per call of its module.
 
     If a module is not called itself (its parameters are read from outside), the calls of the nearest
-    enclosing module that is called count instead.
+    enclosing module that is called are used instead.
     """
 
     def count_calls(path: str) -> int:

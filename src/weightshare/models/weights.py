@@ -59,9 +59,9 @@ def _read_state_dict(path: Path) -> dict[str, Any]:
     except Exception as error:  # on other files the reader can raise any exception
         raise DataError(
             str(path),
-            "must be safetensors, or a state dict that torch.load(weights_only=True) can read",
+            "must be a safetensors file, or a state dict that torch.load(weights_only=True) can read",
             ": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
-            "load it where you trust it and save it with safetensors.torch.save_model",
+            "if you trust the file, load it elsewhere and save it with safetensors.torch.save_model",
         ) from error
     if not isinstance(state, dict):
         got = type(state).__name__

@@ -40,6 +40,8 @@ class SharedLayer(torch.nn.Module, ABC):
     out_channels: int
     weight: Parameter
     bias: Parameter | None
+    #: Encoded sharing and sizes; only a layer with a fixed input size has this buffer.
+    sharing_digest: Tensor
     #: Spatial sizes of input and output; None if the layer was built without `input_size`.
     input_size: tuple[int, ...] | None
     output_size: tuple[int, ...] | None
@@ -88,16 +90,17 @@ class SharedLayer(torch.nn.Module, ABC):
         self.bias_sharing = check_sharing(name, "bias_sharing", bias_sharing, default)
         self.input_size, self.output_size = self._check_sizes(input_size)
 
-        size: Any = self.position_size
         self._takes_any_size = self.sharing == Full() and (self.bias_sharing == Full() or not bias)
         self._layout = layout_of(self.sharing)
         self._backend: Backend | None = None
         if self.sharing != Full():
+            size = self._require_size(self.position_size, "sharing")
             self._backend = choose(self.sharing, self.window, size, self.groups, self._kernel_shape)
         self._coefficient_names = tuple(self._coefficient_shapes())
         self._bias_values: BankValues | None = None
         if self.bias_sharing != Full():
-            self._bias_values = BankValues.of(self.bias_sharing, self.output_size)  # type: ignore[arg-type]
+            size = self._require_size(self.output_size, "bias_sharing")
+            self._bias_values = BankValues.of(self.bias_sharing, size)
         self._make_parameters(bias, {"device": device, "dtype": dtype})
         self.reset_parameters()
 
@@ -122,7 +125,7 @@ class SharedLayer(torch.nn.Module, ABC):
         """Return the names and shapes of the coefficients; empty unless the sharing is `LowRank`."""
         if not isinstance(self.sharing, LowRank):
             return {}
-        return self.sharing.coefficient_shapes(self.position_size)  # type: ignore[arg-type]
+        return self.sharing.coefficient_shapes(self._require_size(self.position_size, "sharing"))
 
     def _check_sizes(self, input_size: Size | None) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
         """Return the spatial sizes of input and output, checked against both sharings."""
@@ -143,7 +146,9 @@ class SharedLayer(torch.nn.Module, ABC):
         return size, out
 
     def _make_parameters(self, bias: bool, factory: dict[str, Any]) -> None:
-        banks = 1 if self.sharing == Full() else self.sharing.banks(self.position_size)  # type: ignore[arg-type]
+        banks = 1
+        if self.sharing != Full():
+            banks = self.sharing.banks(self._require_size(self.position_size, "sharing"))
         weight = request_large_pages(torch.empty(self._layout.shape(banks, self._kernel_shape), **factory))
         check_dtype(type(self).__name__, weight.dtype, self.sharing)
         self.weight = Parameter(weight)
@@ -154,14 +159,14 @@ class SharedLayer(torch.nn.Module, ABC):
         elif self.bias_sharing == Full():
             self.bias = Parameter(torch.empty(self.out_channels, **factory))
         else:
-            banks = self.bias_sharing.banks(self.output_size)  # type: ignore[arg-type]
+            banks = self.bias_sharing.banks(self._require_size(self.output_size, "bias_sharing"))
             self.bias = Parameter(torch.empty(banks, self.out_channels, **factory))
         if not self._takes_any_size:
             numbers = torch.empty(len(self._digest()), dtype=torch.int64, device=factory["device"])
             self.register_buffer("sharing_digest", numbers)
 
     def _digest(self) -> list[int]:
-        size: Any = self.position_size
+        size = self._require_size(self.position_size, "sharing")
         bias_sharing = None if self.bias is None else self.bias_sharing
         if not self.transposed:
             return checkpoint.encode(self.sharing, bias_sharing, size, self.kernel_size)
@@ -180,7 +185,7 @@ class SharedLayer(torch.nn.Module, ABC):
     @torch.no_grad()
     def _write_digest(self) -> None:
         if not self._takes_any_size:
-            self.sharing_digest.copy_(torch.tensor(self._digest()))  # type: ignore[operator]
+            self.sharing_digest.copy_(torch.tensor(self._digest()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or cast the parameters. Banks stay contiguous: memory formats apply to images only."""
@@ -202,7 +207,7 @@ class SharedLayer(torch.nn.Module, ABC):
         return self._layout.to_banks(self.weight)
 
     def assignment(self) -> Tensor:
-        """Return the assignment A, which gives the kernel at p as W[p] = sum over k of A[p, k] kernels()[k].
+        """Return the assignment A. The kernel at position p is the sum over k of A[p, k] kernels()[k].
 
         A is one-hot, except for `LowRank`, where it is differentiable in the coefficients. It is large: for
         `Local` it has P x P elements.
@@ -242,7 +247,7 @@ class SharedLayer(torch.nn.Module, ABC):
         Args:
             input: The input of the current call, if any; see `keep_compact`.
         """
-        bias: Tensor = self.bias  # type: ignore[assignment]
+        bias: Tensor = self.bias  # pyright: ignore[reportAssignmentType]
         if self._bias_values is None:
             return bias.view(-1, *(1,) * self._ndim)
         return self._bias_values.expand(bias if input is None else keep_compact(bias, input))
@@ -268,7 +273,7 @@ class SharedLayer(torch.nn.Module, ABC):
 
     def _backend_weight(self) -> Tensor:
         """Return the weight in the layout that the backend multiplies."""
-        layout = self._backend.weight_layout  # type: ignore[union-attr]
+        layout = self._backend.weight_layout  # pyright: ignore[reportOptionalMemberAccess]
         return self.weight if layout == self._layout else layout.from_banks(self.kernels())
 
     def _is_unbatched(self, input: Tensor) -> bool:
@@ -292,7 +297,14 @@ class SharedLayer(torch.nn.Module, ABC):
         return checks.wrong_shape(type(self).__name__, shape, self.in_channels, size, self.sharing)
 
     def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         """Load weights of the same sharing, or of the `torch.nn` layer; report an error for any others."""
         digest = None if self._takes_any_size else self._digest()
@@ -306,7 +318,7 @@ class SharedLayer(torch.nn.Module, ABC):
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Save the digest of the layer, since weight averaging or `to_empty` may have changed the buffer."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self._takes_any_size:

@@ -124,7 +124,7 @@ class Conv2d(_ConvNd):
         stride: Distance in inputs between neighboring output positions, at least 1.
         padding: Number of inputs added at both ends of each axis, or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
-        groups: Number of channel groups; it divides `in_channels` and `out_channels`.
+        groups: Number of channel groups; must divide `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
         device: Device of the parameters.

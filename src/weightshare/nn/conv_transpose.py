@@ -149,8 +149,8 @@ class ConvTranspose2d(_ConvTransposeNd):
         kernel_size: Number of taps per axis, at least 1.
         stride: Distance in outputs between neighboring input positions, at least 1.
         padding: Number of outputs removed at both ends of each axis.
-        output_padding: Number of outputs added at the end of each axis; smaller than stride or dilation.
-        groups: Number of channel groups; it divides `in_channels` and `out_channels`.
+        output_padding: Number of outputs added at the end of each axis; must be below stride or dilation.
+        groups: Number of channel groups; must divide `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
         dilation: Distance in outputs between neighboring taps, at least 1.
         padding_mode: Only "zeros", as in torch.

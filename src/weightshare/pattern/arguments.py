@@ -107,7 +107,7 @@ def check_permutations(
     Args:
         where: Name of the function in errors.
         name: Name of the argument in errors.
-        size: Number of elements; None for that of the first generator.
+        size: Number of elements; None for the number that the first generator permutes.
     """
     if not (is_sequence(generators) or isinstance(generators, np.ndarray)) or len(generators) == 0:
         raise ArgumentError(

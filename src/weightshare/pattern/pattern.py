@@ -42,7 +42,7 @@ class Pattern(PatternData):
         bias: Bias id of each output [n_out]; None for no bias.
         stride: Input positions per output position, one number per spatial axis, such as 2 or
             `Fraction(1, 2)`; by default the ratio of the sizes.
-        note: What the pattern does not describe, if anything.
+        note: Description of the part of the map that the pattern leaves out; empty if none.
 
     Raises:
         PatternError: If the edges or biases do not fit the shapes.
@@ -76,11 +76,11 @@ class Pattern(PatternData):
             layer: A convolution, transposed convolution or linear layer.
             input_size: Spatial size of the input; required unless the layer stores it.
             padding_mode: Padding mode to use instead of the layer's. With "circular" the layer has no border,
-                so only its weights can break a shift.
+                so only its weights can break equivariance.
 
         Raises:
             ArgumentError: If the layer is of another kind, has a custom forward, is lazy, or has a computed
-                weight (parametrized or pruned); if `input_size` is missing.
+                weight (parametrized or pruned), or if `input_size` is missing.
             ShapeError: If `input_size` is too small for the layer.
             PatternError: If the connections do not fit in memory.
 
@@ -113,7 +113,7 @@ class Pattern(PatternData):
 
         Raises:
             PatternError: If f fails, does not return float64, or is not linear for inputs of magnitudes from
-                1e-3 to 1e6; if its Jacobian does not fit in memory.
+                1e-3 to 1e6, or if its Jacobian does not fit in memory.
 
         Example:
             >>> import torch
@@ -145,7 +145,7 @@ class Pattern(PatternData):
                 `pattern.generators` makes shifts, flips, turns, and permutations of sets and pairs.
             out_generators: Permutations of the outputs, one for each of `in_generators`.
             support: Pairs [(output, input), ...]; only these and their images under the symmetry become
-                connections. None for all pairs.
+                connections. If None, all pairs do.
             in_shape: Shape (channels, *spatial) of the input, for operations that need positions; by default
                 one axis.
             out_shape: Shape (channels, *spatial) of the output; by default one axis.

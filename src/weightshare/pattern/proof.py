@@ -51,8 +51,8 @@ class PatternProof:
 
     Args:
         holds: Whether the pattern is equivariant for all values of its weights.
-        witness: What breaks equivariance; None if it holds.
-        note: What the pattern does not describe, and the proof does not cover.
+        witness: Connection or output that breaks equivariance; None if the pattern is equivariant.
+        note: Description of the part of the map that the pattern and the proof leave out; empty if none.
     """
 
     holds: bool

@@ -15,7 +15,7 @@ from .shifts import PartialShift
 
 @dataclass(frozen=True)
 class ShiftProof:
-    """A frozen record of the positions at which a layer is equivariant to a shift, and of what breaks it.
+    """A frozen record of the positions at which a layer is equivariant to a shift, with the cause elsewhere.
 
     Args:
         partial: Positions at which the shift is exact for all weights, whatever values enter the input.
@@ -43,8 +43,8 @@ class ShiftProof:
 def prove_shift(layer: nn.Module, shift: Size, input_size: Size | None = None) -> ShiftProof:
     """Determine whether a layer's border or its weights break equivariance to a shift.
 
-    The control is the same layer with circular padding, which has no border: if the shift is still broken,
-    the weights differ by position. A layer without padding is its own control.
+    The control is the same layer with circular padding, which has no border. If equivariance to the shift is
+    still broken, the weights differ by position. A layer without padding is its own control.
 
     Args:
         layer: Any layer that `Pattern.of` accepts.

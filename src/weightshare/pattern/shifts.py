@@ -26,7 +26,7 @@ class PartialShift:
         exact: Whether all channels of an output position move exactly by the shift [*out_size]; false outside
             the overlap.
         overlap: Range of the positions on each axis that are still on the grid after the shift.
-        note: What the pattern does not describe.
+        note: Description of the part of the map that the pattern leaves out; empty if none.
     """
 
     shift: tuple[int, ...]
@@ -49,7 +49,7 @@ class PartialShift:
     def border(self) -> tuple[tuple[int, int], ...] | None:
         """Widths (low, high) to cut from each axis of the overlap so that only exact positions remain.
 
-        None if no position is exact; the shift is then broken everywhere, not only at the border.
+        The border is None if no position is exact, because equivariance is then lost everywhere.
         """
         return find_border(self.exact[np.ix_(*self.overlap)])
 

@@ -29,7 +29,7 @@ class Symmetries:
         shifts: Pairs (shift of the inputs, shift of the outputs) that generate the subgroup of shifts.
         n_shifts: Number of elements of that subgroup.
         points: Names of the flips and turns that are in the group when combined with some shift.
-        note: What the pattern does not describe.
+        note: Description of the part of the map that the pattern leaves out; empty if none.
     """
 
     order: int
@@ -184,7 +184,7 @@ class _Search:
         return None
 
     def to_shift(self, number: int) -> Shift:
-        """Return the shift of the inputs followed by that of the outputs, for the number of a shift."""
+        """Convert the number of a shift to the shift of the inputs, followed by the shift of the outputs."""
         return tuple(int(step) for step in np.unravel_index(number, self.moduli))
 
     def _filter(self, point: PointMap, shifts: np.ndarray, edge: tuple[int, int, int]) -> np.ndarray:

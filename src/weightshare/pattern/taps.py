@@ -35,7 +35,7 @@ def taps_along(window: Window, axis: int, positions: int, inputs: int, padding_m
 
 
 def combine_axes(axes: Sequence[np.ndarray], inputs: Sequence[int]) -> np.ndarray:
-    """Return the table of all axes together [P, taps], row-major, from those of `taps_along`."""
+    """Combine the tables that `taps_along` returns for each axis into one table [P, taps], row-major."""
     table = np.zeros((1, 1), dtype=np.int64)
     for along, size in zip(axes, inputs):
         one, so_far = along[None, :, None, :], table[:, None, :, None]

@@ -25,9 +25,9 @@ class StudySpec:
         sharings: Sharings to compare, as values or as text, or as one comma-separated text. They are stored
             as a tuple.
         seeds: Number of runs per network, at least 1. The seeds are 0 to `seeds - 1`.
-        out: Folder for records, results and report; None writes nothing.
-        train_images: Number of images to draw from the training set, for training and validation together;
-            None uses all.
+        out: Folder for records, results and report. If None, nothing is written.
+        train_images: Number of images to draw from the training set, for training and validation together; by
+            default all.
         width: Output channels of each convolution.
         epochs_max: Maximum number of epochs. The report states how many runs reached it.
         patience: Epochs without a better validation accuracy before the learning rate drops and, after the

@@ -59,7 +59,7 @@ class Trial:
         """Return the trial of a record, measured at these shifts. Other keys of the record are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: If the record is not that of a trial.
+            KeyError, TypeError, ValueError, OverflowError: If the record does not describe a trial.
         """
         values = {field.name: record[field.name] for field in fields(cls)}
         if values["first_layer"] is not None:

@@ -40,8 +40,8 @@ class Consistency:
         accuracy: Accuracy on the random crops, or on the unshifted images for the other protocols; None
             without labels.
         logit_error: Root mean square difference of the logits of a pair, divided by the root mean square of
-            the logits. It is 0 if the logits do not change and sqrt(2) if they are unrelated; 0 also if all
-            logits are zero.
+            the logits. It is 0 if the logits do not change or are all zero, and sqrt(2) if they are
+            unrelated.
         images: Number of images.
         pairs: Number of pairs.
     """

@@ -56,7 +56,7 @@ class Proof:
     def border(self) -> tuple[tuple[int, int], ...] | None:
         """Widths (low, high) per axis to cut from the overlap so that all remaining positions are exact.
 
-        None if no position would remain.
+        The border is None if no position would remain.
         """
         return find_border(self.exact[self.overlap])
 

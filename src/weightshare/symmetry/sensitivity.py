@@ -28,7 +28,7 @@ class SensitivityMap:
     Args:
         values: float64 array [2r + 1, 2r + 1]; `values[r + dy, r + dx]` is the mean distance for a shift by
             dy down and dx to the right.
-        mode: What enters at the border: "circular" or "zeros".
+        mode: Values that enter at the border: "circular" or "zeros".
         distance: Name of the distance: "cosine" or "relative".
         images: Number of images.
     """
@@ -83,8 +83,8 @@ def sensitivity_map(
             (2 max_shift + 1)^2 + 2 times on every image.
         images: Images [N, C, H, W].
         max_shift: Largest shift in pixels, less than the sides of the images.
-        mode: What enters at the border: "circular" for the pixels that leave at the opposite border, "zeros"
-            for zeros.
+        mode: Values that enter at the border: "circular" for the pixels that leave at the opposite border, or
+            "zeros".
         distance: "cosine" is 1 - cos(angle), between 0 and 2. "relative" is the norm of the difference
             divided by the root mean square of the two norms. Both are 0 if both outputs are zero.
         batch_size: Number of images per forward pass.

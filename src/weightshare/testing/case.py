@@ -65,7 +65,7 @@ class Case:
 
         Args:
             how: Description of the call for error messages, such as "with channels_last input"; may be empty.
-            function: The layer, called in some way.
+            function: Function that calls the layer.
             input: The input with the same values in another form; by default `self.input`.
         """
         input = self.input if input is None else input
@@ -74,7 +74,7 @@ class Case:
         self.compare(how, got, max((output.dtype, self.dtype), key=TOLERANCES.__getitem__))
 
     def compare(self, how: str, got: dict[str, Tensor], dtype: torch.dtype | None = None) -> None:
-        """Check results against those of the oracle with the same names.
+        """Compare results with the results of the oracle of the same name.
 
         Args:
             how: Description of the call for error messages; may be empty.

@@ -157,7 +157,7 @@ def _check(model: Module, alias: str, tie: Tie, known: _KnownTies) -> None:
     if tie.transform is not None or source_is_reference:
         known.future_references.add((module, attribute))
         if get_reference(module, attribute) is None:
-            make_reading_class(type(module), (attribute,))  # raises if the class does not allow it
+            make_reading_class(type(module), (attribute,))  # raises an error if the class does not allow it
     own, value = getattr(module, attribute), getattr(source, source_attribute)
     if is_lazy(own) or is_lazy(value):
         raise TieError(where, "both ends must have a shape", "a lazy parameter", "call the model once first")

@@ -63,7 +63,7 @@ def _after_loading(module: Module, incompatible: Any) -> None:
         if ends is None or get_reference(*ends[0]) is not None:
             continue
         (owner, attribute), (source, source_attribute) = ends
-        if alias in alone:  # only the alias was loaded, so its value counts
+        if alias in alone:  # only the alias was loaded, so its value is used
             source._parameters[source_attribute] = owner._parameters[attribute]
         else:
             link_ends(module, alias, tie)

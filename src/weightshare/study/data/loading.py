@@ -25,7 +25,7 @@ def load_images(data: str, train_images: int | None = None) -> Images:
 
     Args:
         data: "digits", "faces", "npz:FILE" or "folder:DIR".
-        train_images: Number of images to draw from the training set, stratified by class; None uses all.
+        train_images: Number of images to draw from the training set, stratified by class; by default all.
 
     Raises:
         SpecError: If `data` is not a known source.

@@ -160,7 +160,7 @@ def _compare_speed(result: StudyResult, full: RowSummary | None, others: Sequenc
     reached.sort(key=lambda pair: pair[0])
     if len(rows) < 2 or not reached:
         return []
-    epochs = ", ".join(f"{_name(row)} {epochs:.0f}" for epochs, row in reached)
+    epochs = ", ".join(f"{epochs:.0f} ({_name(row)})" for epochs, row in reached)
     answers = [f"Mean epochs to {format_percent(result.target)}% validation accuracy: {epochs}."]
     missed = [
         f"{_name(row)} ({row.reached_target} of {row.seeds})"

@@ -60,7 +60,7 @@ def find_position_constants(step: Step, layouts: Layouts) -> list[Tensor]:
 
 
 def is_padded(step: Step) -> bool:
-    """Return whether an operation pads its input; a layer with circular padding does not count."""
+    """Return whether an operation pads its input, other than a layer with circular padding."""
     operation = find_operation(step.op)
     if operation.kind is Kind.PAD:
         return True

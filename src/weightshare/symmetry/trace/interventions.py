@@ -81,11 +81,11 @@ class Interventions:
         for effect in self.effects:
             count = f"{len(effect.operations)} operation{'s' if len(effect.operations) > 1 else ''}"
             lines.append(
-                f"  {effect.cause} ({count}): this cause alone: {effect.only_this:.2g}; "
-                f"with it removed ({CHANGES[effect.cause]}): {effect.without_this:.2g}"
+                f"  {effect.cause} ({count}): error {effect.only_this:.2g} from this cause alone, "
+                f"{effect.without_this:.2g} with {CHANGES[effect.cause]} instead"
             )
         if self.effects:
-            lines.append(f"  all removed: {self.rest:.2g}; interaction: {self.interaction:+.2g}")
+            lines.append(f"  all causes removed: error {self.rest:.2g}; interaction {self.interaction:+.2g}")
         elif not self.unchanged:
             lines.append("  no cause to remove")
         if self.unchanged:

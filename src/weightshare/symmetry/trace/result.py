@@ -27,13 +27,14 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class EquivarianceTrace:
-    """A frozen record of what happens to a shift in a model; `str` is a table of what breaks it.
+    """A frozen record of a shift traced through a model; `str` is a table of what breaks equivariance.
 
     Args:
         shift: Circular shift of the input, in pixels.
         rows: One row for each operation that contributes to the output, in order of execution.
-        first_loss: Name of the first operation after which the shift is not exact. None if it is exact at the
-            output. If that cannot be measured, the first operation that is inexact or could not be followed.
+        first_loss: Name of the first operation after which the shift is not exact; None if it is exact at the
+            output. If the output cannot be measured, it is the first operation that is inexact or could not
+            be followed.
         exact_for: Shifts for which all operations are exact, as in `Row.exact_for`. The model is exact for at
             least these.
         followed: Whether positions could be followed through all operations; if not, `exact_for` is None.

@@ -9,19 +9,20 @@ class Row:
 
     Args:
         name: Name of the module in the model, or name of the module around a function followed by the
-            function's name. Further calls are numbered: "relu (2)".
+            function's name. Repeated calls are numbered, as in "relu (2)".
         op: Class name of the module, or name of the function.
         shape: Shape of the output.
         local: Relative error of this operation alone, for the smallest shifts that are whole numbers of
             positions in its inputs and outputs. For layers of `torch.nn`, and for `weightshare.nn` layers
             with sharing `Full`, all axes are shifted at once; for other operations, each axis is shifted in
-            turn and the largest error is kept. None if positions cannot be followed through the operation.
-        accumulated: Relative error of its output in the model, for the traced shift. None if that shift is a
+            turn and the largest error is kept. It is None if positions cannot be followed through the
+            operation.
+        accumulated: Relative error of its output in the model, for the traced shift; None if that shift is a
             fraction of a position here, or if positions cannot be followed.
         exact_for: Shifts, in input pixels, for which all operations so far are exact: those that are
-            multiples of these numbers along each axis, with 0 for an axis that was not shifted. None if there
-            are none. They are computed from the operations one by one; together the operations may be exact
-            for more shifts.
+            multiples of these numbers along each axis, with 0 for an axis that was not shifted. If there are
+            none, it is None. The shifts are computed from the operations one by one; together the operations
+            may be exact for more shifts.
         followed: Whether positions could be followed up to and including this operation. If not, `exact_for`
             is None because it is unknown.
         border: Width of the border, in positions of the output, to which the error of the output in the model

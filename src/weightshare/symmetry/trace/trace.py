@@ -26,7 +26,7 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Each operation is measured alone: its inputs are shifted by the smallest whole numbers of positions, and
     its outputs are compared with its shifted outputs. These results give shifts for which the model is exact
     up to each operation, for this input; it may be exact for more. The error of the given shift is also
-    measured in the model itself. The model runs three times, and each operation at least once more alone.
+    measured in the model itself. The model runs three times, and each operation runs alone at least once.
 
     If the output has positions, such as a map or tokens, it should shift with the input. If it has none, such
     as class scores, it should not change.

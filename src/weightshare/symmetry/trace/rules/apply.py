@@ -9,7 +9,7 @@ from ..tape import Step
 from .operation import Case
 from .table import find_operation
 
-#: What a rule may raise for a call with arguments that it does not handle.
+#: Exceptions that a rule may raise for a call with arguments that it does not handle.
 _ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 

@@ -50,7 +50,7 @@ def multiply_matrices(case: Case) -> Layout | None:
 
 
 def attend(case: Case) -> Layout | None:
-    """Keep the positions of the query; further outputs, such as the weights, are not followed."""
+    """Keep the positions of the query; other outputs, such as the weights, are not followed."""
     layout = case.layout
     if case.place > 0 or len(layout) != len(case.shape):
         return None

@@ -48,7 +48,7 @@ def _list_names(
 
 
 def _add_in_place(names: str) -> list[str]:
-    """Return the names, each followed by that of its in-place variant."""
+    """Return the names, each followed by the name of its in-place variant."""
     return [variant for name in names.split() for variant in (name, f"{name}_")]
 
 
