@@ -44,7 +44,7 @@ def test_weights_and_no_interventions(run, tmp_path):
     torch.save(ws.models.lenet5().state_dict(), path)
     code, out, _ = run("lenet5", "--weights", str(path), "--no-interventions")
     assert code == 0
-    assert "all removed" not in out
+    assert "all causes removed" not in out
 
 
 def factory():

@@ -86,10 +86,7 @@ def test_patterns_of_one_pixel_of_four():
     answer = explain("Conv2d(1, 1, 1)", (2, 2))
     assert answer.counts["patterns"] == {"local_bits": 1, "global_bits": 4}
     text = " ".join(answer.to_text(verbose=True).split())
-    assert (
-        "(1 pixel) would have 2 possible patterns to distinguish, and a global feature (4 pixels) 2^4 = 16"
-        in text
-    )
+    assert "(1 pixel) would have 2 patterns to distinguish, and a global feature (4 pixels) 2^4 = 16" in text
 
 
 def test_a_window_larger_than_the_image_has_no_more_pixels_than_the_image():

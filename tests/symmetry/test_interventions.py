@@ -85,9 +85,12 @@ def test_two_causes_and_their_interaction():
     assert result.interaction == pytest.approx(result.error - parts)
     lines = str(result).splitlines()
     assert lines[0].startswith("relative error of the output for shift (1, 1): 0.0")
-    assert lines[1].startswith("  padding (3 operations): this cause alone: ")
-    assert "with it removed (blur pooling before every stride): 0.0" in lines[2]
-    assert lines[3].startswith("  all removed: ")
+    assert lines[1] == (
+        f"  padding (3 operations): error {padding.only_this:.2g} from this cause alone, "
+        f"{padding.without_this:.2g} with circular padding instead"
+    )
+    assert lines[2].endswith(f", {pooling.without_this:.2g} with blur pooling before every stride instead")
+    assert lines[3] == f"  all causes removed: error {result.rest:.2g}; interaction {result.interaction:+.2g}"
 
 
 def test_padded_pools_are_blurred_as_published():
