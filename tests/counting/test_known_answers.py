@@ -152,9 +152,7 @@ def test_one_bit_inputs_of_several_channels_are_not_called_pixels():
     assert "a local feature (363 inputs) would have" in explain("Conv2d(3, 96, 11, stride=4)", 227).to_text(
         True
     )
-    assert "a local feature (1 pixel) would have 2 possible patterns" in explain(
-        "Conv2d(1, 1, 1)", 2
-    ).to_text(True)
+    assert "a local feature (1 pixel) would have 2 patterns" in explain("Conv2d(1, 1, 1)", 2).to_text(True)
 
 
 def test_the_default_text_ends_after_the_comparison_of_sharings():
