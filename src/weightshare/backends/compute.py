@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
 from ..geometry import Window
 from .base import Backend
@@ -67,7 +68,7 @@ def convolve_transposed(
     """
     window, (x, weight) = backend.window, _autocast(input, weight)
     padded = [n + extra for n, extra in zip(window.span(backend.output_size), output_padding)]
-    batch = int(input.shape[0]) if torch.jit.is_tracing() else input.shape[0]  # pyright: ignore
+    batch = int(input.shape[0]) if is_tracing() else input.shape[0]
     result = backend.apply_adjoint(x, weight, (batch, out_channels, *padded), coefficients)
     if any(map(any, window.padding)):
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])

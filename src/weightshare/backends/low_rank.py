@@ -55,7 +55,8 @@ class BasisConvolutions(Backend):
 def combine_coefficients(terms: Sequence[Tensor]) -> Tensor:
     """Return the coefficients [rank, *size] as the sum of one term [rank, n] per axis."""
     ndim = len(terms)
-    return sum(
+    parts = [
         term.view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))
         for axis, term in enumerate(terms)
-    )  # type: ignore[return-value]
+    ]
+    return sum(parts[1:], parts[0])

@@ -75,4 +75,5 @@ PER_POSITION: WeightLayout = _PerPosition()
 
 def layout_of(sharing: Sharing) -> WeightLayout:
     """Return the layout of the weight of a layer with this sharing."""
-    return {Full(): ONE_KERNEL, Local(): PER_POSITION}.get(sharing, BANKS)
+    layouts: dict[Sharing, WeightLayout] = {Full(): ONE_KERNEL, Local(): PER_POSITION}
+    return layouts.get(sharing, BANKS)
