@@ -7,6 +7,6 @@ programs from `torch.export` call.
 
 import lazy_loader
 
-from ..backends import operators as _operators  # noqa: F401  registers the operators
+from ..backends import operators as _operators  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
