@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
-from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
 from ..geometry import Window
 from .layout import CONV, CONV_TRANSPOSE, slice_taps

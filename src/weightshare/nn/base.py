@@ -42,8 +42,6 @@ class SharedLayer(torch.nn.Module, ABC):
     bias: Parameter | None
     #: Encoded sharing and sizes; only a layer with a fixed input size has this buffer.
     sharing_digest: Tensor
-    #: Encoded sharing and sizes; only a layer with a fixed input size has this buffer.
-    sharing_digest: Tensor
     #: Spatial sizes of input and output; None if the layer was built without `input_size`.
     input_size: tuple[int, ...] | None
     output_size: tuple[int, ...] | None

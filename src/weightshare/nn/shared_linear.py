@@ -72,12 +72,6 @@ class SharedLinear(torch.nn.Module):
     _outputs: Tensor
     _bias_ids: Tensor
 
-    pattern_digest: Tensor
-    _weight_ids: Tensor
-    _inputs: Tensor
-    _outputs: Tensor
-    _bias_ids: Tensor
-
     def __init__(
         self,
         pattern: Pattern,
