@@ -76,7 +76,7 @@ def find_raising_module(model: nn.Module, error: BaseException) -> tuple[str, nn
 def _set_evaluation_mode(model: nn.Module) -> None:
     try:
         model.eval()
-    except NotImplementedError:  # raised by an exported program, or by one inside the model
+    except NotImplementedError:  # exported programs raise it, also inside a model
         if not isinstance(model, GraphModule):
             for child in model.children():
                 _set_evaluation_mode(child)

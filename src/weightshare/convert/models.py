@@ -194,7 +194,7 @@ def replace_modules(
 
 @contextmanager
 def _prefix_errors(where: str, name: str) -> Generator[None]:
-    """Prefix errors raised inside with the public function and the name of the module."""
+    """Add the public function and the name of the module to the front of errors that are raised inside."""
     try:
         yield
     except WeightshareError as error:

@@ -157,5 +157,5 @@ def _make_cells(row: Row) -> tuple[str, ...]:
 
 
 def _replace_infinite(value: float | None) -> float | None:
-    """Return None instead of a value that JSON has no number for."""
+    """Return None instead of a value that JSON cannot represent."""
     return value if value is not None and isfinite(value) else None

@@ -82,7 +82,7 @@ def measure_border(
     if not got.is_complex():
         got, expected = to_real(got), to_real(expected)
     difference, largest = (got - expected).abs_(), expected.abs().max().item()
-    if not isfinite(largest):  # equal infinities are not a difference
+    if not isfinite(largest):  # equal infinities count as equal
         difference.masked_fill_(got == expected, 0)
         largest = expected[expected.isfinite()].abs().max().item()
     difference = reduce_to_positions(layout, difference)

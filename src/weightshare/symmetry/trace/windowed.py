@@ -59,7 +59,7 @@ class WindowedOperation:
         is_whole = all((n + low + high - e) // s + 1 == n / s for n, (low, high), e, s in ends)
         is_circle = is_whole and (mode == "circular" or not any(map(any, self.padding)))
         padding = list(self.padding)
-        if blur and is_circle:  # keep as many positions as a stride of 1 has on a circle
+        if blur and is_circle:  # pad so that a stride of 1 keeps all positions of the circle
             padding = [(low, max(high, e - 1 - low)) for (low, high), e in zip(padding, self.extent)]
         x = _pad(x, padding, "circular" if is_circle else mode, self.fill)
         if not blur:
