@@ -10,12 +10,14 @@ from torch._ops import OpOverload
 from torch.autograd import forward_ad
 from torch.nn.modules import module as _module
 from torch.nn.modules.batchnorm import _NormBase as BatchNormBase
+from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map, tree_map_only
 
 __all__ = [
     "BatchNormBase",
+    "IncompatibleKeys",
     "OpOverload",
     "TorchDispatchMode",
     "get_fsdp_state",

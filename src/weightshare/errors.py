@@ -4,6 +4,8 @@ They are subclasses of `WeightshareError`, and therefore of `ValueError`. The pa
 attributes.
 """
 
+from __future__ import annotations
+
 __all__ = [
     "ArgumentError",
     "ConversionError",
@@ -33,6 +35,11 @@ class WeightshareError(ValueError):
         hint: Way to fix the error, as an imperative; None if it follows from `expected`.
     """
 
+    where: str
+    expected: str
+    got: str
+    hint: str | None
+
     _separator = ": "
 
     def __init__(self, where: str, expected: str, got: str, hint: str | None = None):
@@ -40,7 +47,7 @@ class WeightshareError(ValueError):
         super().__init__(f"{where}{self._separator}{expected}, got {got}{ending}")
         self.where, self.expected, self.got, self.hint = where, expected, got, hint
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[WeightshareError], tuple[str, str, str, str | None]]:
         return type(self), (self.where, self.expected, self.got, self.hint)
 
 
@@ -97,7 +104,7 @@ class MissingExtraError(WeightshareError, ImportError):
     """Raised if a required package is not installed. It is also an `ImportError`."""
 
     @classmethod
-    def for_package(cls, where: str, package: str, extra: str | None = None) -> "MissingExtraError":
+    def for_package(cls, where: str, package: str, extra: str | None = None) -> MissingExtraError:
         """Return the error for a missing package, with the command that installs it.
 
         Args:

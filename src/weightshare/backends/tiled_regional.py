@@ -103,7 +103,7 @@ class PieceConvolutions(BilinearBackend):
         )
 
     def _prepare_input(self, input: Tensor) -> Tensor:
-        """Return the input in the memory format; for phases, with spare memory after it for shifted views."""
+        """Return the input in the memory format. For phases, spare memory for shifted views follows it."""
         x = to_format(self._memory_format, input)
         if not self._shifts_views(x):
             return x

@@ -61,7 +61,7 @@ class LayerSpec:
     input_size: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_integer(self.name, f"in_{self._noun}", self.in_channels, least=1)
         check_integer(self.name, f"out_{self._noun}", self.out_channels, least=1)
         check_groups(self.name, self.groups, self.in_channels, self.out_channels)

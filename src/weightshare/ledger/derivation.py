@@ -38,7 +38,7 @@ def derive(module: Module, name: str, parameter: Tensor, parent: Module | None =
                 try:
                     factors = rule(layer, base)
                 except (AttributeError, KeyError, TypeError, ValueError):
-                    factors = None  # a class of the same name with other attributes
+                    factors = None  # a different class with the same name
                 for found in (factors, _derive_magnitudes(factors, shape)):
                     if found is not None and prod(f.n for f in found) == prod(shape):
                         return found

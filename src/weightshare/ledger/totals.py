@@ -136,7 +136,7 @@ def _count_without_sharing(module: Any, own: tuple[int, int], forward: ForwardPa
         spec = read_layer(module)
         size = max((shape[-spec.ndim :] for shape in sizes), key=prod)
         shared, local = (_split(count_parameters(spec, sharing, size)) for sharing in (spec.sharing, Local()))
-    except ValueError:  # a class of the same name with other attributes
+    except ValueError:  # a different class with the same name
         return own
     weights, biases = (
         n if n < counted else n - counted + unshared for n, counted, unshared in zip(own, shared, local)

@@ -70,7 +70,7 @@ def _build(factory: Callable[[], Any], device: str | None) -> Any:
 
 
 def get_example_shape(name: str) -> tuple[int, ...] | None:
-    """Return the shape of one example for a model of the zoo, and None for any other name."""
+    """Return the shape of one example for a model in the zoo, or None for any other name."""
     return EXAMPLES[name][1] if name in EXAMPLES else None
 
 

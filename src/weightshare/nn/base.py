@@ -38,6 +38,16 @@ class SharedLayer(torch.nn.Module, ABC):
 
     in_channels: int
     out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    window: Window
+    sharing: Sharing
+    bias_sharing: Sharing
     weight: Parameter
     bias: Parameter | None
     #: Encoded sharing and sizes; only a layer with a fixed input size has this buffer.

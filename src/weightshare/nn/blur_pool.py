@@ -21,6 +21,10 @@ _ADDITIONAL = {"reflect": 1, "circular": 0}
 class _BlurPoolNd(Module):
     """Blur pooling over one to three spatial axes; subclasses define the number of axes."""
 
+    filter_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding_mode: str
+
     _ndim: int
 
     def __init__(self, filter_size: Size = 4, stride: Size = 2, padding_mode: PaddingMode = "reflect"):

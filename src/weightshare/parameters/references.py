@@ -39,7 +39,7 @@ def get_declared_ties(module: Module) -> dict[str, Any]:
 
 
 def get_chain(reference: Reference) -> list[Reference]:
-    """Return the reference and all references that it reads through; the last one reads a parameter."""
+    """Return the chain of references from a reference to the one that reads a parameter."""
     chain = [reference]
     while (following := get_references(chain[-1].module).get(chain[-1].name)) is not None:
         chain.append(following)

@@ -12,7 +12,7 @@ from ..errors import PatternError
 from .arguments import as_array
 
 _WHERE = "Pattern.from_symmetry"
-_BYTES_PER_PAIR = 55  # measured, for each pair and each of its images, with the graph
+_BYTES_PER_PAIR = 55  # measured memory per pair and per image of a pair, including the graph
 
 
 def find_orbits(

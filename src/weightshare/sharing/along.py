@@ -35,7 +35,7 @@ class SharedAlong(Separable):
 
     axes: Size
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = self.axes if is_sequence(self.axes) else (self.axes,)
         axes = tuple(check_integer("SharedAlong", "axes", axis, least=-MAX_AXES) for axis in given)
         if len(set(axes)) < len(axes):

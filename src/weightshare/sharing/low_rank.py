@@ -42,7 +42,7 @@ class LowRank(Sharing):
 
     one_hot = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "rank", check_integer("LowRank", "rank", self.rank, least=0))
         if self.coefficients not in COEFFICIENTS:
             raise ArgumentError(

@@ -36,7 +36,7 @@ class Regional(Separable):
 
     grid: Size
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "grid", check_scalar_or_per_axis("Regional", "grid", self.grid, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:

@@ -34,7 +34,7 @@ class Tiled(Separable):
 
     period: Size
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "period", check_scalar_or_per_axis("Tiled", "period", self.period, least=1))
 
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:

@@ -60,7 +60,7 @@ class StudySpec:
     strategy: str = "auto"
     precision: str = "32-true"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "sharings", parse_sharings(self.sharings))
         for name in ("seeds", "width", "epochs_max", "patience", "batch_size"):
             object.__setattr__(self, name, check_integer("study", name, getattr(self, name), least=1))

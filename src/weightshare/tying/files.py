@@ -4,11 +4,13 @@ import copy
 from collections.abc import Mapping, MutableMapping
 from itertools import pairwise
 from os import PathLike
+from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
+from .._torch import IncompatibleKeys
 from ..errors import ArgumentError, DataError, MissingExtraError, TieError
 from ..parameters.references import get_reference
 from .check import check_tied_weights
@@ -28,7 +30,7 @@ def load_state_dict(
     on_conflict: str = "error",
     strict: bool = True,
     assign: bool = False,
-):
+) -> IncompatibleKeys:
     """Load a state dict that has only one end of a tie, or two ends that differ.
 
     In all other cases this is the same as `model.load_state_dict`.
@@ -41,7 +43,7 @@ def load_state_dict(
         The missing and unexpected keys, as in torch.
 
     Raises:
-        TieError: If ends differ and `on_conflict` is "error"; the model is unchanged.
+        TieError: If the ends of a tie differ and `on_conflict` is "error". The model is then unchanged.
         ArgumentError: If `on_conflict` is anything else.
     """
     if on_conflict not in CONFLICTS:
@@ -124,7 +126,7 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
 
 def load_safetensors(
     model: Module, path: str | PathLike[str], *, on_conflict: str = "error", strict: bool = True
-):
+) -> IncompatibleKeys:
     """Load a safetensors file. Both the model and the model that was saved may be tied or untied.
 
     Args:
@@ -149,7 +151,7 @@ def load_safetensors(
     return load_state_dict(model, state, on_conflict=on_conflict, strict=strict)
 
 
-def _import_safetensors(path: object):
+def _import_safetensors(path: object) -> ModuleType:
     try:
         import safetensors.torch
     except ImportError as error:

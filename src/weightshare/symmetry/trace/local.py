@@ -33,7 +33,7 @@ def measure_step(run: Run, step: Step, direction: tuple[int, ...], floor: float)
         run: Recorded model.
         step: Operation to measure.
         direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
-        floor: Relative errors up to this are rounding.
+        floor: Relative errors up to this count as rounding errors.
     """
     outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in run.used]
     layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]

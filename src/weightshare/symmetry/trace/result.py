@@ -42,7 +42,7 @@ class EquivarianceTrace:
         untraced: Names of the operations and modules that were not recorded completely, for example because
             they take values of the input out of torch for a branch. `exact_for` then holds for the branch
             that was taken. A last entry reports that the model took another path for the shifted input.
-        floor: Relative errors up to this are rounding.
+        floor: Relative errors up to this count as rounding errors.
     """
 
     shift: tuple[int, ...]

@@ -74,7 +74,7 @@ def measure_border(
         ref: Number of the tensor on the tape.
         got, expected: Tensor for the shifted input, and shifted tensor; None if unknown.
         shift: Shift of the input. Positions that wrapped around are ignored.
-        floor: Differences up to this, relative to the largest element, are rounding.
+        floor: Differences up to this, relative to the largest element, count as rounding errors.
     """
     layout = run.layouts[ref]
     if got is None or expected is None or layout is None or not get_strides(layout):

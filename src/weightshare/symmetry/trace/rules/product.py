@@ -58,7 +58,7 @@ def attend(case: Case) -> Layout | None:
 
 
 def _permute_by_shift(dim: Dim, place: int) -> list[int]:
-    """Return the permutation of a dimension's elements that shifts one of its moving factors by one."""
+    """Return the permutation of a dimension's elements that a shift of one moving factor by 1 results in."""
     moving = [d for d, factor in enumerate(dim.factors) if factor.moves]
     numbers = torch.arange(dim.size).view([factor.size for factor in dim.factors])
     return numbers.roll(-1, moving[place]).flatten().tolist()

@@ -51,7 +51,7 @@ def is_circular_pad(step: Step) -> bool:
 
 
 def get_pad_widths(step: Step) -> Sequence[int]:
-    """Return the widths of a padding operation, as `torch.nn.functional.pad` takes them."""
+    """Return the widths of a padding operation in the format of `torch.nn.functional.pad`."""
     return getattr(step.module, "padding", None) or step.get_argument(1, "pad", ())
 
 
