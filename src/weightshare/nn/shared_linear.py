@@ -66,6 +66,10 @@ class SharedLinear(torch.nn.Module):
     Zaheer et al., "Deep Sets", NeurIPS 2017, section 2.2.
     """
 
+    in_features: int
+    out_features: int
+    weight: Parameter
+    bias: Parameter | None
     pattern_digest: Tensor
     _weight_ids: Tensor
     _inputs: Tensor

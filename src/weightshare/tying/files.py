@@ -153,7 +153,7 @@ def load_safetensors(
 
 def _import_safetensors(path: object) -> ModuleType:
     try:
-        import safetensors.torch
+        import safetensors.torch  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise MissingExtraError.for_package(str(path), "safetensors", extra="study") from error
     return safetensors
