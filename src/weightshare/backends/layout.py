@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..geometry import Window
 
-#: Matrices with a side shorter than this are not transposed faster in blocks.
+#: Matrices with a side shorter than this are not transposed in blocks, because that is not faster.
 SHORT_SIDE = 8
 #: Tensors with fewer elements than this are copied directly, because rearranging them first is not faster.
 SMALL = 2**14

@@ -94,7 +94,7 @@ class PieceConvolutions(BilinearBackend):
 
     @property
     def _memory_format(self) -> torch.memory_format:
-        """Channels last for phases, so that a step skips whole pixels instead of single values."""
+        """Memory format of the input: channels last for phases, so that a step skips whole pixels."""
         return CHANNELS_LAST.get(self.window.ndim + 2 if self._has_phases else 0, torch.contiguous_format)
 
     def _make_empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Read the kernels and biases of a layer by position, and make banks of them."""
+"""Read the kernels and biases of a layer by position, and convert them to banks."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -36,7 +36,7 @@ def get_item(case: Case) -> Layout | None:
 
 
 def set_item(case: Case) -> Layout | None:
-    """Keep the layout of a tensor that is written into; a constant takes the layout of the written part."""
+    """Keep the layout of the tensor that is written into; infer that of a constant from the written part."""
     target, index, part = case.step.args[:3]
     if isinstance(target, Ref):
         return case.layouts[target.number]
