@@ -57,7 +57,7 @@ def make_conv2d(
     sharing: Sharing,
     **arguments: Any,
 ) -> nn.Conv2d:
-    """Return a convolution with a sharing. `size` is its input size; a fully shared one accepts any size."""
+    """Return a convolution with a sharing for inputs of this size; with `Full`, it accepts any size."""
     input_size = None if sharing == Full() else tuple(size)
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, sharing=sharing, input_size=input_size, **arguments

@@ -102,7 +102,7 @@ class Pattern(PatternData):
         are equal by chance, the parameters of a module, including frozen ones, are replaced by random numbers
         in two copies, and values must be equal in both. The probability that two of n weights are still
         merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of its input
-        is not a connection. If two weights are added on one connection, they count as one separate weight.
+        is not a connection. If a connection adds two weights, their sum counts as one separate weight.
 
         Args:
             f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; it may have biases.

@@ -103,7 +103,7 @@ def guess_layout(in_shape: Sequence[int], shape: Sequence[int]) -> Layout | None
 
 
 def get_strides(layout: Layout) -> dict[int, Fraction]:
-    """Return the input pixels from one position to the next, for each axis that is in the tensor."""
+    """Return, for each axis in the tensor, the number of input pixels from one position to the next."""
     return {f.axis: f.stride for dim in layout for f in dim.factors if f.moves and f.axis is not None}
 
 

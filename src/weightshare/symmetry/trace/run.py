@@ -52,7 +52,7 @@ class Run:
             return self._measure(lambda x: self.model(x.clone()), shift)
 
     def measure_replay(self, shift: Sequence[int], instead: Mapping[str, Compute]) -> float | None:
-        """Return the relative error of the output when some operations, by name, are replaced."""
+        """Return the relative error of the output after replacing some operations, given by name."""
         with evaluating(self.model):
             return self._measure(lambda x: self.tape.replay(x, instead), shift)
 
