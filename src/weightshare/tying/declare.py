@@ -1,6 +1,7 @@
 """`tie_weights` and `untie_weights`: declare ties, and remove them."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch.nn import Module, Parameter, RNNBase
@@ -15,8 +16,10 @@ from .model_ties import forget_tie, iter_ties, record_tie
 from .names import Place, find_owner, get_common_path, get_owner, make_relative
 from .tie import Tie
 
+_Module = TypeVar("_Module", bound=Module)
 
-def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
+
+def tie_weights(model: _Module, ties: Mapping[str, str | Tie]) -> _Module:
     """Make parameters use the weights of other parameters, and declare these ties.
 
     With the same shape and no transform, the alias becomes the source's Parameter. With a transform it
@@ -60,7 +63,7 @@ def tie_weights(model: Module, ties: Mapping[str, str | Tie]) -> Module:
 
 
 @torch.no_grad()
-def untie_weights(model: Module, name: str) -> Module:
+def untie_weights(model: _Module, name: str) -> _Module:
     """Give an alias its own Parameter with the current values, and remove its tie.
 
     Returns:
