@@ -65,7 +65,7 @@ def assignment(
     positions = list(itertools.product(*map(range, out_size)))
     if isinstance(sharing, LowRank):
         named = {} if coefficients is None else coefficients
-        rows = []
+        rows: list[Tensor] = []
         for p in positions:
             if sharing.coefficients == "free":
                 row = named["coefficients"][(slice(None), *p)]
@@ -101,7 +101,7 @@ def input_table(
     else:
         padded = np.pad(indices, window.padding, mode=_NUMPY_MODES[padding_mode])
     out_size = window.output_size(input_size) if out_size is None else out_size
-    rows = []
+    rows: list[np.ndarray] = []
     for position in itertools.product(*map(range, out_size)):
         taps = [
             [i * s + t * d for t in range(k)]

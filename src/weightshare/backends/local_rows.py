@@ -183,7 +183,7 @@ def _add_windows(view: Tensor, values: Tensor, counts: Sequence[int], window: Wi
     An axis with one position adds all its taps at once. Otherwise s / gcd(s, d) neighboring taps are added at
     once, for stride s and dilation d.
     """
-    groups = []
+    groups: list[list[slice]] = []
     for n, count, s, d in zip(window.kernel_size, counts, window.stride, window.dilation):
         step = n if count == 1 else s // gcd(s, d)
         groups.append([slice(first, first + step) for first in range(0, n, step)])

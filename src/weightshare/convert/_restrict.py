@@ -84,7 +84,8 @@ def _restrict_model(
     model: torch.nn.Module, plan: Sharing | Mapping[str, Sharing], bias_sharing: Sharing | None
 ) -> Restricted:
     sharings = resolve_plan("restrict", model, plan, is_skipped=_can_express)
-    errors, bias_errors = {}, []
+    errors: dict[str, float] = {}
+    bias_errors: list[float] = []
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
         new, errors[name], bias_error = restrict_layer(layer, sharings[name], bias_sharing)

@@ -116,7 +116,7 @@ class _Geometry(NamedTuple):
     def find_inputs(self) -> list[Tensor]:
         """Return, per axis, the input under each tap of each output, to broadcast over [*out, *kernel]."""
         ndim, window = self.window.ndim, self.window
-        result = []
+        result: list[Tensor] = []
         for axis, (n, taps) in enumerate(zip(self.out, window.kernel_size)):
             start = torch.arange(n) * window.stride[axis] - window.padding[axis][0]
             shape = [1] * 2 * ndim

@@ -126,7 +126,7 @@ def split_coefficients(coefficients: Tensor, sharing: LowRank, size: Sequence[in
         return {"coefficients": field}
     axes = range(1, field.dim())
     surplus = field.flatten(1).mean(1, keepdim=True) * (len(size) - 1) / len(size)
-    result = {}
+    result: dict[str, Tensor] = {}
     for axis, name in zip(axes, sharing.coefficient_shapes(size)):
         others = [other for other in axes if other != axis]
         result[name] = (field.mean(others) if others else field) - surplus

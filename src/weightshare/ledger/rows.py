@@ -136,7 +136,8 @@ def build_rows(
             parts.setdefault(get_row_name(name.module_name), []).append(
                 _build_part(name, group, dead, modules)
             )
-    rows, seen = [], set()
+    rows: list[Row] = []
+    seen: set[int] = set()
     for name, module in modules.items():
         first = id(module) not in seen
         seen.add(id(module))

@@ -112,7 +112,7 @@ def _format_percentages(counts: Sequence[int]) -> list[str]:
 
 def _format_derivation(row: Row) -> str:
     """Return the derivation of each parameter in a row, and the names that share it."""
-    parts = []
+    parts: list[str] = []
     for part in row.parts:
         if part.kind in _OWNING or part.own:
             label = f" ({part.kind})" if part.kind in ("dead", "quantized") else ""

@@ -55,7 +55,8 @@ def resnet18(classes: int = 1000, *, sharing: Sharing = FULL) -> Sequential:
 
     Source: He et al. 2015, Deep residual learning for image recognition, table 1.
     """
-    blocks, channels, size = [], 64, 56
+    blocks: list[BasicBlock] = []
+    channels, size = 64, 56
     for out_channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         for step in (stride, 1):
             blocks.append(BasicBlock(channels, out_channels, step, (size, size), sharing))

@@ -95,7 +95,7 @@ def _prove_circular_shift(
     sizes = zip(circular.in_shape[1:], circular.out_shape[1:], circular.stride)
     if any(n_in != n_out * stride for n_in, n_out, stride in sizes):
         return None
-    permutations = []
+    permutations: list[np.ndarray] = []
     for shape, steps in ((circular.in_shape, partial.shift), (circular.out_shape, partial.out_shift)):
         numbers = np.arange(prod(shape)).reshape(shape)
         permutations.append(np.roll(numbers, [-s for s in steps], tuple(range(1, len(shape)))).ravel())

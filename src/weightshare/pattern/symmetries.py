@@ -131,7 +131,8 @@ class _Search:
 
     def list_point_maps(self) -> Iterator[PointMap]:
         """Yield the identity and the flips and turns that fit the sizes and differ by more than a shift."""
-        sizes, seen = list(zip(self.in_shape[1:], self.out_shape[1:])), set()
+        sizes = list(zip(self.in_shape[1:], self.out_shape[1:]))
+        seen: set[PointMap] = set()
         for axes in itertools.permutations(range(self.ndim)):
             for signs in itertools.product((1, -1), repeat=self.ndim):
                 fits = all(sizes[a] == sizes[k] for k, a in enumerate(axes))

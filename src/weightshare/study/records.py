@@ -40,7 +40,7 @@ class Folder:
         file = self.path / RECORDS
         with _catch_os_error(file):
             complete, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
-        trials = []
+        trials: list[Trial] = []
         for number, line in enumerate(complete.splitlines(), 1):
             record = _parse(line)
             if record is None:

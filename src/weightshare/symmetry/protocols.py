@@ -77,7 +77,7 @@ def crop_circular(images: Tensor, starts: Tensor, size: Sequence[int]) -> Tensor
     """
     axes = len(size)
     rows = torch.arange(len(images), device=images.device).view(-1, *(1,) * axes)
-    index = []
+    index: list[Tensor] = []
     for axis, n in enumerate(size):
         along = starts[:, axis, None] + torch.arange(n)
         shape = [len(images), *(n if a == axis else 1 for a in range(axes))]

@@ -18,6 +18,7 @@ from .fragile import (
 )
 from .model_ties import iter_ties
 from .report import CODES, TieReport, TieWarning, make_warning
+from .tie import Tie
 
 
 def check_tied_weights(
@@ -51,7 +52,8 @@ def check_tied_weights(
     if saving is not None and saving not in SAVING:
         known = ", ".join(map(repr, sorted(SAVING)))
         raise ArgumentError("check_tied_weights", f"saving must be one of None, {known}", repr(saving))
-    intact, broken = [], []
+    intact: list[tuple[str, Tie]] = []
+    broken: list[TieWarning] = []
     declared = list(iter_ties(model))
     for alias, tie in declared:
         code = find_fault(model, alias, tie)

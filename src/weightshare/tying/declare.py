@@ -104,7 +104,8 @@ def _sort_sources_first(model: Module, ties: Mapping[str, Tie]) -> list[str]:
             raise TieError("tie_weights", "each alias must be given once", got)
     order: list[str] = []
     for first in ties:
-        chain, name = [], first
+        chain: list[str] = []
+        name: str | None = first
         while name is not None and name not in order:
             if name in chain:
                 cycle = " -> ".join([*chain[chain.index(name) :], name])

@@ -11,14 +11,15 @@ from torch.nn import Module
 from ..parameters.modules import join_names
 from ..parameters.references import DECLARED, get_declared_ties, get_references
 from .loading import keep_ties_when_loading
-from .names import get_place
+from .names import Place, get_place
 from .tie import Tie
 
 
 def iter_ties(model: Module) -> Iterator[tuple[str, Tie]]:
     """Yield the alias and the tie for every tie of a model, declared or built-in, under their full names."""
     named = list(model.named_modules())
-    names, known = {id(module): name for name, module in named}, set()
+    names = {id(module): name for name, module in named}
+    known: set[Place] = set()
     for prefix, module in named:
         for alias, tie in get_declared_ties(module).items():
             known.add(get_place(module, alias))

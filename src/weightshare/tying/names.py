@@ -66,7 +66,7 @@ def get_common_path(first: str, second: str) -> str:
     >>> get_common_path("decoder.head.weight", "decoder.emb.weight"), get_common_path("a.weight", "b.weight")
     ('decoder', '')
     """
-    shared = []
+    shared: list[str] = []
     for a, b in zip(first.split(".")[:-1], second.split(".")[:-1]):
         if a != b:
             break

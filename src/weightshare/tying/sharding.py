@@ -29,7 +29,7 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
         together = {id(name.module): name.module for name in group.names if name.module is not model}
         if len(together) < 2:
             continue
-        separate = []
+        separate: list[dict[int, Module]] = []
         for other in sets:
             if together.keys() & other.keys():
                 together = other | together

@@ -63,7 +63,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> list[np.ndarray]:
         )
     for key, member, size in zip(KEYS, members, stored):
         _check_header(f"{name}, {key}", key, archive, member, size)
-    arrays = []
+    arrays: list[np.ndarray] = []
     for member in members:
         with _catch_damage(name), archive.open(member) as stream:
             arrays.append(np.lib.format.read_array(stream, allow_pickle=False))

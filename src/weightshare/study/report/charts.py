@@ -26,7 +26,7 @@ def assign_styles(result: StudyResult) -> list[tuple[int, bool]]:
 
 def plot_accuracy_vs_parameters(result: StudyResult) -> str:
     """Plot the test accuracy of each row against its number of parameters, with intervals."""
-    series = []
+    series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
         low, high = row.accuracy_ci or [row.accuracy] * 2
         accuracy = 100 * row.accuracy
@@ -38,7 +38,7 @@ def plot_accuracy_vs_parameters(result: StudyResult) -> str:
 
 def plot_learning_curves(result: StudyResult) -> str:
     """Plot the mean validation accuracy of each row against the epoch, as long as all its seeds ran."""
-    series = []
+    series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
         curves = [trial.curve_accuracy for trial in result.by_row[row.sharing]]
         length = min(map(len, curves))
@@ -50,7 +50,7 @@ def plot_learning_curves(result: StudyResult) -> str:
 
 def plot_accuracy_vs_shift(result: StudyResult) -> str:
     """Plot the test accuracy of each row against the shift of the test images, with intervals."""
-    series = []
+    series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
         trials = result.by_row[row.sharing]
         by_shift = [[t.accuracy for t in trials]]
@@ -90,7 +90,7 @@ class KernelImages:
 
 def draw_first_layers(result: StudyResult) -> list[KernelImages]:
     """Draw the kernels of the first layer for each requested sharing."""
-    drawn = []
+    drawn: list[KernelImages] = []
     for row in result.summary:
         layer = next((t.first_layer for t in result.by_row[row.sharing] if t.first_layer), None)
         if layer is not None and not row.matches:

@@ -104,7 +104,7 @@ def _compare_at_equal_size(result: StudyResult) -> list[str]:
 
 
 def _compare_gaps(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
-    answers = []
+    answers: list[str] = []
     for row in others:
         difference = _difference(result, (row, full), GAP)
         if difference.is_clear:
@@ -192,7 +192,9 @@ def _match_sizes(result: StudyResult) -> list[Pair]:
 
 def _compare(result: StudyResult, pairs: Sequence[Pair], measure: Measure) -> list[str]:
     """Return one sentence per clear difference within a pair, and one for all pairs without any."""
-    answers, unclear, same = [], [], []
+    answers: list[str] = []
+    unclear: list[str] = []
+    same: list[str] = []
     for pair in pairs:
         row, other = map(_name, pair)
         difference = _difference(result, pair, measure)

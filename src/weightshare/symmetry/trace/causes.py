@@ -29,7 +29,7 @@ def find_causes(
         border: Width of the border to which errors are confined; None if they are not confined to a border.
         direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
     """
-    causes = []
+    causes: list[str] = []
     known = [layout for number in step.inputs if (layout := layouts[number]) is not None]
     after = layouts[ref]
     if len(known) < len(step.inputs) or after is None:

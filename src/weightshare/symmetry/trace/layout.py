@@ -113,7 +113,8 @@ def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor
     Raises:
         UndefinedError: If the shift is not a whole number of positions of the tensor.
     """
-    steps, dims = [], []
+    steps: list[int] = []
+    dims: list[int] = []
     for d, dim in enumerate(layout):
         by = [_count_steps(factor, shift) for factor in dim.factors]
         if not any(by):
@@ -140,7 +141,7 @@ def find_smallest_shift(layouts: Sequence[Layout], direction: Sequence[int]) -> 
         layouts: Layouts of the tensors.
         direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
     """
-    result = []
+    result: list[int] = []
     for axis, sign in enumerate(direction):
         found = [stride for layout in layouts if (stride := get_strides(layout).get(axis)) is not None]
         if not found or not sign:

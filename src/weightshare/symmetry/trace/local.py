@@ -68,7 +68,8 @@ def _is_same_at_all_positions(step: Step) -> bool:
 
 def _choose_multiples(smallest: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
     """Return a different multiple of the smallest shift for each axis, so that swapped axes are detected."""
-    shift, times = [], 0
+    shift: list[int] = []
+    times = 0
     for step, n in zip(smallest, size):
         times += bool(step)
         shift.append(step * times if (step * times) % n else step)

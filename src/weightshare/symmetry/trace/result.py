@@ -118,7 +118,7 @@ class EquivarianceTrace:
 
     def __str__(self) -> str:
         shown = [row for row in self.rows if row.causes or not row.seen]
-        lines = []
+        lines: list[str] = []
         if shown:
             section = Section("", "l" * len(_HEAD), _HEAD, tuple(map(_make_cells, shown)))
             lines += format_table(section, width=120, indent="")

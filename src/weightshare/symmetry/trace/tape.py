@@ -90,7 +90,8 @@ class Tape:
 
     def prune(self) -> None:
         """Remove the steps that do not contribute to the output."""
-        needed, steps = {self.output}, []
+        needed = {self.output}
+        steps: list[Step] = []
         for step in reversed(self.steps):
             if needed.intersection(step.outputs):
                 needed.update(step.inputs)

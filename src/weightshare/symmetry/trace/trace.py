@@ -81,7 +81,8 @@ def _build_trace(
     direction = tuple((s > 0) - (s < 0) for s in shift)
     exact: tuple[int, ...] | None = tuple(map(abs, direction))
     takes_same_path = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in shifted_tape.steps]
-    rows, followed = [], takes_same_path
+    rows: list[Row] = []
+    followed = takes_same_path
     untraced = [step.name for step in tape.steps if not step.seen] + tape.aliased + tape.decided
     for number, step in enumerate(tape.steps):
         place, ref = next((place, ref) for place, ref in enumerate(step.outputs) if ref in run.used)

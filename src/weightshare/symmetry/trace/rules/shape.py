@@ -12,7 +12,8 @@ from .operation import Case
 
 def reshape(case: Case) -> Layout | None:
     """Regroup the factors of consecutive dimensions whose total size is the same before and after."""
-    before, after, dims = list(case.layout), list(case.shape), []
+    before, after = list(case.layout), list(case.shape)
+    dims: list[Dim] = []
     while before or after:
         old, new = before[:1], after[:1]
         before, after = before[1:], after[1:]
@@ -59,7 +60,7 @@ def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
     if any(dim.prefix or any(dim.first.halo) for dim in old if dim.moves):
         return None
     queue = [factor for dim in old for factor in dim.factors if factor.length != 1]
-    dims = []
+    dims: list[Dim] = []
     for n in new:
         factors: list[Factor] = []
         while prod(factor.size for factor in factors) < n and queue:
