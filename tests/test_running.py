@@ -164,3 +164,26 @@ def test_exported_programs_run_as_they_are():
     with pytest.warns(UserWarning, match=WARNING), evaluating(model):
         inside += [model(torch.ones(1, 2)).shape, model[1].training]
     assert inside == [(1, 3), False]
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(3, 3)]),
+        torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(3, 3)], layout=torch.jagged),
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+        torch.eye(3).to_sparse(),
+        torch.eye(3).to_mkldnn(),
+        torch.ones(4, dtype=torch.uint8).view(torch.bits8),
+        torch.ones(3, device="meta"),
+    ],
+    ids=["nested", "jagged", "quantized", "sparse", "mkldnn", "packed", "meta"],
+)
+def test_buffers_that_torch_cannot_compare_are_left_alone(buffer):
+    model = nn.Linear(2, 2).eval()
+    model.register_buffer("other", buffer)
+    model.register_buffer("last", torch.zeros(2))
+    with evaluating(model):
+        model.last += 1
+    assert model.other is buffer
+    assert model.last.tolist() == [0, 0]

@@ -19,7 +19,8 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
 
     On exit, even after an error, the context restores the mode of every submodule, the registered parameters,
     buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state. A
-    buffer that did not change is not written to, so a pending backward pass that saved it still works.
+    buffer that did not change is not written to, so a pending backward pass that saved it still works. The
+    values of nested, sparse, quantized and packed buffers, which torch cannot compare, are not restored.
     Callables that are not modules, and exported programs, have no modes and run as they are. The first run of
     a lazy module initializes its parameters as usual.
 
@@ -38,7 +39,7 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
     parameters = [p for m in modules for p in m._parameters.values() if p is not None and not is_lazy(p)]
     grads = [(p, p.requires_grad, p.grad) for p in parameters]
     buffers = [b for m in modules for b in m._buffers.values() if b is not None and not is_lazy(b)]
-    values = [(buffer, buffer.detach().clone()) for buffer in buffers]
+    values = [(buffer, value) for buffer in buffers if (value := _copy(buffer)) is not None]
     try:
         if isinstance(model, nn.Module) and any(modes):
             _set_evaluation_mode(model)
@@ -82,9 +83,19 @@ def _set_evaluation_mode(model: nn.Module) -> None:
                 _set_evaluation_mode(child)
 
 
+def _copy(buffer: Tensor) -> Tensor | None:
+    """Return a copy of a buffer, or None if torch cannot copy it or compare the two."""
+    try:
+        value = buffer.detach().clone()
+        torch.equal(buffer, value)
+    except (RuntimeError, AttributeError):  # the latter is raised by jagged tensors
+        return None
+    return value
+
+
 def _restore(buffer: Tensor, value: Tensor) -> None:
     """Restore a buffer through `.data`, which does not bump the version that a backward pass checks."""
-    if buffer.is_meta or (buffer.shape == value.shape and torch.equal(buffer, value)):
+    if buffer.shape == value.shape and torch.equal(buffer, value):
         return
     with torch.inference_mode(buffer.is_inference()):
         if buffer.shape == value.shape:

@@ -10,7 +10,7 @@ def write_atomic(path: Path, text: str) -> None:
     """Replace the content of a file with `text`, through a temporary file in the same folder.
 
     When this returns, the text is on the disk. If it fails, the old file is unchanged and no temporary file
-    remains.
+    remains. A symbolic link stays a link, and the file to which it points gets the text.
 
     Raises:
         OSError: If the path cannot be written, or is not a regular file.
@@ -18,6 +18,7 @@ def write_atomic(path: Path, text: str) -> None:
     """
     if path.exists() and not path.is_file():
         raise OSError("it exists and is not a regular file")
+    path = Path(os.path.realpath(path))
     temporary = path.parent / f".weightshare-{secrets.token_hex(8)}.tmp"
     try:
         with open(temporary, "x", encoding="utf-8") as file:
