@@ -14,6 +14,7 @@ SHIFTS = [
     (nn.Conv1d(1, 1, 3, padding=1), 8, "border"),
     (nn.Conv1d(1, 1, 3, padding=1, padding_mode="reflect"), 8, "border"),
     (nn.Conv1d(1, 1, 5, padding=1), 8, "border"),  # the sizes allow no circular control
+    (nn.Conv1d(1, 1, 3, padding=4), 3, "border"),  # circular padding cannot be that large
     (nn.Conv1d(1, 1, 3, padding="same"), 8, "border"),
     (nn.Conv1d(1, 1, 3, padding="valid"), 8, "none"),
     (ws.nn.LocallyConnected1d(1, 1, 3, padding=1, input_size=8), None, "structure"),
@@ -22,6 +23,7 @@ SHIFTS = [
     (ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Regional(2), input_size=8), None, "structure"),
     (ws.nn.Conv1d(1, 1, 3, padding=1, bias_sharing=ws.Local(), input_size=8), None, "structure"),
     (ws.nn.Conv1d(1, 1, 3, sharing=ws.LowRank(2), input_size=8), None, "structure"),
+    (ws.nn.Conv1d(1, 1, 3, sharing=ws.LowRank(0), input_size=8), None, "none"),  # the same as Full
 ]
 
 

@@ -127,7 +127,7 @@ def _read_convolution(layer: Any, input_size: Size | None, padding_mode: str | N
         "n_weights": weights_per_tap * window.taps * (sharing.banks(positions) if sharing.one_hot else 1),
         "bias": _read_bias(layer, out_size),
         "stride": [1 / Fraction(s) if is_transposed else Fraction(s) for s in window.stride],
-        "note": "" if sharing.one_hot else note,
+        "note": note if not sharing.one_hot and sharing.banks(positions) > 1 else "",  # LowRank(0) is Full
     }
 
 

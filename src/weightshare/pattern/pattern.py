@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,7 @@ from torch import nn
 from .._args import Size, check_integer
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
+from ..views.optional import require_matplotlib
 from . import refinement, text
 from .arguments import check_permutation, check_permutations, check_shape
 from .data import PatternData
@@ -21,7 +23,12 @@ from .proof import PatternProof, prove_equivariance
 from .shifts import PartialShift, compute_partial_shift
 from .symmetries import Symmetries, find_symmetries
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _MAX_PRINTED_SIZE = 40  # largest number of inputs and of outputs for which `str` draws
+_MAX_PLOTTED_SIZE = 512  # and for which `plot` does
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -333,3 +340,45 @@ class Pattern(PatternData):
             PatternError: If the matrix has more than a million entries.
         """
         return text.draw(self)
+
+    def plot(self, *, ax: "Axes | None" = None) -> "Figure":
+        """Draw the matrix in colors and letters; pairs with the same color and letter share a weight.
+
+        A dot marks a pair that is not connected, and "+" a pair with two weights. Letters are left out if
+        there are more than 52 weights, or if the cells are too small. Lines separate the channels.
+
+        Args:
+            ax: Axes to draw on. By default, a new figure with a transparent background is created.
+
+        Returns:
+            The figure that contains the drawing. To save it, call its `savefig`.
+
+        Raises:
+            ArgumentError: If `ax` is neither axes nor None.
+            PatternError: If the pattern has more than 512 inputs or outputs.
+            MissingExtraError: If matplotlib is not installed.
+
+        Example:
+            >>> import torch
+            >>> figure = Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1, bias=False), 5).plot()
+            >>> figure.axes[0].get_xlabel(), len(figure.axes[0].texts)
+            ('inputs', 13)
+        """
+        where = "Pattern.plot"
+        if max(self.n_in, self.n_out) > _MAX_PLOTTED_SIZE:
+            expected = f"the pattern must have at most {_MAX_PLOTTED_SIZE} inputs and outputs"
+            got = f"{self.n_in:,} inputs and {self.n_out:,} outputs"
+            raise PatternError(
+                where, expected, got, "plot the pattern of a smaller input or of fewer channels"
+            )
+        with require_matplotlib(where):
+            from ..views.connections import draw_connections
+        return draw_connections(
+            where,
+            self.edges,
+            (self.n_out, self.n_in),
+            self.n_weights,
+            channels=(self.out_shape[0], self.in_shape[0]),
+            title=text.describe(self),
+            ax=ax,
+        )

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from .._args import Size
+from ..errors import ShapeError
 from .pattern import Pattern
 from .proof import PatternProof
 from .shifts import PartialShift
@@ -91,7 +92,10 @@ def _prove_circular_shift(
     """Return the proof for circular padding, or None if the sizes allow no circular shift."""
     if getattr(layer, "transposed", False):
         return None
-    circular = Pattern.of(layer, input_size, padding_mode="circular")
+    try:
+        circular = Pattern.of(layer, input_size, padding_mode="circular")
+    except ShapeError:  # the padding is larger than the input
+        return None
     sizes = zip(circular.in_shape[1:], circular.out_shape[1:], circular.stride)
     if any(n_in != n_out * stride for n_in, n_out, stride in sizes):
         return None

@@ -2,7 +2,7 @@
 
 from .._args import format_size
 from ..errors import PatternError
-from ..sharing.base import LETTERS
+from ..views.letters import LETTERS
 from .data import PatternData
 
 _MAX_DRAWN_PAIRS = 10**6
