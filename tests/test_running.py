@@ -187,3 +187,27 @@ def test_buffers_that_torch_cannot_compare_are_left_alone(buffer):
         model.last += 1
     assert model.other is buffer
     assert model.last.tolist() == [0, 0]
+
+
+class BuiltOnFirstRun(nn.Module):
+    """Build submodules in the first forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = None
+        self.register_module("other", None)
+        self.is_built = False
+
+    def forward(self, x):
+        if not self.is_built:
+            self.layer, self.other = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.is_built = True
+        return self.other(self.layer(x))
+
+
+def test_members_that_the_first_run_adds_stay():
+    model, x = BuiltOnFirstRun().eval(), torch.ones(1, 2)
+    with evaluating(model):
+        inside = model(x)
+    assert torch.equal(model(x), inside)
+    assert set(model.state_dict()) == {"layer.weight", "layer.bias", "other.weight", "other.bias"}

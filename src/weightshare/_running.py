@@ -18,7 +18,8 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
     """Return a context in which `model` is in evaluation mode and gradients are disabled.
 
     On exit, even after an error, the context restores the mode of every submodule, the registered parameters,
-    buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state. A
+    buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state. Parameters
+    and submodules that the run added stay, because a module may build them in its first forward pass. A
     buffer that did not change is not written to, so a pending backward pass that saved it still works. The
     values of nested, sparse, quantized and packed buffers, which torch cannot compare, are not restored.
     Callables that are not modules, and exported programs, have no modes and run as they are. The first run of
@@ -34,8 +35,10 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
     modes = [module.training for module in modules]
     # scripted modules keep their members in C++, so they cannot be replaced from here
     plain = [module for module in modules if not isinstance(module, ScriptModule)]
-    registries: Any = [registry for m in plain for registry in (m._parameters, m._buffers, m._modules)]
-    before = [dict(registry) for registry in registries]
+    buffer_registries = [m._buffers for m in plain]
+    buffers_before = [dict(registry) for registry in buffer_registries]
+    part_registries: Any = [registry for m in plain for registry in (m._parameters, m._modules)]
+    parts_before = [dict(registry) for registry in part_registries]
     parameters = [p for m in modules for p in m._parameters.values() if p is not None and not is_lazy(p)]
     grads = [(p, p.requires_grad, p.grad) for p in parameters]
     buffers = [b for m in modules for b in m._buffers.values() if b is not None and not is_lazy(b)]
@@ -53,9 +56,13 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
         with torch.no_grad(), torch.random.fork_rng(_list_cuda_devices()):
             yield
     finally:
-        for registry, members in zip(registries, before):
+        for registry, members in zip(buffer_registries, buffers_before):
             registry.clear()
             registry.update(members)
+        for registry, members in zip(part_registries, parts_before):
+            added = {name: value for name, value in registry.items() if members.get(name) is None}
+            registry.clear()
+            registry.update({**members, **added})
         for parameter, requires_grad, grad in grads:
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)

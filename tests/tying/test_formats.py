@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 import weightshare as ws
 from tests.helpers.ties import cells
+from weightshare.errors import DataError
 
 
 def make_large(kind):
@@ -107,3 +109,19 @@ def test_each_cell(name, kind, expected, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert FORMATS[name](model, x, *path) == expected
+
+
+def test_save_safetensors_replaces_files_only(tmp_path):
+    model, target, link = torch.nn.Linear(2, 2), tmp_path / "folder" / "weights", tmp_path / "link"
+    target.parent.mkdir()
+    target.touch(mode=0o644)
+    link.symlink_to(target)
+    ws.save_safetensors(model, link)
+    assert link.is_symlink()
+    ws.load_safetensors(model, target)
+    (tmp_path / "new").touch()
+    assert target.stat().st_mode == (tmp_path / "new").stat().st_mode
+    for path in (tmp_path, "/dev/null", tmp_path / "absent" / "weights"):
+        with pytest.raises(DataError, match="must be a writable file"):
+            ws.save_safetensors(model, path)
+    assert not Path("/dev/null").is_file()

@@ -24,15 +24,20 @@ for command in (explain, summary, ties, equivariance, study):
     app.command(command.__name__.rpartition(".")[2])(command.command)
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+    pass
 
 
 def main() -> None:
@@ -40,5 +45,10 @@ def main() -> None:
     try:
         app()
     except WeightshareError as error:
+        print(f"weightshare: {escape_controls(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
         print(f"weightshare: {escape_controls(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from .._args import did_you_mean, format_size
 from .._running import evaluating, find_raising_module
@@ -20,9 +20,9 @@ _LEAVE_OUT = "use a plan {name: sharing} without this layer"
 
 def resolve_plan(
     where: str,
-    model: Module,
+    model: nn.Module,
     plan: Sharing | Mapping[str, Sharing],
-    is_skipped: Callable[[Sharing, Module], bool],
+    is_skipped: Callable[[Sharing, nn.Module], bool],
 ) -> dict[str, Sharing]:
     """Return the new sharing of each selected convolution by name; raise an error if one is not replaceable.
 
@@ -53,7 +53,7 @@ def resolve_plan(
 
 
 def _select_all(
-    where: str, model: Module, sharing: Sharing, is_skipped: Callable[[Sharing, Module], bool]
+    where: str, model: nn.Module, sharing: Sharing, is_skipped: Callable[[Sharing, nn.Module], bool]
 ) -> Iterator[tuple[str, Sharing]]:
     for name, module in model.named_modules():
         with _prefix_errors(where, name):
@@ -61,7 +61,7 @@ def _select_all(
                 yield name, sharing
 
 
-def _select(where: str, model: Module, name: str, sharing: Sharing) -> Sharing:
+def _select(where: str, model: nn.Module, name: str, sharing: Sharing) -> Sharing:
     """Return the sharing of one entry of the plan after checking both."""
     modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules:
@@ -78,7 +78,7 @@ def _select(where: str, model: Module, name: str, sharing: Sharing) -> Sharing:
     return sharing
 
 
-def _check_replaceable(model: Module, name: str) -> None:
+def _check_replaceable(model: nn.Module, name: str) -> None:
     """Raise `ConversionError` if the module is modified, has several names or shares its parameters."""
     module = model.get_submodule(name)
     where = type(module).__name__
@@ -99,7 +99,9 @@ def _check_replaceable(model: Module, name: str) -> None:
         raise ConversionError(where, expected, f"one shared with {', '.join(map(repr, others))}", _LEAVE_OUT)
 
 
-def find_input_sizes(where: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> Sizes:
+def find_input_sizes(
+    where: str, model: nn.Module, names: Iterable[str], example_inputs: Sequence[Any]
+) -> Sizes:
     """Return the spatial input size of each named convolution; raise an error unless each is called once.
 
     A copy of the model runs in evaluation mode, and the random state is restored.
@@ -115,7 +117,7 @@ def find_input_sizes(where: str, model: Module, names: Iterable[str], example_in
     return {name: sizes[0] for name, sizes in sizes_by_name.items()}
 
 
-def check_called(where: str, result: Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
+def check_called(where: str, result: nn.Module, names: Iterable[str], example_inputs: Sequence[Any]) -> None:
     """Raise `ConversionError` unless the result calls each new layer once.
 
     A new layer is not called if, for example, a plain list still refers to the replaced layer. A copy of the
@@ -138,7 +140,12 @@ def check_called(where: str, result: Module, names: Iterable[str], example_input
 
 
 def _record_sizes(
-    where: str, model: Module, names: Iterable[str], example_inputs: Sequence[Any], expected: str, hint: str
+    where: str,
+    model: nn.Module,
+    names: Iterable[str],
+    example_inputs: Sequence[Any],
+    expected: str,
+    hint: str,
 ) -> dict[str, list[tuple[int, ...]]]:
     """Return the spatial input size of each call of the named convolutions in a forward pass.
 
@@ -161,14 +168,14 @@ def _record_sizes(
 def _add_hook(layer: Any, sizes: list[tuple[int, ...]]) -> None:
     """Append the spatial size of the layer's input to `sizes` at each call."""
 
-    def hook(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         input = args[0] if args else kwargs["input"]
         sizes.append(tuple(input.shape[-len(layer.kernel_size) :]))
 
     layer.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _check_called_once(layer: Module, sizes: list[tuple[int, ...]]) -> None:
+def _check_called_once(layer: nn.Module, sizes: list[tuple[int, ...]]) -> None:
     if len(sizes) == 1:
         return
     different = ", ".join(format_size(size) for size in dict.fromkeys(sizes))
@@ -181,8 +188,8 @@ def _check_called_once(layer: Module, sizes: list[tuple[int, ...]]) -> None:
 
 
 def replace_modules(
-    where: str, model: Module, names: Iterable[str], make: Callable[[str, Module], Module]
-) -> Module:
+    where: str, model: nn.Module, names: Iterable[str], make: Callable[[str, nn.Module], nn.Module]
+) -> nn.Module:
     """Return a copy of the model in which each named module is replaced by `make(name, module)`."""
     result = copy.deepcopy(model)
     for name in names:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from .._running import find_raising_module
 from ..parameters.groups import Group
@@ -32,7 +32,7 @@ class Note:
         return {"code": self.code, "names": list(self.names), "text": self.text}
 
 
-def collect_notes(model: Module, groups: Sequence[Group], forward: ForwardPass | None) -> tuple[Note, ...]:
+def collect_notes(model: nn.Module, groups: Sequence[Group], forward: ForwardPass | None) -> tuple[Note, ...]:
     """Return all notes on a model's counts."""
     notes = [*_note_lazy(groups), *_note_views(groups)]
     if forward is not None:
@@ -63,7 +63,7 @@ def _note_dead(groups: Sequence[Group], forward: ForwardPass) -> Iterable[Note]:
         yield Note("DEAD_PARAM", names, f"{', '.join(names)}: not read in a forward pass in evaluation mode")
 
 
-def _note_functional_convolutions(model: Module, forward: ForwardPass) -> Iterable[Note]:
+def _note_functional_convolutions(model: nn.Module, forward: ForwardPass) -> Iterable[Note]:
     names = tuple(
         name or "the model itself"
         for name, module in model.named_modules()
@@ -81,7 +81,7 @@ def _note_uncounted(forward: ForwardPass) -> Iterable[Note]:
         yield Note("NOT_COUNTED", tuple(forward.uncounted), text)
 
 
-def _note_failure(model: Module, forward: ForwardPass) -> Iterable[Note]:
+def _note_failure(model: nn.Module, forward: ForwardPass) -> Iterable[Note]:
     if forward.error is not None:
         name, module = find_raising_module(model, forward.error)
         where = f"{name or 'the model itself'} ({type(module).__name__})"

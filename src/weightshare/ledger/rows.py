@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from ..parameters.groups import Group, Name
 from ..parameters.storage import get_storage_key
@@ -126,7 +126,7 @@ class Row:
 
 
 def build_rows(
-    modules: Mapping[str, Module], groups: Iterable[Group], forward: ForwardPass | None
+    modules: Mapping[str, nn.Module], groups: Iterable[Group], forward: ForwardPass | None
 ) -> tuple[Row, ...]:
     """Return the rows in the order of the model's modules."""
     parts: dict[str, list[Part]] = {}
@@ -171,7 +171,9 @@ def get_row_name(module_name: str) -> str:
     return head[1:] if found else module_name
 
 
-def _build_row(name: str, module: Module, parts: list[Part], forward: ForwardPass | None, first: bool) -> Row:
+def _build_row(
+    name: str, module: nn.Module, parts: list[Part], forward: ForwardPass | None, first: bool
+) -> Row:
     """Return the row of a module; its MACs belong to the row of its first name."""
     kind = getattr(module, "original_name", type(module).__name__)  # set on scripted modules
     if hasattr(module, "parametrizations"):
@@ -183,7 +185,7 @@ def _build_row(name: str, module: Module, parts: list[Part], forward: ForwardPas
     return Row(name, kind, tuple(parts), forward.calls[id(module)], output, macs)
 
 
-def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, Module]) -> Part:
+def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, nn.Module]) -> Part:
     owner = group.owner
     source = owner if name.parameter is None else name
     parent = modules.get(get_row_name(source.module_name)) if is_parametrization(source.module) else None

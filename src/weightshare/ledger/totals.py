@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from ..counting.closed_form import ParameterCount, count_parameters
 from ..counting.from_layer import read_layer
@@ -53,7 +53,7 @@ class Totals:
 
 
 def count_totals(
-    model: Module, modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass | None
+    model: nn.Module, modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass | None
 ) -> Totals:
     """Count all totals of a model.
 
@@ -85,7 +85,7 @@ def count_totals(
     )
 
 
-def _count_unrolled(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
+def _count_unrolled(modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass) -> int:
     """Count each parameter, references included, once per call of its module.
 
     If a module is not called itself (its parameters are read from outside), the calls of the nearest
@@ -102,7 +102,7 @@ def _count_unrolled(modules: Mapping[str, Module], groups: Sequence[Group], forw
     return sum(name.numel * count_calls(name.module_name) for name in names)
 
 
-def _count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
+def _count_unshared(modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass) -> int:
     """Count the unique elements as if each convolution were unshared."""
     by_module: dict[str, list[Name]] = {}
     for name in iter_names(groups):

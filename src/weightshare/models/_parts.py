@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch.nn import MaxPool2d, Module
+import torch
 
 from .. import nn
 from ..geometry import Window
@@ -23,22 +23,28 @@ class Stem:
 
     def __init__(self, channels: int, size: Sequence[int], sharing: Sharing):
         self.channels, self.size, self.sharing = channels, tuple(size), sharing
-        self.layers: list[Module] = []
+        self.layers: list[torch.nn.Module] = []
 
     def conv(
-        self, out_channels: int, kernel_size: int, then: Callable[[], Module] | None = None, **arguments: Any
+        self,
+        out_channels: int,
+        kernel_size: int,
+        then: Callable[[], torch.nn.Module] | None = None,
+        **arguments: Any,
     ) -> "Stem":
         """Add a convolution, and the module that `then` builds after it."""
         layer = make_conv2d(self.channels, out_channels, kernel_size, self.size, self.sharing, **arguments)
         self.channels, self.size = out_channels, layer.window.output_size(self.size)
         return self.add(layer, *([] if then is None else [then()]))
 
-    def pool(self, kernel_size: int, stride: int, kind: Callable[[int, int], Module] = MaxPool2d) -> "Stem":
+    def pool(
+        self, kernel_size: int, stride: int, kind: Callable[[int, int], torch.nn.Module] = torch.nn.MaxPool2d
+    ) -> "Stem":
         """Add a pooling layer, built by `kind(kernel_size, stride)`."""
         self.size = Window((kernel_size,) * 2, stride).output_size(self.size)
         return self.add(kind(kernel_size, stride))
 
-    def add(self, *layers: Module) -> "Stem":
+    def add(self, *layers: torch.nn.Module) -> "Stem":
         """Add layers that do not change the spatial size."""
         self.layers += layers
         return self

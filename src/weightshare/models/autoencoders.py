@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from torch.nn import Linear, Module, ReLU, Sequential
+import torch
 
 from .. import nn
 from ..sharing import Full, Sharing
@@ -10,7 +10,7 @@ from ..sharing import Full, Sharing
 FULL = Full()
 
 
-def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = True) -> Sequential:
+def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = True) -> torch.nn.Sequential:
     """Build an autoencoder with one hidden layer.
 
     If it is tied, the decoder uses the transposed weight of the encoder, and has a separate bias.
@@ -21,14 +21,14 @@ def dense_autoencoder(features: int = 784, hidden: int = 64, *, tied: bool = Tru
         >>> [sum(p.numel() for p in dense_autoencoder(tied=tied).parameters()) for tied in (True, False)]
         [51024, 101200]
     """
-    encoder = Linear(features, hidden)
-    decoder = nn.TiedLinear(encoder) if tied else Linear(hidden, features)
-    return Sequential(OrderedDict(encoder=encoder, relu=ReLU(), decoder=decoder))
+    encoder = torch.nn.Linear(features, hidden)
+    decoder = nn.TiedLinear(encoder) if tied else torch.nn.Linear(hidden, features)
+    return torch.nn.Sequential(OrderedDict(encoder=encoder, relu=torch.nn.ReLU(), decoder=decoder))
 
 
 def conv_autoencoder(
     channels: int = 1, size: int = 28, *, tied: bool = True, sharing: Sharing = FULL
-) -> Sequential:
+) -> torch.nn.Sequential:
     """Build an autoencoder of two convolutions with stride 2 and two transposed convolutions.
 
     If it is tied, the decoders use the weights of the encoders, and have separate biases.
@@ -47,12 +47,20 @@ def conv_autoencoder(
     """
     first = nn.Conv2d(channels, 16, 3, 2, 1, sharing=sharing, input_size=size)
     second = nn.Conv2d(16, 32, 3, 2, 1, sharing=sharing, input_size=size // 2)
-    layers: list[tuple[str, Module]] = [("encoder1", first), ("relu1", ReLU()), ("encoder2", second)]
-    layers += [("relu2", ReLU()), ("decoder2", _make_decoder(second, tied)), ("relu3", ReLU())]
-    return Sequential(OrderedDict([*layers, ("decoder1", _make_decoder(first, tied))]))
+    layers: list[tuple[str, torch.nn.Module]] = [
+        ("encoder1", first),
+        ("relu1", torch.nn.ReLU()),
+        ("encoder2", second),
+    ]
+    layers += [
+        ("relu2", torch.nn.ReLU()),
+        ("decoder2", _make_decoder(second, tied)),
+        ("relu3", torch.nn.ReLU()),
+    ]
+    return torch.nn.Sequential(OrderedDict([*layers, ("decoder1", _make_decoder(first, tied))]))
 
 
-def _make_decoder(encoder: nn.Conv2d, tied: bool) -> Module:
+def _make_decoder(encoder: nn.Conv2d, tied: bool) -> torch.nn.Module:
     if tied:
         return nn.TiedConvTranspose2d(encoder)
     return nn.ConvTranspose2d(

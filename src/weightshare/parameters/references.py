@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 #: Attribute in which a module keeps the parameters that it reads from other modules, by name.
 REFERENCES = "_tied_references"
@@ -22,18 +22,18 @@ class Reference:
         shape: Shape of the result.
     """
 
-    module: Module
+    module: nn.Module
     name: str
     transform: str | None = None
     shape: tuple[int, ...] = ()
 
 
-def get_references(module: Module) -> dict[str, Reference]:
+def get_references(module: nn.Module) -> dict[str, Reference]:
     """Return the parameters that a module reads from other modules, by name."""
     return vars(module).get(REFERENCES, {})
 
 
-def get_declared_ties(module: Module) -> dict[str, Any]:
+def get_declared_ties(module: nn.Module) -> dict[str, Any]:
     """Return the ties declared on a module, by alias; names are relative to the module."""
     return vars(module).get(DECLARED, {})
 
@@ -46,6 +46,6 @@ def get_chain(reference: Reference) -> list[Reference]:
     return chain
 
 
-def get_reference(module: Module, name: str) -> Reference | None:
+def get_reference(module: nn.Module, name: str) -> Reference | None:
     """Return the reference that a module reads under a name, or None if it has no such reference."""
     return get_references(module).get(name)

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import torch.nn as nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 

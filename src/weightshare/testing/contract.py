@@ -2,7 +2,7 @@
 
 import copy
 
-from torch.nn import Module
+from torch import nn
 
 from .._args import check_integer
 from ..errors import ArgumentError
@@ -12,7 +12,7 @@ from . import call_checks, checks
 from .case import TOLERANCES, Case
 
 
-def check_layer(layer: Module, batch: int = 2, *, compile: bool = False) -> None:
+def check_layer(layer: nn.Module, batch: int = 2, *, compile: bool = False) -> None:
     """Check that a layer agrees with the oracle, and that it works with the features of torch.
 
     The checked values are outputs, gradients of the input and all parameters, second derivatives (in

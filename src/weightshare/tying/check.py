@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from torch.nn import Module
+from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, TieError
@@ -22,7 +22,7 @@ from .tie import Tie
 
 
 def check_tied_weights(
-    model: Module,
+    model: nn.Module,
     *,
     optimizer: Optimizer | None = None,
     saving: Literal["export", "onnx", "safetensors"] | None = None,

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping, MutableMapping
 from itertools import pairwise
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import Module
 from .._torch import IncompatibleKeys
 from ..errors import ArgumentError, DataError, MissingExtraError, TieError
 from ..parameters.references import get_reference
+from ..views.files import replacing
 from .check import check_tied_weights
 from .linking import has_equal_values
 from .loading import make_conflict_error
@@ -114,14 +116,23 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
 
     Raises:
         TieError: If a weight is read from a module outside of the model, so that the file would not contain
-        it.
+            it.
+        DataError: If the file cannot be written.
         MissingExtraError: If safetensors is not installed.
     """
     if lost := [note.names[0] for note in check_tied_weights(model).broken if note.code == "LOST_SOURCE"]:
         got = f"{', '.join(lost)} read from another model"
         expected = "the model must contain all its weights"
         raise TieError("save_safetensors", expected, got, "save the whole model")
-    _import_safetensors(path).torch.save_model(model, str(path))
+    safetensors = _import_safetensors(path)
+    try:
+        with replacing(Path(path)) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            safetensors.torch.save_model(model, str(temporary))
+            temporary.chmod(mode)  # safetensors creates files that only their owner can read
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(str(path), "must be a writable file", str(error)) from error
 
 
 def load_safetensors(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from ..errors import TieError
 from ..parameters.references import get_declared_ties, get_reference
@@ -14,7 +14,7 @@ from .tie import apply_transform
 _ALONE = "_aliases_alone"
 
 
-def keep_ties_when_loading(holder: Module) -> None:
+def keep_ties_when_loading(holder: nn.Module) -> None:
     """Register the hooks that keep the ties declared on a module."""
     holder.register_load_state_dict_pre_hook(_before_loading)
     holder.register_load_state_dict_post_hook(_after_loading)
@@ -31,7 +31,7 @@ def make_conflict_error(alias: str, source: str) -> TieError:
     )
 
 
-def _before_loading(module: Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _before_loading(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Raise `TieError` if the ends of a tie differ, and move an entry for a reference to its source.
 
     Such entries come from untied models. Ends that are parametrized or pruned are left to torch.
@@ -55,7 +55,7 @@ def _before_loading(module: Module, state: dict[str, Any], prefix: str, *_: Any)
             state.setdefault(source_key, value)
 
 
-def _after_loading(module: Module, incompatible: Any) -> None:
+def _after_loading(module: nn.Module, incompatible: Any) -> None:
     """Tie both ends again, because loading with `assign=True` gives each one its own Parameter."""
     alone = vars(module).pop(_ALONE, set())
     for alias, tie in get_declared_ties(module).items():

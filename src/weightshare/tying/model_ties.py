@@ -6,7 +6,7 @@ pickling and loading. Built-in ties are those of layers made as references, such
 
 from collections.abc import Iterator, Mapping
 
-from torch.nn import Module
+from torch import nn
 
 from ..parameters.modules import join_names
 from ..parameters.references import DECLARED, get_declared_ties, get_references
@@ -15,7 +15,7 @@ from .names import Place, get_place
 from .tie import Tie
 
 
-def iter_ties(model: Module) -> Iterator[tuple[str, Tie]]:
+def iter_ties(model: nn.Module) -> Iterator[tuple[str, Tie]]:
     """Yield the alias and the tie for every tie of a model, declared or built-in, under their full names."""
     named = list(model.named_modules())
     names = {id(module): name for name, module in named}
@@ -43,7 +43,7 @@ def trace_to_source(ties: Mapping[str, Tie], name: str) -> list[str]:
     return names
 
 
-def record_tie(holder: Module, alias: str, tie: Tie) -> None:
+def record_tie(holder: nn.Module, alias: str, tie: Tie) -> None:
     """Record a tie on the module that contains both ends; names are relative to that module."""
     recorded = get_declared_ties(holder)
     if DECLARED not in vars(holder):
@@ -52,7 +52,7 @@ def record_tie(holder: Module, alias: str, tie: Tie) -> None:
     setattr(holder, DECLARED, {**recorded, alias: tie})
 
 
-def forget_tie(model: Module, name: str) -> None:
+def forget_tie(model: nn.Module, name: str) -> None:
     """Remove the declared tie of an alias, wherever it is recorded."""
     for prefix, module in model.named_modules():
         recorded = get_declared_ties(module)

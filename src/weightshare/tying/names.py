@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from torch.nn import Module
+from torch import nn
 
 from .._args import did_you_mean
 from ..errors import ArgumentError
@@ -13,7 +13,7 @@ from ..parameters.references import get_references
 Place = tuple[int, str]
 
 
-def get_owner(model: Module, name: str, where: str) -> tuple[Module, str]:
+def get_owner(model: nn.Module, name: str, where: str) -> tuple[nn.Module, str]:
     """Return the module that has or reads a parameter, and the parameter's name in that module.
 
     Args:
@@ -29,7 +29,7 @@ def get_owner(model: Module, name: str, where: str) -> tuple[Module, str]:
     raise ArgumentError(where, "names must be parameter names", repr(name), hint)
 
 
-def find_owner(model: Module, name: str) -> tuple[Module, str] | None:
+def find_owner(model: nn.Module, name: str) -> tuple[nn.Module, str] | None:
     """Return the same as `get_owner`, or None if there is no such parameter."""
     path, _, attribute = str(name).rpartition(".")
     module = find_module(model, path)
@@ -39,13 +39,15 @@ def find_owner(model: Module, name: str) -> tuple[Module, str] | None:
     return (module, attribute) if exists else None
 
 
-def find_ends(model: Module, alias: str, source: str) -> tuple[tuple[Module, str], tuple[Module, str]] | None:
+def find_ends(
+    model: nn.Module, alias: str, source: str
+) -> tuple[tuple[nn.Module, str], tuple[nn.Module, str]] | None:
     """Return the owners of alias and source, or None if either is not a parameter (any more)."""
     first, second = find_owner(model, alias), find_owner(model, source)
     return None if first is None or second is None else (first, second)
 
 
-def find_module(model: Module, path: str) -> Module | None:
+def find_module(model: nn.Module, path: str) -> nn.Module | None:
     """Return the module at a path, or None if there is none."""
     try:
         return model.get_submodule(path)
@@ -53,7 +55,7 @@ def find_module(model: Module, path: str) -> Module | None:
         return None
 
 
-def get_place(model: Module, name: str) -> Place:
+def get_place(model: nn.Module, name: str) -> Place:
     """Return the same key for all names of a parameter, whether or not the parameter exists."""
     path, _, attribute = name.rpartition(".")
     module = find_module(model, path)
@@ -83,7 +85,7 @@ def make_relative(name: str, path: str) -> str:
     return name[len(path) + 1 :] if path else name
 
 
-def _iter_names(model: Module) -> Iterator[str]:
+def _iter_names(model: nn.Module) -> Iterator[str]:
     """Yield every name of every parameter and reference."""
     for prefix, module in model.named_modules(remove_duplicate=False):
         for attribute in (*module._parameters, *get_references(module)):

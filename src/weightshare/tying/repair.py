@@ -1,6 +1,6 @@
 """`retie_weights`: repair declared ties that are broken."""
 
-from torch.nn import Module
+from torch import nn
 
 from .check import check_tied_weights
 from .faults import find_fault
@@ -9,7 +9,7 @@ from .model_ties import iter_ties
 from .report import TieReport
 
 
-def retie_weights(model: Module) -> TieReport:
+def retie_weights(model: nn.Module) -> TieReport:
     """Repair the declared ties that are broken, with the values of their sources.
 
     Ends that were changed by a parametrization, pruning, quantization or offloading are left unchanged and

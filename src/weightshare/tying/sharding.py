@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from .._torch import get_fsdp_state, reshards_after_forward
 from ..parameters.groups import group_parameters
@@ -11,7 +11,7 @@ from ..parameters.references import get_reference
 from .names import find_module
 
 
-def fsdp_groups(model: Module) -> list[list[Module]]:
+def fsdp_groups(model: nn.Module) -> list[list[nn.Module]]:
     """Return the sets of modules that share weights and must therefore be sharded together.
 
     Call `fully_shard(group)` for each set, then `fully_shard` for the blocks without shared weights, then for
@@ -24,12 +24,12 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
         >>> fsdp_groups(model)
         [[Embedding(10, 4), Linear(in_features=4, out_features=10, bias=False)]]
     """
-    sets: list[dict[int, Module]] = []
+    sets: list[dict[int, nn.Module]] = []
     for group in group_parameters(iter_modules(model)):
         together = {id(name.module): name.module for name in group.names if name.module is not model}
         if len(together) < 2:
             continue
-        separate: list[dict[int, Module]] = []
+        separate: list[dict[int, nn.Module]] = []
         for other in sets:
             if together.keys() & other.keys():
                 together = other | together
@@ -39,7 +39,7 @@ def fsdp_groups(model: Module) -> list[list[Module]]:
     return [list(modules.values()) for modules in sets]
 
 
-def is_split(model: Module, alias: str, source: str) -> bool:
+def is_split(model: nn.Module, alias: str, source: str) -> bool:
     """Return whether an alias may run while the FSDP2 group of its source has freed its full weights."""
     alias_states, source_states = _get_fsdp_states(model, alias), _get_fsdp_states(model, source)
     path, _, attribute = alias.rpartition(".")
@@ -51,7 +51,7 @@ def is_split(model: Module, alias: str, source: str) -> bool:
     return alias_states[-1:] != source_states[-1:]
 
 
-def _get_fsdp_states(model: Module, name: str) -> list[Any]:
+def _get_fsdp_states(model: nn.Module, name: str) -> list[Any]:
     """Return the states of the FSDP2 groups that are gathered while a parameter's module runs.
 
     The innermost group is last.

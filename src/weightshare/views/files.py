@@ -2,15 +2,25 @@
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace the content of a file with `text`, through a temporary file in the same folder.
+    """Replace the content of a file with `text`, as `replacing` does. When this returns, it is on the disk."""
+    with replacing(path) as temporary, open(temporary, "x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
-    When this returns, the text is on the disk. If it fails, the old file is unchanged and no temporary file
-    remains. A symbolic link stays a link, and the file to which it points gets the text.
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Return a context with the path of a temporary file, which replaces the file at `path` on exit.
+
+    If the context is left by an error, the old file is unchanged and no temporary file remains. A symbolic link
+    stays a link, and the file to which it points is replaced.
 
     Raises:
         OSError: If the path cannot be written, or is not a regular file.
@@ -21,10 +31,7 @@ def write_atomic(path: Path, text: str) -> None:
     path = Path(os.path.realpath(path))
     temporary = path.parent / f".weightshare-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError, ValueError):
