@@ -18,10 +18,11 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
     """Return a context in which `model` is in evaluation mode and gradients are disabled.
 
     On exit, even after an error, the context restores the mode of every submodule, the registered parameters,
-    buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state. Parameters
-    and submodules that the run added stay, because a module may build them in its first forward pass. A
-    buffer that did not change is not written to, so a pending backward pass that saved it still works. The
-    values of nested, sparse, quantized and packed buffers, which torch cannot compare, are not restored.
+    buffers and submodules, `requires_grad` and `.grad`, the values of buffers, and torch's random state.
+    Parameters and submodules that the run added stay, because a module may build them in its first forward
+    pass. A buffer that did not change is not written to, so a pending backward pass that saved it still
+    works. The values of nested, sparse, quantized and packed buffers, which torch cannot compare, are not
+    restored.
     Callables that are not modules, and exported programs, have no modes and run as they are. The first run of
     a lazy module initializes its parameters as usual.
 

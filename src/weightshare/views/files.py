@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace the content of a file with `text`, as `replacing` does. When this returns, it is on the disk."""
+    """Replace the content of a file, as `replacing` does. When this returns, the text is on the disk."""
     with replacing(path) as temporary, open(temporary, "x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -19,8 +19,8 @@ def write_atomic(path: Path, text: str) -> None:
 def replacing(path: Path) -> Generator[Path]:
     """Return a context with the path of a temporary file, which replaces the file at `path` on exit.
 
-    If the context is left by an error, the old file is unchanged and no temporary file remains. A symbolic link
-    stays a link, and the file to which it points is replaced.
+    If the context is left by an error, the old file is unchanged and no temporary file remains. A symbolic
+    link stays a link, and the file to which it points is replaced.
 
     Raises:
         OSError: If the path cannot be written, or is not a regular file.
