@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table bench bench-peers bench-parts golden clean
+	speed-table consistency-table pros-cons-table bench bench-peers bench-parts golden web web-bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -37,8 +37,8 @@ readme: demo outputs  ## write the demo's table and picture, and the outputs of 
 outputs: .venv/.test  ## write what commands print into the pages that show them
 	.venv/bin/python -m tools.outputs
 
-pictures: .venv/.test  ## draw docs/images/sharings.svg
-	.venv/bin/python -m tools.sharings_picture
+pictures: .venv/.test  ## draw the pictures of the README and of the documentation
+	.venv/bin/python -m tools.pictures
 
 api-surface: .venv/.test  ## record the public names and signatures in tests/golden
 	.venv/bin/python -m tools.api_surface
@@ -52,6 +52,9 @@ speed-table: .venv/.test  ## write the results of the last bench into docs/speed
 consistency-table: .venv/.test  ## write the results of the last benchmark of blur pooling into docs/consistency.md
 	.venv/bin/python -m tools.consistency_table benchmarks/results/blur_pooling.json
 
+pros-cons-table: .venv/.test  ## write measured pros and cons of sharing into docs/pros_and_cons.md
+	.venv/bin/python -m tools.pros_cons_table
+
 bench: .venv/.test  ## time the layers against the alternatives; leave the machine alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py
 
@@ -60,6 +63,12 @@ bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate
 
 bench-parts: .venv/.test  ## show where the time of an unshared layer goes
 	.venv/bin/python benchmarks/parts.py
+
+web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 18 or later
+	cd web && node build.mjs
+
+web-bench: .venv/.test  ## time the explorer's page in Chromium
+	.venv/bin/python benchmarks/explorer.py
 
 golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py
@@ -89,5 +98,9 @@ golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/go
 	.venv-golden/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
 
+web/node_modules/.web: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:  ## remove the environments and what was built
-	rm -rf .venv .venv-golden .venv-peers docs/build docs/auto_examples
+	rm -rf .venv .venv-golden .venv-peers web/node_modules docs/build docs/auto_examples

@@ -1,12 +1,16 @@
-"""Draw docs/images/sharings.svg, one grid of positions per sharing: python -m tools.sharings_picture"""
+"""Draw the pictures of the README and of the documentation: python -m tools.pictures"""
 
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import weightshare as ws
+from weightshare.pattern import generators
+from weightshare.views.figure import TEXT_SIZE
 
 from .blocks import ROOT
 
@@ -16,37 +20,78 @@ SHARINGS = {
     "Tiled(2)": ws.Tiled(2),
     "Regional(2)": ws.Regional(2),
     "SharedAlong(1)": ws.SharedAlong(1),
-    "LowRank(2)": ws.LowRank(2),
     "Local()\nlocally connected": ws.Local(),
+    "LowRank(1)\n": ws.LowRank(1),  # the captions of its parts take the place of the second line
 }
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-STYLE = {"svg.hashsalt": "weightshare", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+STYLE = {"svg.hashsalt": "weightshare", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 
-def main(path: Path = ROOT / "docs/images/sharings.svg") -> None:
-    """Write the picture."""
+def main(folder: Path = ROOT / "docs/images") -> None:
+    """Write the pictures into the folder."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 2.3), layout="constrained")
-        for axes, (title, sharing) in zip(figure.subplots(1, len(SHARINGS)), SHARINGS.items()):
-            labels = np.array(sharing.labels(SIZE)).reshape(SIZE)
-            colors = matplotlib.colormaps["tab20"](labels % 20)
-            colors[..., :3] = 0.45 + 0.55 * colors[..., :3]  # light enough for black letters
-            if isinstance(sharing, ws.LowRank):  # one kernel, corrected smoothly
-                rows, columns = np.indices(SIZE) / (np.array(SIZE)[:, None, None] - 1)
-                colors[..., 3] = 0.35 + 0.65 * (rows + columns) / 2
-            axes.imshow(colors)
-            for (row, column), label in np.ndenumerate(labels):
-                axes.text(column, row, LETTERS[label], ha="center", va="center")
-            banks = sharing.banks(SIZE)
-            plural = "s" if banks > 1 else ""
-            axes.set_title(title)
-            axes.set_xlabel(f"{banks} kernel{plural}")
-            axes.set_xticks(np.arange(-0.5, SIZE[1]), [])
-            axes.set_yticks(np.arange(-0.5, SIZE[0]), [])
-            axes.grid(color="white", linewidth=1)
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
-        figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")
+        for draw in (draw_sharings, draw_patterns, draw_kernels, draw_trace):
+            path = folder / f"{draw.__name__.removeprefix('draw_')}.svg"
+            draw().savefig(path, format="svg", metadata={"Date": None}, transparent=True)
+
+
+def draw_sharings() -> Figure:
+    """Draw the positions of each sharing."""
+    figure = Figure(figsize=(11.2, 2.2), layout=ConstrainedLayoutEngine(w_pad=0.12))
+    widths = [1] * (len(SHARINGS) - 1) + [2.17]  # the shared kernel and its correction
+    axes = figure.subplots(1, len(SHARINGS), gridspec_kw={"width_ratios": widths})
+    for ax, (title, sharing) in zip(axes, SHARINGS.items()):
+        sharing.plot(SIZE, ax=ax)
+        banks = sharing.banks(SIZE)
+        ax.set_title(title, fontsize=TEXT_SIZE)
+        ax.set_xlabel(f"{banks} kernel{'s' if banks > 1 else ''}")
+    axes[-1].set_xlabel("1 kernel + 1 correction, weighted by position")
+    return figure
+
+
+def draw_patterns() -> Figure:
+    """Draw the connections of layers with one channel."""
+    points, shifts = generators.permutations(8), generators.circular_shifts(8)
+    tiled = ws.nn.Conv1d(1, 1, 3, padding=1, sharing=ws.Tiled(2), input_size=8)
+    patterns = {
+        "Conv1d, padding=1": ws.Pattern.of(torch.nn.Conv1d(1, 1, 3, padding=1), 8),
+        "Tiled(2), padding=1": ws.Pattern.of(tiled),
+        "from circular shifts": ws.Pattern.from_symmetry(shifts, shifts),
+        "from permutations": ws.Pattern.from_symmetry(points, points),
+    }
+    figure = Figure(figsize=(9.6, 2.8), layout="constrained")
+    for ax, (title, pattern) in zip(figure.subplots(1, len(patterns)), patterns.items()):
+        pattern.plot(ax=ax)
+        ax.set_title(f"{title}\n{pattern.n_weights} weights", fontsize=TEXT_SIZE)
+    return figure
+
+
+def draw_kernels() -> Figure:
+    """Draw kernels whose orientation turns from region to region."""
+    layer = ws.nn.Conv2d(1, 1, 7, padding=3, sharing=ws.Regional(4), input_size=8)
+    y, x = np.mgrid[-3:4, -3:4]
+    envelope = np.exp(-(x**2 + y**2) / 6)
+    waves = [np.cos(1.4 * (x * np.cos(a) + y * np.sin(a))) for a in np.arange(16) * np.pi / 16]
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(np.array(waves) * envelope)[:, None, None])
+    return layer.plot_kernels()
+
+
+def draw_trace() -> Figure:
+    """Draw the errors of the operations of a network with circular padding and a pooling layer."""
+    torch.manual_seed(0)
+    circular = {"padding": 1, "padding_mode": "circular"}
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, **circular),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(8, 8, 3, **circular),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+    )
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    return ws.trace_equivariance(model.double().eval(), x, 2).plot()
 
 
 if __name__ == "__main__":

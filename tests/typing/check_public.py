@@ -1,6 +1,7 @@
 """Types that users get from the public names. `make lint` checks this file with pyright; it is never run."""
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from typing_extensions import assert_type
 
@@ -19,6 +20,7 @@ def check_layers(x: Tensor) -> None:
     assert_type(layer.forward(x), Tensor)
     assert_type(layer.kernels(), Tensor)
     assert_type(layer.assignment(), Tensor)
+    assert_type(layer.plot_kernels((0, 1)), Figure)
     assert_type(ws.nn.ConvTranspose1d(3, 8, 3).forward(x), Tensor)
     assert_type(ws.nn.LocallyConnected3d(3, 8, 3, input_size=(8, 8, 8)).weight, nn.Parameter)
     assert_type(ws.nn.BlurPool2d(filter_size=3).forward(x), Tensor)
@@ -44,6 +46,7 @@ def check_sharings() -> None:
     assert_type(sharing.banks((8, 8)), int)
     assert_type(sharing.labels((8, 8)), list[int])
     assert_type(sharing.refines(ws.Local(), (8, 8)), bool)
+    assert_type(sharing.plot((8, 8)), Figure)
     window = ws.Window(11, stride=4, ndim=2)
     assert_type(window.output_size((227, 227)), tuple[int, ...])
     assert_type(ws.receptive_fields([window]), list[ws.ReceptiveField])

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,11 @@ from ..errors import ArgumentError, ShapeError
 from ..geometry import Window, check_groups, check_padding_mode
 from ..sharing import Full, LowRank, Sharing, check_sharing
 from . import checkpoint, checks, init
+from .kernel_plot import plot_kernels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class SharedLayer(torch.nn.Module, ABC):
@@ -239,6 +244,31 @@ class SharedLayer(torch.nn.Module, ABC):
         if self.bias is None:
             return self.weight.new_zeros(shape)
         return self._broadcast_bias().expand(shape)
+
+    def plot_kernels(self, channels: tuple[int, int] = (0, 0), *, ax: "Axes | None" = None) -> "Figure":
+        """Draw the kernels at their positions, for one pair of channels.
+
+        Rows and columns are labeled by position. Of more than 12 positions per axis, 12 evenly spaced ones
+        are drawn. Without `input_size`, the layer has one kernel for all positions.
+
+        Args:
+            channels: Indices of the channel axes of `kernels()`: an output channel and an input channel of
+                its group; for a transposed layer, an input channel and an output channel of its group.
+            ax: Axes to draw on. By default, a new figure with a transparent background is created.
+
+        Returns:
+            The figure that contains the drawing. To save it, call its `savefig`.
+
+        Raises:
+            ArgumentError: If the layer has three spatial axes or no values, or lacks one of the channels.
+            MissingExtraError: If matplotlib is not installed.
+
+        Example:
+            >>> import weightshare as ws
+            >>> ws.nn.LocallyConnected2d(1, 4, 3, input_size=8).plot_kernels((3, 0)).axes[0].get_xlabel()
+            '6 x 6 positions, channels (3, 0)'
+        """
+        return plot_kernels(self, channels, ax)
 
     def _require_size(self, size: tuple[int, ...] | None, what: str) -> tuple[int, ...]:
         """Return the size, or raise `ArgumentError` if the layer was built without `input_size`."""

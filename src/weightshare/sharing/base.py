@@ -3,13 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 from .._args import check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, SharingError
+from ..views.letters import LETTERS
+from ..views.optional import require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Largest number of spatial axes.
 MAX_AXES = 3
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MAX_PLOTTED_AXIS, _MAX_PLOTTED = 512, 2**18  # largest axis and number of positions of a picture
 
 
 class Sharing(ABC):
@@ -51,6 +58,40 @@ class Sharing(ABC):
     @abstractmethod
     def draw(self, out_size: Sequence[int]) -> str:
         """Return a drawing with one letter per position; positions with the same letter share a bank."""
+
+    def plot(self, out_size: Sequence[int], *, ax: "Axes | None" = None) -> "Figure":
+        """Draw the positions in colors and letters; positions with the same color and letter share a bank.
+
+        Letters are left out if there are more than 52 banks, or if the cells are too small. The planes of a
+        3d output are drawn next to each other. For `LowRank`, the shared bank is followed by up to three
+        corrections, whose shading is only an illustration: their weights are learned.
+
+        Args:
+            out_size: Number of positions on each spatial axis: a tuple with one to three entries.
+            ax: Axes to draw on. By default, a new figure with a transparent background is created.
+
+        Returns:
+            The figure that contains the drawing. To save it, call its `savefig`.
+
+        Raises:
+            ArgumentError: If `out_size` is not such a tuple, or if it has more than 512 positions on an axis
+                or more than 262,144 in total.
+            SharingError: If the sharing does not fit the output.
+            MissingExtraError: If matplotlib is not installed.
+
+        Example:
+            >>> from weightshare import Tiled
+            >>> figure = Tiled(2).plot((4, 6))
+            >>> figure.axes[0].get_title(), figure.axes[0].get_xlabel()
+            ('Tiled(2)', '4 x 6 positions, 4 banks')
+        """
+        where = f"{type(self).__name__}.plot"
+        size = _check_plotted(where, out_size)
+        self.check(size)
+        with require_matplotlib(where):
+            from ..views.positions import draw_positions
+        labels, banks = self.labels(size), self.banks(size)
+        return draw_positions(where, labels, size, banks, mixed=not self.one_hot, title=repr(self), ax=ax)
 
 
 class OneHot(Sharing):
@@ -138,6 +179,19 @@ def check_per_output_axis(
         expected = f"needs an output with {len(value)} spatial axes (one per entry of its {name})"
         raise SharingError(f"{where}{sharing!r}", expected, str(ndim))
     return check_per_axis(type(sharing).__name__, name, value, ndim, least=1)
+
+
+def _check_plotted(where: str, out_size: Sequence[int]) -> tuple[int, ...]:
+    """Return the size as a tuple; raise `ArgumentError` if it is not a size, or too large for a picture."""
+    if not is_sequence(out_size) or not 1 <= len(out_size) <= MAX_AXES:
+        expected = f"out_size must be a tuple with 1 to {MAX_AXES} entries (one per spatial axis)"
+        raise ArgumentError(where, expected, repr(out_size))
+    size = check_per_axis(where, "out_size", out_size, len(out_size), least=1)
+    if max(size) > _MAX_PLOTTED_AXIS or prod(size) > _MAX_PLOTTED:
+        expected = f"out_size must have at most {_MAX_PLOTTED_AXIS} positions per axis and {_MAX_PLOTTED:,}"
+        hint = "plot a smaller output; the sharing divides it in the same way"
+        raise ArgumentError(where, f"{expected} in total", format_size(size), hint)
+    return size
 
 
 def draw_labels(labels: Sequence[int], out_size: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .escape import escape_controls
+from .kernels import draw_kernels
 from .numbers import abbreviate
 
 PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00")
@@ -122,32 +123,14 @@ def draw_lines(
 def draw_tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> str:
     """Draw small images in a grid, and return a PNG data URI.
 
-    Positive values are orange, negative ones purple.
+    Positive values are light and orange, negative ones dark and purple.
 
     Args:
         images: Values of the images [rows, columns, height, width].
         row_labels: Labels to the left of the rows.
         column_labels: Labels above the columns.
     """
-    rows, columns, height, width = images.shape
-    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * (height + 1), column * (width + 1)
-            canvas[top : top + height, left : left + width] = images[row, column]
-    limit = float(np.nanmax(np.abs(images))) or 1.0
-    with matplotlib.rc_context({**STYLE, "axes.grid": False, "font.size": 8}):
-        unit = min(0.13, 6.4 / canvas.shape[1])
-        figure, axes = _make_figure(unit * canvas.shape[1] + 0.5, unit * canvas.shape[0] + 0.45)
-        axes.imshow(canvas, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        axes.xaxis.tick_top()
-        ticks = [(i * (width + 1) + (width - 1) / 2) for i in range(len(column_labels))]
-        axes.set_xticks(ticks, column_labels)
-        ticks = [(i * (height + 1) + (height - 1) / 2) for i in range(len(row_labels))]
-        axes.set_yticks(ticks, row_labels)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        return _encode(figure, "png")
+    return _encode(draw_kernels("draw_tiles", images, row_labels, column_labels, scale=False), "png")
 
 
 def _make_figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._args import Size
 from ...views.numbers import format_error
+from ...views.optional import require_matplotlib
 from ...views.section import Section
 from ...views.text import format_table
 from .interventions import Interventions, intervene
 from .row import Row
 from .run import Run, parse_shift
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _HEAD = (
     "operation",
@@ -100,6 +105,47 @@ class EquivarianceTrace:
                 operations do not reproduce the output of the model.
         """
         return intervene(self._run, self.shift, self.rows)
+
+    def plot(self, *, ax: "Axes | None" = None) -> "Figure":
+        """Draw the errors of each operation, with the verdict as title and the first loss highlighted.
+
+        Bars are errors of the operation alone, diamonds the errors of its output in the model. Errors up to
+        `floor` are drawn as exact, and those that could not be measured are left out. Of more than 40
+        operations, only those with a cause are drawn.
+
+        Args:
+            ax: Axes to draw on. By default, a new figure with a transparent background is created.
+
+        Returns:
+            The figure that contains the chart. To save it, call its `savefig`.
+
+        Raises:
+            ArgumentError: If `ax` is neither axes nor None.
+            MissingExtraError: If matplotlib is not installed.
+
+        Example:
+            >>> import torch
+            >>> import weightshare as ws
+            >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.ReLU()).double()
+            >>> figure = ws.trace_equivariance(model.eval(), torch.randn(1, 1, 8, 8).double()).plot()
+            >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+            ['0  Conv2d', '1  ReLU']
+        """
+        where = "EquivarianceTrace.plot"
+        with require_matplotlib(where):
+            from ...views.losses import Step, draw_losses
+        steps = [
+            Step(
+                row.name,
+                row.op,
+                row.local,
+                row.accumulated,
+                row.cause if row.seen else "not traced inside",
+                row.name == self.first_loss,
+            )
+            for row in self.rows
+        ]
+        return draw_losses(where, steps, self.floor, title=self.verdict, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, with None for an infinite error."""

@@ -1,0 +1,3 @@
+"""The letters that stand for banks and weights in drawings."""
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
