@@ -64,7 +64,7 @@ bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate
 bench-parts: .venv/.test  ## show where the time of an unshared layer goes
 	.venv/bin/python benchmarks/parts.py
 
-web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 18 or later
+web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 20 or later
 	cd web && node build.mjs
 
 web-bench: .venv/.test  ## time the explorer's page in Chromium

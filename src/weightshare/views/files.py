@@ -4,7 +4,10 @@ import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from os import PathLike, fspath
 from pathlib import Path
+
+from ..errors import ArgumentError
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -13,6 +16,19 @@ def write_atomic(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_page(path: str | PathLike[str], text: str) -> None:
+    """Write a page atomically.
+
+    Raises:
+        ArgumentError: If the file cannot be written.
+    """
+    try:
+        write_atomic(Path(path), text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ArgumentError("page", "path must be a writable file", f"{fspath(path)!r} ({reason})") from None
 
 
 @contextmanager

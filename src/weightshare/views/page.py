@@ -31,13 +31,14 @@ def make_environment(package: str) -> Environment:
     )
 
 
-def render_fragment(title: str, sections: Sequence[Section]) -> str:
-    """Return the sections as one `<div>`."""
-    return (
-        make_environment(__package__)
-        .get_template("fragment.html.jinja")
-        .render(title=title, sections=sections)
-    )
+def render_fragment(title: str, sections: Sequence[Section], with_style: bool = True) -> str:
+    """Return the sections as one `<div>`.
+
+    Args:
+        with_style: Whether the `<div>` contains its style sheet.
+    """
+    template = make_environment(__package__).get_template("fragment.html.jinja")
+    return template.render(title=title, sections=sections, with_style=with_style)
 
 
 def render_document(title: str, sections: Sequence[Section]) -> str:
