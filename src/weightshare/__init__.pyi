@@ -2,6 +2,7 @@
 from . import convert as convert
 from . import counting as counting
 from . import errors as errors
+from . import explorer as explorer
 from . import functional as functional
 from . import geometry as geometry
 from . import ledger as ledger

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import dataclass
-from os import PathLike, fspath
-from pathlib import Path
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
+from ..explorer import render_frame, render_page
 from ..views import page, text
-from ..views.files import write_atomic
+from ..views.files import write_page
 from .counts import Counts
+from .drawing import describe_state
 from .sections import build_sections, format_title
+
+if TYPE_CHECKING:
+    from ..explorer import Explorer
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,37 @@ class Explanation(Counts):
         return json.dumps(self.counts, indent=2)
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write all sections to a self-contained HTML page. A failure leaves an existing file unchanged.
+        """Write an HTML page that shows the layer in the explorer, with all sections below it.
+
+        The page is one file that loads nothing. Without an input size, for a linear layer and for a layer
+        that is too large to draw, it contains the sections only. A failure leaves an existing file unchanged.
 
         Raises:
             ArgumentError: If the file cannot be written.
         """
-        try:
-            write_atomic(Path(path), page.render_document(format_title(self), build_sections(self)))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+        write_page(
+            path, self._render_page() or page.render_document(format_title(self), build_sections(self))
+        )
+
+    def to_widget(self) -> "Explorer":
+        """Return the explorer of this layer as a widget for Jupyter, marimo and VS Code.
+
+        Raises:
+            ArgumentError: If the layer cannot be drawn, because its input size is not given, or because it is
+                linear or too large.
+            MissingExtraError: If anywidget is not installed.
+        """
+        state = describe_state(self)
+        if state is None:
             raise ArgumentError(
-                "page", "path must be a writable file", f"{fspath(path)!r} ({reason})"
-            ) from None
+                "to_widget",
+                "the layer must be a convolution with a known input size that is small enough to draw",
+                format_title(self),
+                "pass input_size= to explain",
+            )
+        from ..explorer import Explorer
+
+        return Explorer(state)
 
     def to_text(self, verbose: bool = False) -> str:
         """Return the counts, their derivation and a comparison of sharings as text.
@@ -84,7 +107,18 @@ class Explanation(Counts):
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        return page.render_fragment(format_title(self), build_sections(self))
+        title, document = format_title(self), self._render_page()
+        if document is None:
+            return page.render_fragment(title, build_sections(self))
+        return render_frame(document, title)
+
+    def _render_page(self) -> str | None:
+        """Return the page of the explorer; None if the layer cannot be drawn."""
+        state, title = describe_state(self), format_title(self)
+        if state is None:
+            return None
+        text = page.render_fragment(title, build_sections(self), with_style=False)
+        return render_page(state, title, text, data=False)
 
 
 def _to_list(size: tuple[int, ...] | None) -> list[int] | None:
