@@ -1,6 +1,7 @@
 """The front door: what is listed, what loads torch, and who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ ORDER = [
     ["_args", "_memory"],
     ["_torch"],
     ["_nests", "_running"],
+    ["views"],
+    ["explorer"],
     ["geometry"],
     ["sharing"],
-    ["views"],
     ["counting"],
     ["parameters"],
     ["pattern"],
@@ -115,4 +117,25 @@ def test_the_layers_load_without_the_ledger_and_without_jinja2():
         "assert 'weightshare.ledger' not in sys.modules; "
         "assert ws.summary(nn.TiedLinear(torch.nn.Linear(2, 3)))"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_torch_is_imported_before_its_modules():
+    """Threads that load different rooms at once may import torch, but not two parts of it."""
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        if re.search(r"^from torch\.", text, re.MULTILINE):
+            assert re.search(r"^(import torch|from torch import .*)$", text, re.MULTILINE), path
+
+
+def test_names_can_be_loaded_by_threads():
+    code = """
+import threading, weightshare as ws
+failed = []
+threading.excepthook = lambda arguments: failed.append(arguments.exc_value)
+threads = [threading.Thread(target=getattr, args=(ws, name)) for name in ("summary", "relax", "tie_weights")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+"""
     subprocess.run([sys.executable, "-c", code], check=True)

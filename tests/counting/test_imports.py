@@ -7,7 +7,7 @@ from pathlib import Path
 
 import weightshare.counting
 
-ALLOWED = {"errors", "_args", "geometry", "sharing", "views"}
+ALLOWED = {"errors", "_args", "geometry", "sharing", "views", "explorer"}
 
 
 def test_counting_works_without_torch_and_numpy():

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -52,14 +54,21 @@ def test_the_page_is_complete_and_loads_nothing(spec, size, tmp_path):
     words = read((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert f"{answer.parameters:,}" in words
     assert str(answer.layer) in words
-    assert read(answer._repr_html_())
+    frame = answer._repr_html_()
+    page = unescape(re.search('srcdoc="([^"]*)"', frame).group(1)) if frame.startswith("<iframe") else frame
+    assert frame.startswith("<iframe") == (size is not None)
+    assert f"{answer.parameters:,}" in read(page)
     assert os.listdir(tmp_path) == ["page.html"]
 
 
-def test_text_from_outside_is_escaped():
-    answer = replace(explain("Conv2d(1, 1, 3)"), notes=("<script>alert(1)</script>",))
-    assert "<script>" not in answer._repr_html_()
-    assert "&lt;script&gt;" in answer._repr_html_()
+@pytest.mark.parametrize("size", [None, 9])
+def test_text_from_outside_is_escaped(size, tmp_path):
+    answer = replace(explain("Conv2d(1, 1, 3)", size), notes=("<script>alert(1)</script>",))
+    answer.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for html in (page, answer._repr_html_()):
+        assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in page
 
 
 def test_an_existing_file_is_unchanged_if_writing_fails(tmp_path):
@@ -80,6 +89,23 @@ def test_an_existing_file_is_unchanged_if_writing_fails(tmp_path):
     assert (tmp_path / "file").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     with pytest.raises(ArgumentError, match="not a regular file"):
         answer.to_html(os.devnull)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        ("Linear(3, 4)", 3),
+        ("Conv2d(1, 1, 3)", None),
+        ("Conv2d(1, 1, 3)", 200_000),
+        ("Conv2d(9000, 9000, 3)", 99_999),  # the dense count is not exact in JavaScript
+    ],
+)
+def test_what_cannot_be_drawn_is_text(spec, size, tmp_path):
+    answer = explain(spec, size)
+    answer.to_html(tmp_path / "page.html")
+    assert "explorer" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    with pytest.raises(ArgumentError, match="the layer must be a convolution with a known input size"):
+        answer.to_widget()
 
 
 def test_json_is_the_counts():
