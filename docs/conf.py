@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import weightshare
+from weightshare.explorer import render_page
 
 project = "weightshare"
 REPOSITORY = "https://github.com/weightshare/weightshare"
@@ -84,8 +85,15 @@ def link_to_repository(app, path, *rest):
     text[0] = text[0].replace(f"]({prefix}", f"]({target}")
 
 
+def write_explorer(app, error):
+    """Write the explorer, which docs/explorer.md embeds."""
+    if error is None and app.builder.format == "html":
+        (Path(app.outdir) / "_static" / "explorer.html").write_text(render_page(), encoding="utf-8")
+
+
 def setup(app):
     """Register the hooks."""
+    app.connect("build-finished", write_explorer)
     app.connect("source-read", link_to_repository)
     app.connect("include-read", link_to_repository)
     app.connect("autodoc-process-docstring", format_docstring, priority=100)
@@ -100,6 +108,7 @@ ROOMS = {
     "functional": "Functions",
     "convert": "Converting",
     "counting": "Counting",
+    "explorer": "Explorer",
     "ledger": "Parameter summary",
     "tying": "Weight tying",
     "pattern": "Patterns",
