@@ -32,7 +32,7 @@ export const PRESETS = [
     id: "ten-filters",
     name: "Ten 5 × 5 filters",
     layer: image(1, 10, 5, 28),
-    remark: "There are 260 parameters, not 250: each of the ten filters has 25 weights and one bias. The formula filters × (width × height + 1) holds for one input channel only; in general it is filters × (width × height × input channels + 1).",
+    remark: "There are 260 parameters, not 250: each of the ten filters has 25 weights and one bias. The formula filters × (width × height + 1) holds for one input channel only; in general it is filters × (width × height × input channels + 1). A listing with 60 filters of 3 × 3, which is sometimes shown beside this question, is another layer: 60 × (9 + 1) = 600.",
   },
   {
     id: "conv1d",
