@@ -244,3 +244,9 @@ def test_torch_layers_are_read_by_their_attributes():
     for other in (torch.nn.ReLU(), torch.nn.LazyConv2d(3, 3), 3, None):
         with pytest.raises(WeightshareError):
             explain(other)
+
+
+@pytest.mark.parametrize("bias", ["tiled:3", "regional:3", "tiled:1x3"])
+def test_a_bias_sharing_that_needs_several_positions_is_explained(bias):
+    answer = explain(f"Conv2d(1, 1, 3, bias_sharing={bias!r})", 8)
+    assert "Not with full sharing" in answer.to_text(verbose=True)

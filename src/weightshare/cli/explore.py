@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Show what sharing weights means, as an interactive page.
 
-    The page is one file that loads nothing, so it can be sent, embedded and opened offline.
+    The page is one self-contained file, which you can send, embed or open offline.
     """
     from ..counting import explain
     from ..counting.drawing import describe_state
@@ -40,9 +40,9 @@ def command(
         if state is None:
             raise ArgumentError(
                 "explore",
-                "the layer must be a convolution with an input size that is small enough to draw",
+                "the layer must be a convolution that is small enough to draw, and its input size must be known",
                 f"{layer!r} with input {input!r}",
-                "pass --input, e.g. --input 3x32x32",
+                "pass --input, e.g. --input 3x32x32" if explanation.input is None else None,
             )
     elif input is not None or sharing is not None:
         raise ArgumentError("explore", "--input and --sharing need a layer", "none", "name the layer first")

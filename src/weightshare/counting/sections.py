@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 from .._args import format_size
+from ..sharing import Local, SharedAlong
 from ..views.numbers import format_count
 from ..views.section import Section
 from .closed_form import Factor, ParameterCount
@@ -206,7 +207,8 @@ def _compare_input_sizes(counts: Counts) -> Section:
         line = "Yes. A linear layer has no spatial size: each input feature adds one weight per output."
         return Section(title, lines=(line,))
     lines: list[str] = []
-    if layer.bias_sharing is not None and layer.bias_sharing.banks((2,) * layer.ndim) > 1:
+    bias = layer.bias_sharing
+    if isinstance(bias, Local | SharedAlong) and bias.banks((2,) * layer.ndim) > 1:
         lines.append("With full sharing the weights do not depend on the image size, but the biases do.")
     else:
         full = next((c.total for c in (*counts.others, counts.own) if c.name == "full"), None)

@@ -1,7 +1,7 @@
 """The explorer: an interactive page that shows what sharing weights means.
 
 The page is one file that loads nothing. Its source is in `web/`; the built script and style sheet are part of
-the package. This room takes data and returns HTML, and it knows nothing about layers.
+the package. This package takes data and returns HTML; it does not depend on the layers.
 """
 
 import lazy_loader

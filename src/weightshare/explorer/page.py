@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ..errors import ArgumentError
 from ..views.escape import escape_controls
 from ..views.page import make_environment
 
@@ -29,6 +30,9 @@ def render_page(
         text: Safe HTML that is shown below the explorer.
         data: Whether to include the trained networks, images and measured figures. Without them, the chapters
             that need them are left out.
+
+    Raises:
+        ArgumentError: If the state is not JSON-compatible.
     """
     script, style = _read_built("explorer.js"), _read_built("explorer.css") + _read_text("page.css")
     values: dict[str, Any] = {"data": _read_data() if data else {}}
@@ -85,7 +89,10 @@ def _read_data() -> dict[str, Any]:
 
 def _to_script_json(values: Any) -> str:
     """Return JSON that cannot end the script element in which it is."""
-    text = json.dumps(values, separators=(",", ":"))
+    try:
+        text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("render_page", "state must be JSON-compatible", str(error)) from None
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -18,7 +18,7 @@ class Explorer(anywidget.AnyWidget):
     """Show the explorer in a notebook (JupyterLab, Jupyter Notebook, VS Code, Colab or marimo).
 
     `state` and the page change together: an action in the page sets `state`, and an assignment to `state`
-    redraws the page. A change inside the dictionary is not noticed, so assign a new one.
+    redraws the page. Changes inside the dictionary are not detected, so assign a new dictionary.
 
     Args:
         state: State that the page shows first, as JSON-compatible data; None for the start of the tour. A

@@ -1,10 +1,10 @@
 /** The frame around the chapters: their list, the question, its answer, and what can be saved. */
 import { toCode } from "../core/layer.js";
 import { QUESTIONS } from "../chapters/tour.js";
-import { button, choice } from "../ui/controls.js";
+import { button, choice, disable } from "../ui/controls.js";
 import { h, replace } from "../ui/dom.js";
 import { save, toPng, toSvg } from "../ui/export.js";
-import { readLink, toLink } from "./state.js";
+import { readLink, START, toLink } from "./state.js";
 
 /**
  * A chapter of the page.
@@ -12,10 +12,12 @@ import { readLink, toLink } from "./state.js";
  * @property {string} id
  * @property {string} name in the list
  * @property {string} question its heading
+ * @property {boolean} [hasOwnModel] whether it shows something else than the page's layer, so that the layer's code does not fit
  * @property {(app: import("./app.js").App) => { el: HTMLElement, update: () => void, close?: () => void }} create
  * @property {(app: import("./app.js").App) => boolean} [isAvailable] whether the page has the data that it needs
  */
 
+const SCROLLBAR = 20; // px by which the width changes when a scrollbar appears
 const TOUR = QUESTIONS.filter((question) => question.inTour);
 
 /**
@@ -27,24 +29,35 @@ export function mountShell(app, el, all) {
   const chapters = all.filter((chapter) => chapter.isAvailable?.(app) ?? true);
   const isPage = el.id === "weightshare-explorer" && location.protocol !== "about:";
   const links = chapters.map(({ id, name }) =>
-    h("a", { href: `#c=${id}`, onclick: (/** @type {Event} */ event) => follow(event, () => app.set({ chapter: id, question: null })) }, name),
+    h("a", { href: `#c=${id}`, onclick: (/** @type {Event} */ event) => follow(event, () => visit(`#c=${id}`)) }, name),
   );
   const counter = h("span", { class: "counter" });
   const previous = button("← Previous", () => go(-1), { class: "quiet" });
   const next = button("Next →", () => go(1), { class: "quiet" });
+  const more = button("", () => {
+    go(1);
+    heading.focus({ preventScroll: true });
+    root.scrollIntoView({ block: "start" });
+  }, { class: "quiet next" });
   const heading = h("h1", { tabindex: -1 });
   const answer = h("p", { class: "answer" });
   const note = h("p", { class: "note", role: "status" });
   const place = h("div", { class: "chapter" });
   const message = h("p", { class: "message", role: "status" });
   const code = h("pre", { class: "code", tabindex: 0, "aria-label": "Python code of the layer", hidden: true });
+  const codeButton = button("PyTorch code", () => {
+    code.hidden = !code.hidden;
+    update();
+  });
   const theme = choice("Colors of the page", {
     options: [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]],
     value: "auto",
     change: (value) => {
       theme.set(value);
-      if (value === "auto") delete root.dataset.theme;
-      else root.dataset.theme = value;
+      for (const element of el.id === "weightshare-explorer" ? [root, document.documentElement] : [root]) {
+        if (value === "auto") delete element.dataset.theme;
+        else element.dataset.theme = value;
+      }
     },
   });
   theme.el.classList.add("theme");
@@ -56,7 +69,7 @@ export function mountShell(app, el, all) {
       "ul",
       {},
       QUESTIONS.filter(({ chapter }) => chapters.some(({ id }) => id === chapter)).map((question) =>
-        h("li", {}, h("a", { href: `#q=${question.id}`, onclick: (/** @type {Event} */ event) => follow(event, () => ask(question.id)) }, question.question)),
+        h("li", {}, h("a", { href: `#q=${question.id}`, onclick: (/** @type {Event} */ event) => follow(event, () => visit(`#q=${question.id}`)) }, question.question)),
       ),
     ),
   );
@@ -74,16 +87,14 @@ export function mountShell(app, el, all) {
     answer,
     note,
     place,
+    more,
     h(
       "div",
       { class: "actions", role: "group", "aria-label": "Save and share" },
       button("Save SVG", () => savePicture("svg")),
       button("Save PNG", () => savePicture("png")),
       isPage && button("Copy link", () => copy(`${location.href.split("#")[0]}#${toLink(app.state)}`, "The link is copied.")),
-      button("PyTorch code", () => {
-        code.hidden = !code.hidden;
-        update();
-      }),
+      codeButton,
       theme.el,
     ),
     message,
@@ -112,11 +123,15 @@ export function mountShell(app, el, all) {
     });
     const at = TOUR.findIndex(({ id }) => id === state.question);
     counter.textContent = at < 0 ? "Tour" : `Tour: ${at + 1} of ${TOUR.length}`;
-    previous.disabled = at === 0;
+    disable(previous, at === 0);
     next.textContent = at < 0 ? "Start →" : "Next →";
     previous.hidden = at < 0;
-    next.disabled = at === TOUR.length - 1;
+    disable(next, at === TOUR.length - 1);
+    codeButton.hidden = Boolean(chapter.hasOwnModel);
+    code.hidden ||= codeButton.hidden;
     if (!code.hidden) code.textContent = toCode(app.layer);
+    more.hidden = at < 0 || at === TOUR.length - 1;
+    more.textContent = more.hidden ? "" : `Next: ${TOUR[at + 1].question} →`;
     if (shown !== chapter.id) {
       view?.close?.();
       shown = chapter.id;
@@ -145,7 +160,7 @@ export function mountShell(app, el, all) {
   /** @param {number} step */
   function go(step) {
     const at = TOUR.findIndex(({ id }) => id === app.state.question);
-    ask(TOUR[Math.max(0, Math.min(TOUR.length - 1, at + step))].id);
+    visit(`#q=${TOUR[Math.max(0, Math.min(TOUR.length - 1, at + step))].id}`);
   }
 
   /** @param {"svg" | "png"} kind */
@@ -170,26 +185,60 @@ export function mountShell(app, el, all) {
     }
   }
 
-  function openLink() {
-    const asked = readLink(location.hash);
-    if (asked === null) return;
-    if ("question" in asked) ask(asked.question);
+  /** Open a link of the page, and show it in the address. @param {string} hash */
+  function visit(hash) {
+    if (isPage && location.hash !== hash) history.pushState(null, "", hash);
+    openLink(hash);
+  }
+
+  /** @param {string} hash */
+  function openLink(hash) {
+    const asked = readLink(hash);
+    if (asked === null) ask(START.question ?? "");
+    else if ("question" in asked) ask(asked.question);
+    else if ("chapter" in asked && chapters.some(({ id }) => id === asked.chapter)) app.set({ chapter: asked.chapter, question: null });
+    else if ("chapter" in asked) app.tell("The link asks for a chapter that this page does not have.");
     else if ("data" in asked) app.load(asked.data);
     else app.tell(asked.note);
   }
 
+  const openAddress = () => openLink(location.hash);
+
+  /** A file that misses its place must not replace the page. @param {DragEvent} event */
+  function refuseFile(event) {
+    if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+  }
+
   app.listeners.add(update);
+  addEventListener("dragover", refuseFile);
+  addEventListener("drop", refuseFile);
+  let timer = 0;
   const resize = new ResizeObserver(([entry]) => {
-    if (Math.abs(entry.contentRect.width - width) < 1) return;
+    clearTimeout(timer);
+    if (Math.abs(entry.contentRect.width - width) <= SCROLLBAR) return;
+    const isFirst = width === 0;
     width = entry.contentRect.width;
+    if (isFirst) rebuild();
+    else timer = window.setTimeout(rebuild, 150);
+  });
+
+  /** Draw the chapter for another width; what is open and what has the focus stays so. */
+  function rebuild() {
+    const isOpen = [...place.querySelectorAll("details")].map(({ open }) => open);
+    const at = focusable().indexOf(/** @type {Element} */ (document.activeElement));
     view?.close?.();
     shown = "";
     update();
-  });
+    place.querySelectorAll("details").forEach((details, i) => (details.open = isOpen[i] ?? details.open));
+    if (at >= 0) /** @type {HTMLElement | undefined} */ (focusable()[at])?.focus({ preventScroll: true });
+  }
+
+  const focusable = () => [...place.querySelectorAll("button, input, select, summary, [tabindex]")];
+
   resize.observe(place);
   if (isPage) {
-    addEventListener("hashchange", openLink);
-    openLink();
+    addEventListener("hashchange", openAddress);
+    if (location.hash) openAddress();
   }
   if (app.state.question && !location.hash) {
     const question = QUESTIONS.find(({ id }) => id === app.state.question);
@@ -197,8 +246,11 @@ export function mountShell(app, el, all) {
   }
   update();
   return () => {
+    clearTimeout(timer);
     resize.disconnect();
-    removeEventListener("hashchange", openLink);
+    removeEventListener("dragover", refuseFile);
+    removeEventListener("drop", refuseFile);
+    removeEventListener("hashchange", openAddress);
     view?.close?.();
     el.replaceChildren();
   };

@@ -19,6 +19,8 @@ import { KERNELS } from "../core/weights.js";
  * @property {Record<string, any>} options what only one chapter uses, by its id
  */
 
+const CHAPTER = /^[a-z]{1,20}$/;
+
 export const POOLINGS = ["none", "max", "average"];
 
 /** @type {State} */
@@ -47,6 +49,7 @@ export function readState(data, chapters) {
   if (data === null || data === undefined) return { state, note: null };
   if (typeof data !== "object" || Array.isArray(data)) return { state, note: "The state cannot be read, so the page shows its start." };
   let note = null;
+  if (Object.keys(data).length && data.question === undefined) state.question = null;
   if (data.layer !== undefined) {
     const read = readLayer(data.layer);
     if ("error" in read) note = `The layer cannot be read, so the page shows its start: ${read.error}`;
@@ -69,7 +72,7 @@ export function readState(data, chapters) {
   for (const [field, isValid] of fields) {
     if (data[field] === undefined) continue;
     if (isValid(data[field])) /** @type {any} */ (state)[field] = data[field];
-    else note = note ?? `"${field}" cannot be read, so the page shows its start for it.`;
+    else note = note ?? `"${field}" cannot be read, so the page uses its default.`;
   }
   return { state, note };
 }
@@ -78,29 +81,31 @@ export function readState(data, chapters) {
 const isPair = (value) => Array.isArray(value) && value.length === 2 && value.every((n) => Number.isInteger(n) && Math.abs(n) < 1e5);
 
 /**
- * The part of a link after "#". Only what differs from the start is written.
+ * The part of a link after "#". Only the question and what differs from the start is written.
  * @param {State} state
  */
 export function toLink(state) {
   const changed = Object.fromEntries(
-    Object.entries(state).filter(([field, value]) => JSON.stringify(value) !== JSON.stringify(/** @type {any} */ (START)[field])),
+    Object.entries(state).filter(([field, value]) => field === "question" || JSON.stringify(value) !== JSON.stringify(/** @type {any} */ (START)[field])),
   );
   const bytes = new TextEncoder().encode(JSON.stringify(changed));
-  return `s=${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return `s=${btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
 }
 
 /**
  * What a link asks for: a question of the tour, a chapter, a whole state, or nothing.
  * @param {string} hash with or without "#"
- * @returns {{ question: string } | { data: any } | { note: string } | null}
+ * @returns {{ question: string } | { chapter: string } | { data: any } | { note: string } | null}
  */
 export function readLink(hash) {
   const text = hash.replace(/^#/, "");
   if (!text) return null;
   const [kind, value] = [text.slice(0, 2), text.slice(2)];
-  const note = { note: "The link cannot be read, so the page shows its start." };
+  const note = { note: "The link cannot be read, so the page ignores it." };
   if (kind === "q=") return { question: value };
-  if (kind === "c=") return { data: { chapter: value, question: null } };
+  if (kind === "c=") return CHAPTER.test(value) ? { chapter: value } : note;
   if (kind !== "s=") return note;
   try {
     const bytes = Uint8Array.from(atob(value.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
@@ -115,6 +120,7 @@ export function readLink(hash) {
 const MOST = { 1: 32, 2: 32 };
 const CHANNELS = 3;
 const PADDED = 64;
+const RANK = 16;
 
 /**
  * The layer that a picture draws: the layer itself, or one of the same kind on a smaller input.
@@ -125,6 +131,11 @@ export function toDrawable(layer) {
   const ndim = layer.inputSize.length;
   if (ndim > 2) return { error: "Layers with three spatial axes have counts but no picture." };
   const most = MOST[/** @type {1 | 2} */ (ndim)];
+  const isMapped = layer.sharing.type === "mapped" || layer.biasSharing?.type === "mapped";
+  const isLarge = layer.inputSize.some((n) => n > most) && isMapped;
+  if (isLarge || (layer.sharing.type === "lowrank" && layer.sharing.rank > RANK)) {
+    return { error: "The layer is too large for a picture. The chapter Counts has its numbers." };
+  }
   const small = { ...layer };
   if (layer.inputSize.some((n) => n > most)) small.inputSize = layer.inputSize.map((n) => Math.min(n, most));
   if (Math.max(layer.inChannels, layer.outChannels) > CHANNELS && layer.groups === 1) {

@@ -20,11 +20,12 @@ import { format, formatSize, plural } from "../ui/text.js";
 /** @type {Kind[]} */
 const KINDS = ["aligned", "shifted"];
 const ROW = 58;
-const RULE = "Share a kernel if a pattern means the same wherever it is. Share less if the place carries meaning, as in aligned faces and forms, and not at all if the place never changes.";
+const RULE = "Share a kernel if a pattern means the same wherever it is. Share less if the place carries meaning, as in aligned faces and forms. Sharing nothing pays only if the place never changes, and even then sharing in part may do as well.";
 
 /** @type {import("../app/shell.js").Chapter} */
 export const aligned = {
   id: "aligned",
+  hasOwnModel: true,
   name: "When not to share",
   question: "When is sharing the wrong choice?",
   isAvailable: (app) => Boolean(app.data.aligned?.rows?.length),
@@ -76,11 +77,11 @@ export const aligned = {
           lead,
           "The task is to read the ",
           h("strong", {}, "left"),
-          " digit. Where every number is at the same place, the network without sharing reads ",
+          " digit. If every number is at the same place, the accuracy without sharing is ",
           h("strong", {}, percent(local.aligned.accuracy)),
-          " and the network with full sharing ",
+          " and with full sharing ",
           h("strong", {}, percent(full.aligned.accuracy)),
-          ". Where the number can be anywhere, they read ",
+          ". If the number can be anywhere, it is ",
           h("strong", {}, percent(local.shifted.accuracy)),
           " and ",
           h("strong", {}, percent(full.shifted.accuracy)),
@@ -109,13 +110,13 @@ function conclude(rows, first, second) {
   if (first === 0) return "On aligned pages there is no clear difference.";
   const turn =
     second < 0
-      ? "The order of the two turns around. Without sharing, a network learns what each place means, but it must learn every digit again at every place."
+      ? "On shifted pages, the order of full and local is reversed. With full sharing, the network sees which two digits are there but not which one is left, so it can only guess between them. Without sharing, it learns what each place means, but must learn every digit again at every place."
       : "Without sharing, a network learns what each place means. On shifted pages there is no clear difference.";
   const ends = rows.filter(({ sharing }) => sharing === "full" || sharing === "local");
   const between = rows.filter((row) => !ends.includes(row)).sort((a, b) => b.shifted.accuracy - a.shifted.accuracy)[0];
   const isBetter = between && ends.every((row) => between.shifted.ci[0] > row.shifted.ci[1]);
   const middle = isBetter
-    ? ` Sharing in part does both: ${explain(between.sharing)} (${between.sharing}) reads ${percent(between.aligned.accuracy)} and ${percent(between.shifted.accuracy)}.`
+    ? ` Sharing in part is good at both: ${explain(between.sharing)} (${between.sharing}) reads ${percent(between.aligned.accuracy)} of the aligned and ${percent(between.shifted.accuracy)} of the shifted pages.`
     : "";
   return `${turn}${middle}`;
 }
@@ -209,7 +210,7 @@ function makeTable(rows) {
   return h(
     "table",
     {},
-    h("caption", {}, "Size-matched networks share fully, and are so wide that they have about as many parameters."),
+    h("caption", {}, "Size-matched networks use full sharing and are wide enough to have about as many parameters as the partly shared one."),
     h("thead", {}, h("tr", {}, heads.map((text, i) => h("th", { scope: "col", class: i ? "number" : null }, text)))),
     h(
       "tbody",

@@ -1,7 +1,7 @@
 /** An encoder and a decoder that share one matrix, beside the same autoencoder with two matrices. */
 import { run, SIZE } from "../core/network.js";
 import { colorOf, colorOfValue } from "../ui/colors.js";
-import { button, choice, slider } from "../ui/controls.js";
+import { button, choice, disable, slider } from "../ui/controls.js";
 import { h, replace } from "../ui/dom.js";
 import { makeGrid } from "../ui/grid.js";
 import { makeMosaic, stepThrough, toColor } from "../ui/mosaic.js";
@@ -31,6 +31,7 @@ const START = { sample: 15, model: "tied", unit: 9, value: null, weight: 11 };
 /** @type {import("../app/shell.js").Chapter} */
 export const autoencoder = {
   id: "autoencoder",
+  hasOwnModel: true,
   name: "Tied autoencoder",
   question: "How can an encoder and a decoder share one matrix?",
   isAvailable: (app) => hasNetworks(app) && Boolean(app.data.networks.autoencoders),
@@ -61,10 +62,14 @@ export const autoencoder = {
       h("h2", {}, "Where is the difference?"),
       h("p", {}, difference()),
       table,
-      h("h2", {}, "What does one code unit add?"),
-      h("div", { class: "row controls-row" }, model.el, unitSlider.el, valueSlider.el, reset),
-      unitText,
-      sum,
+      h(
+        "details",
+        { class: "inside" },
+        h("summary", {}, "What does one code unit add?"),
+        h("div", { class: "row controls-row" }, model.el, unitSlider.el, valueSlider.el, reset),
+        unitText,
+        sum,
+      ),
       h("h2", {}, "Where is one weight used?"),
       weightText,
       uses,
@@ -210,13 +215,13 @@ export const autoencoder = {
       model.set(options.model);
       const [tied, untied] = NAMES.map((name) => autoencoders[name]);
       replaceText(lead, [
-        `The encoder compares a digit with ${units} patterns, which gives ${units} code values. The decoder adds the patterns up again. Tied, both use one matrix W: `,
+        `The encoder compares a digit with ${units} patterns, which gives ${units} code values. The decoder adds up the patterns, each multiplied by its code value. Tied, both use one matrix W: `,
         h("strong", {}, `${format(tied.parameters)} parameters`),
-        ` instead of ${format(untied.parameters)}. This ${label} is rebuilt with an error of `,
+        ` instead of ${format(untied.parameters)}. The error of this reconstructed ${label} is `,
         h("strong", {}, results.tied.missed.toFixed(3)),
-        ", untied of ",
+        " with one matrix and ",
         h("strong", {}, results.untied.missed.toFixed(3)),
-        ".",
+        " with two.",
       ]);
       tellDifference(results);
       tellUnit(options, results[options.model]);
@@ -256,7 +261,7 @@ export const autoencoder = {
       const net = autoencoders[name];
       unitSlider.set(unit + 1);
       valueSlider.set(Math.round(values[unit] * 10) / 10);
-      reset.disabled = value === null;
+      disable(reset, value === null);
       const part = Float64Array.from({ length: PIXELS }, (_, pixel) => values[unit] * weightOf(net, 1, unit, pixel));
       without.draw(inkOf(decoded.map((pixel, i) => pixel - part[i])));
       added.draw((_, row, column) => toColor(part[row * SIZE + column], 1));

@@ -1,12 +1,12 @@
 /** Which connection carries which weight, for every sharing side by side. */
 import { parameters, valueOf } from "../core/counts.js";
 import { plan } from "../core/forward.js";
-import { flatten, product } from "../core/geometry.js";
+import { product } from "../core/geometry.js";
 import { format as formatSharing, misfit } from "../core/sharing.js";
 import { makeWeights } from "../core/weights.js";
 import { describeMixture, drawArrows } from "../pictures/arrows.js";
 import { colorOf, letterOf, nameOfBank } from "../ui/colors.js";
-import { button } from "../ui/controls.js";
+import { button, choice } from "../ui/controls.js";
 import { h, redraw, replace } from "../ui/dom.js";
 import { fitCell, makeGrid } from "../ui/grid.js";
 import { layerControls, makeDefault, SMALL } from "../ui/layer_controls.js";
@@ -48,7 +48,14 @@ export const connections = {
     const problem = h("p", { class: "problem", hidden: true });
     const figure = h("figure", { class: "multiples" });
     const controls = layerControls(app, CONTROLS, MORE, SIZES);
-    const el = h("div", { class: "layout" }, h("div", {}, lead, problem, figure), controls.el);
+    const moved = choice("Which position moves", {
+      options: [["position", "Move the solid one"], ["second", "Move the dashed one"]],
+      value: "position",
+      change: (which) => app.setOptions("connections", { moves: which }),
+    });
+    const el = h("div", { class: "layout" }, h("div", {}, lead, moved.el, problem, figure), controls.el);
+    const which = () => (app.state.options.connections?.moves === "second" ? "second" : "position");
+    const move = (/** @type {number[]} */ to) => app.set({ [which()]: to });
 
     function draw() {
       const found = app.drawable;
@@ -67,7 +74,7 @@ export const connections = {
       replace(
         lead,
         isSequence
-          ? "The same letter and color mean the same weight. Two positions are drawn strongly, so that you can compare them. Click an output to choose another one."
+          ? "The same letter and color mean the same weight. The connections of two outputs are highlighted; choose another one by a click or the arrow keys. With low rank, each position also has one coefficient per correction, which counts as a weight."
           : "The large grid shows which kernel each position uses. Beside it are the weights of two positions, the solid and the dashed one. The same letter and color mean the same weight.",
         layer.transposed ? " In this transposed layer, positions are inputs, and each adds to the outputs of its window." : "",
         found.note ? ` ${found.note}` : "",
@@ -78,7 +85,7 @@ export const connections = {
       const items = listSharings(layer)
         .filter((sharing) => misfit(sharing, positions) === null)
         .map((sharing) => (isSequence ? sequenceItem(layer, sharing, [first[1], second[1]], each) : imageItem(layer, sharing, [first, second], each)));
-      items.push(denseItem(layer, out, isSequence ? first[1] : flatten(first, positions), each));
+      items.push(denseItem(layer, out, isSequence ? [first[1], second[1]] : [], each));
       redraw(figure, items);
     }
 
@@ -129,7 +136,8 @@ export const connections = {
         shown,
         label: `${formatSharing(sharing)}: position ${shown[0] + 1} uses ${lettersOf(p, shown[0])}, position ${shown[1] + 1} uses ${lettersOf(p, shown[1])}`,
         width,
-        pick: (position) => app.set({ position: [0, position] }),
+        pick: (position) => move([0, position]),
+        from: which() === "second" ? 1 : 0,
       });
       return item(sharing, weightsOf(layer, p.out), picture);
     }
@@ -146,7 +154,7 @@ export const connections = {
         columns,
         size: fitCell(columns, width * 0.6, 26),
         label: `${formatSharing(sharing)}: the kernel of each position; the arrow keys move the first position`,
-        pick: (row, column) => app.set({ position: [row, column] }),
+        pick: (row, column) => move([row, column]),
       });
       const isLowRank = sharing.type === "lowrank";
       grid.setAll((row, column) => {
@@ -155,7 +163,8 @@ export const connections = {
         return { fill: isLowRank ? blend(p, weights, row * columns + column) : colorOf(bank, p.banks), text: mixed };
       });
       grid.mark(shown.map(([row, column], i) => ({ row, column, className: i ? "second" : "" })));
-      grid.focus(shown[0][0], shown[0][1]);
+      const from = shown[which() === "second" ? 1 : 0];
+      grid.focus(from[0], from[1]);
       const kernels = shown.map(([row, column], i) => {
         const position = row * columns + column;
         const [kRows, kColumns] = layer.kernelSize;
@@ -173,7 +182,7 @@ export const connections = {
       return item(sharing, weightsOf(layer, p.out), h("div", { class: "row tight" }, grid.el, h("div", { class: "pair" }, kernels)), note);
     }
 
-    /** @param {Layer} layer @param {number[]} out @param {number} shown @param {number} width */
+    /** @param {Layer} layer @param {number[]} out @param {number[]} shown @param {number} width */
     function denseItem(layer, out, shown, width) {
       const [inputs, outputs] = [product(layer.inputSize), product(out)];
       const weights = inputs * outputs;
@@ -193,7 +202,7 @@ export const connections = {
       return item(
         null,
         weights,
-        drawArrows({ inputs, padding: [0, 0], outputs, edges, total: weights, shown: [Math.min(shown, outputs - 1)], label: "dense: every output sees every input", width, isDense: true }),
+        drawArrows({ inputs, padding: [0, 0], outputs, edges, total: weights, shown: shown.map((o) => Math.min(o, outputs - 1)), label: "dense: every output sees every input", width, isDense: true }),
       );
     }
 
@@ -201,6 +210,7 @@ export const connections = {
       el,
       update() {
         controls.update();
+        moved.set(which());
         draw();
       },
     };

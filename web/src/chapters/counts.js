@@ -17,12 +17,15 @@ const MOST = { inputSize: 256, kernelSize: 11, stride: 8, padding: 5, dilation: 
 const CONTROLS = ["inputSize", "kernelSize", "inChannels", "outChannels", "stride", "padding"];
 const MORE = ["sharing", "dilation", "groups", "bias", "biasSharing", "axes"];
 
+/** The sharings that are always shown. */
+const LIMITS = ["full", "local", "dense"];
+
 /** What each sharing means, in a few words. */
 const MEANINGS = /** @type {Record<string, string>} */ ({
   full: "one kernel for all positions",
   tiled: "kernels repeat",
   regional: "one kernel per block",
-  along: "one kernel per row or column",
+  along: "one kernel per row (along:1) or column (along:0)",
   mapped: "one kernel per label",
   lowrank: "one kernel plus corrections",
   local: "one kernel per position",
@@ -49,7 +52,8 @@ export const counts = {
     const derivation = h("div", { class: "derivation", "aria-live": "polite" });
     const changes = h("details", {}, h("summary", {}, "What changes these numbers?"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What changes the numbers" }));
     const controls = layerControls(app, CONTROLS, MORE, MOST);
-    const el = h("div", {}, lead, presets, remark, h("div", { class: "layout" }, h("div", {}, problem, figure, derivation, changes), controls.el));
+    const more = button("More sharings", () => app.setOptions("counts", { all: !app.state.options.counts?.all }));
+    const el = h("div", {}, lead, presets, remark, problem, figure, more, derivation, controls.el, changes);
 
     function draw() {
       const { layer } = app;
@@ -61,7 +65,7 @@ export const counts = {
       remark.hidden = !isNeeded;
       const why = problemOf(layer);
       problem.hidden = why === null;
-      figure.hidden = derivation.hidden = changes.hidden = why !== null;
+      figure.hidden = more.hidden = derivation.hidden = changes.hidden = why !== null;
       problem.textContent = why ?? "";
       if (why !== null) {
         lead.textContent = "";
@@ -71,11 +75,13 @@ export const counts = {
       replace(
         lead,
         `An input of ${formatSize([...layer.inputSize, layer.inChannels])} gives an output of ${formatSize([...found.output, layer.outChannels])} = ${format(found.neurons)} neurons. `,
-        "With this sharing, the layer has ",
+        `With ${formatSharing(layer.sharing)} sharing, the layer has `,
         h("strong", {}, plural(sumOf(found.bySharing.own), "parameter")),
         ".",
       );
       const rows = makeRows(layer, found.output);
+      const isAll = Boolean(app.state.options.counts?.all);
+      more.textContent = isAll ? "Fewer sharings" : "More sharings";
       const asked = app.state.options.counts?.cell;
       const chosen = typeof asked === "string" ? asked : `${formatSharing(layer.sharing)}/parameters`;
       redraw(
@@ -85,13 +91,13 @@ export const counts = {
           { class: "scroll", tabindex: 0, role: "region", "aria-label": "Counts" },
           h(
             "table",
-            {},
+            { class: "stack" },
             h("caption", {}, "Choose a number to see where it comes from."),
             h("thead", {}, h("tr", {}, ["sharing", "parameters", "distinct weights", "biases", "connections", "multiply-accumulates"].map((text, i) => h("th", { scope: "col", class: i ? "number" : null }, text)))),
             h(
               "tbody",
               {},
-              rows.map((row) =>
+              rows.filter((row) => isAll || row.isOwn || LIMITS.includes(row.name)).map((row) =>
                 h(
                   "tr",
                   { class: row.isOwn ? "own" : null },
@@ -99,7 +105,7 @@ export const counts = {
                   row.cells.map(({ name, terms }) =>
                     h(
                       "td",
-                      { class: "number" },
+                      { class: "number", "data-label": name },
                       button(format(sumOf(terms)), () => app.setOptions("counts", { cell: `${row.name}/${name}` }), {
                         class: "quiet",
                         "aria-pressed": String(chosen === `${row.name}/${name}`),
@@ -116,10 +122,12 @@ export const counts = {
       const [rowName, cellName] = chosen.split("/");
       const row = rows.find(({ name }) => name === rowName) ?? rows[0];
       const cell = row.cells.find(({ name }) => name === cellName) ?? row.cells[0];
+      const local = rows.find(({ name }) => name === "local")?.cells.find(({ name }) => name === cell.name)?.terms;
       replace(
         derivation,
         h("h2", {}, `Where do the ${format(sumOf(cell.terms))} ${cell.name} (${row.name}) come from?`),
         h("p", {}, describe(cell.terms, layer)),
+        rowName === "full" && local ? h("p", {}, `Without sharing: ${describe(local, layer)}`) : null,
         cell.name === "parameters" && row.name === "full" && layer.bias && layer.biasSharing === null
           ? h("p", {}, `Each filter has ${format(product(layer.kernelSize) * (layer.inChannels / layer.groups))} weights + 1 bias, which all its positions share.`)
           : null,
@@ -183,7 +191,8 @@ function describe(terms, layer) {
   if (!terms.length) return "There are none.";
   const name = (/** @type {string} */ label, /** @type {number} */ n) => {
     if (label === "kernel") return `${formatSize(layer.kernelSize)} kernel`;
-    const noun = n === 1 ? label.replace(/\b(banks|channels|positions|inputs|outputs|corrections)\b/g, (word) => word.slice(0, -1)).replace("biases", "bias") : label;
+    if (label === "banks") return plural(n, "set of kernels", "sets of kernels");
+    const noun = n === 1 ? label.replace(/\b(channels|positions|inputs|outputs|corrections)\b/g, (word) => word.slice(0, -1)).replace("biases", "bias") : label;
     return `${format(n)} ${noun}`;
   };
   const products = terms.map((term) => term.factors.map(([label, n]) => name(label, n)).join(" × "));

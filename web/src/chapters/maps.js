@@ -4,7 +4,7 @@ import { byAxis } from "../core/sharing.js";
 import { namedKernel } from "../core/weights.js";
 import { colorOfValue, letterOf } from "../ui/colors.js";
 import { check, choice, menu } from "../ui/controls.js";
-import { h, replace, s } from "../ui/dom.js";
+import { h, redraw, replace, s } from "../ui/dom.js";
 import { makeGrid } from "../ui/grid.js";
 import { makeRandom } from "../ui/images.js";
 import { imagePicker } from "../ui/pick_image.js";
@@ -53,6 +53,7 @@ const OWN = new WeakMap();
 /** @type {import("../app/shell.js").Chapter} */
 export const maps = {
   id: "maps",
+  hasOwnModel: true,
   name: "Feature maps",
   question: "What does a shared kernel find?",
   isAvailable: (app) => Boolean(app.data.images?.images?.length),
@@ -130,14 +131,14 @@ export const maps = {
     el.append(
       h(
         "details",
-        { ontoggle: tellDetails },
+        { ontoggle: tellDetails, open: Boolean(app.state.options.maps?.flip) },
         h("summary", {}, "Convolution or cross-correlation?"),
         h(
           "p",
           {},
           "Networks call this operation a convolution, but it is a cross-correlation: the kernel is used as it is. A convolution, such as ",
           h("code", {}, "scipy.signal.convolve2d"),
-          ", turns the kernel by 180° first. A network learns its kernels, so the difference does not matter to it. It matters if you copy a kernel from one library to another.",
+          ", rotates the kernel by 180° first. For learned kernels, the difference does not matter. It matters if you copy a kernel from one library to another.",
         ),
         flipped.el,
         flipText,
@@ -259,7 +260,7 @@ export const maps = {
       credit.hidden = isOwn;
       const names = images.map((/** @type {any} */ other) => [other.name, other.title]);
       imageChoice = menu("Image", { options: own ? [...names, ["own", "your own image"]] : names, value: isOwn ? "own" : one.name, change: (name) => set({ image: name }) });
-      if (!imageMenu.contains(document.activeElement)) replace(imageMenu, imageChoice.el);
+      redraw(imageMenu, imageChoice.el);
       sharing.set(options.sharing);
       flipped.set(options.flip);
       rectified.set(options.relu);

@@ -1,7 +1,7 @@
 /** LeCun's network of 1989 and its unshared twin read a digit that the reader draws and shifts. */
 import { fromDrawing, predict, shiftImage, SIZE } from "../core/network.js";
 import { makeProbabilities, percent } from "../pictures/probabilities.js";
-import { button, choice, slider } from "../ui/controls.js";
+import { button, choice, disable, slider } from "../ui/controls.js";
 import { h, replace } from "../ui/dom.js";
 import { makeDrawPad } from "../ui/draw_pad.js";
 import { format, plural } from "../ui/text.js";
@@ -31,6 +31,7 @@ const STROKES = new WeakMap();
 /** @type {import("../app/shell.js").Chapter} */
 export const network = {
   id: "network",
+  hasOwnModel: true,
   name: "A trained network",
   question: "What does sharing do for a network that reads digits?",
   isAvailable: hasNetworks,
@@ -58,7 +59,7 @@ export const network = {
       { class: "digit" },
       h("div", { class: "panel" }, makeCaption("Draw a digit here …"), pad.el, h("div", { class: "below" }, pad.remove)),
       panel("What both networks see", seenPlace, h("div", { class: "below" }, down.el, right.el, center)),
-      panel("How probable each class is", chart),
+      panel("Probability of each class", chart),
     );
     const table = h("div", { class: "scroll" });
     const sharing = choice("Sharing", {
@@ -77,15 +78,19 @@ export const network = {
       {},
       lead,
       figure,
-      h("p", { class: "caption" }, "… or take a test digit, which neither network was trained with:"),
+      h("p", { class: "caption" }, "… or choose a test digit, which was not in the training set:"),
       picker.el,
       h("h2", {}, "What does sharing buy?"),
       h("p", {}, verdict()),
       table,
-      h("h2", {}, "What happens inside?"),
-      h("p", {}, "Choose a layer. Blue is negative, white is zero, and orange is positive."),
-      sharing.el,
-      h("figure", { class: "inside" }, strip, layerText, layerPlace, unitText, unitPlace),
+      h(
+        "details",
+        { open: app.state.options.network?.layer !== undefined },
+        h("summary", {}, "What happens inside?"),
+        h("p", {}, "Choose a layer. Blue is negative, white is zero, and orange is positive."),
+        sharing.el,
+        h("figure", { class: "inside" }, strip, layerText, layerPlace, unitText, unitPlace),
+      ),
       h(
         "details",
         {},
@@ -130,9 +135,9 @@ export const network = {
     function verdict() {
       const [a, b] = NAMES.map((name) => networks[name].accuracy);
       return [
-        `On ${facts.testImages} test digits, both networks do about equally well: ${rate(a.test)} with sharing, ${rate(b.test)} without. Sharing needs `,
+        `On ${facts.testImages} test digits, the accuracy is about the same: ${rate(a.test)} with sharing and ${rate(b.test)} without. With sharing, the network has `,
         h("strong", {}, `${ratio.toFixed(1)} times fewer parameters`),
-        ". It does not make this network tolerate shifts. The maps of a shared layer move along with the digit, but the two dense layers after them have their own weight for each position, so both networks lose about as much.",
+        ". Sharing does not make this network tolerate shifts, and both networks lose about the same accuracy: the strides, one bias per unit and the two dense layers all depend on where the digit is.",
       ];
     }
 
@@ -140,7 +145,7 @@ export const network = {
     function tellFigures(distance) {
       const [a, b] = NAMES.map((name) => networks[name]);
       const rows = [0, ...Object.keys(a.accuracy.shifted).map(Number)].map((shift) => {
-        const text = shift ? `Correct when shifted by ${shift} px (%)` : "Correct (%)";
+        const text = shift ? `Accuracy, shifted by ${shift} px (%)` : "Accuracy (%)";
         const values = [a, b].map(({ accuracy }) => (shift ? accuracy.shifted[shift] : accuracy.test).toFixed(1));
         return h("tr", { class: shift === distance ? "own" : null }, h("th", { scope: "row" }, text), values.map((value) => h("td", { class: "number" }, value)));
       });
@@ -208,7 +213,7 @@ export const network = {
           tellFigures(rows && columns ? NaN : rows + columns);
           down.set(options.shift[0]);
           right.set(options.shift[1]);
-          center.disabled = !rows && !columns;
+          disable(center, !rows && !columns);
           picker.set(options.drawing === null ? options.sample : null);
           if (options.drawing === null) pad.empty();
         }

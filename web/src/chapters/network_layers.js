@@ -226,7 +226,7 @@ export function describeLayer(layer, layerBefore) {
   const before = slices > 1 ? ` for each of the ${slices} maps of ${titleOf(layerBefore?.name ?? "")} that it sees` : "";
   const kernels = layer.sharing === "local" ? `${height * width} kernels, one per position,` : `one kernel, used at all ${height * width} positions,`;
   const shown = `Under each map ${layer.sharing === "local" ? "are its kernels" : "is its kernel"}${slices > 1 ? ", of which the part for the first of these maps is shown" : ""}.`;
-  return `${titleOf(layer.name)} has ${maps} maps of ${formatSize([height, width])}. Each map has ${kernels} with ${formatSize(layer.kernelSize)} weights${before}: ${counts}. ${shown}`;
+  return `${titleOf(layer.name)} has ${maps} maps of ${formatSize([height, width])}. Each map has ${kernels} with ${formatSize(layer.kernelSize)} weights${before}: ${counts}, one per unit as in the paper of 1989. ${shown}`;
 }
 
 /**

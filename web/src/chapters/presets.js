@@ -50,6 +50,6 @@ export const PRESETS = [
     id: "eight-filters",
     name: "32 × 32, eight filters",
     layer: image(1, 8, 3, 32, { bias: false }),
-    remark: "Eight filters have 72 weights. A dense layer with 64 outputs has 1,024 × 64 = 65,536, which is said to be 910 times as many. But the two have different outputs: 64 numbers against 8 × 30 × 30 = 7,200. A dense layer with these 7,200 outputs has 7,372,800 weights.",
+    remark: "Eight filters have 72 weights. A dense layer with 64 outputs has 1,024 × 64 = 65,536, which is 910 times as many. But the comparison is unfair: the dense layer has 64 outputs and the convolution 8 × 30 × 30 = 7,200. A dense layer with these 7,200 outputs has 7,372,800 weights.",
   },
 ];

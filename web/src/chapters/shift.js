@@ -4,7 +4,7 @@ import { flatten, product, unflatten } from "../core/geometry.js";
 import { allowsCircular, exactShifts, judgePooled, pool, pooledSize, totalStride, writeProof } from "../core/shift.js";
 import { makeWeights } from "../core/weights.js";
 import { colorOfValue, grayOf } from "../ui/colors.js";
-import { button, menu, slider } from "../ui/controls.js";
+import { button, disable, menu, slider } from "../ui/controls.js";
 import { h, replace, s } from "../ui/dom.js";
 import { fitCell, makeGrid } from "../ui/grid.js";
 import { drawInput } from "../ui/images.js";
@@ -245,7 +245,7 @@ export const shift = {
       replace(general, describeShifts(view), wraps ? describeCircular(isCircular) : "", note ? ` ${note}` : "");
       down.set(moved[0], view.most[0]);
       right.set(moved[1], view.most[1]);
-      reset.disabled = by.every((n) => n === 0);
+      disable(reset, by.every((n) => n === 0));
       nearest.hidden = isWhole;
       nearest.textContent = describeMove(nearestWhole().slice(isSequence ? 1 : 0)).replace("moved", "Move") || "Move back";
       drawWords(before, after, direct);
@@ -298,8 +298,8 @@ export const shift = {
         /** @type {Element} */ (words.lastChild),
         h("p", {}, h("strong", {}, "Equivariant"), " means that the output moves with the input: first moving and then applying the layer gives the same as first applying the layer and then moving."),
         h("p", {}, h("strong", {}, "Invariant"), " means that the output does not change at all when the input moves. A convolution is not invariant: its output moves."),
-        h("p", {}, `The average over all positions forgets where things are, so it turns equivariance into invariance. Here it is ${short(mean(view.output))} before the move and ${short(mean(direct))} after it. They can differ only by what happens at the border or where equivariance is broken.`),
-        h("p", {}, "Pooling 2 × 2 with stride 2 is invariant only to small moves inside its windows. To shifts by 2 it is equivariant."),
+        h("p", {}, `The average over all positions forgets where things are, so it turns equivariance into invariance. Here it is ${short(mean(view.output))} before the move and ${short(mean(direct))} after it. A difference comes from the border, which circular padding removes, or from a layer that is not equivariant.`),
+        h("p", {}, "Pooling 2 × 2 with stride 2 is only approximately invariant, and only to small moves. It is equivariant to shifts by multiples of 2."),
       );
     }
 
@@ -364,13 +364,13 @@ function describeBorder(border) {
 function describeShifts({ layer, pooling, periods, isCircular }) {
   const what = pooling === "none" ? "This layer" : "This layer with pooling";
   const isPadded = !isCircular && layer.padding.some(([before, after]) => before || after);
-  const where = isPadded ? "exact in the interior" : "exact";
+  const where = isPadded ? "exactly equivariant in the interior" : "exactly equivariant";
   const kind = isCircular ? "circular shifts" : "shifts";
   const by = (/** @type {number} */ n) => (n === 1 ? `all ${kind}` : `${kind} in ${n}ℤ, the multiples of ${n}`);
   if (periods.every((n) => n === null)) return `${what} follows no shift.`;
-  if (new Set(periods).size === 1) return `${what} is ${where} for ${by(/** @type {number} */ (periods[0]))}.`;
+  if (new Set(periods).size === 1) return `${what} is ${where} to ${by(/** @type {number} */ (periods[0]))}.`;
   const names = ["up and down", "left and right"];
-  const parts = periods.map((n, axis) => (n === null ? `for no shift ${names[axis]}` : `for ${by(n)}, ${names[axis]}`));
+  const parts = periods.map((n, axis) => (n === null ? `to no shift ${names[axis]}` : `to ${by(n)}, ${names[axis]}`));
   return `${what} is ${where} ${parts.join(", and ")}.`;
 }
 

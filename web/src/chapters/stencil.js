@@ -3,7 +3,7 @@ import { forward, plan, termsOf } from "../core/forward.js";
 import { paddedIndex, unflatten } from "../core/geometry.js";
 import { makeWeights } from "../core/weights.js";
 import { drawArrows } from "../pictures/arrows.js";
-import { colorOf, colorOfValue, grayOf, nameOfBank } from "../ui/colors.js";
+import { colorOf, colorOfValue, grayOf } from "../ui/colors.js";
 import { button, check, slider } from "../ui/controls.js";
 import { h, redraw, replace } from "../ui/dom.js";
 import { fitCell, makeGrid } from "../ui/grid.js";
@@ -32,7 +32,7 @@ export const stencil = {
     let timer = 0;
     const play = button("Play", () => (timer ? stop() : start()));
     const scrub = slider("Position of the window", { min: 1, max: 1, value: 1, text: (n) => `${n} of ${view?.p.positionCount ?? 1}`, change: (n) => moveTo(n - 1) });
-    const pin = check("Pin the window", { value: false, change: () => {} });
+    const pin = check("Pin the window (ignore the pointer)", { value: false, change: () => {} });
     const player = h(
       "div",
       { class: "row" },
@@ -208,7 +208,7 @@ export const stencil = {
       view.outputGrid.focus(row, column);
       view.terms = terms;
       view.kernelCaption.textContent =
-        layer.sharing.type === "full" ? "Kernel, the same everywhere" : layer.sharing.type === "lowrank" ? "Kernel, a mixture at this position" : `Kernel ${nameOfBank(bank)}, one of ${p.banks}`;
+        layer.sharing.type === "full" ? "Kernel, the same everywhere" : layer.sharing.type === "lowrank" ? "Kernel, a mixture at this position" : `Kernel ${bank + 1} of ${p.banks}`;
       const bias = weights.bias ? weights.bias[p.biasLabels[flat] * layer.outChannels + channel] : 0;
       const shown = terms.length > MOST_TERMS ? terms.slice(0, MOST_TERMS - 3) : terms;
       view.chips = shown.map((/** @type {any} */ term, /** @type {number} */ i) => {
@@ -234,7 +234,7 @@ export const stencil = {
       scrub.set(flat + 1);
       replace(
         lead,
-        `The output at ${p.positions.length === 1 ? column + 1 : `row ${row + 1}, column ${column + 1}`} is the sum of `,
+        `The output at ${p.positions.length === 1 ? `position ${column + 1}` : `row ${row + 1}, column ${column + 1}`} is the sum of `,
         h("strong", {}, plural(terms.length, "product")),
         layer.bias ? " and a bias. " : ". ",
         describeKernels(layer, p),

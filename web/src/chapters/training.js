@@ -192,7 +192,7 @@ export const training = {
       });
       const kernelPanel = panel(p.banks > 1 ? `${p.banks} kernels${p.banks > MOST.banks ? `, ${MOST.banks} of them` : ""}: choose a weight` : "Kernel: choose a weight", h("div", { class: "row tight" }, kernels));
       if (layer.inputSize.length === 1) {
-        replace(picture, kernelPanel, panel("Output gradients (above), input (below)", drawSequence(p, input, shared.direction, bank, tap, limit, Math.min(width, 460))));
+        replace(picture, kernelPanel, panel("Gradient of the loss with respect to each output (above), input (below)", drawSequence(p, input, shared.direction, bank, tap, limit, Math.min(width, 460))));
       } else {
         const [rows, columns] = layer.inputSize;
         const inputGrid = makeGrid({ rows, columns, size: fitCell(columns, width / 2 - 20, 30), label: "Input; the marked cells are those under the weight" });
@@ -298,7 +298,7 @@ function makeTask(o, pageLayer, inputName) {
     layer = { ...pageLayer, inChannels: 1, outChannels: 1, groups: 1, bias: false, biasSharing: null };
     const reach = extents(layer).map((extent, axis) => Math.max(6, extent - Math.min(...layer.padding[axis]) * 2 + layer.stride[axis] * 2));
     layer.inputSize = layer.inputSize.map((n, axis) => Math.min(n, layer.inputSize.length === 1 ? 10 : reach[axis]));
-    if (layer.sharing.type === "local" || layer.sharing.type === "lowrank") layer.sharing = { type: "full" };
+    if (["local", "lowrank", "mapped"].includes(layer.sharing.type)) layer.sharing = { type: "full" };
     if (layer.sharing.type !== pageLayer.sharing.type) note = "The other chapters show a layer that does not share one kernel; here it starts from the shared one.";
     else if (JSON.stringify(layer.inputSize) !== JSON.stringify(pageLayer.inputSize)) note = `The picture shows a smaller layer of the same kind: an input of ${layer.inputSize.join(" × ")}.`;
     const why = problemOf(layer);

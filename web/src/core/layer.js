@@ -4,7 +4,7 @@ import { format, misfit, parse, python } from "./sharing.js";
 
 /** @typedef {import("./geometry.js").Layer} Layer */
 
-/** The largest layer whose counts are exact in double precision, and what a link may ask for. */
+/** The largest number that a link may ask for. */
 const LIMIT = 1e5;
 /** Largest number of positions times taps of one axis, so that counting takes a moment only. */
 const MOST_TAPS = 2e6;
@@ -39,7 +39,7 @@ export function readLayer(data) {
   const ndim = Array.isArray(given.inputSize) ? given.inputSize.length : 0;
   if (ndim < 1 || ndim > 3) return { error: "The layer must have one to three spatial axes." };
   for (const [name, least] of /** @type {[string, number][]} */ ([["kernelSize", 1], ["stride", 1], ["dilation", 1], ["inputSize", 1]])) {
-    if (!isList(given[name], ndim, least)) return { error: `${name} must be ${ndim} numbers of at least ${least}.` };
+    if (!isList(given[name], ndim, least)) return { error: `${name} must have one whole number of at least ${least} per spatial axis (${ndim}).` };
   }
   if (data.outputPadding === undefined || data.outputPadding?.length === 0) given.outputPadding = Array(ndim).fill(0);
   if (!isList(given.outputPadding, ndim, 0)) return { error: `outputPadding must be ${ndim} numbers.` };
@@ -95,7 +95,10 @@ export function problem(layer) {
   if ("error" in found) return found.error;
   const positions = layer.transposed ? layer.inputSize : found.size;
   if (positions.some((n, axis) => n * layer.kernelSize[axis] > MOST_TAPS)) return "The layer is too large for this page.";
-  return misfit(layer.sharing, positions);
+  const dense = layer.inChannels * product(layer.inputSize) * layer.outChannels * product(found.size);
+  if (dense > Number.MAX_SAFE_INTEGER) return "The layer is too large for this page, because its counts would not be exact.";
+  const bias = layer.bias && layer.biasSharing ? misfit(layer.biasSharing, found.size) : null;
+  return misfit(layer.sharing, positions) ?? (bias && `Sharing of the bias: ${bias}`);
 }
 
 const tuple = (/** @type {number[]} */ values) => (new Set(values).size === 1 ? `${values[0]}` : `(${values.join(", ")})`);
@@ -119,12 +122,22 @@ export function toCode(layer) {
   if (!layer.bias) add("bias", "False");
   if (layer.paddingMode !== "zeros") add("padding_mode", `"${layer.paddingMode}"`);
   if (layer.sharing.type !== "full") add("sharing", python(layer.sharing));
-  if (layer.biasSharing) add("bias_sharing", python(layer.biasSharing));
+  if (layer.biasSharing) add("bias_sharing", python(layer.biasSharing).replace("labels", "bias_labels"));
   if (!plain) add("input_size", tuple(layer.inputSize));
   const lines = plain ? ["import torch"] : ["import weightshare as ws"];
   if (!isSymmetric && !isSame(layer)) lines.push("# no layer pads the two ends of an axis like this: pad the input first");
-  if (layer.sharing.type === "mapped") lines.push(`labels = [${layer.sharing.labels.join(", ")}]  # one per output position, row by row`);
+  const found = outputSize(layer);
+  const out = "size" in found ? found.size : [];
+  if (layer.sharing.type === "mapped") lines.push(`labels = ${nest(layer.sharing.labels, layer.transposed ? layer.inputSize : out)}`);
+  if (layer.biasSharing?.type === "mapped") lines.push(`bias_labels = ${nest(layer.biasSharing.labels, out)}`);
   return [...lines, "", `layer = ${name}(${words.join(", ")})`].join("\n");
+}
+
+/** Labels as nested lists of Python. @param {number[]} labels @param {number[]} size @returns {string} */
+function nest(labels, size) {
+  if (size.length < 2) return `[${labels.join(", ")}]`;
+  const each = labels.length / size[0];
+  return `[${Array.from({ length: size[0] }, (_, i) => nest(labels.slice(i * each, (i + 1) * each), size.slice(1))).join(", ")}]`;
 }
 
 /** Whether the padding is what torch calls "same". @param {Layer} layer */

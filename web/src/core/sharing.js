@@ -18,7 +18,7 @@ export function parse(text) {
   const [type, ...rest] = text.trim().split(":");
   const numbers = (/** @type {string | undefined} */ value, /** @type {RegExp} */ separator, least = 1) => {
     const values = (value ?? "").split(separator).filter(Boolean).map(Number);
-    return values.length && values.every((n) => Number.isInteger(n) && n >= least) ? values : null;
+    return values.length && values.every((n) => Number.isInteger(n) && n >= least && n <= 1e5) ? values : null;
   };
   if (type === "full" && !rest.length) return { type };
   if (type === "local" && !rest.length) return { type };
@@ -98,10 +98,10 @@ export function misfit(sharing, size) {
   const axes = size.length;
   if (sharing.type === "tiled" || sharing.type === "regional") {
     const given = sharing.type === "tiled" ? sharing.period : sharing.grid;
-    if (given.length > 1 && given.length !== axes) return `${name} needs ${given.length} spatial axes, this layer has ${axes}.`;
+    if (given.length > 1 && given.length !== axes) return `${name} needs ${given.length} spatial axes, but this layer has ${axes}.`;
     const wanted = spread(given, axes);
     if (wanted.some((n, axis) => n > size[axis])) {
-      return `${name} needs at least ${wanted.join(" x ")} positions, this layer has ${size.join(" x ")}.`;
+      return `${name} needs at least ${wanted.join(" x ")} positions, but this layer has ${size.join(" x ")}.`;
     }
   }
   if (sharing.type === "along") {
@@ -111,7 +111,7 @@ export function misfit(sharing, size) {
     }
   }
   if (sharing.type === "mapped" && sharing.labels.length !== product(size)) {
-    return `The map has ${sharing.labels.length} labels, this layer has ${product(size)} positions.`;
+    return `The map has ${sharing.labels.length} labels, but this layer has ${product(size)} positions.`;
   }
   return null;
 }

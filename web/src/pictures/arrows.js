@@ -20,9 +20,10 @@ import { s } from "../ui/dom.js";
  * @param {string[]} [options.inputTexts]
  * @param {string[]} [options.outputTexts]
  * @param {(output: number) => void} [options.pick]
+ * @param {number} [options.from] place in `shown` of the output from which the arrow keys start
  * @param {boolean} [options.isDense] without letters on lines
  */
-export function drawArrows({ inputs, padding, outputs, edges, total, shown, label, width = 480, inputTexts, outputTexts, pick, isDense }) {
+export function drawArrows({ inputs, padding, outputs, edges, total, shown, label, width = 480, inputTexts, outputTexts, pick, from = 0, isDense }) {
   const [before, after] = padding;
   const columns = Math.max(inputs + before + after, outputs);
   const step = Math.min(56, width / columns);
@@ -45,7 +46,8 @@ export function drawArrows({ inputs, padding, outputs, edges, total, shown, labe
   for (const edge of edges.filter(isShown)) byOutput.set(edge.output, [...(byOutput.get(edge.output) ?? []), edge]);
   const letters = isDense && edges.length > 60 ? [] : edges.filter(isShown).map((edge) => {
     const row = byOutput.get(edge.output);
-    const at = row.length > 1 ? 0.32 + (0.36 * row.indexOf(edge)) / (row.length - 1) : 0.5;
+    const spread = row.length > 4 ? 0.64 : 0.36;
+    const at = row.length > 1 ? 0.5 - spread / 2 + (spread * row.indexOf(edge)) / (row.length - 1) : 0.5;
     const x = inputX(edge.input) + (outputX(edge.output) - inputX(edge.input)) * at;
     const y = bottom - radius + (top - bottom + 2 * radius) * at;
     const text = edge.mixture ? describeMixture(edge.mixture) : letterOf(edge.id);
@@ -95,7 +97,7 @@ export function drawArrows({ inputs, padding, outputs, edges, total, shown, labe
       const step = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1 })[event.key];
       if (!step) return;
       event.preventDefault();
-      pick(Math.max(0, Math.min(outputs - 1, (shown[0] ?? 0) + step)));
+      pick(Math.max(0, Math.min(outputs - 1, (shown[from] ?? 0) + step)));
     });
   }
   return el;

@@ -63,6 +63,9 @@ export function check(label, { value, change }) {
 /** A button. @param {string} text @param {() => void} press @param {Record<string, any>} [attributes] */
 export const button = (text, press, attributes = {}) => h("button", { type: "button", onclick: press, ...attributes }, text);
 
+/** Show that a button does nothing at the moment. It keeps the focus. @param {HTMLButtonElement} one @param {boolean} isDisabled */
+export const disable = (one, isDisabled) => one.setAttribute("aria-disabled", String(isDisabled));
+
 /**
  * One of several options, as buttons of which one is pressed.
  * @param {string} label

@@ -65,11 +65,13 @@ export function update(/** @type {Element} */ element, /** @type {Attributes} */
   }
 }
 
-/** Replace the children of an element; a picture that had the focus gets it again. @param {Element} element @param {...Child} children */
+const FOCUSABLE = "[tabindex], button, input, select";
+
+/** Replace the children of an element; what had the focus gets it again. @param {Element} element @param {...Child} children */
 export function redraw(element, ...children) {
-  const at = [...element.querySelectorAll("[tabindex], button")].indexOf(/** @type {Element} */ (document.activeElement));
+  const at = [...element.querySelectorAll(FOCUSABLE)].indexOf(/** @type {Element} */ (document.activeElement));
   replace(element, ...children);
-  if (at >= 0) /** @type {HTMLElement | undefined} */ ([...element.querySelectorAll("[tabindex], button")][at])?.focus({ preventScroll: true });
+  if (at >= 0) /** @type {HTMLElement | undefined} */ ([...element.querySelectorAll(FOCUSABLE)][at])?.focus({ preventScroll: true });
 }
 
 const MODULE = Math.random().toString(36).slice(2, 8);

@@ -1,5 +1,5 @@
 /** A canvas on which the reader draws with a pointer. */
-import { button } from "./controls.js";
+import { button, disable } from "./controls.js";
 import { h } from "./dom.js";
 
 /** @typedef {number[][]} Strokes each of them x, y, x, y ... from 0 to 1 */
@@ -45,7 +45,7 @@ export function makeDrawPad({ label, strokes, isCurrent, change, clear }) {
   }
 
   function paint() {
-    remove.disabled = !strokes.length;
+    disable(remove, !strokes.length);
     if (!context) return;
     context.clearRect(0, 0, SIDE, SIDE);
     context.lineWidth = LINE;
