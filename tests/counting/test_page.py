@@ -104,7 +104,7 @@ def test_what_cannot_be_drawn_is_text(spec, size, tmp_path):
     answer = explain(spec, size)
     answer.to_html(tmp_path / "page.html")
     assert "explorer" not in (tmp_path / "page.html").read_text(encoding="utf-8")
-    with pytest.raises(ArgumentError, match="the layer must be a convolution that is small enough to draw"):
+    with pytest.raises(ArgumentError, match="the layer must be a small enough convolution"):
         answer.to_widget()
 
 

@@ -40,7 +40,7 @@ def command(
         if state is None:
             raise ArgumentError(
                 "explore",
-                "the layer must be a convolution that is small enough to draw, and its input size must be known",
+                "the layer must be a small enough convolution, and its input size must be known",
                 f"{layer!r} with input {input!r}",
                 "pass --input, e.g. --input 3x32x32" if explanation.input is None else None,
             )

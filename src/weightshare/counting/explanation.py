@@ -87,7 +87,7 @@ class Explanation(Counts):
         if state is None:
             raise ArgumentError(
                 "to_widget",
-                "the layer must be a convolution that is small enough to draw, and its input size must be known",
+                "the layer must be a small enough convolution, and its input size must be known",
                 format_title(self),
                 "pass input_size= to explain",
             )
