@@ -16,7 +16,7 @@ from weightshare.explorer import render_page
 from .blocks import ROOT
 
 PATH = ROOT / "docs" / "images" / "explorer.gif"
-WIDTH, HEIGHT, COLORS = 840, 660, 96
+WIDTH, HEIGHT, COLORS = 940, 700, 96
 STEP, PAUSE = 350, 2600  # milliseconds
 
 
