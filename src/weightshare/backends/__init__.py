@@ -11,6 +11,7 @@ from .bank_values import BankValues
 from .base import Backend, BilinearBackend
 from .choice import choose
 from .compute import PaddingMode, convolve, convolve_transposed, pad_input
+from .local_native import LocalNative
 from .local_rows import LocalRows
 from .local_taps import FEW_PRODUCTS, LocalTaps
 from .low_rank import BasisConvolutions
@@ -30,6 +31,7 @@ __all__ = [
     "BasisConvolutions",
     "BilinearBackend",
     "GatheredPositions",
+    "LocalNative",
     "LocalRows",
     "LocalTaps",
     "PaddingMode",

@@ -39,6 +39,13 @@ class Backend(ABC):
 
     #: Layout of the weight that the backend multiplies.
     weight_layout: ClassVar[WeightLayout]
+    #: Whether the backend pads with zeros itself, and takes and returns images without padding.
+    pads_zeros: ClassVar[bool] = False
+
+    @property
+    def without_padding(self) -> "Backend":
+        """The backend for inputs that are already padded."""
+        return self
 
     @abstractmethod
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from ..geometry import Window
 from ..sharing import LowRank, Separable, Sharing
+from . import native
 from .base import Backend
-from .local_rows import LocalRows
-from .local_taps import FEW_PRODUCTS, LocalTaps
+from .local_native import LocalNative, choose_other
 from .low_rank import BasisConvolutions
 from .mapped import GatheredPositions
 from .tiled_regional import PieceConvolutions
@@ -33,6 +33,7 @@ def choose(
         parts = sharing.parts(size)
         if any(len(axis) != n for axis, n in zip(parts, size)):
             return PieceConvolutions(window, size, groups, tuple(map(tuple, parts)))
-        products = kernel_shape[0] // groups * kernel_shape[1]
-        return (LocalTaps if products <= FEW_PRODUCTS else LocalRows)(window, size, groups)
+        if native.load() is not None:
+            return LocalNative(window, size, groups, window.padding)
+        return choose_other(window, size, groups, kernel_shape[1], kernel_shape[0])
     return GatheredPositions(window, size, groups, tuple(sharing.labels(size)))

@@ -42,7 +42,10 @@ def convolve(
         padding_mode: Padding mode of torch, such as "reflect".
         coefficients: Coefficients [rank, *output_size], only for `LowRank`.
     """
-    x, weight = _autocast(pad_input(input, backend.window, padding_mode), weight)
+    x = input
+    if not backend.pads_zeros or padding_mode != "zeros":
+        x, backend = pad_input(input, backend.window, padding_mode), backend.without_padding
+    x, weight = _autocast(x, weight)
     return _add_bias(_match_format(input, backend(x, weight, coefficients)), bias)
 
 
@@ -69,8 +72,10 @@ def convolve_transposed(
     window, (x, weight) = backend.window, _autocast(input, weight)
     padded = [n + extra for n, extra in zip(window.span(backend.output_size), output_padding)]
     batch = int(input.shape[0]) if is_tracing() else input.shape[0]
+    if backend.pads_zeros:
+        padded = [n - sum(pair) for n, pair in zip(padded, window.padding)]
     result = backend.apply_adjoint(x, weight, (batch, out_channels, *padded), coefficients)
-    if any(map(any, window.padding)):
+    if any(map(any, window.padding)) and not backend.pads_zeros:
         result = F.pad(result, [-n for pair in reversed(window.padding) for n in pair])
     return _add_bias(_match_format(input, result), bias)
 

@@ -1,0 +1,163 @@
+"""Compare the native backend with the portable one: python benchmarks/native.py [--only NAME] [--out FOLDER]
+
+Both compute the same layers, with the same weights and in alternation. The table shows medians of a forward
+pass, and of a training step (forward and backward), and the share of the roofline that each reaches.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from measure import Budget, IdleCheck, Timer, describe_machine, measure_interleaved
+from peaks import measure_peaks, time_short_product
+from roofline import compute_floor_ms, merge_peaks
+from shapes import SECTIONS, Shape
+from weightshare import Local, nn
+from weightshare.backends import native
+from weightshare.backends.local_native import LocalNative, choose_other
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+SIDES = ("portable", "native")
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+def build_layers(shape: Shape, dtype: torch.dtype) -> dict[str, torch.nn.Module]:
+    """Return a layer for each side; they share their weight."""
+    layers = {}
+    for side in SIDES:
+        numbers = (shape.channels, shape.out, shape.kernel, shape.stride, shape.padding)
+        layer = CONVOLUTIONS[shape.ndim](
+            *numbers,
+            groups=shape.groups,
+            bias=False,
+            sharing=Local(),
+            input_size=shape.in_size,
+            dtype=dtype,
+            device="cpu" if not layers else "meta",
+        )
+        window, size, groups = layer.window, layer.output_size, layer.groups
+        if side == "native":
+            layer._backend = LocalNative(window, size, groups, window.padding)
+            layer.weight = layers["portable"].weight
+        else:
+            layer._backend = choose_other(window, size, groups, shape.channels // groups, shape.out)
+        layers[side] = layer
+    return layers
+
+
+def make_call(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor, what: str) -> Callable[[], object]:
+    if what == "forward":
+
+        def call():
+            with torch.no_grad():
+                return layer(x)
+
+    else:
+
+        def call():
+            layer.weight.grad = x.grad = None
+            layer(x).backward(grad)
+
+    return call
+
+
+def make_timer(call: Callable[[], object]) -> Timer:
+    def measure(calls: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return 1e3 * (time.perf_counter() - begin) / calls
+
+    measure(1)
+    return Timer("torch", measure(1), measure)
+
+
+def measure_row(shape: Shape, dtype: torch.dtype, budget: Budget, is_idle: IdleCheck) -> dict:
+    layers = build_layers(shape, dtype)
+    x = torch.randn(shape.batch, shape.channels, *shape.in_size, dtype=dtype, requires_grad=True)
+    grad = torch.randn(shape.batch, shape.out, *shape.out_size, dtype=dtype)
+    row: dict = {"shape": shape.as_dict()}
+    for what in ("forward", "training"):
+        timers = {side: make_timer(make_call(layer, x, grad, what)) for side, layer in layers.items()}
+        row[what] = measure_interleaved(timers, budget, is_idle)
+    return row
+
+
+def add_shares(rows: list[dict], peaks: dict[str, float]) -> None:
+    for row in rows:
+        shape = Shape(**row["shape"])
+        for what in ("forward", "training"):
+            floor = compute_floor_ms(shape, what, peaks)
+            row[what]["floor_ms"] = floor
+            row[what]["share"] = {s: floor / v["median_ms"] for s, v in row[what]["sides"].items()}
+
+
+def format_table(results: dict) -> str:
+    head = ["layer"]
+    for what in ("forward", "training"):
+        head += [f"{what}: floor (ms)", *(f"{side} (ms)" for side in SIDES), *(f"share, {s}" for s in SIDES)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in results["rows"]:
+        cells = [str(Shape(**row["shape"]))]
+        for what in ("forward", "training"):
+            part = row[what]
+            cells.append(f"{part['floor_ms']:.2f}")
+            cells += [f"{part['sides'][side]['median_ms']:.2f}" for side in SIDES]
+            cells += [f"{part['share'][side]:.2f}" for side in SIDES]
+        lines.append(f"| {' | '.join(cells)} |")
+    scored = [row for row in results["rows"] if row["shape"]["scored"]]
+    means = [
+        f"{what}, {side}: {statistics.geometric_mean(row[what]['share'][side] for row in scored):.2f}"
+        for what in ("forward", "training")
+        for side in SIDES
+        if scored
+    ]
+    peaks = ", ".join(f"{name} {value:.0f}" for name, value in results["peaks"].items())
+    machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
+    disturbed = sum(row[what]["disturbed"] for row in results["rows"] for what in ("forward", "training"))
+    notes = f"Instruction set: {results['instruction_set']}. Peaks: {peaks}. Machine: {machine}."
+    scores = f"Geometric means of the shares of the scored shapes: {'; '.join(means)}." if means else ""
+    return "\n".join([*lines, "", scores, notes, f"Rounds that other processes disturbed: {disturbed}."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="Measure only shapes whose name contains NAME.")
+    parser.add_argument("--quick", action="store_true", help="Measure few rounds.")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Dtype of weights and images.")
+    parser.add_argument("--out", type=Path, help="Folder for the results.")
+    arguments = parser.parse_args()
+    if native.load() is None:
+        raise SystemExit(f"The native backend is not available: {native.get_status().reason}.")
+    budget = Budget(7, 0.3, 0, 0.0) if arguments.quick else Budget(41, 0.5, 10, 3.0)
+    is_idle, peaks, rows = IdleCheck(time_short_product), measure_peaks(), []
+    for section in ("local", "grouped"):
+        for shape in SECTIONS[section]:
+            if arguments.only is None or arguments.only.lower() in shape.name.lower():
+                print(shape, file=sys.stderr, flush=True)
+                rows.append(measure_row(shape, DTYPES[arguments.dtype], budget, is_idle))
+                peaks = merge_peaks(peaks, measure_peaks())
+    add_shares(rows, peaks)
+    assert all(math.isfinite(row[what]["floor_ms"]) for row in rows for what in ("forward", "training"))
+    results = {
+        "machine": describe_machine(),
+        "peaks": peaks,
+        "instruction_set": native.get_status().instruction_set,
+        "rows": rows,
+    }
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "native.json").write_text(json.dumps(results, indent=1) + "\n")
+        (arguments.out / "native.md").write_text(format_table(results) + "\n")
+    print(format_table(results))
+
+
+if __name__ == "__main__":
+    main()

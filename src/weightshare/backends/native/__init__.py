@@ -1,0 +1,11 @@
+"""The native backend of unshared layers on the CPU: C code for the three maps, loaded with ctypes.
+
+The C code needs neither torch nor Python to compile. `maps.c` is compiled once per instruction set, and
+`dispatch.c` selects one at run time. The computation runs in torch's own threads, and each number is computed
+in the same order for any number of threads. Without the compiled library, the layers use the other backends.
+"""
+
+from .library import Status, force, get_status, load
+from .maps import compute, is_supported
+
+__all__ = ["Status", "compute", "force", "get_status", "is_supported", "load"]

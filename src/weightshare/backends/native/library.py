@@ -1,0 +1,153 @@
+"""Load the compiled library, select an instruction set, and test it once."""
+
+import ctypes
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .self_test import find_error
+
+#: Environment variable that forces an instruction set, or turns the backend off.
+VARIABLE = "WEIGHTSHARE_NATIVE"
+#: Instruction sets from the fastest to the slowest.
+INSTRUCTION_SETS = ("avx512", "avx2", "portable")
+#: Version of the interface, which the library must have, too.
+VERSION = 1
+FOLDER = Path(__file__).parent
+
+
+class Layer(ctypes.Structure):
+    """The C structure `Layer` of layer.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("first", "second", "result", "memory")),
+        *((name, ctypes.c_int64) for name in ("batch", "channels", "outputs", "groups")),
+        *(
+            (name, ctypes.c_int64 * 3)
+            for name in ("input_size", "output_size", "kernel_size", "stride", "dilation", "padding")
+        ),
+        *((name, ctypes.c_int64) for name in ("type", "first_last", "second_last", "result_last", "threads")),
+    )
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether the native backend is available.
+
+    Args:
+        instruction_set: Instruction set in use; None if the backend is not available.
+        reason: Reason why the backend is not available; None if it is.
+        runnable: Instruction sets in the library that the processor can run.
+    """
+
+    instruction_set: str | None
+    reason: str | None
+    runnable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """A loaded library that passed the self-test."""
+
+    functions: Any
+    parallel_for: Any
+    status: Status
+
+
+def load() -> Library | None:
+    """Return the library, or None if the native backend is not available."""
+    found = _find()
+    return found if isinstance(found, Library) else None
+
+
+def get_status() -> Status:
+    """Return whether the native backend is available, and why if it is not."""
+    found = _find()
+    return found.status if isinstance(found, Library) else found
+
+
+@contextmanager
+def force(instruction_set: str) -> Generator[None]:
+    """Use an instruction set inside the `with` block, in all threads; "off" turns the backend off."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = instruction_set
+    _find.cache_clear()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+        _find.cache_clear()
+        load()  # the selection is a state of the C library
+
+
+@cache
+def _find() -> Library | Status:
+    """Load and test the library once; warn once if it is there but cannot be used."""
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted == "off":
+        return Status(None, f"{VARIABLE}=off")
+    paths = sorted(FOLDER.glob("_native*.so")) + sorted(FOLDER.glob("_native*.dll"))
+    if not paths:
+        return Status(None, "the package was installed without a C compiler")
+    try:
+        return _open(paths[0], wanted)
+    except (OSError, AttributeError, _UnusableError) as error:
+        reason = f"{paths[0].name} cannot be used: {error}"
+        warnings.warn(
+            f"weightshare: {reason}. The slower portable backend computes unshared layers instead; "
+            f"reinstall the package, or set {VARIABLE}=off to hide this warning.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return Status(None, reason)
+
+
+class _UnusableError(Exception):
+    """A library that can be opened but not used."""
+
+
+def _open(path: Path, wanted: str) -> Library:
+    functions = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    functions.weightshare_version.argtypes = ()
+    if functions.weightshare_version() != VERSION:
+        raise _UnusableError("it was built for another version of the package")
+    functions.weightshare_supports.argtypes = functions.weightshare_select.argtypes = (ctypes.c_char_p,)
+    functions.weightshare_count_memory.argtypes = (number, ctypes.POINTER(Layer))
+    functions.weightshare_count_memory.restype = ctypes.c_int64
+    functions.weightshare_compute.argtypes = (number, ctypes.POINTER(Layer), *(pointer,) * 5)
+    runnable = tuple(name for name in INSTRUCTION_SETS if functions.weightshare_supports(name.encode()))
+    if wanted and wanted not in INSTRUCTION_SETS:
+        choices = ", ".join((*INSTRUCTION_SETS, "off"))
+        raise _UnusableError(f"{VARIABLE} must be one of {choices}, got {wanted!r}")
+    if wanted and wanted not in runnable:
+        raise _UnusableError(f"{VARIABLE}={wanted}, but this processor can only run {', '.join(runnable)}")
+    name = wanted or runnable[0]
+    if not functions.weightshare_select(name.encode()):
+        raise _UnusableError(f"it does not support {name}")
+    error = find_error(functions, Layer)
+    if error is not None:
+        raise _UnusableError(error)
+    return Library(functions, _find_parallel_for(), Status(name, None, runnable))
+
+
+def _find_parallel_for() -> Any:
+    """Return the address of torch's function that runs a task in its threads; None if it has no such function."""
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        path = Path(torch.__file__).parent / "lib" / name
+        if path.exists():
+            try:
+                return ctypes.cast(ctypes.CDLL(str(path)).torch_parallel_for, ctypes.c_void_p)
+            except (OSError, AttributeError):
+                return None
+    return None
