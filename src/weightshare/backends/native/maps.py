@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError, ShapeError
 from ...geometry import Window
+from .. import reuse
 from ..layout import is_channels_last
 from .library import Layer, Library, load
 
@@ -68,6 +69,8 @@ def compute(
     if lasts[2]:
         batch, channels, *pixels = shape
         result = first.new_empty((batch, *pixels, channels)).movedim(-1, 1)
+    elif map == WEIGHT_GRAD:
+        result = reuse.allocate(shape, first)
     else:
         result = first.new_empty(tuple(shape))
     if 0 in first.shape or 0 in second.shape:
