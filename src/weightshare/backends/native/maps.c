@@ -3,6 +3,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "layer.h"
 
 #ifndef ISA
@@ -16,10 +20,27 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* Write a vector to an aligned address without loading its cache line; FENCE orders such writes. */
+#if defined(__SSE2__)
+#if VECTOR_BYTES == 64
+#define STREAM(to, vector) _mm512_stream_si512((void *)(to), (__m512i)(vector))
+#elif VECTOR_BYTES == 32
+#define STREAM(to, vector) _mm256_stream_si256((void *)(to), (__m256i)(vector))
+#else
+#define STREAM(to, vector) _mm_stream_si128((void *)(to), (__m128i)(vector))
+#endif
+#define FENCE() _mm_sfence()
+#else
+#define STREAM(to, vector) memcpy(to, &(vector), VECTOR_BYTES)
+#define FENCE() (void)0
+#endif
+
 /* Bytes of the weights, sums or gradients that a block keeps in cache. */
 enum { WEIGHT_BLOCK = 192 << 10, SUM_BLOCK = 256 << 10, TRANSPOSED_BLOCK = 64 << 10 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
 enum { CHUNK = 16 };
+/* Bytes from which the gradient of the weight is written around the caches. */
+enum { LARGE = 24 << 20 };
 /* Number of multiply-accumulates from which more than one thread computes a map. */
 #define PARALLEL (1 << 16)
 
