@@ -6,6 +6,6 @@ in the same order for any number of threads. Without the compiled library, the l
 """
 
 from .library import Status, force, get_status, load
-from .maps import compute, is_supported
+from .maps import check_sizes, compute, is_supported
 
-__all__ = ["Status", "compute", "force", "get_status", "is_supported", "load"]
+__all__ = ["Status", "check_sizes", "compute", "force", "get_status", "is_supported", "load"]

@@ -125,9 +125,7 @@ def _describe(
         raise ShapeError("unshared layer", f"weight must be {list(expected)} for its input and output", got)
     if input_shape[1] % groups or grad_shape[1] % groups:
         raise ShapeError("unshared layer", f"channels must be divisible by {groups} groups", str(shapes))
-    elements = max(map_size(shape) for shape in shapes)
-    if elements * 64 * max(1, threads) > _MOST or any(n > 2**31 for row in geometry for n in row):
-        raise ArgumentError("unshared layer", "sizes must fit 62-bit addresses", f"{elements:,} elements")
+    check_sizes(shapes, geometry, threads)
     layer = Layer(batch=input_shape[0], channels=input_shape[1], outputs=grad_shape[1], groups=groups)
     sizes = (input_shape[2:], output_size, *geometry)
     names = ("input_size", "output_size", "kernel_size", "stride", "dilation", "padding")
@@ -141,6 +139,11 @@ def _describe(
     return layer, library.functions.weightshare_count_memory(map, layer)
 
 
-def map_size(shape: Sequence[int]) -> int:
-    """Return the number of elements of a tensor, counting at least one per axis."""
-    return prod(max(1, n) for n in shape)
+def check_sizes(
+    shapes: Sequence[Sequence[int]], geometry: Sequence[Sequence[int]], threads: int
+) -> None:
+    """Raise `ArgumentError` if the C code could not address the tensors or its working memory."""
+    elements = max(prod(max(1, n) for n in shape) for shape in shapes)
+    if elements * 64 * max(1, threads) > _MOST or any(n > 2**31 for row in geometry for n in row):
+        expected = "sizes must fit 62-bit addresses, and kernel sizes, strides and dilations 31 bits"
+        raise ArgumentError("unshared layer", expected, f"{elements:,} elements")

@@ -1,0 +1,430 @@
+"""The native backend agrees with the oracle on every instruction set, and cannot break the process."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from weightshare import Local, nn, reference
+from weightshare.backends import LocalNative, native
+from weightshare.backends.native import library
+from weightshare.errors import ArgumentError, ShapeError
+from weightshare.geometry import Window
+from weightshare.testing.strategies import layers, transposed_layers
+
+INSTRUCTION_SETS = native.get_status().runnable
+BATCHES = (0, 1, 2, 3, 5, 15, 16, 17, 33)
+slow = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+
+pytestmark = pytest.mark.skipif(not INSTRUCTION_SETS, reason="the package was installed without a C compiler")
+each_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+
+
+@st.composite
+def wide_layers(draw, kind=layers, **fixed):
+    """Draw an unshared layer with enough channels for several vectors and a remainder."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    several = st.sampled_from([1, 2, 3, 4, 5, 8, 16, 17, 33])
+    channels = {"in_channels": groups * draw(several), "out_channels": groups * draw(several)}
+    return draw(kind(sharing=Local(), groups=groups, **channels, **fixed))
+
+
+def draw_input(layer, batch, **form):
+    return torch.randn(batch, layer.in_channels, *layer.input_size, dtype=layer.weight.dtype, **form)
+
+
+def get_results(function, layer, x):
+    """Return the output and the gradients of input and weight."""
+    y = function(x)
+    direction = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).to(y.dtype).view(y.shape)
+    return (y, *torch.autograd.grad(y, [x, layer.weight], direction))
+
+
+def build(*arguments, dtype=torch.float32, **keywords):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(*arguments, sharing=Local(), dtype=dtype, **keywords)
+    assert isinstance(layer._backend, LocalNative)
+    return layer
+
+
+# -- values -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [layers, transposed_layers], ids=["layer", "transposed"])
+@each_set
+def test_results_equal_the_oracle(instruction_set, kind):
+    @slow
+    @given(wide_layers(kind), st.sampled_from(BATCHES), st.booleans())
+    def check(layer, batch, channels_last):
+        batch = max(batch, int(layer.transposed))  # the oracle cannot transpose an empty batch
+        x = draw_input(layer, batch)
+        if channels_last:
+            x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+        x.requires_grad_()
+        with native.force(instruction_set):
+            got = get_results(layer, layer, x)
+        for a, b in zip(got, get_results(lambda v: reference.output(layer, v), layer, x)):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2), (torch.float16, 1e-2)], ids=str
+)
+@each_set
+def test_other_dtypes(instruction_set, dtype, tolerance):
+    @settings(slow, max_examples=15)
+    @given(wide_layers(bias=False), st.sampled_from(BATCHES))
+    def check(layer, batch):
+        x = draw_input(layer, batch).to(dtype)
+        with torch.no_grad():
+            layer.weight.copy_(layer.weight.to(dtype))
+        exact = x.double().requires_grad_()
+        expected = get_results(lambda v: reference.output(layer, v), layer, exact)
+        layer.to(dtype)
+        with native.force(instruction_set):
+            got = get_results(layer, layer, x.requires_grad_())
+        for a, b in zip(got, expected):
+            scale = max(1.0, b.abs().max().item()) if b.numel() else 1.0
+            assert a.dtype == dtype
+            torch.testing.assert_close(a.double(), b, rtol=tolerance, atol=tolerance * scale)
+
+    check()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each_set
+def test_sixteen_bit_results_are_rounded_once(instruction_set, dtype):
+    """Sums are computed in float32, so the result is that of float32 operands, rounded."""
+    layer = build(3, 8, 3, input_size=9, bias=False).to(dtype)
+    x = draw_input(layer, 6).requires_grad_()
+    with native.force(instruction_set):
+        got = get_results(layer, layer, x)
+        wide = build(3, 8, 3, input_size=9, bias=False)
+        wide.weight.data.copy_(layer.weight)
+        y = wide(x.float())
+        direction = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).to(dtype).float().view(y.shape)
+        big = x.detach().float().requires_grad_()
+        expected = (y, *torch.autograd.grad(wide(big), [big, wide.weight], direction))
+    for a, b in zip(got, expected):
+        assert torch.equal(a, b.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each_set
+def test_sixteen_bit_conversions_are_those_of_torch(instruction_set, dtype):
+    """A layer with one weight of 1 copies every number: all 65,536 bit patterns."""
+    values = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype).view(1, 1, 256, 256)
+    layer = nn.Conv2d(1, 1, 1, bias=False, sharing=Local(), input_size=256).to(dtype)
+    with native.force(instruction_set), torch.no_grad():
+        got = layer.requires_grad_(False)
+        got.weight.fill_(1)
+        result = got(values)
+    assert torch.equal(result.isnan(), values.isnan())
+    assert torch.equal(result.nan_to_num(0), (values.float() * 1).to(dtype).nan_to_num(0))
+
+
+@each_set
+def test_nan_and_infinity_reach_exactly_the_results_that_use_them(instruction_set):
+    layer = build(4, 20, 3, input_size=8, bias=False)
+    for batch in (1, 2, 16, 33):
+        for value in (float("nan"), float("inf")):
+            x, weight = draw_input(layer, batch), layer.weight.detach().clone()
+            x[0, 1, 4, 5] = value
+            weight[7, 1, 1, 2, 3] = value
+            x.requires_grad_()
+            weight.requires_grad_()
+            results = []
+            for name in (instruction_set, "off"):
+                with native.force(name):
+                    y = torch.func.functional_call(layer, {"weight": weight}, (x,))
+                    results.append((y, *torch.autograd.grad(y, [x, weight], torch.ones_like(y))))
+            for got, expected in zip(*results):
+                torch.testing.assert_close(got, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+                assert not got.isfinite().all()
+
+
+@each_set
+def test_large_layers_of_every_form(instruction_set):
+    """Sizes with several blocks of weights, many vectors, and gradients that bypass the caches."""
+    cases = [
+        (1, 64, 256, 9, 3, {}),
+        (3, 40, 300, 6, 3, {"padding": 1}),
+        (16, 96, 64, 7, 3, {"padding": 1}),
+        (40, 8, 24, 20, 5, {"stride": 2}),
+        (20, 64, 32, 34, 3, {"dilation": 2}),
+        (6, 48, 48, 12, 3, {"groups": 48}),
+    ]
+    for batch, channels, out, size, kernel, more in cases:
+        layer = build(channels, out, kernel, input_size=size, bias=False, **more)
+        x = draw_input(layer, batch).requires_grad_()
+        results = []
+        for name in (instruction_set, "off"):
+            with native.force(name):
+                results.append(get_results(layer, layer, x))
+        for got, expected in zip(*results):
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+@slow
+@given(wide_layers(bias=False), st.integers(1, 3))
+def test_second_derivatives(layer, batch):
+    x = draw_input(layer, batch).requires_grad_()
+
+    def curvature(function):
+        first = torch.autograd.grad((function(x) ** 3).sum(), [x, layer.weight], create_graph=True)
+        return torch.autograd.grad(sum((g**2).sum() for g in first), [x, layer.weight])
+
+    for got, expected in zip(curvature(layer), curvature(lambda v: reference.output(layer, v))):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8 * max(1, expected.abs().max().item()))
+
+
+# -- forms of tensors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", BATCHES[1:])
+def test_strides_do_not_matter(batch):
+    layer = build(6, 16, 3, input_size=(7, 8), padding=1)
+    x = draw_input(layer, batch)
+    expected = layer(x)
+    wide = torch.zeros(batch, 12, 9, 16)
+    wide[:, ::2, 1:8, ::2] = x
+    forms = [
+        wide[:, ::2, 1:8, ::2],
+        x.flip(0).flip(0),
+        x.transpose(2, 3).contiguous().transpose(2, 3),
+        x.contiguous(memory_format=torch.channels_last),
+        torch._neg_view(-x),
+    ]
+    for form in forms:
+        got = layer(form)
+        torch.testing.assert_close(got, expected)
+    assert layer(forms[3]).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layer(x[:1].expand(batch, -1, -1, -1)), layer(x[:1].repeat(batch, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=["layer", "transposed"])
+def test_an_empty_batch(kind):
+    layer = kind(4, 8, 3, padding=1, sharing=Local(), input_size=6)
+    y, for_x, for_weight = get_results(layer, layer, draw_input(layer, 0, requires_grad=True))
+    assert (y.shape, for_x.shape) == ((0, 8, 6, 6), (0, 4, 6, 6))
+    assert torch.equal(for_weight, torch.zeros_like(layer.weight))
+
+
+def test_gradients_of_channels_last_outputs():
+    layer = build(6, 16, 3, input_size=(7, 8))
+    x = draw_input(layer, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = layer(x)
+    for form in (torch.contiguous_format, torch.channels_last):
+        grad = torch.ones_like(y).contiguous(memory_format=form)
+        got = torch.autograd.grad(y, [x, layer.weight], grad, retain_graph=True)
+        with native.force("off"):
+            expected = torch.autograd.grad(layer(x), [x, layer.weight], grad)
+        for a, b in zip(got, expected):
+            torch.testing.assert_close(a, b)
+            assert a.stride() == b.stride()
+
+
+def test_padding_modes_and_autocast():
+    for mode in ("zeros", "reflect", "replicate", "circular"):
+        layer = build(3, 8, 3, padding=1, padding_mode=mode, input_size=6)
+        x = draw_input(layer, 2)
+        torch.testing.assert_close(layer(x), reference.output(layer, x), rtol=1e-4, atol=1e-4)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = layer(x)
+        assert y.dtype == torch.bfloat16
+        torch.testing.assert_close(y.float(), layer(x), rtol=5e-2, atol=5e-2)
+
+
+def test_operands_that_do_not_fit_are_refused():
+    layer = build(3, 8, 3, input_size=6, bias=False)
+    text, weight = layer._backend.text, layer.weight.detach()
+    x, y = torch.randn(2, 3, 6, 6), torch.randn(2, 8, 4, 4)
+    operators = torch.ops.weightshare
+    for bad in (weight[1:], weight[:, :2], weight[..., :2, :]):
+        with pytest.raises(ShapeError, match="weight must be"):
+            operators.output(x, bad.contiguous(), text)
+    with pytest.raises(ShapeError, match="weight must be"):
+        operators.weight_grad(x, y[:, :4].contiguous(), text, weight.shape)
+    with pytest.raises(ShapeError, match="weight must be"):
+        operators.input_grad(y[:1], weight, text, x.shape)
+
+
+def test_sizes_that_overflow_are_refused():
+    window = Window(1, 1, 0, 1, ndim=1)
+    huge = torch.empty(1).expand(2**20, 2**20, 2**20)
+    weight = torch.empty(1).expand(2**20, 1, 2**20, 1)
+    with pytest.raises(ArgumentError, match="62-bit addresses"):
+        native.check_sizes((huge.shape, weight.shape, (2**20, 1, 2**20)), (window.kernel_size,), 1)
+
+
+# -- threads and processes --------------------------------------------------------------------------------
+
+
+@each_set
+def test_the_number_of_threads_changes_no_bit(instruction_set):
+    before = torch.get_num_threads()
+    try:
+        for batch in (1, 2, 15, 16, 33):
+            layer = build(8, 16, 3, input_size=20, padding=1, bias=False)
+            x = draw_input(layer, batch).requires_grad_()
+            results = []
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                with native.force(instruction_set):
+                    results.append(get_results(layer, layer, x))
+            for other in results[1:]:
+                assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_many_threads_compute_at_once():
+    layer = build(8, 16, 3, input_size=12, bias=False)
+    inputs = [draw_input(layer, n) for n in range(1, 9)]
+    with torch.no_grad():
+        expected, wrong = [layer(x) for x in inputs], []
+
+    def work(number):
+        with torch.no_grad():
+            for _ in range(30):
+                if not torch.equal(layer(inputs[number]), expected[number]):
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not wrong
+
+
+FORK = """
+import os, torch, weightshare as ws
+layer = ws.nn.Conv2d(8, 16, 3, sharing=ws.Local(), input_size=20)
+x = torch.randn(16, 8, 20, 20)
+expected = layer(x)
+child = os.fork()
+if child == 0:
+    torch.set_num_threads(1)  # as the workers of a DataLoader do
+    os._exit(0 if torch.equal(layer(x), expected) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert torch.equal(layer(x), expected)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_computes_the_same():
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=120)
+
+
+# -- loading ----------------------------------------------------------------------------------------------
+
+
+def test_off_uses_the_portable_backend():
+    layer = build(3, 8, 3, input_size=6)
+    x = draw_input(layer, 2)
+    with native.force("off"):
+        assert native.load() is None
+        assert native.get_status().reason == "WEIGHTSHARE_NATIVE=off"
+        other = nn.Conv2d(3, 8, 3, sharing=Local(), input_size=6)
+        assert not isinstance(other._backend, LocalNative)
+        expected = layer(x)
+    torch.testing.assert_close(layer(x), expected)
+    assert native.get_status().instruction_set == INSTRUCTION_SETS[0]
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """An empty folder in which the library is searched."""
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    library._find.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    library._find.cache_clear()
+    native.load()
+
+
+def test_without_a_library_there_is_no_warning(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert native.load() is None
+    assert native.get_status().reason == "the package was installed without a C compiler"
+
+
+def compute_small():
+    layer = nn.Conv2d(3, 8, 3, sharing=Local(), input_size=6)
+    x = torch.randn(2, 3, 6, 6)
+    torch.testing.assert_close(layer(x), reference.output(layer, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF" + bytes(100)], ids=["empty", "text", "ELF"])
+def test_a_broken_library_gives_one_warning(folder, content):
+    (folder / "_native.so").write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="_native.so cannot be used") as caught:
+        compute_small()
+        compute_small()
+    assert len(caught) == 1
+    assert "cannot be used" in native.get_status().reason
+
+
+def compile_library(folder, source):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    (folder / "source.c").write_text(source)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "_native.so", folder / "source.c"], check=True)
+
+
+WRONG = """
+#include <stdint.h>
+int32_t weightshare_version(void) { return VERSION; }
+int32_t weightshare_supports(const char *isa) { return 1; }
+int32_t weightshare_select(const char *isa) { return 1; }
+int64_t weightshare_count_memory(int32_t map, const void *layer) { return 64; }
+int32_t weightshare_compute(int32_t map, const void *l, const void *a, const void *b, void *c, void *d, void *e)
+{ return RESULT; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("int other(void) { return 0; }", "weightshare_version"),
+        (WRONG.replace("VERSION", "0").replace("RESULT", "0"), "another version"),
+        (WRONG.replace("VERSION", str(library.VERSION)).replace("RESULT", "0"), "map 0 computes wrong numbers"),
+        (WRONG.replace("VERSION", str(library.VERSION)).replace("RESULT", "1"), "map 0 fails"),
+    ],
+    ids=["foreign", "old", "wrong", "failing"],
+)
+def test_a_library_that_fails_the_self_test_is_not_used(folder, source, reason):
+    compile_library(folder, source)
+    with pytest.warns(RuntimeWarning, match=reason):
+        compute_small()
+
+
+@pytest.mark.parametrize("name", ["avx1024", "AVX2"])
+def test_an_unknown_instruction_set_gives_a_warning(name):
+    with pytest.warns(RuntimeWarning, match="must be one of avx512, avx2, portable, off"), native.force(name):
+        compute_small()
+
+
+def test_loading_needs_no_mode_of_torch():
+    with native.force(INSTRUCTION_SETS[0]), torch.device("meta"):
+        assert native.load() is not None
+    layer = build(3, 8, 3, input_size=6)
+    x = draw_input(layer, 2)
+    with torch.device("meta"):
+        y = layer(x)
+    torch.testing.assert_close(y, layer(x))
+    assert F.relu(y).device.type == "cpu"
