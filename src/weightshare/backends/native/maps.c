@@ -37,6 +37,8 @@
 
 /* Bytes of the weights, sums or gradients that a block keeps in cache. */
 enum { WEIGHT_BLOCK = 192 << 10, SUM_BLOCK = 256 << 10, TRANSPOSED_BLOCK = 64 << 10 };
+/* Output channels per group up to which the gradient of the input is gathered. */
+enum { GATHER = 32 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
 enum { CHUNK = 16 };
 /* Bytes from which the gradient of the weight is written around the caches. */
