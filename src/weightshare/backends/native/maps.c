@@ -37,6 +37,8 @@
 
 /* Bytes of the weights, sums or gradients that a block keeps in cache. */
 enum { WEIGHT_BLOCK = 192 << 10, SUM_BLOCK = 256 << 10, TRANSPOSED_BLOCK = 64 << 10 };
+/* Products of channels per group up to which positions of a line are the vectors. */
+enum { FEW_PRODUCTS = 8 };
 /* Output channels per group up to which the gradient of the input is gathered. */
 enum { GATHER = 32 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
