@@ -24,7 +24,15 @@ FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fPIC", "-fvisibility=hidde
 X86_SETS = {
     "avx2": (("-mavx2", "-mfma", "-mf16c"), 32, 12),
     "avx512": (
-        ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mf16c", "-mprefer-vector-width=512"),
+        (
+            "-mavx512f",
+            "-mavx512vl",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mfma",
+            "-mf16c",
+            "-mprefer-vector-width=512",
+        ),
         64,
         24,
     ),
@@ -79,7 +87,11 @@ def find_compiler() -> list[str] | None:
 def compile_objects(compiler: list[str], folder: Path, scratch: Path) -> list[Path]:
     """Compile one object per instruction set that the compiler supports, and the one that selects among them."""
     objects = [scratch / "portable.o"]
-    wide = ("-DVECTOR_BYTES=16", "-DACCUMULATORS=24") if is_arm64() else ("-DVECTOR_BYTES=16", "-DACCUMULATORS=12")
+    wide = ("-DVECTOR_BYTES=16", f"-DACCUMULATORS={24 if is_arm64() else 12}")  # ARM has 32 registers
+        ("-DVECTOR_BYTES=16", "-DACCUMULATORS=24")
+        if is_arm64()
+        else ("-DVECTOR_BYTES=16", "-DACCUMULATORS=12")
+    )
     run([*compiler, *FLAGS, "-DISA=portable", *wide, "-c", str(folder / "maps.c"), "-o", str(objects[0])])
     defined = []
     for name, (flags, size, accumulators) in (X86_SETS if is_x86_64() else {}).items():

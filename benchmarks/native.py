@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+import peaks
 from measure import Budget, IdleCheck, Timer, describe_machine, measure_interleaved
-from peaks import measure_peaks, time_short_product
 from roofline import compute_floor_ms, merge_peaks
 from shapes import SECTIONS, Shape
 from weightshare import Local, nn
@@ -70,10 +70,10 @@ def make_call(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor, what:
 
 def make_timer(call: Callable[[], object]) -> Timer:
     def measure(calls: int) -> float:
-        begin = time.perf_counter()
+        begin = peaks.clock()
         for _ in range(calls):
             call()
-        return 1e3 * (time.perf_counter() - begin) / calls
+        return 1e3 * (peaks.clock() - begin) / calls
 
     measure(1)
     return Timer("torch", measure(1), measure)
@@ -122,7 +122,8 @@ def format_table(results: dict) -> str:
     peaks = ", ".join(f"{name} {value:.0f}" for name, value in results["peaks"].items())
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
     disturbed = sum(row[what]["disturbed"] for row in results["rows"] for what in ("forward", "training"))
-    notes = f"Instruction set: {results['instruction_set']}. Peaks: {peaks}. Machine: {machine}."
+    how = f"Threads: {results['threads']}; {results['time']} time."
+    notes = f"{how} Instruction set: {results['instruction_set']}. Peaks: {peaks}. Machine: {machine}."
     scores = f"Geometric means of the shares of the scored shapes: {'; '.join(means)}." if means else ""
     return "\n".join([*lines, "", scores, notes, f"Rounds that other processes disturbed: {disturbed}."])
 
@@ -133,23 +134,33 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Measure few rounds.")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Dtype of weights and images.")
     parser.add_argument("--out", type=Path, help="Folder for the results.")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="Measure processor time with one thread, which other processes disturb less.",
+    )
     arguments = parser.parse_args()
+    if arguments.processor_time:
+        torch.set_num_threads(1)
+        peaks.clock = time.process_time
     if native.load() is None:
         raise SystemExit(f"The native backend is not available: {native.get_status().reason}.")
     budget = Budget(7, 0.3, 0, 0.0) if arguments.quick else Budget(41, 0.5, 10, 3.0)
-    is_idle, peaks, rows = IdleCheck(time_short_product), measure_peaks(), []
+    is_idle, best, rows = IdleCheck(peaks.time_short_product), peaks.measure_peaks(), []
     for section in ("local", "grouped"):
         for shape in SECTIONS[section]:
             if arguments.only is None or arguments.only.lower() in shape.name.lower():
                 print(shape, file=sys.stderr, flush=True)
                 rows.append(measure_row(shape, DTYPES[arguments.dtype], budget, is_idle))
-                peaks = merge_peaks(peaks, measure_peaks())
-    add_shares(rows, peaks)
+                best = merge_peaks(best, peaks.measure_peaks())
+    add_shares(rows, best)
     assert all(math.isfinite(row[what]["floor_ms"]) for row in rows for what in ("forward", "training"))
     results = {
         "machine": describe_machine(),
-        "peaks": peaks,
+        "peaks": best,
         "instruction_set": native.get_status().instruction_set,
+        "threads": torch.get_num_threads(),
+        "time": "processor" if arguments.processor_time else "wall clock",
         "rows": rows,
     }
     if arguments.out is not None:

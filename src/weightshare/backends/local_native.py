@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from .weight_layout import PER_POSITION
 
 @dataclass(frozen=True)
 class LocalNative(BilinearBackend):
-    """The backend of `Local` if the native library is there; weight [P, *kernel_size, in/groups, out].
+    """The backend of `Local` with the native library; weight [P, *kernel_size, in/groups, out].
 
     It pads with zeros itself: the inputs of its maps are not padded, and neither is the gradient of the input.
 
@@ -60,10 +60,10 @@ class LocalNative(BilinearBackend):
     def out_channels(self, weight_shape: Sequence[int]) -> int:
         return weight_shape[-1]
 
-    @cached_property
+    @property
     def without_padding(self) -> "LocalNative":
         """The backend for inputs that are already padded."""
-        return replace(self, padding=((0, 0),) * len(self.padding))
+        return _drop_padding(self)
 
     def _dump_fields(self) -> Sequence[Any]:
         return (self.padding,)
@@ -93,6 +93,11 @@ class LocalNative(BilinearBackend):
 
     def _pad_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (*shape[:2], *(n + sum(pair) for n, pair in zip(shape[2:], self.padding)))
+
+
+@lru_cache(maxsize=1024)
+def _drop_padding(backend: LocalNative) -> LocalNative:
+    return replace(backend, padding=((0, 0),) * len(backend.padding))
 
 
 def choose_other(

@@ -142,7 +142,7 @@ def _open(path: Path, wanted: str) -> Library:
 
 
 def _find_parallel_for() -> Any:
-    """Return the address of torch's function that runs a task in its threads; None if it has no such function."""
+    """Return the address of the function of torch that runs tasks in its threads; None if there is none."""
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
         path = Path(torch.__file__).parent / "lib" / name
         if path.exists():

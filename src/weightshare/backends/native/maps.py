@@ -139,9 +139,7 @@ def _describe(
     return layer, library.functions.weightshare_count_memory(map, layer)
 
 
-def check_sizes(
-    shapes: Sequence[Sequence[int]], geometry: Sequence[Sequence[int]], threads: int
-) -> None:
+def check_sizes(shapes: Sequence[Sequence[int]], geometry: Sequence[Sequence[int]], threads: int) -> None:
     """Raise `ArgumentError` if the C code could not address the tensors or its working memory."""
     elements = max(prod(max(1, n) for n in shape) for shape in shapes)
     if elements * 64 * max(1, threads) > _MOST or any(n > 2**31 for row in geometry for n in row):

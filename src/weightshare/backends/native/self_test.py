@@ -53,9 +53,10 @@ def _compute(x: Any, w: Any, g: Any) -> tuple[Any, Any, Any]:
             row, column = (i * s + k for i, s, k in zip(position, STRIDE, tap))
             inputs = slice(group * IN, group * IN + IN)
             outputs = slice(group * OUT, group * OUT + OUT)
-            matrix, pixel, grad = w[(p, *tap)][:, outputs], padded[:, inputs, row, column], g[:, outputs, *position]
-            y[:, outputs, *position] += pixel @ matrix
+            matrix, at = w[(p, *tap)][:, outputs], (slice(None), outputs, *position)
+            pixel, grad = padded[:, inputs, row, column], g[at]
+            y[at] += pixel @ matrix
             dx[:, inputs, row, column] += grad @ matrix.T
             dw[(p, *tap)][:, outputs] += pixel.T @ grad
     crop = tuple(slice(p, p + n) for p, n in zip(PADDING, SIZE))
-    return y, dx[:, :, *crop], dw
+    return y, dx[(slice(None), slice(None), *crop)], dw
