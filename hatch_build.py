@@ -85,13 +85,10 @@ def find_compiler() -> list[str] | None:
 
 
 def compile_objects(compiler: list[str], folder: Path, scratch: Path) -> list[Path]:
-    """Compile one object per instruction set that the compiler supports, and the one that selects among them."""
+    """Compile one object per instruction set that the compiler supports, and the one that selects a set."""
     objects = [scratch / "portable.o"]
-    wide = ("-DVECTOR_BYTES=16", f"-DACCUMULATORS={24 if is_arm64() else 12}")  # ARM has 32 registers
-        ("-DVECTOR_BYTES=16", "-DACCUMULATORS=24")
-        if is_arm64()
-        else ("-DVECTOR_BYTES=16", "-DACCUMULATORS=12")
-    )
+    accumulators = 24 if is_arm64() else 12  # half of the registers, or more
+    wide = ("-DVECTOR_BYTES=16", f"-DACCUMULATORS={accumulators}")
     run([*compiler, *FLAGS, "-DISA=portable", *wide, "-c", str(folder / "maps.c"), "-o", str(objects[0])])
     defined = []
     for name, (flags, size, accumulators) in (X86_SETS if is_x86_64() else {}).items():

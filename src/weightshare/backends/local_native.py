@@ -22,7 +22,7 @@ from .weight_layout import PER_POSITION
 class LocalNative(BilinearBackend):
     """The backend of `Local` with the native library; weight [P, *kernel_size, in/groups, out].
 
-    It pads with zeros itself: the inputs of its maps are not padded, and neither is the gradient of the input.
+    It pads with zeros itself: the inputs of its maps and the gradients of the inputs are not padded.
 
     Args:
         padding: Zeros at both ends of each axis.
