@@ -25,6 +25,9 @@ API int32_t weightshare_version(void) { return 1; }
 /* Return whether the library contains an instruction set and the processor can run it. */
 API int32_t weightshare_supports(const char *isa) {
     if (!strcmp(isa, "portable")) return 1;
+#if defined(HAS_AVX2) || defined(HAS_AVX512)
+    __builtin_cpu_init();
+#endif
 #ifdef HAS_AVX2
     if (!strcmp(isa, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
