@@ -1,5 +1,8 @@
 /* Choose the instruction set at run time. This file is compiled for the oldest processor of the platform. */
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "layer.h"
 
@@ -22,21 +25,29 @@ static Compute compute;
 /* Version of `Layer` and of the functions below. */
 API int32_t weightshare_version(void) { return 1; }
 
+#if defined(__x86_64__)
+/* Return 2 if processor and system support AVX-512 (F, DQ, BW, VL), 1 if AVX2, FMA and F16C, else 0. This asks
+ * the processor directly, because not every compiler initializes __builtin_cpu_supports in shared libraries. */
+static int find_level(void) {
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    const unsigned basic = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29; /* FMA, OSXSAVE, AVX, F16C */
+    if ((c & basic) != basic) return 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* registers that the system saves */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (low & 0x6) != 0x6 || !(b >> 5 & 1)) return 0;
+    const unsigned wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    return (b & wide) == wide && (low & 0xe6) == 0xe6 ? 2 : 1;
+}
+#endif
+
 /* Return whether the library contains an instruction set and the processor can run it. */
 API int32_t weightshare_supports(const char *isa) {
     if (!strcmp(isa, "portable")) return 1;
-#if defined(HAS_AVX2) || defined(HAS_AVX512)
-    __builtin_cpu_init();
-#endif
 #ifdef HAS_AVX2
-    if (!strcmp(isa, "avx2"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(isa, "avx2")) return find_level() >= 1;
 #endif
 #ifdef HAS_AVX512
-    if (!strcmp(isa, "avx512"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("fma");
+    if (!strcmp(isa, "avx512")) return find_level() >= 2;
 #endif
     return 0;
 }
