@@ -7,6 +7,7 @@ pass, and of a training step (forward and backward), and the share of the roofli
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -143,6 +144,7 @@ def main() -> None:
     if arguments.processor_time:
         torch.set_num_threads(1)
         peaks.clock = time.process_time
+    os.environ.setdefault("WEIGHTSHARE_NATIVE", "on")
     if native.load() is None:
         raise SystemExit(f"The native backend is not available: {native.get_status().reason}.")
     budget = Budget(7, 0.3, 0, 0.0) if arguments.quick else Budget(41, 0.5, 10, 3.0)

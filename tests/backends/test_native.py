@@ -20,11 +20,21 @@ from weightshare.errors import ArgumentError, ShapeError
 from weightshare.geometry import Window
 from weightshare.testing.strategies import layers, transposed_layers
 
-INSTRUCTION_SETS = native.get_status().runnable
+with native.force("on"):
+    INSTRUCTION_SETS = native.get_status().runnable
 BATCHES = (0, 1, 2, 3, 5, 15, 16, 17, 33)
 slow = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 
 pytestmark = pytest.mark.skipif(not INSTRUCTION_SETS, reason="the package was installed without a C compiler")
+
+
+@pytest.fixture(autouse=True)
+def on():
+    """Turn the backend on, which is off by default."""
+    with native.force("on"):
+        yield
+
+
 each_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 
 
@@ -336,7 +346,7 @@ def test_off_uses_the_portable_backend():
     x = draw_input(layer, 2)
     with native.force("off"):
         assert native.load() is None
-        assert native.get_status().reason == "WEIGHTSHARE_NATIVE=off"
+        assert native.get_status().reason == "it is off; WEIGHTSHARE_NATIVE=on turns it on"
         other = nn.Conv2d(3, 8, 3, sharing=Local(), input_size=6)
         assert not isinstance(other._backend, LocalNative)
         expected = layer(x)
@@ -427,7 +437,10 @@ def test_a_library_that_fails_the_self_test_is_not_used(folder, source, reason):
 
 @pytest.mark.parametrize("name", ["avx1024", "AVX2"])
 def test_an_unknown_instruction_set_gives_a_warning(name):
-    with pytest.warns(RuntimeWarning, match="must be one of avx512, avx2, portable, off"), native.force(name):
+    with (
+        pytest.warns(RuntimeWarning, match="must be one of on, avx512, avx2, portable, off"),
+        native.force(name),
+    ):
         compute_small()
 
 

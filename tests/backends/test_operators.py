@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,15 @@ BACKENDS = {
     PieceConvolutions: (Tiled(2), 1),
 }
 SHARINGS = [Local(), STRIPES, Tiled(2), Regional((1, 3)), LowRank(2), LowRank(1, "free"), Full()]
+
+
+@pytest.fixture(autouse=True)
+def native_backend():
+    """Turn the native backend on, which is off by default; without a C compiler it stays off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with native.force("on"):
+            yield
 
 
 def named(value):

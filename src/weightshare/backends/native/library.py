@@ -14,7 +14,7 @@ import torch
 
 from .self_test import find_error
 
-#: Environment variable that forces an instruction set, or turns the backend off.
+#: Environment variable that turns the backend on, or forces an instruction set.
 VARIABLE = "WEIGHTSHARE_NATIVE"
 #: Instruction sets from the fastest to the slowest.
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
@@ -75,7 +75,7 @@ def get_status() -> Status:
 
 @contextmanager
 def force(instruction_set: str) -> Generator[None]:
-    """Use an instruction set inside the `with` block, in all threads; "off" turns the backend off."""
+    """Use an instruction set, "on" (the fastest one) or "off" inside the `with` block, in all threads."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = instruction_set
     _find.cache_clear()
@@ -93,9 +93,9 @@ def force(instruction_set: str) -> Generator[None]:
 @cache
 def _find() -> Library | Status:
     """Load and test the library once; warn once if it is there but cannot be used."""
-    wanted = os.environ.get(VARIABLE, "")
+    wanted = os.environ.get(VARIABLE, "off")
     if wanted == "off":
-        return Status(None, f"{VARIABLE}=off")
+        return Status(None, f"it is off; {VARIABLE}=on turns it on")
     paths = sorted(FOLDER.glob("_native*.so")) + sorted(FOLDER.glob("_native*.dll"))
     if not paths:
         return Status(None, "the package was installed without a C compiler")
@@ -105,7 +105,7 @@ def _find() -> Library | Status:
         reason = f"{paths[0].name} cannot be used: {error}"
         warnings.warn(
             f"weightshare: {reason}. The slower portable backend computes unshared layers instead; "
-            f"reinstall the package, or set {VARIABLE}=off to hide this warning.",
+            f"reinstall the package, or do not set {VARIABLE}.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -127,12 +127,12 @@ def _open(path: Path, wanted: str) -> Library:
     functions.weightshare_count_memory.restype = ctypes.c_int64
     functions.weightshare_compute.argtypes = (number, ctypes.POINTER(Layer), *(pointer,) * 5)
     runnable = tuple(name for name in INSTRUCTION_SETS if functions.weightshare_supports(name.encode()))
-    if wanted and wanted not in INSTRUCTION_SETS:
-        choices = ", ".join((*INSTRUCTION_SETS, "off"))
+    if wanted not in ("on", *INSTRUCTION_SETS):
+        choices = ", ".join(("on", *INSTRUCTION_SETS, "off"))
         raise _UnusableError(f"{VARIABLE} must be one of {choices}, got {wanted!r}")
-    if wanted and wanted not in runnable:
+    if wanted not in ("on", *runnable):
         raise _UnusableError(f"{VARIABLE}={wanted}, but this processor can only run {', '.join(runnable)}")
-    name = wanted or runnable[0]
+    name = runnable[0] if wanted == "on" else wanted
     if not functions.weightshare_select(name.encode()):
         raise _UnusableError(f"it does not support {name}")
     error = find_error(functions, Layer)
