@@ -5,35 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 import weightshare as ws
+from tests.helpers.draws import draw_many
 from tests.helpers.node import run_node
 from weightshare.counting.drawing import describe_layer
 from weightshare.counting.from_layer import read_layer
 from weightshare.symmetry import prove_shift
 from weightshare.testing.strategies import layers, transposed_layers
-
-
-def draw_many(strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
-    """Return examples of a strategy, the same in each run."""
-    drawn = []
-
-    @settings(
-        max_examples=number,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def collect(example):
-        drawn.append(example)
-
-    collect()
-    return drawn
 
 
 def flatten(values: torch.Tensor) -> list[float]:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.helpers.draws import draw_many
 from tests.helpers.node import run_node
 from weightshare.counting.drawing import describe_layer
 from weightshare.counting.from_layer import read_layer
@@ -22,22 +22,8 @@ SCRIPT = "judge_pooled.mjs"
 
 def draw_layers(number: int, **fixed: Any) -> list[Any]:
     """Return layers with one or two spatial axes, the same in each run."""
-    drawn = []
-
-    @settings(
-        max_examples=number,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.sampled_from([1, 2, 2]).flatmap(lambda ndim: layers(ndim, **fixed)))
-    def collect(layer):
-        drawn.append(layer)
-
-    collect()
-    return [layer for layer in drawn if min(layer.output_size) > 3]
+    strategy = st.sampled_from([1, 2, 2]).flatmap(lambda ndim: layers(ndim, **fixed))
+    return [layer for layer in draw_many(strategy, number) if min(layer.output_size) > 3]
 
 
 def draw_shift(layer: Any, pooling: str, generator: np.random.Generator) -> list[int]:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import weightshare as ws
+from tests.helpers.draws import draw_many
 from tests.helpers.node import run_node
 from weightshare.counting.drawing import describe_layer
 from weightshare.counting.from_layer import read_layer
@@ -22,21 +22,7 @@ TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
 @pytest.fixture(scope="module")
 def cases() -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
     """Return layers, what the page is given, and what it computes."""
-    drawn: list[Any] = []
-
-    @settings(
-        max_examples=200,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.sampled_from([1, 2]).flatmap(layers))
-    def collect(layer):
-        drawn.append(layer)
-
-    collect()
+    drawn = draw_many(st.sampled_from([1, 2]).flatmap(layers), 200)
     generator = torch.Generator().manual_seed(0)
     inputs = [make_case(layer, generator) for layer in drawn]
     return list(zip(drawn, inputs, run_node("train.mjs", inputs), strict=True))

@@ -43,7 +43,7 @@ def from_flax(
 
     Raises:
         ArgumentError: If `params` has no such arrays, or if the padding differs before and after an axis and
-            is not that of torch's "same". In the latter case the error describes how to pad the input
+            is not torch's "same" padding. For such padding, the error describes how to pad the input
             instead.
         ShapeError: If an array does not have the shape that follows from the geometry.
 

@@ -38,7 +38,7 @@ def find_model(name: str, device: str | None = None) -> Module:
             device, the model is built on the default device.
 
     Raises:
-        SpecError: If there is no such model, or its factory fails.
+        SpecError: If no model has this name, or if its factory raises an error.
         MissingExtraError: If the name needs timm or torchvision, and it is not installed.
 
     Example:

@@ -116,5 +116,3 @@ export class App {
     this.listeners.clear();
   }
 }
-
-export const reducesMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -107,41 +107,58 @@ export function termsOf(p, weights, input, position, channel) {
 }
 
 /**
+ * Visit every product of a layer: the place of its factor in the input, and of its sum in the output.
+ * @param {Plan} p
+ * @param {(input: number, output: number, position: number, channel: number, local: number, tap: number) => void} visit
+ */
+function eachProduct(p, visit) {
+  for (let position = 0; position < p.positionCount; position++) {
+    for (let channel = 0; channel < p.near; channel++) {
+      const near = channel * p.positionCount + position;
+      for (let local = 0; local < p.far; local++) {
+        const start = farChannel(p, channel, local) * p.inputCount;
+        for (let tap = 0; tap < p.taps; tap++) {
+          const index = p.under[position * p.taps + tap];
+          if (index < 0) continue;
+          const [input, output] = p.layer.transposed ? [near, start + index] : [start + index, near];
+          visit(input, output, position, channel, local, tap);
+        }
+      }
+    }
+  }
+}
+
+/**
+ * Visit the bias of every output: its place in the biases, and in the output.
+ * @param {Plan} p
+ * @param {(bias: number, output: number) => void} visit
+ */
+function eachBias(p, visit) {
+  const outCount = product(p.out);
+  const channels = p.layer.outChannels;
+  for (let c = 0; c < channels; c++) {
+    for (let o = 0; o < outCount; o++) visit(p.biasLabels[o] * channels + c, c * outCount + o);
+  }
+}
+
+/**
  * The output [outChannels, ...out] of a layer.
  * @param {Plan} p
  * @param {Weights} weights
  * @param {ArrayLike<number>} input [inChannels, ...inputSize]
  */
 export function forward(p, weights, input) {
-  const outCount = product(p.out);
-  const result = new Float64Array(p.layer.outChannels * outCount);
-  if (weights.bias) {
-    for (let c = 0; c < p.layer.outChannels; c++) {
-      for (let o = 0; o < outCount; o++) result[c * outCount + o] = weights.bias[p.biasLabels[o] * p.layer.outChannels + c];
-    }
-  }
-  for (let position = 0; position < p.positionCount; position++) {
-    for (let channel = 0; channel < p.near; channel++) {
-      for (let local = 0; local < p.far; local++) {
-        const far = farChannel(p, channel, local);
-        for (let tap = 0; tap < p.taps; tap++) {
-          const index = p.under[position * p.taps + tap];
-          if (index < 0) continue;
-          const weight = kernelAt(p, weights, position, channel, local, tap);
-          if (p.layer.transposed) {
-            result[far * p.inputCount + index] += weight * input[channel * p.positionCount + position];
-          } else {
-            result[channel * p.positionCount + position] += weight * input[far * p.inputCount + index];
-          }
-        }
-      }
-    }
-  }
+  const result = new Float64Array(p.layer.outChannels * product(p.out));
+  const { bias } = weights;
+  if (bias) eachBias(p, (from, to) => (result[to] = bias[from]));
+  eachProduct(p, (x, y, position, channel, local, tap) => {
+    result[y] += kernelAt(p, weights, position, channel, local, tap) * input[x];
+  });
   return result;
 }
 
 /**
- * The gradient of sum(output * direction) in the banks, the bias and the input of a convolution.
+ * The gradient of sum(output * direction) in the banks, the bias, the coefficients and the input of a layer.
  * @param {Plan} p
  * @param {Weights} weights
  * @param {ArrayLike<number>} input
@@ -150,44 +167,22 @@ export function forward(p, weights, input) {
 export function backward(p, weights, input, direction) {
   const banks = new Float64Array(weights.banks.length);
   const coefficients = weights.coefficients && new Float64Array(weights.coefficients.length);
+  const bias = weights.bias && new Float64Array(weights.bias.length);
   const grad = new Float64Array(input.length);
-  const outCount = product(p.out);
-  let bias = null;
-  if (weights.bias) {
-    bias = new Float64Array(weights.bias.length);
-    for (let c = 0; c < p.layer.outChannels; c++) {
-      for (let o = 0; o < outCount; o++) bias[p.biasLabels[o] * p.layer.outChannels + c] += direction[c * outCount + o];
-    }
-  }
+  if (bias) eachBias(p, (to, from) => (bias[to] += direction[from]));
   const isLowRank = p.layer.sharing.type === "lowrank";
-  for (let position = 0; position < p.positionCount; position++) {
-    for (let channel = 0; channel < p.near; channel++) {
-      for (let local = 0; local < p.far; local++) {
-        const far = farChannel(p, channel, local);
-        for (let tap = 0; tap < p.taps; tap++) {
-          const index = p.under[position * p.taps + tap];
-          if (index < 0) continue;
-          const [x, g] = p.layer.transposed
-            ? [channel * p.positionCount + position, far * p.inputCount + index]
-            : [far * p.inputCount + index, channel * p.positionCount + position];
-          const step = input[x] * direction[g];
-          const at = (channel * p.far + local) * p.taps + tap;
-          const bankSize = p.near * p.far * p.taps;
-          if (isLowRank) {
-            banks[at] += step;
-            for (let k = 1; k < p.banks; k++) {
-              const place = (k - 1) * p.positionCount + position;
-              banks[k * bankSize + at] += /** @type {Float64Array} */ (weights.coefficients)[place] * step;
-              /** @type {Float64Array} */ (coefficients)[place] += weights.banks[k * bankSize + at] * step;
-            }
-          } else {
-            banks[p.labels[position] * bankSize + at] += step;
-          }
-          grad[x] += kernelAt(p, weights, position, channel, local, tap) * direction[g];
-        }
-      }
+  const bankSize = p.near * p.far * p.taps;
+  eachProduct(p, (x, y, position, channel, local, tap) => {
+    const step = input[x] * direction[y];
+    const at = (channel * p.far + local) * p.taps + tap;
+    banks[(isLowRank ? 0 : p.labels[position]) * bankSize + at] += step;
+    for (let k = 1; isLowRank && k < p.banks; k++) {
+      const place = (k - 1) * p.positionCount + position;
+      banks[k * bankSize + at] += /** @type {Float64Array} */ (weights.coefficients)[place] * step;
+      /** @type {Float64Array} */ (coefficients)[place] += weights.banks[k * bankSize + at] * step;
     }
-  }
+    grad[x] += kernelAt(p, weights, position, channel, local, tap) * direction[y];
+  });
   return { banks, bias, coefficients, input: grad };
 }
 

@@ -7,8 +7,6 @@
  */
 import { product } from "./geometry.js";
 
-const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
 /**
  * A sharing from its text, such as "tiled:2x3"; null if it cannot be read.
  * @param {string} text
@@ -175,12 +173,6 @@ export const isOneHot = (sharing) => sharing.type !== "lowrank";
 export function biasSharing(layer, sharing = layer.sharing) {
   if (layer.biasSharing) return layer.biasSharing;
   return layer.transposed || !isOneHot(sharing) ? { type: "full" } : sharing;
-}
-
-/** A letter for a bank; after 52 banks the letters start again with a number. @param {number} bank */
-export function letter(bank) {
-  const round = Math.floor(bank / LETTERS.length);
-  return LETTERS[bank % LETTERS.length] + (round || "");
 }
 
 /** Shapes of the coefficients of low rank, by axis or in one. @param {Sharing} sharing @param {number[]} size */

@@ -1,6 +1,6 @@
 /** Gradient descent for one layer, with shared weights or with one copy per position. */
 import { plan, backward, forward } from "./forward.js";
-import { product, unflatten } from "./geometry.js";
+import { unflatten } from "./geometry.js";
 
 /** @typedef {import("./geometry.js").Layer} Layer */
 /** @typedef {import("./forward.js").Plan} Plan */
@@ -160,6 +160,3 @@ export function spreadOf(p, copies) {
   });
   return Math.max(0, ...high.map((value, i) => value - low[i]));
 }
-
-/** Number of outputs. @param {Plan} p */
-export const outputCount = (p) => p.layer.outChannels * product(p.out);
