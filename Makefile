@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table bench bench-peers bench-parts golden web web-bench clean
+	speed-table consistency-table pros-cons-table bench bench-peers golden web web-bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -60,9 +60,6 @@ bench: .venv/.test  ## time the layers against the alternatives; leave the machi
 
 bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py
-
-bench-parts: .venv/.test  ## show where the time of an unshared layer goes
-	.venv/bin/python benchmarks/parts.py
 
 web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 20 or later
 	cd web && node build.mjs

@@ -7,7 +7,6 @@ pass, and of a training step (forward and backward), and the share of the roofli
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -22,35 +21,25 @@ from roofline import compute_floor_ms, merge_peaks
 from shapes import SECTIONS, Shape
 from weightshare import Local, nn
 from weightshare.backends import native
-from weightshare.backends.local_native import LocalNative, choose_other
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 SIDES = ("portable", "native")
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
-def build_layers(shape: Shape, dtype: torch.dtype) -> dict[str, torch.nn.Module]:
-    """Return a layer for each side; they share their weight."""
-    layers = {}
-    for side in SIDES:
-        numbers = (shape.channels, shape.out, shape.kernel, shape.stride, shape.padding)
-        layer = CONVOLUTIONS[shape.ndim](
-            *numbers,
-            groups=shape.groups,
-            bias=False,
-            sharing=Local(),
-            input_size=shape.in_size,
-            dtype=dtype,
-            device="cpu" if not layers else "meta",
-        )
-        window, size, groups = layer.window, layer.output_size, layer.groups
-        if side == "native":
-            layer._backend = LocalNative(window, size, groups, window.padding)
-            layer.weight = layers["portable"].weight
-        else:
-            layer._backend = choose_other(window, size, groups, shape.channels // groups, shape.out)
-        layers[side] = layer
-    return layers
+def build_layer(shape: Shape, dtype: torch.dtype) -> torch.nn.Module:
+    return CONVOLUTIONS[shape.ndim](
+        shape.channels,
+        shape.out,
+        shape.kernel,
+        shape.stride,
+        shape.padding,
+        groups=shape.groups,
+        bias=False,
+        sharing=Local(),
+        input_size=shape.in_size,
+        dtype=dtype,
+    )
 
 
 def make_call(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor, what: str) -> Callable[[], object]:
@@ -69,24 +58,26 @@ def make_call(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor, what:
     return call
 
 
-def make_timer(call: Callable[[], object]) -> Timer:
+def make_timer(call: Callable[[], object], side: str, instruction_set: str) -> Timer:
     def measure(calls: int) -> float:
-        begin = peaks.clock()
-        for _ in range(calls):
-            call()
-        return 1e3 * (peaks.clock() - begin) / calls
+        with native.force(instruction_set if side == "native" else "off"):
+            begin = peaks.clock()
+            for _ in range(calls):
+                call()
+            return 1e3 * (peaks.clock() - begin) / calls
 
     measure(1)
     return Timer("torch", measure(1), measure)
 
 
-def measure_row(shape: Shape, dtype: torch.dtype, budget: Budget, is_idle: IdleCheck) -> dict:
-    layers = build_layers(shape, dtype)
+def measure_row(shape: Shape, dtype: torch.dtype, instruction_set: str, budget: Budget, is_idle: IdleCheck):
+    layer = build_layer(shape, dtype)
     x = torch.randn(shape.batch, shape.channels, *shape.in_size, dtype=dtype, requires_grad=True)
     grad = torch.randn(shape.batch, shape.out, *shape.out_size, dtype=dtype)
     row: dict = {"shape": shape.as_dict()}
     for what in ("forward", "training"):
-        timers = {side: make_timer(make_call(layer, x, grad, what)) for side, layer in layers.items()}
+        call = make_call(layer, x, grad, what)
+        timers = {side: make_timer(call, side, instruction_set) for side in SIDES}
         row[what] = measure_interleaved(timers, budget, is_idle)
     return row
 
@@ -144,23 +135,23 @@ def main() -> None:
     if arguments.processor_time:
         torch.set_num_threads(1)
         peaks.clock = time.process_time
-    os.environ.setdefault("WEIGHTSHARE_NATIVE", "on")
     if native.load() is None:
         raise SystemExit(f"The native backend is not available: {native.get_status().reason}.")
+    instruction_set = native.get_status().instruction_set
     budget = Budget(7, 0.3, 0, 0.0) if arguments.quick else Budget(41, 0.5, 10, 3.0)
     is_idle, best, rows = IdleCheck(peaks.time_short_product), peaks.measure_peaks(), []
     for section in ("local", "grouped"):
         for shape in SECTIONS[section]:
             if arguments.only is None or arguments.only.lower() in shape.name.lower():
                 print(shape, file=sys.stderr, flush=True)
-                rows.append(measure_row(shape, DTYPES[arguments.dtype], budget, is_idle))
+                rows.append(measure_row(shape, DTYPES[arguments.dtype], instruction_set, budget, is_idle))
                 best = merge_peaks(best, peaks.measure_peaks())
     add_shares(rows, best)
     assert all(math.isfinite(row[what]["floor_ms"]) for row in rows for what in ("forward", "training"))
     results = {
         "machine": describe_machine(),
         "peaks": best,
-        "instruction_set": native.get_status().instruction_set,
+        "instruction_set": instruction_set,
         "threads": torch.get_num_threads(),
         "time": "processor" if arguments.processor_time else "wall clock",
         "rows": rows,

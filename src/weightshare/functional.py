@@ -250,8 +250,7 @@ def _conv(
         result = result if bias is None else result + bias
     else:
         _check_banks(where, weight, sharing, out_size, f" from input_size={size}", kernel_shape)
-        backend = _choose(sharing, window, out_size, groups, kernel_shape)
-        weight = backend.weight_layout.from_banks(layout_of(sharing).to_banks(weight))
+        backend = _choose(sharing, window, out_size, groups)
         terms = _combine(where, sharing, coefficients, out_size)
         result = convolve(x, weight, bias, backend, mode, terms)
     return result if input.dim() == ndim + 2 else result.squeeze(0)
@@ -288,8 +287,7 @@ def _conv_transpose(
         result = result if bias is None else result + bias
     else:
         _check_banks(where, weight, sharing, size, ", the size of the input", kernel_shape)
-        backend = _choose(sharing, window, size, groups, kernel_shape)
-        weight = backend.weight_layout.from_banks(layout_of(sharing).to_banks(weight))
+        backend = _choose(sharing, window, size, groups)
         terms = _combine(where, sharing, coefficients, size)
         result = convolve_transposed(x, weight, bias, backend, out_channels, extra, terms)
     return result if input.dim() == ndim + 2 else result.squeeze(0)

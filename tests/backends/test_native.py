@@ -10,11 +10,11 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from weightshare import Local, nn, reference
-from weightshare.backends import LocalNative, native
+from weightshare import Full, Local, Mapped, Tiled, nn, reference
+from weightshare.backends import native
 from weightshare.backends.native import library
 from weightshare.errors import ArgumentError, ShapeError
 from weightshare.geometry import Window
@@ -40,11 +40,15 @@ each_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 
 @st.composite
 def wide_layers(draw, kind=layers, **fixed):
-    """Draw an unshared layer with enough channels for several vectors and a remainder."""
+    """Draw a layer with enough channels for several vectors and a remainder; half of them share nothing."""
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     several = st.sampled_from([1, 2, 3, 4, 5, 8, 16, 17, 33])
     channels = {"in_channels": groups * draw(several), "out_channels": groups * draw(several)}
-    return draw(kind(sharing=Local(), groups=groups, **channels, **fixed))
+    if draw(st.booleans()):
+        fixed["sharing"] = Local()
+    layer = draw(kind(groups=groups, **channels, **fixed))
+    assume(layer.sharing.one_hot and layer.sharing != Full())
+    return layer
 
 
 def draw_input(layer, batch, **form):
@@ -61,7 +65,7 @@ def get_results(function, layer, x):
 def build(*arguments, dtype=torch.float32, **keywords):
     torch.manual_seed(0)
     layer = nn.Conv2d(*arguments, sharing=Local(), dtype=dtype, **keywords)
-    assert isinstance(layer._backend, LocalNative)
+    assert native.load() is not None
     return layer
 
 
@@ -161,6 +165,28 @@ def test_nan_and_infinity_reach_exactly_the_results_that_use_them(instruction_se
             for got, expected in zip(*results):
                 torch.testing.assert_close(got, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
                 assert not got.isfinite().all()
+
+
+@each_set
+def test_large_shared_layers_of_every_form(instruction_set):
+    """Gradients of banks with several blocks of positions, rows and segments."""
+    cases = [
+        (1, 24, 40, 20, Tiled(2), {}),
+        (16, 96, 64, 24, Tiled(3), {"padding": 1}),
+        (3, 130, 33, 12, Mapped([[(i + j) % 3 for j in range(12)] for i in range(12)]), {"padding": 1}),
+        (20, 16, 48, 30, Tiled((1, 28)), {"padding": (0, 1), "dilation": (1, 2), "stride": (2, 1)}),
+        (2, 48, 96, 16, Tiled(2), {"groups": 3}),
+    ]
+    for batch, channels, out, size, sharing, more in cases:
+        layer = nn.Conv2d(channels, out, 3, sharing=sharing, input_size=size, bias=False, **more)
+        x = draw_input(layer, batch).requires_grad_()
+        results = []
+        for name in (instruction_set, "off"):
+            with native.force(name):
+                results.append(get_results(layer, layer, x))
+        for got, expected in zip(*results):
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
 @each_set
@@ -347,8 +373,6 @@ def test_off_uses_the_portable_backend():
     with native.force("off"):
         assert native.load() is None
         assert native.get_status().reason == "it is off; WEIGHTSHARE_NATIVE=on turns it on"
-        other = nn.Conv2d(3, 8, 3, sharing=Local(), input_size=6)
-        assert not isinstance(other._backend, LocalNative)
         expected = layer(x)
     torch.testing.assert_close(layer(x), expected)
     assert native.get_status().instruction_set == INSTRUCTION_SETS[0]

@@ -1,9 +1,7 @@
 """The custom operators work with torch.compile, torch.export, torch.func, FLOP counters and autocast."""
 
-import json
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -12,36 +10,15 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.helpers.ways import WAYS, computing
 from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn, reference
-from weightshare.backends import (
-    GatheredPositions,
-    LocalNative,
-    LocalRows,
-    LocalTaps,
-    PieceConvolutions,
-    native,
-)
+from weightshare.backends import operators
 
 OPERATORS = torch.ops.weightshare
 STRIPES = Mapped([[0, 1, 0], [1, 2, 1], [2, 2, 0]])
-#: A sharing and groups for each backend, for layers with 5 x 5 inputs, 3 x 3 kernels and 3 x 3 positions.
-BACKENDS = {
-    LocalRows: (Local(), 1),
-    LocalTaps: (Local(), 4),
-    LocalNative: (Local(), 2),
-    GatheredPositions: (STRIPES, 2),
-    PieceConvolutions: (Tiled(2), 1),
-}
+#: Sharings and groups of layers with 5 x 5 inputs, 3 x 3 kernels and 3 x 3 positions.
+ONE_HOT = [(Local(), 1), (Local(), 2), (Local(), 4), (STRIPES, 2), (Tiled(2), 1)]
 SHARINGS = [Local(), STRIPES, Tiled(2), Regional((1, 3)), LowRank(2), LowRank(1, "free"), Full()]
-
-
-@pytest.fixture(autouse=True)
-def native_backend():
-    """Turn the native backend on, which is off by default; without a C compiler it stays off."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        with native.force("on"):
-            yield
 
 
 def named(value):
@@ -67,17 +44,8 @@ def close(got, expected):
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
-def build_for(backend):
-    sharing, groups = BACKENDS[backend]
-    if backend is LocalNative:
-        if native.load() is None:
-            pytest.skip(native.get_status().reason)
-        layer = build(nn.Conv2d, sharing, groups, bias=False, padding=1)
-    else:
-        with native.force("off"):
-            layer = build(nn.Conv2d, sharing, groups, bias=False)
-    assert type(layer._backend) is backend
-    return layer
+each_layer = pytest.mark.parametrize(("sharing", "groups"), ONE_HOT, ids=str)
+both_ways = pytest.mark.parametrize("way", [WAYS[0], "off"])
 
 
 @pytest.fixture(autouse=True)
@@ -91,21 +59,24 @@ def _fresh_compiler():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("backend", BACKENDS, ids=named)
-def test_operators_pass_the_checks_of_torch(backend, layout):
+@each_layer
+@both_ways
+def test_operators_pass_the_checks_of_torch(sharing, groups, way, layout):
     """`opcheck` tests schema, autograd, fake tensors and tracing with dynamic shapes."""
-    layer = build_for(backend)
+    layer = build(nn.Conv2d, sharing, groups, bias=False)
     x = images(layer).contiguous(memory_format=layout).requires_grad_()
     weight, text = layer.weight, layer._backend.text
-    y = layer(x).detach().requires_grad_()
-    torch.library.opcheck(OPERATORS.output, (x, weight, text))
-    torch.library.opcheck(OPERATORS.input_grad, (y, weight, text, x.shape))
-    torch.library.opcheck(OPERATORS.weight_grad, (x, y, text, weight.shape))
+    with computing(way):
+        y = layer(x).detach().requires_grad_()
+        torch.library.opcheck(OPERATORS.output, (x, weight, text))
+        torch.library.opcheck(OPERATORS.input_grad, (y, weight, text, x.shape))
+        torch.library.opcheck(OPERATORS.weight_grad, (x, y, text, weight.shape))
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=named)
-def test_first_and_second_derivatives(backend):
-    layer = build_for(backend)
+@each_layer
+@both_ways
+def test_first_and_second_derivatives(sharing, groups, way):
+    layer = build(nn.Conv2d, sharing, groups, bias=False)
     x, weight, text = images(layer, 1, requires_grad=True), layer.weight, layer._backend.text
     y = layer(x).detach().requires_grad_()
     calls = [
@@ -113,16 +84,16 @@ def test_first_and_second_derivatives(backend):
         (lambda a, b: OPERATORS.input_grad(a, b, text, x.shape), (y, weight)),
         (lambda a, b: OPERATORS.weight_grad(a, b, text, weight.shape), (x, y)),
     ]
-    for function, arguments in calls:
-        assert torch.autograd.gradcheck(function, arguments, fast_mode=True)
-        assert torch.autograd.gradgradcheck(function, arguments, fast_mode=True)
+    with computing(way):
+        for function, arguments in calls:
+            assert torch.autograd.gradcheck(function, arguments, fast_mode=True)
+            assert torch.autograd.gradgradcheck(function, arguments, fast_mode=True)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=named)
-def test_a_backend_is_rebuilt_from_its_text(backend):
-    layer = build_for(backend)
-    made = layer._backend
-    read = type(made).read(*json.loads(made.text)[1:])
+@each_layer
+def test_a_backend_is_rebuilt_from_its_text(sharing, groups):
+    made = build(nn.Conv2d, sharing, groups)._backend
+    read = operators.from_text(made.text)
     assert (read, read.text) == (replace(made, window=read.window), made.text)
 
 

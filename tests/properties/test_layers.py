@@ -5,16 +5,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.ways import WAYS, check_close, computing, get_results
 from weightshare import Full, Local, nn, reference
-from weightshare.backends import (
-    PER_POSITION,
-    GatheredPositions,
-    LocalRows,
-    LocalTaps,
-    PieceConvolutions,
-    pad_input,
-)
-from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
 
@@ -32,63 +24,31 @@ def test_a_layer_fulfills_the_contract(layer, batch):
 
 @pytest.mark.long
 @thorough
-@given(layers(), st.integers(1, 3))
-def test_a_layer_fulfills_the_contract_thoroughly(layer, batch):
-    check_layer(layer, batch)
-
-
-@slow
-@given(layers())
-def test_all_backends_that_support_a_layer_agree(layer):
-    """Each backend is forced in turn, not only the one that would be chosen; outputs and both gradients."""
-    if not layer.sharing.one_hot:
-        return
-    size, geometry = layer.output_size, (layer.window, layer.output_size, layer.groups)
-    labels = layer.sharing.labels(size)
-    banks = layer.kernels().detach().requires_grad_()
-    backends = [(GatheredPositions(*geometry, tuple(labels)), banks)]
-    if isinstance(layer.sharing, Separable):
-        parts = tuple(map(tuple, layer.sharing.parts(size)))
-        backends.append((PieceConvolutions(*geometry, parts), banks))
-    backends += [
-        (backend(*geometry), PER_POSITION.from_banks(banks[labels])) for backend in (LocalRows, LocalTaps)
-    ]
-    x = torch.randn(2, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
-    padded = pad_input(x, layer.window, layer.padding_mode)
-    direction = torch.randn(2, layer.out_channels, *size, dtype=torch.float64)
-    results = []
-    for backend, weight in backends:
-        y = backend(padded, weight)
-        grads = torch.autograd.grad(y, [x, banks], direction, retain_graph=True)
-        results.append((y, *grads))
-    with torch.no_grad():
-        torch.testing.assert_close(
-            results[0][0], reference.output(layer, x) - reference.bias_map(layer), rtol=1e-10, atol=1e-10
-        )
-    for others in results[1:]:
-        for got, expected in zip(others, results[0]):
-            torch.testing.assert_close(
-                got, expected, rtol=1e-10, atol=1e-10 * max(1, expected.abs().max().item())
-            )
-
-
-@slow
-@given(layers(), st.integers(1, 2), st.sampled_from([0, 2**14]), st.sampled_from([0, 16]))
-def test_block_sizes_do_not_change_results(layer, batch, small, few):
-    """Tiny blocks make every loop run several times, and small layers use the code for large ones."""
-    x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weightshare.backends.local_rows.BUFFER", 40)
-        patch.setattr("weightshare.backends.local_rows.SMALL", small)
-        patch.setattr("weightshare.backends.layout.SMALL", small)
-        patch.setattr("weightshare.backends.tiled_regional.SMALL", small)
-        patch.setattr("weightshare.backends.local_rows.FEW_OUTPUTS", few)
-        patch.setattr("weightshare.backends.local_taps.BLOCK", 4)
-        patch.setattr("weightshare.backends.local_taps.LARGE_IMAGE", 8)
-        patch.setattr("weightshare.backends.mapped.BLOCK", 40)
+@given(layers(), st.integers(1, 3), st.sampled_from(WAYS))
+def test_a_layer_fulfills_the_contract_thoroughly(layer, batch, way):
+    with computing(way):
         check_layer(layer, batch)
-        got = layer(x)
-    torch.testing.assert_close(got, reference.output(layer, x), rtol=1e-10, atol=1e-10)
+
+
+@slow
+@given(layers(), st.integers(1, 17), st.sampled_from(WAYS))
+def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
+    """Outputs and both gradients, on each instruction set and in plain torch operators."""
+    x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
+    with computing(way):
+        got = get_results(layer, layer, x)
+    check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))
+
+
+@slow
+@given(layers(), st.integers(1, 2), st.sampled_from([1, 40]), st.sampled_from([0, 1e9]))
+def test_blocks_and_convolutions_in_plain_torch_do_not_change_results(layer, batch, block, many):
+    x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch, computing("off"):
+        patch.setattr("weightshare.backends.portable.BLOCK", block)
+        patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many)
+        got = get_results(layer, layer, x)
+    check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))
 
 
 @settings(slow, max_examples=25)

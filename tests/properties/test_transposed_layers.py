@@ -5,16 +5,8 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.ways import WAYS, check_close, computing, get_results
 from weightshare import Full, explain, nn, reference
-from weightshare.backends import (
-    PER_POSITION,
-    GatheredPositions,
-    LocalRows,
-    LocalTaps,
-    PieceConvolutions,
-    convolve_transposed,
-)
-from weightshare.sharing import Separable
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import transposed_layers
 
@@ -57,36 +49,31 @@ def test_a_layer_fulfills_the_contract(layer, batch):
 
 @pytest.mark.long
 @thorough
-@given(transposed_layers(), st.integers(1, 3))
-def test_a_layer_fulfills_the_contract_thoroughly(layer, batch):
-    check_layer(layer, batch)
+@given(transposed_layers(), st.integers(1, 3), st.sampled_from(WAYS))
+def test_a_layer_fulfills_the_contract_thoroughly(layer, batch, way):
+    with computing(way):
+        check_layer(layer, batch)
 
 
 @slow
-@given(transposed_layers(bias=False))
-def test_all_backends_that_support_a_layer_agree(layer):
-    """Each backend is forced in turn, not only the one that would be chosen; outputs and both gradients."""
-    assume(layer.sharing.one_hot)
-    geometry = (layer.window, layer.input_size, layer.groups)
-    labels = layer.sharing.labels(layer.input_size)
-    banks = layer.kernels().detach().requires_grad_()
-    backends = [(GatheredPositions(*geometry, tuple(labels)), banks)]
-    if isinstance(layer.sharing, Separable):
-        parts = tuple(map(tuple, layer.sharing.parts(layer.input_size)))
-        backends.append((PieceConvolutions(*geometry, parts), banks))
-    backends += [
-        (backend(*geometry), PER_POSITION.from_banks(banks[labels])) for backend in (LocalRows, LocalTaps)
-    ]
+@given(transposed_layers(), st.integers(1, 17), st.sampled_from(WAYS))
+def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
+    """Outputs and both gradients, on each instruction set and in plain torch operators."""
+    x = random_input(layer, batch).requires_grad_()
+    with computing(way):
+        got = get_results(layer, layer, x)
+    check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))
+
+
+@slow
+@given(transposed_layers(), st.sampled_from([1, 40]), st.sampled_from([0, 1e9]))
+def test_blocks_and_convolutions_in_plain_torch_do_not_change_results(layer, block, many):
     x = random_input(layer).requires_grad_()
-    expected = reference.output(layer, x).detach()
-    direction, gradients = torch.randn_like(expected), []
-    for backend, weight in backends:
-        y = convolve_transposed(x, weight, None, backend, layer.out_channels, layer.output_padding)
-        close(y.detach(), expected)
-        gradients.append(torch.autograd.grad(y, [x, banks], direction, retain_graph=True))
-    for others in gradients[1:]:
-        for got, first in zip(others, gradients[0]):
-            close(got, first)
+    with pytest.MonkeyPatch.context() as patch, computing("off"):
+        patch.setattr("weightshare.backends.portable.BLOCK", block)
+        patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many)
+        got = get_results(layer, layer, x)
+    check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))
 
 
 @settings(slow, max_examples=25)

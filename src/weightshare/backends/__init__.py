@@ -1,41 +1,31 @@
-"""The backends: the ways of computing a layer, one per file. `choice` selects one and `compute` runs it.
+"""The backends: the ways of computing a layer. `choice` selects one and `compute` runs it.
 
-A backend maps a padded input [N, in, *padded] to [N, out, *output_size], without the bias. No backend
-stores all patches of the input at once. Its largest temporary is a rearranged copy of the input or output,
-or a block of patches; for `LowRank` it is the outputs of all banks. The only exception is the code for
-exported programs, in `exportable`, which does store all patches.
+`one_hot` computes every sharing with one bank per position: with the compiled code of `native` where it is
+there, else with the plain torch operators of `portable`. `low_rank` computes `LowRank`. `Full` is torch's
+convolution. A backend maps an input [N, in, *size] to [N, out, *output_size], without the bias.
+
+No backend stores all patches of the input at once, except in exported programs. The largest temporary of the
+native code is a rearranged copy of the input, and of the output's gradient; that of `portable` is a block of
+patches; that of `low_rank` is the outputs of all banks.
 """
 
-from . import reuse
 from .bank_values import BankValues
-from .base import Backend, BilinearBackend
+from .base import Backend
 from .choice import choose
 from .compute import PaddingMode, convolve, convolve_transposed, pad_input
-from .local_native import LocalNative
-from .local_rows import LocalRows
-from .local_taps import FEW_PRODUCTS, LocalTaps
 from .low_rank import BasisConvolutions
-from .mapped import GatheredPositions
-from .tiled_regional import PieceConvolutions
+from .one_hot import OneHotBackend
 from .weight_layout import BANKS, ONE_KERNEL, PER_POSITION, WeightLayout, layout_of
-
-reuse.keep_temporaries()
 
 __all__ = [
     "BANKS",
-    "FEW_PRODUCTS",
     "ONE_KERNEL",
     "PER_POSITION",
     "Backend",
     "BankValues",
     "BasisConvolutions",
-    "BilinearBackend",
-    "GatheredPositions",
-    "LocalNative",
-    "LocalRows",
-    "LocalTaps",
+    "OneHotBackend",
     "PaddingMode",
-    "PieceConvolutions",
     "WeightLayout",
     "choose",
     "convolve",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..sharing import Separable, Sharing
 from .exportable import is_portable
+from .layout import with_contiguous_grad
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class BankValues:
         """Expand [K, out], one row per bank, to a tensor that broadcasts to [out, *output_size]."""
         if self.by_axis is not None and is_portable():
             return self._expand_by_axis(values)
-        banks = values.T.contiguous()  # contiguous along the positions: adding the result is faster
+        # contiguous along the positions: adding the result is faster
+        banks = with_contiguous_grad(values).T.contiguous()
         if self.labels is not None:
             banks = banks.index_select(1, self.labels.to(values.device))
         return banks.unflatten(1, self.output_size)

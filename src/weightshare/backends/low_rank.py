@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Backend
-from .layout import CONV, CONV_TRANSPOSE
-from .weight_layout import BANKS
+from .layout import CONV, CONV_TRANSPOSE, with_contiguous_grad
 
 
 class BasisConvolutions(Backend):
@@ -18,8 +17,6 @@ class BasisConvolutions(Backend):
 
     The kernels of single positions are never built.
     """
-
-    weight_layout = BANKS
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
@@ -33,7 +30,7 @@ class BasisConvolutions(Backend):
         return result.flatten(1, 2)
 
     def apply_adjoint(
-        self, input: Tensor, weight: Tensor, padded_shape: Sequence[int], coefficients: Tensor | None = None
+        self, input: Tensor, weight: Tensor, result_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
         assert coefficients is not None
         groups, window = self.groups, self.window
@@ -41,7 +38,7 @@ class BasisConvolutions(Backend):
         x = input.unflatten(1, (groups, 1, -1))
         weighted = x * coefficients.to(x.dtype).unsqueeze(1)
         stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
-        extra = [n - low for n, low in zip(padded_shape[2:], window.span(self.output_size))]
+        extra = [n - low for n, low in zip(result_shape[2:], window.span(self.output_size))]
         conv = CONV_TRANSPOSE[window.ndim]
         return conv(
             stacked, self._stack_banks(weight), None, window.stride, 0, extra, groups, window.dilation
@@ -49,14 +46,14 @@ class BasisConvolutions(Backend):
 
     def _stack_banks(self, weight: Tensor) -> Tensor:
         """Stack [banks, out, ...] to the weight [groups * banks * out/groups, ...] of one convolution."""
-        return weight.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
+        return with_contiguous_grad(weight).unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
 
 
 def combine_coefficients(terms: Sequence[Tensor]) -> Tensor:
     """Return the coefficients [rank, *size] as the sum of one term [rank, n] per axis."""
     ndim = len(terms)
     parts = [
-        term.view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))
+        with_contiguous_grad(term).view(-1, *(1,) * axis, term.shape[1], *(1,) * (ndim - axis - 1))
         for axis, term in enumerate(terms)
     ]
     return sum(parts[1:], parts[0])

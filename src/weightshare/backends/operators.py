@@ -1,4 +1,4 @@
-"""Register the maps of a bilinear backend as `torch.ops.weightshare.output`, `input_grad` and `weight_grad`.
+"""Register the maps of a one-hot backend as `torch.ops.weightshare.output`, `input_grad` and `weight_grad`.
 
 The operators support all devices, `torch.compile`, `torch.export`, the meta device, derivatives of any order
 (the derivatives of each map are the other two), `torch.func.vmap` and `torch.utils.flop_counter`. The result
@@ -7,10 +7,9 @@ has the memory format of the first argument.
 Source: custom operators of `torch.library`, https://docs.pytorch.org/docs/stable/library.html
 """
 
-import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .._torch import is_forward_mode_active, is_function_mode_active, is_functorch_active, skip_autograd
 from .layout import is_channels_last
+
+if TYPE_CHECKING:
+    from .one_hot import OneHotBackend
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
 _SCHEMAS = {
@@ -32,15 +34,13 @@ _output = torch.ops.weightshare.output.default
 _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
-#: The backend classes by name. The `text` of a backend begins with the name of its class.
-CLASSES: dict[str, Any] = {}
-
 
 @lru_cache(maxsize=4096)
-def from_text(text: str) -> Any:
-    """Return the `BilinearBackend` with this `text`."""
-    name, *fields = json.loads(text)
-    return CLASSES[name].read(*fields)
+def from_text(text: str) -> "OneHotBackend":
+    """Return the backend with this `text`."""
+    from .one_hot import OneHotBackend  # which calls the operators
+
+    return OneHotBackend.from_text(text)
 
 
 def get_autocast_dtype(device_type: str) -> torch.dtype | None:
@@ -252,21 +252,21 @@ def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *other
 
 
 def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
-    """Compute [N, out, *output_size] from [N, in, *padded] and the weight; differentiable to any order."""
+    """Compute [N, out, *output_size] from [N, in, *size] and the weight; differentiable to any order."""
     if _can_use_operator():
         return _call(_output, input, weight, backend)
     return Output.apply(input, weight, backend)
 
 
 def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
-    """Compute [N, in, *padded] from [N, out, *output_size] and the weight; differentiable to any order."""
+    """Compute [N, in, *size] from [N, out, *output_size] and the weight; differentiable to any order."""
     if _can_use_operator():
         return _call(_input_grad, grad, weight, backend, input_shape)
     return InputGrad.apply(grad, weight, backend, input_shape)
 
 
 def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
-    """Compute a weight from [N, in, *padded] and [N, out, *output_size]; differentiable to any order."""
+    """Compute a weight from [N, in, *size] and [N, out, *output_size]; differentiable to any order."""
     if _can_use_operator():
         return _call(_weight_grad, input, grad, backend, weight_shape)
     return WeightGrad.apply(input, grad, backend, weight_shape)

@@ -15,7 +15,6 @@ from ..backends import ONE_KERNEL, Backend, BankValues, choose, layout_of
 from ..backends.checks import check_dtype, check_operands, not_a_tensor
 from ..backends.exportable import keep_compact
 from ..backends.low_rank import combine_coefficients
-from ..backends.reuse import request_large_pages
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window, check_groups, check_padding_mode
 from ..sharing import Full, LowRank, Sharing, check_sharing
@@ -110,7 +109,7 @@ class SharedLayer(torch.nn.Module, ABC):
         self._backend: Backend | None = None
         if self.sharing != Full():
             size = self._require_size(self.position_size, "sharing")
-            self._backend = choose(self.sharing, self.window, size, self.groups, self._kernel_shape)
+            self._backend = choose(self.sharing, self.window, size, self.groups)
         self._coefficient_names = tuple(self._coefficient_shapes())
         self._bias_values: BankValues | None = None
         if self.bias_sharing != Full():
@@ -164,7 +163,7 @@ class SharedLayer(torch.nn.Module, ABC):
         banks = 1
         if self.sharing != Full():
             banks = self.sharing.banks(self._require_size(self.position_size, "sharing"))
-        weight = request_large_pages(torch.empty(self._layout.shape(banks, self._kernel_shape), **factory))
+        weight = torch.empty(self._layout.shape(banks, self._kernel_shape), **factory)
         check_dtype(type(self).__name__, weight.dtype, self.sharing)
         self.weight = Parameter(weight)
         for name, shape in self._coefficient_shapes().items():
@@ -310,11 +309,6 @@ class SharedLayer(torch.nn.Module, ABC):
 
     def _add_bias(self, result: Tensor) -> Tensor:
         return result if self.bias is None else result + self._broadcast_bias(result).to(result.dtype)
-
-    def _backend_weight(self) -> Tensor:
-        """Return the weight in the layout that the backend multiplies."""
-        layout = self._backend.weight_layout  # pyright: ignore[reportOptionalMemberAccess]
-        return self.weight if layout == self._layout else layout.from_banks(self.kernels())
 
     def _is_unbatched(self, input: Tensor) -> bool:
         """Return whether the input has no batch axis; raise an error if its rank or channels are wrong."""

@@ -64,7 +64,7 @@ class _ConvNd(SharedLayer):
             return self._add_bias(self._call_torch(input, None))
         result = convolve(
             input.unsqueeze(0) if unbatched else input,
-            self._backend_weight(),
+            self.weight,
             None if self.bias is None else self._broadcast_bias(input),
             self._backend,
             self.padding_mode,

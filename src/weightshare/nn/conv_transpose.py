@@ -79,7 +79,7 @@ class _ConvTransposeNd(SharedLayer):
             return self._add_bias(self._call_torch(input, None, extra))
         result = convolve_transposed(
             input.unsqueeze(0) if unbatched else input,
-            self._backend_weight(),
+            self.weight,
             None if self.bias is None else self._broadcast_bias(input),
             self._backend,
             self.out_channels,

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..backends.base import widen_dtype
 from ..backends.checks import check_operands, not_a_tensor
 from ..backends.operators import get_autocast_dtype
+from ..backends.portable import widen_dtype
 from ..errors import ArgumentError, ShapeError
 from ..pattern import Pattern
 from ..sharing import Full

@@ -23,7 +23,7 @@ static CountMemory count_memory;
 static Compute compute;
 
 /* Version of `Layer` and of the functions below. */
-API int32_t weightshare_version(void) { return 1; }
+API int32_t weightshare_version(void) { return 2; }
 
 #if defined(__x86_64__)
 /* Return 2 if processor and system support AVX-512 (F, DQ, BW, VL), 1 if AVX2, FMA and F16C, else 0. This asks

@@ -19,7 +19,7 @@ VARIABLE = "WEIGHTSHARE_NATIVE"
 #: Instruction sets from the fastest to the slowest.
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 #: Version of the interface, which the library must have, too.
-VERSION = 1
+VERSION = 2
 FOLDER = Path(__file__).parent
 
 
@@ -28,7 +28,8 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("first", "second", "result", "memory")),
-        *((name, ctypes.c_int64) for name in ("batch", "channels", "outputs", "groups")),
+        *((name, ctypes.c_void_p) for name in ("labels", "order", "starts")),
+        *((name, ctypes.c_int64) for name in ("batch", "channels", "outputs", "groups", "banks")),
         *(
             (name, ctypes.c_int64 * 3)
             for name in ("input_size", "output_size", "kernel_size", "stride", "dilation", "padding")
@@ -93,7 +94,7 @@ def force(instruction_set: str) -> Generator[None]:
 @cache
 def _find() -> Library | Status:
     """Load and test the library once; warn once if it is there but cannot be used."""
-    wanted = os.environ.get(VARIABLE, "off")
+    wanted = os.environ.get(VARIABLE, "on")
     if wanted == "off":
         return Status(None, f"it is off; {VARIABLE}=on turns it on")
     paths = sorted(FOLDER.glob("_native*.so")) + sorted(FOLDER.glob("_native*.dll"))

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import ArgumentError, ShapeError
 from ...geometry import Window
-from .. import reuse
 from ..layout import is_channels_last
 from .library import Layer, Library, load
 
@@ -20,6 +20,21 @@ _TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 
 _PLAIN = (Tensor, torch.nn.Parameter)
 #: Working memory in bytes that the C code can address.
 _MOST = 2**62
+
+
+class Table:
+    """The bank of each position, in the form that the C code reads.
+
+    Args:
+        labels: Bank of each position, in row-major order.
+    """
+
+    def __init__(self, labels: Sequence[int]):
+        self.labels = np.array(labels, np.int64)
+        self.order = np.argsort(self.labels, kind="stable").astype(np.int64)
+        self.starts = np.searchsorted(self.labels[self.order], np.arange(self.labels.max() + 2)).astype(
+            np.int64
+        )
 
 
 def is_supported(*tensors: Tensor) -> bool:
@@ -39,18 +54,20 @@ def compute(
     output_size: Sequence[int],
     groups: int,
     shape: Sequence[int],
+    table: Table | None,
 ) -> Tensor:
-    """Compute a map of an unshared layer.
+    """Compute a map of a layer with one bank per position.
 
     Args:
         map: `OUTPUT`, `INPUT_GRAD` or `WEIGHT_GRAD`.
         first: Input [N, in, *size], or for `INPUT_GRAD` the gradient of the output [N, out, *output_size].
-        second: Weight [P, *kernel_size, in/groups, out], or for `WEIGHT_GRAD` the gradient of the output.
+        second: Weight [K, *kernel_size, in/groups, out], or for `WEIGHT_GRAD` the gradient of the output.
         window: Window of the layer; its padding is ignored.
         padding: Zeros around the input, one pair per axis.
         output_size: Number of positions per axis.
         groups: Number of channel groups.
         shape: Shape of the result.
+        table: Bank of each position; None if each has its own.
     """
     first, first_last = _arrange(first)
     second, second_last = _arrange(second) if map == WEIGHT_GRAD else (_resolve(second).contiguous(), False)
@@ -64,13 +81,11 @@ def compute(
     if library is None:
         raise RuntimeError("the native backend is not available")
     layer, size = _describe(
-        library, map, geometry, tuple(output_size), groups, shapes, lasts, _TYPES[first.dtype], threads
+        library, map, geometry, tuple(output_size), groups, shapes, lasts, _TYPES[first.dtype], threads, table
     )
     if lasts[2]:
         batch, channels, *pixels = shape
         result = first.new_empty((batch, *pixels, channels)).movedim(-1, 1)
-    elif map == WEIGHT_GRAD:
-        result = reuse.allocate(shape, first)
     else:
         result = first.new_empty(tuple(shape))
     if 0 in first.shape or 0 in second.shape:
@@ -115,18 +130,25 @@ def _describe(
     lasts: tuple[bool, ...],
     type_number: int,
     threads: int,
+    table: Table | None,
 ) -> tuple[Layer, int]:
     """Return the checked C structure of a layer without addresses, and the bytes of its working memory."""
     input_shape, weight_shape, grad_shape = shapes
     kernel_size = geometry[0]
-    expected = (prod(output_size), *kernel_size, input_shape[1] // groups, grad_shape[1])
+    banks = prod(output_size) if table is None else len(table.starts) - 1
+    expected = (banks, *kernel_size, input_shape[1] // groups, grad_shape[1])
     if weight_shape != expected or grad_shape != (input_shape[0], expected[-1], *output_size):
         got = f"weight {list(weight_shape)}, input {list(input_shape)} and output {list(grad_shape)}"
         raise ShapeError("unshared layer", f"weight must be {list(expected)} for its input and output", got)
     if input_shape[1] % groups or grad_shape[1] % groups:
         raise ShapeError("unshared layer", f"channels must be divisible by {groups} groups", str(shapes))
     check_sizes(shapes, geometry, threads)
-    layer = Layer(batch=input_shape[0], channels=input_shape[1], outputs=grad_shape[1], groups=groups)
+    layer = Layer(
+        batch=input_shape[0], channels=input_shape[1], outputs=grad_shape[1], groups=groups, banks=banks
+    )
+    if table is not None:
+        layer.labels, layer.order = table.labels.ctypes.data, table.order.ctypes.data
+        layer.starts = table.starts.ctypes.data
     sizes = (input_shape[2:], output_size, *geometry)
     names = ("input_size", "output_size", "kernel_size", "stride", "dilation", "padding")
     for name, values in zip(names, sizes):

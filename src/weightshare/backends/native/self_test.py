@@ -24,7 +24,7 @@ def find_error(functions: Any, structure: Any) -> str | None:
     g = random.standard_normal((BATCH, outputs, *OUT_SIZE))
     expected = _compute(x, w, g)
     for type_number, dtype, tolerance in ((1, np.float64, 1e-12), (0, np.float32, 1e-4)):
-        layer = structure(batch=BATCH, channels=channels, outputs=outputs, groups=GROUPS)
+        layer = structure(batch=BATCH, channels=channels, outputs=outputs, groups=GROUPS, banks=positions)
         sizes = {"input_size": SIZE, "output_size": OUT_SIZE, "kernel_size": KERNEL, "stride": STRIDE}
         for name, values in {**sizes, "dilation": (1, 1), "padding": PADDING}.items():
             setattr(layer, name, type(layer.stride)(0 if name == "padding" else 1, *values))

@@ -1,0 +1,223 @@
+"""Layers whose positions use one bank each, and the two ways of computing them: native code and torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..geometry import Window
+from . import exportable, native, operators
+from .base import Backend
+from .layout import to_format_of
+from .native.maps import INPUT_GRAD, OUTPUT, WEIGHT_GRAD
+from .pieces import Piece, split_pieces
+from .portable import Convolutions, Patches
+
+#: Positions per bank from which one convolution per bank is faster than one kernel per position.
+MANY_POSITIONS = 16
+
+
+@dataclass(frozen=True)
+class OneHotBackend(Backend):
+    """The backend of all sharings except `Full` and `LowRank`.
+
+    The layer consists of three bilinear maps: the output, and its adjoints in input and weight. The
+    derivatives of each are the other two, so the layer is differentiable to any order. `operators` registers
+    the maps as torch operators, which receive the backend as a string, its `text`.
+
+    Args:
+        padding: Zeros at both ends of each axis.
+        parts: For each axis, the ranges of output indices that the banks cover, for sharings that divide each
+            axis; else None.
+        labels: Bank of each position in row-major order, for `Mapped`; else None.
+    """
+
+    padding: tuple[tuple[int, int], ...]
+    parts: tuple[tuple[range, ...], ...] | None = None
+    labels: tuple[int, ...] | None = None
+    #: The backend as JSON, from which `operators.from_text` rebuilds it, also in another process.
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        if exportable.is_portable():
+            return self._compute_portable_output(input, weight)
+        return operators.output(input, weight, self.text)
+
+    def apply_adjoint(
+        self, input: Tensor, weight: Tensor, result_shape: Sequence[int], coefficients: Tensor | None = None
+    ) -> Tensor:
+        if exportable.is_portable():
+            return self._compute_portable_input_grad(input, weight, result_shape)
+        return operators.input_grad(input, weight, self.text, tuple(result_shape))
+
+    # -- the maps, as the operators call them -------------------------------------------------------------
+
+    def output(self, input: Tensor, weight: Tensor) -> Tensor:
+        """Compute [N, out, *output_size] from [N, in, *size] and the weight."""
+        if self._is_native(input, weight):
+            shape = (input.shape[0], self.out_channels(weight.shape), *self.output_size)
+            return self._compute(OUTPUT, input, self._to_matrices(weight), shape)
+        return to_format_of(input, self._compute_portable_output(input, weight))
+
+    def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
+        """Compute the adjoint with respect to the input: [N, in, *size] from [N, out, *output_size]."""
+        if self._is_native(grad, weight):
+            return self._compute(INPUT_GRAD, grad, self._to_matrices(weight), input_shape)
+        return to_format_of(grad, self._compute_portable_input_grad(grad, weight, input_shape))
+
+    def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
+        """Compute the adjoint with respect to the weight from [N, in, *size] and [N, out, *output_size]."""
+        shape = tuple(weight_shape)
+        if self._is_native(input, grad):
+            return self._from_matrices(self._compute(WEIGHT_GRAD, input, grad, self._shape_matrices(shape)))
+        if self._has_pieces:
+            return self._convolutions.weight_grad(self._pad(input), grad, shape)
+        matrices = self._patches.weight_grad(self._pad(input), grad, self._shape_matrices(shape))
+        return self._from_matrices(matrices)
+
+    def out_channels(self, weight_shape: Sequence[int]) -> int:
+        """Return the number of output channels of a weight of this shape."""
+        return weight_shape[-1] if self._is_local else weight_shape[1]
+
+    def count_macs(self, batch: int, weight_shape: Sequence[int]) -> int:
+        """Return the number of multiply-accumulates of one of the maps."""
+        per_bank = prod(weight_shape) // weight_shape[0]
+        return batch * prod(self.output_size) * per_bank
+
+    def _is_native(self, first: Tensor, second: Tensor) -> bool:
+        return native.is_supported(first, second)
+
+    def _compute(self, map: int, first: Tensor, second: Tensor, shape: Sequence[int]) -> Tensor:
+        geometry = self.window, self.padding, self.output_size, self.groups
+        return native.compute(map, first, second, *geometry, tuple(shape), self._table)
+
+    def _compute_portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
+        if self._has_pieces:
+            return self._convolutions.output(self._pad(input), weight)
+        return self._patches.output(self._pad(input), self._view_matrices(weight))
+
+    def _compute_portable_input_grad(
+        self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]
+    ) -> Tensor:
+        shape = self._pad_shape(input_shape)
+        if self._has_pieces:
+            return self._crop(self._convolutions.input_grad(grad, weight, shape))
+        return self._crop(self._patches.input_grad(grad, self._view_matrices(weight), shape))
+
+    # -- padding ------------------------------------------------------------------------------------------
+
+    @property
+    def pads_zeros(self) -> bool:
+        return True
+
+    @property
+    def without_padding(self) -> "OneHotBackend":
+        return _drop_padding(self)
+
+    def _pad(self, input: Tensor) -> Tensor:
+        return F.pad(input, self._get_amounts()) if any(map(any, self.padding)) else input
+
+    def _crop(self, padded: Tensor) -> Tensor:
+        return F.pad(padded, [-n for n in self._get_amounts()]) if any(map(any, self.padding)) else padded
+
+    def _get_amounts(self) -> list[int]:
+        return [n for pair in reversed(self.padding) for n in pair]
+
+    def _pad_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (*shape[:2], *(n + sum(pair) for n, pair in zip(shape[2:], self.padding)))
+
+    # -- banks --------------------------------------------------------------------------------------------
+
+    @property
+    def _is_local(self) -> bool:
+        return self.parts is None and self.labels is None
+
+    @cached_property
+    def _positions(self) -> tuple[int, ...] | None:
+        """Bank of each position in row-major order; None if each position has its own."""
+        if self.parts is None:
+            return self.labels
+        labels = [0]
+        for ranges, n in zip(self.parts, self.output_size):
+            part_of = {index: number for number, part in enumerate(ranges) for index in part}
+            labels = [label * len(ranges) + part_of[index] for label in labels for index in range(n)]
+        return tuple(labels)
+
+    @cached_property
+    def _table(self) -> native.Table | None:
+        return None if self._positions is None else native.Table(self._positions)
+
+    @cached_property
+    def _has_pieces(self) -> bool:
+        """Whether torch computes one convolution per bank."""
+        if self.parts is None:
+            return False
+        return prod(self.output_size) >= MANY_POSITIONS * prod(map(len, self.parts))
+
+    @property
+    def _patches(self) -> Patches:
+        labels = None
+        if self._positions is not None:  # exported programs store the labels
+            dtype = torch.uint8 if max(self._positions) < 2**8 else torch.int32
+            labels = torch.tensor(self._positions, dtype=dtype, device="cpu")
+        return Patches(self.window, self.output_size, self.groups, labels)
+
+    @property
+    def _convolutions(self) -> Convolutions:
+        assert self.parts is not None
+        return Convolutions(self.window, self.groups, self.pieces, self.parts)
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """One piece per bank, in the order of the banks."""
+        assert self.parts is not None
+        return split_pieces(self.window, self.parts)
+
+    def _view_matrices(self, weight: Tensor) -> Tensor:
+        """View the weight as [K, *kernel_size, in/groups, out]."""
+        return weight if self._is_local else weight.movedim((2, 1), (-2, -1))
+
+    def _to_matrices(self, weight: Tensor) -> Tensor:
+        return self._view_matrices(weight).contiguous()
+
+    def _from_matrices(self, matrices: Tensor) -> Tensor:
+        """Return the weight from contiguous [K, *kernel_size, in/groups, out]."""
+        return matrices if self._is_local else matrices.movedim((-2, -1), (2, 1)).contiguous()
+
+    def _shape_matrices(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if self._is_local:
+            return tuple(shape)
+        banks, out, per_group, *kernel_size = shape
+        return (banks, *kernel_size, per_group, out)
+
+    # -- text ---------------------------------------------------------------------------------------------
+
+    def __post_init__(self) -> None:
+        window = (self.window.kernel_size, self.window.stride, self.window.dilation)
+        parts = self.parts and [[(p.start, p.stop, p.step) for p in axis] for axis in self.parts]
+        text = json.dumps([window, self.output_size, self.groups, self.padding, parts, self.labels])
+        object.__setattr__(self, "text", text)
+
+    @classmethod
+    def from_text(cls, text: str) -> "OneHotBackend":
+        """Return the backend with this `text`."""
+        window, output_size, groups, padding, parts, labels = json.loads(text)
+        kernel_size, stride, dilation = map(tuple, window)
+        return cls(
+            Window(kernel_size, stride, 0, dilation, ndim=len(kernel_size)),
+            tuple(output_size),
+            groups,
+            tuple(map(tuple, padding)),
+            parts and tuple(tuple(range(*part) for part in axis) for axis in parts),
+            labels and tuple(labels),
+        )
+
+
+@lru_cache(maxsize=1024)
+def _drop_padding(backend: OneHotBackend) -> OneHotBackend:
+    return replace(backend, padding=((0, 0),) * len(backend.padding))
