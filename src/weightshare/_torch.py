@@ -1,13 +1,13 @@
 """Private parts of torch that the package uses, in one file, since a new torch release may change them."""
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.autograd import forward_ad
+from torch.autograd import _profiler_enabled, forward_ad  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.modules import module as _module
 from torch.nn.modules.batchnorm import _NormBase as BatchNormBase
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
@@ -23,10 +23,9 @@ __all__ = [
     "get_fsdp_state",
     "get_storage_id",
     "is_forward_mode_active",
-    "is_function_mode_active",
     "is_functorch_active",
+    "is_watched",
     "reshards_after_forward",
-    "skip_autograd",
     "tree_iter",
     "tree_leaves",
     "tree_map",
@@ -40,6 +39,16 @@ def get_storage_id(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
+def is_watched() -> bool:
+    """Return whether something records operators as they are called: a mode, a tracer or a profiler."""
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._is_torch_function_mode_enabled()
+        or torch._C._get_tracing_state() is not None
+        or _profiler_enabled()
+    )
+
+
 def is_functorch_active() -> bool:
     """Return whether a `torch.func` transform is running."""
     return torch._C._are_functorch_transforms_active()
@@ -48,16 +57,6 @@ def is_functorch_active() -> bool:
 def is_forward_mode_active() -> bool:
     """Return whether forward-mode differentiation is running."""
     return forward_ad._current_level >= 0
-
-
-def is_function_mode_active() -> bool:
-    """Return whether a `TorchFunctionMode` is active."""
-    return torch._C._is_torch_function_mode_enabled()
-
-
-def skip_autograd() -> AbstractContextManager[Any]:
-    """Return a context in which operators are dispatched below autograd."""
-    return torch._C._AutoDispatchBelowAutograd()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class BankValues:
         banks = with_contiguous_grad(values).T.contiguous()
         if self.labels is not None:
             banks = banks.index_select(1, self.labels.to(values.device))
-        return banks.unflatten(1, self.output_size)
+        return banks.view(banks.shape[0], *self.output_size)
 
     def _expand_by_axis(self, values: Tensor) -> Tensor:
         assert self.by_axis is not None

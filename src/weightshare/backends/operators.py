@@ -9,14 +9,13 @@ Source: custom operators of `torch.library`, https://docs.pytorch.org/docs/stabl
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.overrides import has_torch_function
 from torch.utils.flop_counter import register_flop_formula
 
-from .._torch import is_forward_mode_active, is_function_mode_active, is_functorch_active, skip_autograd
+from .._torch import is_forward_mode_active, is_functorch_active, is_watched
 from .layout import is_channels_last
 
 if TYPE_CHECKING:
@@ -135,6 +134,9 @@ def _compute_tangent(
 class _Map(torch.autograd.Function):
     """Base class of the three maps as autograd functions, whose derivatives call each other."""
 
+    #: The implementation of the map.
+    compute: ClassVar[Callable[..., Tensor]]
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _save_operands(ctx, inputs, output)
@@ -143,6 +145,8 @@ class _Map(torch.autograd.Function):
 
 class Output(_Map):
     """The map `output`."""
+
+    compute = staticmethod(_compute_output)
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, backend: str) -> Tensor:
@@ -173,6 +177,8 @@ class Output(_Map):
 
 class InputGrad(_Map):
     """The map `input_grad`."""
+
+    compute = staticmethod(_compute_input_grad)
 
     @staticmethod
     def forward(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
@@ -207,6 +213,8 @@ class InputGrad(_Map):
 class WeightGrad(_Map):
     """The map `weight_grad`."""
 
+    compute = staticmethod(_compute_weight_grad)
+
     @staticmethod
     def forward(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
         return _weight_grad(input, grad, backend, weight_shape)
@@ -231,45 +239,54 @@ class WeightGrad(_Map):
         return _map_one_by_one(info.batch_size, in_dims, WeightGrad.apply, *operands)
 
 
-def _can_use_operator() -> bool:
-    """Return whether to call the operators, which are cheaper than autograd functions.
+class _Direct(torch.autograd.Function):
+    """A map computed without the dispatch of an operator, which takes longer than a small layer."""
 
-    They support neither `torch.func` nor forward-mode differentiation.
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(first, second)
+        ctx.rule, *ctx.arguments = arguments
+        return ctx.rule.compute(first, second, *ctx.arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        for_first, for_second, *others = ctx.rule.backward(ctx, *grads)
+        return for_first, for_second, None, *others
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *others: Any) -> Tensor:
+    """Compute a map, differentiably.
+
+    Compilers, modes, tracers, profilers and subclasses of tensors see the operator. Operators support neither
+    `torch.func` nor forward-mode differentiation, autograd functions do.
     """
     if torch.compiler.is_compiling():
-        return True
-    return not is_functorch_active() and not is_forward_mode_active()
-
-
-def _call(operator: Callable[..., Tensor], first: Tensor, second: Tensor, *others: Any) -> Tensor:
-    """Call an operator; skip the dispatch of autograd, which takes time, if no gradient is needed."""
-    needs_grad = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    is_overridden = is_function_mode_active() or has_torch_function((first, second))
-    if needs_grad or is_overridden or torch.compiler.is_compiling():
         return operator(first, second, *others)
-    with skip_autograd():
+    if is_functorch_active() or is_forward_mode_active():
+        return rule.apply(first, second, *others)
+    if is_watched() or type(first) not in _PLAIN or type(second) not in _PLAIN:
         return operator(first, second, *others)
+    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        return _Direct.apply(first, second, rule, *others)
+    return rule.compute(first, second, *others)
 
 
 def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
     """Compute [N, out, *output_size] from [N, in, *size] and the weight; differentiable to any order."""
-    if _can_use_operator():
-        return _call(_output, input, weight, backend)
-    return Output.apply(input, weight, backend)
+    return _call(_output, Output, input, weight, backend)
 
 
 def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
     """Compute [N, in, *size] from [N, out, *output_size] and the weight; differentiable to any order."""
-    if _can_use_operator():
-        return _call(_input_grad, grad, weight, backend, input_shape)
-    return InputGrad.apply(grad, weight, backend, input_shape)
+    return _call(_input_grad, InputGrad, grad, weight, backend, input_shape)
 
 
 def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
     """Compute a weight from [N, in, *size] and [N, out, *output_size]; differentiable to any order."""
-    if _can_use_operator():
-        return _call(_weight_grad, input, grad, backend, weight_shape)
-    return WeightGrad.apply(input, grad, backend, weight_shape)
+    return _call(_weight_grad, WeightGrad, input, grad, backend, weight_shape)
 
 
 def _map_one_by_one(
