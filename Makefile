@@ -2,8 +2,13 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# What the native backend is compiled from: after a change, the package is installed again.
+NATIVE = hatch_build.py $(wildcard src/weightshare/backends/native/*.c src/weightshare/backends/native/*.h \
+	src/weightshare/backends/native/*.inc)
+
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table bench bench-peers bench-parts golden web web-bench wheel test-portable clean
+	speed-table consistency-table pros-cons-table bench bench-peers bench-parts bench-gpu golden web web-bench wheel \
+	test-portable clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -20,7 +25,7 @@ test-all: .venv/.test  ## run the long tests, too
 test-portable: .venv/.test  ## install without a C compiler; run the demo and the layers' tests
 	rm -rf build/portable
 	CC=false $(PIP) --no-build-isolation --no-deps --target build/portable .
-	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep '^native *not available: the package was installed without'
+	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep 'installed without a C compiler'
 	PYTHONPATH=build/portable .venv/bin/weightshare study digits --out build/portable/demo
 	PYTHONPATH=build/portable .venv/bin/python -m pytest -m "not long" tests/nn tests/backends/test_report.py
 
@@ -71,13 +76,16 @@ bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate
 bench-parts: .venv/.test  ## show where the time of an unshared layer goes
 	.venv/bin/python benchmarks/parts.py
 
+bench-gpu: .venv/.test  ## check and time the layers on a CUDA GPU, in four minutes
+	.venv/bin/python benchmarks/gpu.py
+
 web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 20 or later
 	cd web && node build.mjs
 
 web-bench: .venv/.test  ## time the explorer's page in Chromium
 	.venv/bin/python benchmarks/explorer.py
 
-wheel: .venv-release/.release  ## build a wheel with the native backend, and a source distribution, into dist; needs a C compiler
+wheel: .venv-release/.release  ## build dist/*.whl with the native backend, and dist/*.tar.gz; needs a C compiler
 	rm -rf dist
 	.venv-release/bin/python -m build --no-isolation --outdir dist
 	if [ "$$(uname)" = Linux ]; then \
@@ -89,15 +97,15 @@ golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/go
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[study]'
 	touch $@
 
-.venv/.test: .venv/bin/python pyproject.toml constraints.txt
+.venv/.test: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[test,faces]'
 	touch $@
 
-.venv/.docs: .venv/bin/python pyproject.toml constraints.txt
+.venv/.docs: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[docs]'
 	touch $@
 

@@ -1,5 +1,6 @@
 """A library that cannot be used is reported once, and the portable backend computes instead."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ import weightshare as ws
 from tests.helpers.programs import require
 from weightshare import Local, nn, reference
 from weightshare.backends import native
-from weightshare.backends.native import library
+from weightshare.backends.native import library, self_test
 
 BUILT = sorted(Path(library.__file__).parent.glob("_native*"))
 
@@ -149,6 +151,37 @@ def test_other_libraries(folder, changes, reason):
     check_refused(reason)
 
 
+@pytest.mark.parametrize("name", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("number", range(3))
+def test_the_self_test_finds_a_wrong_map(name, number):
+    """Each map is computed correctly in all types except one, in which one result is wrong by at least 3%."""
+    with native.force("on"):
+        found = native.load()
+    if found is None:
+        pytest.skip("the package was installed without a C compiler")
+    (type_number,) = (kind[1] for kind in self_test.TYPES if kind[0] == name)
+
+    class Wrong:
+        weightshare_count_memory = found.functions.weightshare_count_memory
+
+        @staticmethod
+        def weightshare_compute(map, layer, first, second, result, memory, parallel_for):
+            wrong = (map, layer.type) == (number, type_number)
+            kinds = {0: np.float32, 1: np.float64, 2: np.uint16, 3: np.float16}
+            code = found.functions.weightshare_compute(
+                map, layer, first, second, result, memory, parallel_for
+            )
+            if wrong:
+                kind = kinds[layer.type]
+                address = ctypes.cast(result, ctypes.POINTER(ctypes.c_char * np.dtype(kind).itemsize))
+                value = np.frombuffer(address.contents, kind)
+                value += np.array(8 if kind == np.uint16 else 0.5).astype(kind)
+            return code
+
+    assert self_test.find_error(found.functions, library.Layer) is None
+    assert self_test.find_error(Wrong, library.Layer) == f"map {number} computes wrong numbers in {name}"
+
+
 def test_a_warning_as_an_error_leaves_the_portable_backend(folder):
     (folder / "_native.so").write_bytes(b"")
     with warnings.catch_warnings():
@@ -162,7 +195,7 @@ def test_a_warning_as_an_error_leaves_the_portable_backend(folder):
 THREADS = """
 import threading, torch, warnings
 import weightshare as ws
-from weightshare.backends.native import library
+from weightshare.backends.native import library, self_test
 calls, found, together = [], [], threading.Barrier(8)
 find = library._open
 library._open = lambda *arguments: calls.append(1) or find(*arguments)
@@ -184,7 +217,7 @@ def test_threads_that_load_at_once():
 FORK = """
 import os, threading, time, torch
 import weightshare as ws
-from weightshare.backends.native import library
+from weightshare.backends.native import library, self_test
 find, started = library._open, threading.Event()
 def slow(*arguments):
     started.set()

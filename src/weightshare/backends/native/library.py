@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +69,15 @@ class Library:
     status: Status
 
 
-#: Held while the library is loaded, also by `os.fork`, so that no child process sees half of it.
-_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
-
-
 def load() -> Library | None:
     """Return the library, or None if the native backend is not available."""
-    found = _get()
+    found = _find()
     return found if isinstance(found, Library) else None
 
 
 def get_status() -> Status:
     """Return whether the native backend is available, and why if it is not."""
-    found = _get()
+    found = _find()
     return found.status if isinstance(found, Library) else found
 
 
@@ -105,23 +98,8 @@ def force(instruction_set: str) -> Generator[None]:
         load()  # the selection is a state of the C library
 
 
-def _get() -> Library | Status:
-    """Load the library in the first call, in one thread; warn once if it is there but cannot be used."""
-    with _lock:
-        is_first = _find.cache_info().currsize == 0
-        found = _find()
-    if is_first and isinstance(found, Status) and found.broken:
-        warnings.warn(
-            f"weightshare: {found.reason}. The slower portable backend computes unshared layers instead; "
-            f"reinstall the package, or set {VARIABLE}=off to use the portable backend without this warning.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return found
-
-
-@cache
-def _find() -> Library | Status:
+def _search() -> Library | Status:
+    """Load and test the library."""
     wanted = os.environ.get(VARIABLE, "").strip() or "on"
     if wanted == "off":
         return Status(None, f"it is off: {VARIABLE}=off")
@@ -133,6 +111,45 @@ def _find() -> Library | Status:
     except Exception as error:  # whatever is wrong with the library, the portable backend works
         text = " ".join(str(error).split()) or type(error).__name__
         return Status(None, f"{paths[0].name} cannot be used: {text}", broken=True)
+
+
+class _Search:
+    """The search for the library: the first call runs it, in one thread, and the others use its result.
+
+    The first call warns if there is a library that cannot be used.
+    """
+
+    def __init__(self) -> None:
+        self._found: Library | Status | None = None
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):  # no child process starts with half of a search
+            release = self._lock.release
+            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
+
+    def __call__(self) -> Library | Status:
+        found = self._found
+        return self._run() if found is None else found
+
+    def cache_clear(self) -> None:
+        self._found = None
+
+    def _run(self) -> Library | Status:
+        with self._lock:
+            if self._found is not None:
+                return self._found
+            self._found = found = _search()
+        if isinstance(found, Status) and found.broken:
+            warnings.warn(
+                f"weightshare: {found.reason}. The slower portable backend computes unshared layers instead; "
+                f"reinstall the package, or set {VARIABLE}=off to use the portable backend without this "
+                "warning.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return found
+
+
+_find = _Search()
 
 
 class _UnusableError(Exception):
