@@ -26,7 +26,7 @@ test-portable: .venv/.test  ## install without a C compiler; run the demo and th
 	rm -rf build/portable
 	CC=false $(PIP) --no-build-isolation --no-deps --target build/portable .
 	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep 'installed without a C compiler'
-	PYTHONPATH=build/portable .venv/bin/weightshare study digits --out build/portable/demo
+	PYTHONPATH=build/portable .venv/bin/weightshare study digits --seeds 1 --out build/portable/demo
 	PYTHONPATH=build/portable .venv/bin/python -m pytest -m "not long" tests/nn tests/backends/test_report.py
 
 lint: .venv/.test  ## check format, style and types
