@@ -95,8 +95,11 @@ def test_files_that_are_not_libraries(folder, content):
     check_refused("_native.so cannot be used")
 
 
-def test_a_folder_and_a_dangling_link(folder):
-    (folder / "_native.so").mkdir()
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.symlink_to("missing")], ids=["folder", "link"]
+)
+def test_a_folder_and_a_dangling_link(folder, make):
+    make(folder / "_native.so")
     check_refused("_native.so cannot be used")
 
 

@@ -12,10 +12,8 @@ from weightshare.backends.native import library
 ORDERS = [
     "import weightshare as ws; ws.backends(); import weightshare.backends; weightshare.backends.choose",
     "import weightshare.backends; weightshare.backends.choose; import weightshare as ws; ws.backends()",
-    "import weightshare as ws; ws.Backends; ws.backends(); ws.backends.choose",
     "from weightshare import backends; backends(); backends.choose",
     "import weightshare.backends as backends; backends(); backends.choose",
-    "from weightshare.backends import choose; import weightshare as ws; ws.backends()",
     "import weightshare.nn; import weightshare as ws; ws.backends()",
     "import weightshare.backends; from importlib import reload; reload(weightshare.backends)().portable",
     "import weightshare as w; from weightshare.backends import Backends as B; assert type(w.backends()) is B",
