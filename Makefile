@@ -89,7 +89,7 @@ wheel: .venv-release/.release  ## build dist/*.whl with the native backend, and 
 	rm -rf dist
 	.venv-release/bin/python -m build --no-isolation --outdir dist
 	if [ "$$(uname)" = Linux ]; then \
-		.venv-release/bin/auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; fi
+		PATH=.venv-release/bin:$$PATH .venv-release/bin/auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; fi
 
 golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py
