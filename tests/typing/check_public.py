@@ -102,3 +102,9 @@ def check_errors() -> None:
     except ws.errors.ArgumentError as error:
         assert_type(error.where, str)
         assert_type(error.hint, str | None)
+
+
+def check_backends() -> None:
+    assert_type(ws.backends(), ws.Backends)
+    assert_type(ws.backends().native.available, bool)
+    assert_type(ws.backends().native.instruction_set, str | None)

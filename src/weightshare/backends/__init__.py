@@ -7,7 +7,19 @@ convolution. A backend maps an input [N, in, *size] to [N, out, *output_size], w
 No backend stores all patches of the input at once, except in exported programs. The largest temporary of the
 native code is a rearranged copy of the input, and of the output's gradient; that of `portable` is a block of
 patches; that of `low_rank` is the outputs of all banks.
+
+`weightshare.backends()` reports which backends are available. This package has the same name, so it can be
+called:
+
+>>> import weightshare as ws
+>>> ws.backends().portable.available
+True
 """
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, cast
 
 from .bank_values import BankValues
 from .base import Backend
@@ -15,21 +27,41 @@ from .choice import choose
 from .compute import PaddingMode, convolve, convolve_transposed, pad_input
 from .low_rank import BasisConvolutions
 from .one_hot import OneHotBackend
+from .report import Backends, report
 from .weight_layout import BANKS, ONE_KERNEL, PER_POSITION, WeightLayout, layout_of
+
+
+class _CallablePackage(ModuleType):
+    """This package, which returns `report()` when it is called.
+
+    However `weightshare.backends` is imported first, the name then means both the package and the function.
+    """
+
+    def __call__(self) -> Backends:
+        """Return which backends are available, and why the others are not."""
+        return report()
+
+
+_package: Any = sys.modules[__name__]
+_package.__class__ = _CallablePackage
+backends = cast(Callable[[], Backends], _package)
 
 __all__ = [
     "BANKS",
     "ONE_KERNEL",
     "PER_POSITION",
     "Backend",
+    "Backends",
     "BankValues",
     "BasisConvolutions",
     "OneHotBackend",
     "PaddingMode",
     "WeightLayout",
+    "backends",
     "choose",
     "convolve",
     "convolve_transposed",
     "layout_of",
     "pad_input",
+    "report",
 ]

@@ -218,6 +218,9 @@ class OneHotBackend(Backend):
         )
 
 
+operators.read = OneHotBackend.from_text
+
+
 @lru_cache(maxsize=1024)
 def _drop_padding(backend: OneHotBackend) -> OneHotBackend:
     return replace(backend, padding=((0, 0),) * len(backend.padding))

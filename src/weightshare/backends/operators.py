@@ -9,7 +9,7 @@ Source: custom operators of `torch.library`, https://docs.pytorch.org/docs/stabl
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .._torch import is_forward_mode_active, is_functorch_active, is_watched
 from .layout import is_channels_last
-
-if TYPE_CHECKING:
-    from .one_hot import OneHotBackend
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
 _SCHEMAS = {
@@ -34,12 +31,14 @@ _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
 
-@lru_cache(maxsize=4096)
-def from_text(text: str) -> "OneHotBackend":
-    """Return the backend with this `text`."""
-    from .one_hot import OneHotBackend  # which calls the operators
+#: Function that returns the backend with a `text`; the module of the backend, which imports this one, sets it.
+read: Callable[[str], Any]
 
-    return OneHotBackend.from_text(text)
+
+@lru_cache(maxsize=4096)
+def from_text(text: str) -> Any:
+    """Return the backend with this `text`."""
+    return read(text)
 
 
 def get_autocast_dtype(device_type: str) -> torch.dtype | None:

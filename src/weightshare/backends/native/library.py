@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import struct
+import threading
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from .self_test import find_error
 
-#: Environment variable that turns the backend on, or forces an instruction set.
+#: Environment variable that turns the backend off, or forces an instruction set.
 VARIABLE = "WEIGHTSHARE_NATIVE"
 #: Instruction sets from the fastest to the slowest.
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
@@ -40,17 +41,24 @@ class Layer(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Status:
-    """Whether the native backend is available.
+    """Status of a backend.
 
     Args:
-        instruction_set: Instruction set in use; None if the backend is not available.
+        instruction_set: Instruction set in use; None if the backend is not available, or has none of its own.
         reason: Reason why the backend is not available; None if it is.
-        runnable: Instruction sets in the library that the processor can run.
+        runnable: Instruction sets in the library that the processor can run, the fastest first.
+        broken: Whether there is a library, but it cannot be used.
     """
 
     instruction_set: str | None
     reason: str | None
     runnable: tuple[str, ...] = ()
+    broken: bool = False
+
+    @property
+    def available(self) -> bool:
+        """Whether layers can use the backend."""
+        return self.reason is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +99,58 @@ def force(instruction_set: str) -> Generator[None]:
         load()  # the selection is a state of the C library
 
 
-@cache
-def _find() -> Library | Status:
-    """Load and test the library once; warn once if it is there but cannot be used."""
-    wanted = os.environ.get(VARIABLE, "on")
+def _search() -> Library | Status:
+    """Load and test the library."""
+    wanted = os.environ.get(VARIABLE, "").strip() or "on"
     if wanted == "off":
-        return Status(None, f"it is off; {VARIABLE}=on turns it on")
+        return Status(None, f"it is off: {VARIABLE}=off")
     paths = sorted(FOLDER.glob("_native*.so")) + sorted(FOLDER.glob("_native*.dll"))
     if not paths:
         return Status(None, "the package was installed without a C compiler")
     try:
         return _open(paths[0], wanted)
-    except (OSError, AttributeError, _UnusableError) as error:
-        reason = f"{paths[0].name} cannot be used: {error}"
-        warnings.warn(
-            f"weightshare: {reason}. The slower portable backend computes unshared layers instead; "
-            f"reinstall the package, or do not set {VARIABLE}.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return Status(None, reason)
+    except Exception as error:  # whatever is wrong with the library, the portable backend works
+        text = " ".join(str(error).split()) or type(error).__name__
+        return Status(None, f"{paths[0].name} cannot be used: {text}", broken=True)
+
+
+class _Search:
+    """The search for the library: the first call runs it, in one thread, and the others use its result.
+
+    The first call warns if there is a library that cannot be used.
+    """
+
+    def __init__(self) -> None:
+        self._found: Library | Status | None = None
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):  # no child process starts with half of a search
+            release = self._lock.release
+            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
+
+    def __call__(self) -> Library | Status:
+        found = self._found
+        return self._run() if found is None else found
+
+    def cache_clear(self) -> None:
+        self._found = None
+
+    def _run(self) -> Library | Status:
+        with self._lock:
+            if self._found is not None:
+                return self._found
+            self._found = found = _search()
+        if isinstance(found, Status) and found.broken:
+            warnings.warn(
+                f"weightshare: {found.reason}. The slower portable backend computes unshared layers instead; "
+                f"reinstall the package, or set {VARIABLE}=off to use the portable backend without this "
+                "warning.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return found
+
+
+_find = _Search()
 
 
 class _UnusableError(Exception):
@@ -118,6 +158,7 @@ class _UnusableError(Exception):
 
 
 def _open(path: Path, wanted: str) -> Library:
+    _check_length(path)
     functions = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_int32
     functions.weightshare_version.argtypes = ()
@@ -133,6 +174,8 @@ def _open(path: Path, wanted: str) -> Library:
         raise _UnusableError(f"{VARIABLE} must be one of {choices}, got {wanted!r}")
     if wanted not in ("on", *runnable):
         raise _UnusableError(f"{VARIABLE}={wanted}, but this processor can only run {', '.join(runnable)}")
+    if not runnable:
+        raise _UnusableError("it has no instruction set that this processor can run")
     name = runnable[0] if wanted == "on" else wanted
     if not functions.weightshare_select(name.encode()):
         raise _UnusableError(f"it does not support {name}")
@@ -140,6 +183,30 @@ def _open(path: Path, wanted: str) -> Library:
     if error is not None:
         raise _UnusableError(error)
     return Library(functions, _find_parallel_for(), Status(name, None, runnable))
+
+
+def _check_length(path: Path) -> None:
+    """Raise `_UnusableError` if a file in the ELF format was cut off: to load it could end the process.
+
+    The loaders of other systems check this, and refuse files in other formats.
+    """
+    content = path.read_bytes()
+    if content[:6] not in (b"\x7fELF\x02\x01", b"\x7fELF\x02\x02"):
+        return
+    order = "<" if content[5] == 1 else ">"
+    try:
+        segments, sections = struct.unpack_from(f"{order}2Q", content, 32)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from(
+            f"{order}4H", content, 54
+        )
+        end = sections + section_size * section_count
+        for start in range(segments, segments + segment_size * segment_count, segment_size or 1):
+            offset, length = struct.unpack_from(f"{order}8xQ16xQ", content, start)
+            end = max(end, offset + length)
+    except struct.error:
+        end = len(content) + 1
+    if end > len(content):
+        raise _UnusableError(f"the file was cut off after {len(content):,} bytes")
 
 
 def _find_parallel_for() -> Any:

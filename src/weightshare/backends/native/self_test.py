@@ -1,13 +1,38 @@
 """Compare the library with plain loops on one small layer, in numpy, so that no mode of torch interferes."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 #: Sizes of the layer: images, groups, channels and outputs per group, input, kernel, stride and padding.
-BATCH, GROUPS, IN, OUT, SIZE, KERNEL, STRIDE, PADDING = 3, 2, 2, 5, (4, 5), (2, 3), (2, 1), (0, 1)
+#: There are enough images and outputs for the widest vectors, and a remainder.
+BATCH, GROUPS, IN, OUT, SIZE, KERNEL, STRIDE, PADDING = 18, 2, 2, 19, (4, 5), (2, 3), (2, 1), (0, 1)
 OUT_SIZE = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(SIZE, KERNEL, STRIDE, PADDING))
+
+_Convert = Callable[[Any], Any]
+
+
+def _encode_bfloat16(values: Any) -> Any:
+    return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def _decode_bfloat16(bits: Any) -> Any:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _make_type(name: str, number: int, tolerance: float) -> tuple[str, int, _Convert, _Convert, float]:
+    return name, number, lambda values: values.astype(name), lambda values: values, tolerance
+
+
+#: Name, number in layer.h, conversion from and to other arrays, and tolerance of each type.
+TYPES = (
+    _make_type("float64", 1, 1e-12),
+    _make_type("float32", 0, 1e-4),
+    ("bfloat16", 2, _encode_bfloat16, _decode_bfloat16, 1e-2),
+    _make_type("float16", 3, 2e-3),
+)
 
 
 def find_error(functions: Any, structure: Any) -> str | None:
@@ -19,26 +44,25 @@ def find_error(functions: Any, structure: Any) -> str | None:
     """
     random = np.random.default_rng(0)
     channels, outputs, positions = GROUPS * IN, GROUPS * OUT, int(np.prod(OUT_SIZE))
-    x = random.standard_normal((BATCH, channels, *SIZE))
-    w = random.standard_normal((positions, *KERNEL, IN, outputs))
-    g = random.standard_normal((BATCH, outputs, *OUT_SIZE))
+    shapes = (BATCH, channels, *SIZE), (positions, *KERNEL, IN, outputs), (BATCH, outputs, *OUT_SIZE)
+    x, w, g = (np.round(8 * random.standard_normal(shape)) / 8 for shape in shapes)  # exact in every type
     expected = _compute(x, w, g)
-    for type_number, dtype, tolerance in ((1, np.float64, 1e-12), (0, np.float32, 1e-4)):
+    for name, type_number, encode, decode, tolerance in TYPES:
         layer = structure(batch=BATCH, channels=channels, outputs=outputs, groups=GROUPS, banks=positions)
         sizes = {"input_size": SIZE, "output_size": OUT_SIZE, "kernel_size": KERNEL, "stride": STRIDE}
-        for name, values in {**sizes, "dilation": (1, 1), "padding": PADDING}.items():
-            setattr(layer, name, type(layer.stride)(0 if name == "padding" else 1, *values))
+        for field, values in {**sizes, "dilation": (1, 1), "padding": PADDING}.items():
+            setattr(layer, field, type(layer.stride)(0 if field == "padding" else 1, *values))
         layer.type, layer.threads = type_number, 1
-        a, b, c = (values.astype(dtype) for values in (x, w, g))
+        a, b, c = (encode(values) for values in (x, w, g))
         for number, (first, second) in enumerate(((a, b), (c, b), (a, c))):
-            result = np.full(expected[number].shape, np.nan, dtype)
+            result = encode(np.full(expected[number].shape, np.nan))
             memory = np.empty(functions.weightshare_count_memory(number, layer) + 64, np.uint8)
             start = memory.ctypes.data + -memory.ctypes.data % 64
             addresses = (first.ctypes.data, second.ctypes.data, result.ctypes.data, start)
             if functions.weightshare_compute(number, layer, *addresses, None):
-                return f"map {number} fails in {np.dtype(dtype)}"
-            if not np.allclose(result, expected[number], rtol=tolerance, atol=tolerance):
-                return f"map {number} computes wrong numbers in {np.dtype(dtype)}"
+                return f"map {number} fails in {name}"
+            if not np.allclose(decode(result), expected[number], rtol=tolerance, atol=tolerance):
+                return f"map {number} computes wrong numbers in {name}"
     return None
 
 

@@ -1,0 +1,8 @@
+"""`weightshare backends`."""
+
+
+def command() -> None:
+    """Show which ways of computing layers are available, and why the others are not."""
+    from ..backends import report
+
+    print(report())
