@@ -218,7 +218,7 @@ class OneHotBackend(Backend):
         )
 
 
-operators.read = OneHotBackend.from_text
+operators.register_reader(OneHotBackend.from_text)
 
 
 @lru_cache(maxsize=1024)

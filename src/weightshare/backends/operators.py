@@ -31,13 +31,18 @@ _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
 
-#: Function that returns the backend with a `text`; the module of the backend, which imports this one, sets it.
-read: Callable[[str], Any]
+_readers: list[Callable[[str], Any]] = []
+
+
+def register_reader(read: Callable[[str], Any]) -> None:
+    """Register the function that returns the backend with a `text`, from the module that defines it."""
+    _readers.append(read)
 
 
 @lru_cache(maxsize=4096)
 def from_text(text: str) -> Any:
     """Return the backend with this `text`."""
+    (read,) = _readers
     return read(text)
 
 
