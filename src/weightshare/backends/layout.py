@@ -1,4 +1,4 @@
-"""Memory formats of images, and the inputs that each position reads."""
+"""Memory formats of tensors, and the inputs that each tap reads."""
 
 import itertools
 from collections.abc import Sequence

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from .base import Backend
 from .layout import to_format_of
 from .native.maps import INPUT_GRAD, OUTPUT, WEIGHT_GRAD
 from .pieces import Piece, split_pieces
-from .portable import Convolutions, Patches
+from .portable import Banks, Convolutions, Patches
 
 #: Positions per bank from which one convolution per bank is faster than one kernel per position.
 MANY_POSITIONS = 16
@@ -75,7 +74,7 @@ class OneHotBackend(Backend):
         shape = tuple(weight_shape)
         if self._is_native(input, grad):
             return self._from_matrices(self._compute(WEIGHT_GRAD, input, grad, self._shape_matrices(shape)))
-        if self._has_pieces:
+        if self._uses_convolutions(input):
             return self._convolutions.weight_grad(self._pad(input), grad, shape)
         matrices = self._patches.weight_grad(self._pad(input), grad, self._shape_matrices(shape))
         return self._from_matrices(matrices)
@@ -97,7 +96,7 @@ class OneHotBackend(Backend):
         return native.compute(map, first, second, *geometry, tuple(shape), self._table)
 
     def _compute_portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
-        if self._has_pieces:
+        if self._uses_convolutions(input):
             return self._convolutions.output(self._pad(input), weight)
         return self._patches.output(self._pad(input), self._view_matrices(weight))
 
@@ -105,7 +104,7 @@ class OneHotBackend(Backend):
         self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]
     ) -> Tensor:
         shape = self._pad_shape(input_shape)
-        if self._has_pieces:
+        if self._uses_convolutions(grad):
             return self._crop(self._convolutions.input_grad(grad, weight, shape))
         return self._crop(self._patches.input_grad(grad, self._view_matrices(weight), shape))
 
@@ -152,20 +151,16 @@ class OneHotBackend(Backend):
     def _table(self) -> native.Table | None:
         return None if self._positions is None else native.Table(self._positions)
 
-    @cached_property
-    def _has_pieces(self) -> bool:
-        """Whether torch computes one convolution per bank."""
-        if self.parts is None:
+    def _uses_convolutions(self, tensor: Tensor) -> bool:
+        """Return whether torch computes one convolution per bank, which GPUs are too slow to start."""
+        if self.parts is None or not (tensor.device.type == "cpu" or exportable.is_portable()):
             return False
         return prod(self.output_size) >= MANY_POSITIONS * prod(map(len, self.parts))
 
-    @property
+    @cached_property
     def _patches(self) -> Patches:
-        labels = None
-        if self._positions is not None:  # exported programs store the labels
-            dtype = torch.uint8 if max(self._positions) < 2**8 else torch.int32
-            labels = torch.tensor(self._positions, dtype=dtype, device="cpu")
-        return Patches(self.window, self.output_size, self.groups, labels)
+        banks = None if self._positions is None else Banks(self._positions)
+        return Patches(self.window, self.output_size, self.groups, banks)
 
     @property
     def _convolutions(self) -> Convolutions:

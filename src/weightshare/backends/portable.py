@@ -1,8 +1,9 @@
 """The three maps of layers in plain torch operators, for all devices and for exported programs.
 
-Layers whose positions have their own kernels, or few positions per bank, are batched products of patches and
-kernels; the patches of a few rows of positions exist at a time, in exported programs those of all positions.
-Layers with many positions per bank of a regular grid are one convolution per bank, on a piece of the input.
+`Patches` multiplies patches and kernels: position by position, or bank by bank if the banks have about as
+many positions each. A block of patches exists at a time, in exported programs all of them. On the CPU and in
+exported programs, `Convolutions` computes layers with many positions per bank of a regular grid, with one
+convolution per bank on a piece of the input.
 
 Inputs are padded, and gradients of the input, too. Without an export, the functions run inside of operators
 and have no derivatives of their own.
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import grad as conv_grad
 
 from ..geometry import Window
 from .exportable import expand_banks, is_portable
@@ -25,11 +27,8 @@ from .pieces import Piece
 
 #: Most elements of the patches that exist at a time, on the CPU (4 MiB in float32) and on other devices.
 BLOCK, DEVICE_BLOCK = 2**20, 2**26
-_CONV_WEIGHT: dict[int, Any] = {
-    1: conv_grad.conv1d_weight,
-    2: conv_grad.conv2d_weight,
-    3: conv_grad.conv3d_weight,
-}
+#: Times the number of positions that banks may have together, if all get as many as the largest one.
+MOST_PADDED = 2
 
 
 def widen_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -37,7 +36,7 @@ def widen_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32) if dtype.itemsize < 4 else dtype
 
 
-# -- one kernel per position ------------------------------------------------------------------------------
+# -- products of patches and kernels ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -48,89 +47,203 @@ class Patches:
         window: Window of the layer.
         output_size: Number of positions per axis.
         groups: Number of channel groups.
-        labels: Bank of each position in row-major order; None if each has its own.
+        banks: Bank of each position; None if each has its own, in row-major order.
     """
 
     window: Window
     output_size: tuple[int, ...]
     groups: int
-    labels: Tensor | None
+    banks: "Banks | None"
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         parts: list[Tensor] = []
-        for rows, positions, size in self._split(input, input.shape[:2]):
-            patches = self._stack(input[:, :, rows], size).permute(4, 2, 0, 1, 3).flatten(3)
-            products = torch.matmul(patches, self._select(weight, positions, input))  # [P, g, N, out/g]
-            parts.append(products.permute(2, 1, 3, 0).flatten(1, 2).unflatten(2, size))
-        return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+        for block in self._split(input, *input.shape[:2]):
+            patches = self._to_banks(block, self._gather(input[block.images, :, block.rows], block.size))
+            products = torch.matmul(patches.transpose(1, 2), self._select(block, weight, input))
+            rows = self._to_positions(block, products.transpose(1, 2).flatten(2))  # [P, N, out]
+            parts.append(rows.permute(1, 2, 0).unflatten(2, block.size))
+        return torch.cat(parts, self._split_axis) if len(parts) > 1 else parts[0]
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
-        shape, result = tuple(input_shape), None
-        for rows, positions, size in self._split(grad, shape[:2]):
-            g = grad.flatten(2)[..., positions].unflatten(1, (self.groups, -1)).permute(3, 1, 0, 2)
-            patches = torch.matmul(g, self._select(weight, positions, grad).mT)  # [P, g, N, taps * in/g]
-            patches = patches.unflatten(3, (self.window.taps, -1)).permute(3, 2, 1, 4, 0)
-            patches = patches.flatten(2, 3).unflatten(3, size)  # [taps, N, in, *size]
-            if is_portable():
-                return _pad_to(_fold(patches, self.window), shape[2:])
+        shape = tuple(input_shape)
+        dtype, result = widen_dtype(grad.dtype), None
+        for block in self._split(grad, *shape[:2]):
+            g = self._to_banks(block, self._take_rows(block, grad)).transpose(1, 2)
+            products = torch.matmul(g, self._select(block, weight, grad).mT)  # [K, g, n * N, taps * in/g]
+            patches = self._to_positions(block, products.transpose(1, 2)).unflatten(3, (self.window.taps, -1))
+            part = _fold(patches.to(dtype), self.window, block.size)
+            if len(block.positions) == prod(self.output_size) and block.images == slice(None):
+                return _pad_to(part, shape[2:]).to(grad.dtype)
             if result is None:
-                result = grad.new_zeros(shape, dtype=widen_dtype(grad.dtype))
-            for patch, inputs in zip(patches, slice_taps(self.window, size)):
-                result[:, :, rows][(..., *inputs)].add_(patch)
+                result = grad.new_zeros(shape, dtype=dtype)
+            corner = [slice(0, n) for n in part.shape[2:]]
+            result[block.images, :, block.rows][(..., *corner)].add_(part)
         assert result is not None
         return result.to(grad.dtype)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        dtype = grad.dtype if self.labels is None else widen_dtype(grad.dtype)
+        dtype = grad.dtype if self.banks is None else widen_dtype(grad.dtype)
         result = grad.new_zeros(tuple(weight_shape), dtype=dtype)
-        for rows, positions, size in self._split(input, input.shape[:2]):
-            patches = self._stack(input[:, :, rows], size).permute(4, 2, 1, 3, 0).flatten(2, 3)
-            g = grad.flatten(2)[..., positions].unflatten(1, (self.groups, -1)).permute(3, 1, 0, 2)
-            products = torch.matmul(patches, g).transpose(1, 2)  # [P, taps * in/g, g, out/g]
+        for block in self._split(input, *input.shape[:2]):
+            patches = self._to_banks(block, self._gather(input[block.images, :, block.rows], block.size))
+            g = self._to_banks(block, self._take_rows(block, grad), fill=0)
+            products = torch.matmul(patches.permute(0, 2, 3, 1), g.transpose(1, 2)).transpose(1, 2)
             products = products.reshape(len(products), *weight_shape[1:])
-            if self.labels is None:
-                result[positions] = products
+            if self.banks is None:
+                result[block.positions.start : block.positions.stop] = products
+            elif block.expands:
+                result.index_add_(0, self.banks.select(block, grad.device).long(), products.to(dtype))
             else:
-                result.index_add_(0, self.labels[positions].long().to(grad.device), products.to(dtype))
+                result += products
         return result.to(grad.dtype)
 
-    def _split(self, like: Tensor, images: Sequence[int]) -> Iterator[tuple[slice, slice, tuple[int, ...]]]:
-        """Split the positions along the first axis into blocks of patches.
-
-        Yields:
-            The rows of the input that the block reads, the indices of its positions, and its size.
-        """
+    def _split(self, like: Tensor, batch: int, channels: int) -> Iterator["Block"]:
+        """Split the work into blocks of patches: of images if positions are sorted by bank, else of rows."""
         n, *others = self.output_size
-        inner, most = prod(others), BLOCK if like.device.type == "cpu" else DEVICE_BLOCK
-        step = n if is_portable() else max(1, most // max(1, prod(images) * self.window.taps * inner))
-        stride, extent = self.window.stride[0], self.window.extent[0]
-        for first in range(0, n, step):
-            last = min(first + step, n)
-            rows = slice(first * stride, (last - 1) * stride + extent)
-            yield rows, slice(first * inner, last * inner), (last - first, *others)
-
-    def _stack(self, input: Tensor, size: Sequence[int]) -> Tensor:
-        """Return the patches [N, taps, groups, in/groups, P] of a grid of positions."""
-        taps = [input[(..., *inputs)] for inputs in slice_taps(self.window, size)]
-        return torch.stack(taps, 1).flatten(3).unflatten(2, (self.groups, -1))
-
-    def _select(self, weight: Tensor, positions: slice, like: Tensor) -> Tensor:
-        """Return the kernels of some positions as matrices [P, groups, taps * in/groups, out/groups]."""
-        if self.labels is None:
-            kernels = weight[positions]
+        most = BLOCK if like.device.type == "cpu" else DEVICE_BLOCK
+        inner, each, everything = prod(others), channels * self.window.taps, slice(None)
+        if is_portable() or batch * each * n * inner <= most:
+            expands = self.banks is None or is_portable() or self.banks.index is None
+            yield Block(everything, everything, range(n * inner), self.output_size, expands)
+        elif self.banks is not None and self.banks.index is not None:
+            step = max(1, most // (each * n * inner))
+            for first in range(0, batch, step):
+                yield Block(slice(first, first + step), everything, range(n * inner), self.output_size, False)
         else:
-            kernels = expand_banks(weight, self.labels[positions].to(weight.device), like)
-        return kernels.flatten(1, -2).unflatten(2, (self.groups, -1)).transpose(1, 2)
+            step = max(1, most // (batch * each * inner))
+            stride, extent = self.window.stride[0], self.window.extent[0]
+            for first in range(0, n, step):
+                last = min(first + step, n)
+                rows = slice(first * stride, (last - 1) * stride + extent)
+                positions = range(first * inner, last * inner)
+                yield Block(everything, rows, positions, (last - first, *others), True)
+
+    @property
+    def _split_axis(self) -> int:
+        """Axis of the outputs along which blocks are joined: images or rows."""
+        return 2 if self.banks is None or self.banks.index is None else 0
+
+    def _gather(self, input: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the patches [P, N, groups, taps * in/groups] of a grid of positions."""
+        if is_portable():  # exporters do not know overlapping views
+            taps = [input[(..., *inputs)] for inputs in slice_taps(self.window, size)]
+            stack = torch.stack(taps).unflatten(2, (self.groups, -1)).flatten(4)  # [taps, N, g, in/g, P]
+            return stack.permute(4, 1, 2, 0, 3).flatten(3)
+        ndim, windows = self.window.ndim, input
+        for axis, (extent, stride) in enumerate(zip(self.window.extent, self.window.stride), 2):
+            windows = windows.unfold(axis, extent, stride)
+        inside = tuple(slice(0, n) for n in size), tuple(slice(None, None, d) for d in self.window.dilation)
+        windows = windows[(slice(None), slice(None), *inside[0], *inside[1])]
+        windows = windows.unflatten(1, (self.groups, -1))  # [N, groups, in/groups, *size, *kernel_size]
+        grid, taps = range(3, 3 + ndim), range(3 + ndim, 3 + 2 * ndim)
+        return windows.permute(*grid, 0, 1, *taps, 2).reshape(prod(size), len(input), self.groups, -1)
+
+    def _take_rows(self, block: "Block", grad: Tensor) -> Tensor:
+        """Return the gradients of a block as [P, N, groups, out/groups]."""
+        positions = slice(block.positions.start, block.positions.stop)
+        rows = grad[block.images].flatten(2)[..., positions]
+        return rows.unflatten(1, (self.groups, -1)).permute(3, 0, 1, 2)
+
+    def _select(self, block: "Block", weight: Tensor, like: Tensor) -> Tensor:
+        """Return the kernels of a block as matrices [K or P, groups, taps * in/groups, out/groups]."""
+        if self.banks is None:
+            weight = weight[block.positions.start : block.positions.stop]
+        elif block.expands:
+            weight = expand_banks(weight, self.banks.select(block, weight.device), like)
+        return weight.flatten(1, -2).unflatten(2, (self.groups, -1)).transpose(1, 2)
+
+    def _to_banks(self, block: "Block", rows: Tensor, fill: int | None = None) -> Tensor:
+        """Sort [P, N, ...] by bank: [K, n * N, ...] with n positions per bank, some repeated or filled."""
+        if block.expands:
+            return rows
+        assert self.banks is not None
+        assert self.banks.index is not None
+        index = torch.tensor(self.banks.index, device=rows.device)
+        sorted = rows[index]
+        if fill is not None and self.banks.is_padded:
+            repeated = np.arange(index.shape[1]) >= self.banks.counts[:, None]
+            sorted[torch.tensor(repeated, device=rows.device)] = fill
+        return sorted.flatten(1, 2)
+
+    def _to_positions(self, block: "Block", rows: Tensor) -> Tensor:
+        """Undo `_to_banks`."""
+        if block.expands:
+            return rows
+        assert self.banks is not None
+        assert self.banks.index is not None
+        n = self.banks.index.shape[1]
+        return rows.unflatten(1, (n, -1)).flatten(0, 1)[torch.tensor(self.banks.slots, device=rows.device)]
 
 
-def _fold(patches: Tensor, window: Window) -> Tensor:
-    """Add patches [taps, N, in, *size] to their inputs: a transposed convolution with ones."""
-    images = patches.movedim(0, 2).flatten(0, 1)
-    one_hot = torch.eye(window.taps, dtype=patches.dtype, device=patches.device)
-    one_hot = one_hot.view(window.taps, 1, *window.kernel_size)
-    conv = CONV_TRANSPOSE[window.ndim]
-    result = conv(images, one_hot, None, window.stride, 0, 0, 1, window.dilation)
-    return result.squeeze(1).unflatten(0, patches.shape[1:3])
+@dataclass(frozen=True)
+class Block:
+    """A block of patches.
+
+    Args:
+        images: Images of the block.
+        rows: Rows of the input that it reads.
+        positions: Indices of its positions.
+        size: Number of its positions per axis.
+        expands: Whether each position is multiplied with its own kernel.
+    """
+
+    images: slice
+    rows: slice
+    positions: range
+    size: tuple[int, ...]
+    expands: bool
+
+
+class Banks:
+    """The bank of each position, and the positions of each bank.
+
+    Args:
+        labels: Bank of each position, in row-major order.
+    """
+
+    def __init__(self, labels: Sequence[int]):
+        self.labels = np.array(labels)
+        self.counts = np.bincount(self.labels)
+        total, n = len(labels), self.counts.max()
+        self.is_padded = len(self.counts) * n > total
+        #: The positions [K, n] of each bank, the last one repeated; None if banks differ too much in size.
+        self.index: NDArray[Any] | None = None
+        if len(self.counts) * n <= MOST_PADDED * total:
+            order = np.argsort(self.labels, kind="stable")
+            starts = np.cumsum(self.counts) - self.counts
+            self.index = order[starts[:, None] + np.minimum(np.arange(n), self.counts[:, None] - 1)]
+            #: For each position, its place in the flattened index.
+            self.slots = np.empty(total, np.int64)
+            self.slots[order] = self.labels[order] * n + np.arange(total) - starts[self.labels[order]]
+
+    def select(self, block: Block, device: torch.device) -> Tensor:
+        """Return the bank of each position of a block."""
+        labels = self.labels[block.positions.start : block.positions.stop]
+        dtype = np.uint8 if len(self.counts) <= 2**8 else np.int32  # exported programs store the labels
+        return torch.tensor(labels.astype(dtype), device=device)
+
+
+def _fold(patches: Tensor, window: Window, size: Sequence[int]) -> Tensor:
+    """Add patches [P, N, groups, taps, in/groups] to their inputs [N, in, *span]."""
+    ndim, (_, batch, groups, _, per_group) = window.ndim, patches.shape
+    span, kernel = window.span(size), window.kernel_size
+    # F.fold has two axes: a 1-D layer gets another one, and a 3-D layer folds one plane of taps at a time
+    size, kernel = (1, *size)[-max(ndim, 2) :], (1, *kernel)[-max(ndim, 2) :]
+    stride, dilation = (1, *window.stride)[-2:], (1, *window.dilation)[-2:]
+    plane = (1, *span)[-2:]
+    images = patches.view(*size, batch, groups, *kernel, per_group)
+    if ndim < 3:
+        images = images.permute(2, 3, 6, 4, 5, 0, 1).reshape(batch, groups * per_group * prod(kernel), -1)
+        return F.fold(images, plane, kernel, dilation, 0, stride).view(batch, groups * per_group, *span)
+    images = images.permute(5, 3, 0, 4, 8, 6, 7, 1, 2)  # [kd, N, D, groups, in/groups, kh, kw, H, W]
+    result = patches.new_zeros(batch, groups * per_group, *span)
+    for tap, part in enumerate(images):
+        columns = part.reshape(batch * size[0], groups * per_group * prod(kernel[1:]), -1)
+        planes = F.fold(columns, plane, kernel[1:], dilation, 0, stride)
+        first, step = tap * window.dilation[0], window.stride[0]
+        planes = planes.unflatten(0, (batch, size[0])).transpose(1, 2)
+        result[:, :, first : first + (size[0] - 1) * step + 1 : step] += planes
+    return result
 
 
 # -- one convolution per bank -----------------------------------------------------------------------------
@@ -178,20 +291,23 @@ class Convolutions:
         return result.to(grad.dtype)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        conv, dilation, shape = _CONV_WEIGHT[self.window.ndim], self.window.dilation, tuple(weight_shape[1:])
-        banks = [
-            conv(
-                input[(..., *piece.inputs)],
-                shape,
+        zeros, result = [0] * self.window.ndim, input.new_empty(tuple(weight_shape))
+        for piece, bank in zip(self.pieces, result):
+            _, gradient, _ = torch.ops.aten.convolution_backward(
                 grad[(..., *piece.outputs)],
+                input[(..., *piece.inputs)],
+                bank,
+                None,
                 piece.stride,
-                0,
-                dilation,
+                zeros,
+                self.window.dilation,
+                False,
+                zeros,
                 self.groups,
+                [False, True, False],
             )
-            for piece in self.pieces
-        ]
-        return torch.stack(banks)
+            bank.copy_(gradient)
+        return result
 
 
 def _pad_to(part: Tensor, size: Sequence[int], start: Sequence[int] | None = None) -> Tensor:
