@@ -1,5 +1,6 @@
 """The native backend agrees with the oracle on every instruction set, and cannot break the process."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -187,6 +188,25 @@ def test_large_shared_layers_of_every_form(instruction_set):
 
 
 @each_set
+def test_nan_and_infinity_in_depthwise_layers(instruction_set):
+    """Zeros that pad the rows are not multiplied with weights of other positions."""
+    layer = build(4, 4, 3, input_size=(6, 35), padding=1, groups=4, bias=False)
+    x, weight = draw_input(layer, 9), layer.weight.detach().clone()
+    x[:, :, 0, 0], x[:, :, 3, 34] = float("nan"), float("inf")
+    weight[0], weight[69] = float("inf"), float("nan")
+    x.requires_grad_()
+    weight.requires_grad_()
+    results = []
+    for name in (instruction_set, "off"):
+        with native.force(name):
+            y = torch.func.functional_call(layer, {"weight": weight}, (x,))
+            results.append((y, *torch.autograd.grad(y, [x, weight], torch.ones_like(y))))
+    for got, expected in zip(*results):
+        assert 0 < got.isfinite().float().mean() < 1
+        torch.testing.assert_close(got, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+@each_set
 def test_large_layers_of_every_form(instruction_set):
     """Sizes with several blocks of weights, many vectors, and gradients that bypass the caches."""
     cases = [
@@ -196,6 +216,16 @@ def test_large_layers_of_every_form(instruction_set):
         (40, 8, 24, 20, 5, {"stride": 2}),
         (20, 64, 32, 34, 3, {"dilation": 2}),
         (6, 48, 48, 12, 3, {"groups": 48}),
+        # positions of a line as vectors: a whole number of vectors per line, whose results bypass the caches
+        (33, 32, 32, 32, 3, {"groups": 32, "padding": 1}),
+        # single pixels, as one line of several segments
+        (9, 4, 2, 40, 1, {}),
+        # more channels, with images that are read where they are and images that are copied
+        (17, 4, 8, 67, 3, {}),
+        (7, 8, 4, 66, 3, {"padding": 1}),
+        # strides along the line, dilations, and lines that are shorter than a vector
+        (5, 20, 40, 37, 3, {"groups": 20, "padding": 2, "stride": (1, 2), "dilation": (1, 2)}),
+        (3, 17, 17, 7, 3, {"groups": 17, "padding": 1, "dilation": (2, 1)}),
     ]
     for batch, channels, out, size, kernel, more in cases:
         layer = build(channels, out, kernel, input_size=size, bias=False, **more)
@@ -308,8 +338,9 @@ def test_sizes_that_overflow_are_refused():
 def test_the_number_of_threads_changes_no_bit(instruction_set):
     before = torch.get_num_threads()
     try:
-        for batch in (1, 2, 15, 16, 33):
-            layer = build(8, 16, 3, input_size=20, padding=1, bias=False)
+        for batch, groups in itertools.product((1, 2, 15, 16, 33), (1, 8)):
+            out = 8 if groups == 8 else 16
+            layer = build(8, out, 3, input_size=20, padding=1, groups=groups, bias=False)
             x = draw_input(layer, batch).requires_grad_()
             results = []
             for threads in (1, 2, 3):

@@ -37,14 +37,20 @@
 
 /* Bytes of the weights, sums or gradients that a block keeps in cache. */
 enum { WEIGHT_BLOCK = 192 << 10, SUM_BLOCK = 256 << 10, TRANSPOSED_BLOCK = 64 << 10 };
-/* Products of channels per group up to which positions of a line are the vectors. */
-enum { FEW_PRODUCTS = 8 };
+/* Products of channels per group up to which positions of a line are the vectors, in any line and in long ones. */
+enum { FEW_PRODUCTS = 8, MORE_PRODUCTS = 32 };
+/* Bytes of the weights of a vector up to which outputs with more than the few products are computed that way. */
+enum { MORE_WEIGHTS = 24 << 10 };
 /* Output channels per group up to which the gradient of the input is gathered. */
 enum { GATHER = 32 };
+/* Lines of a band to which terms belong, in lines.inc. */
+enum { FIRST = 1, SECOND = 2, BOTH = 3 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
 enum { CHUNK = 16 };
 /* Bytes from which the gradient of the weight is written around the caches. */
 enum { LARGE = 24 << 20 };
+/* Bytes from which outputs and gradients of the input are, where lines are whole vectors. */
+enum { STREAMED = 4 << 20 };
 /* Number of multiply-accumulates from which more than one thread computes a map. */
 #define PARALLEL (1 << 16)
 
@@ -125,15 +131,23 @@ INLINE uint16_t write_float16(float value) {
 /* -- the maps in both precisions ---------------------------------------------------------------------------- */
 
 #define REAL float
+#define REAL_BYTES 4
+#define INTEGER int32_t
 #define NAME(name) JOIN(name, float)
 #include "maps.inc"
 #undef REAL
+#undef REAL_BYTES
+#undef INTEGER
 #undef NAME
 
 #define REAL double
+#define REAL_BYTES 8
+#define INTEGER int64_t
 #define NAME(name) JOIN(name, double)
 #include "maps.inc"
 #undef REAL
+#undef REAL_BYTES
+#undef INTEGER
 #undef NAME
 
 int64_t JOIN(weightshare_count_memory, ISA)(enum Map map, const Layer *layer) {
