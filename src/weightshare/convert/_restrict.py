@@ -45,16 +45,16 @@ def restrict(
         e f g h    ->    c d c d    ->    a a a a
          Local()         Tiled(2)          Full()
 
-    Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a bank
-    is the mean of that tap over the bank's positions. Positions where the tap does not touch the input are
-    left out, unless it touches the input at none of them. For `LowRank`, the deviations of the kernels from
-    their mean are approximated by a truncated SVD, with "free" or "factorized" coefficients; entries that
-    touch no input are filled in from the fit until it converges. Each new bias is the mean of the old biases
-    at the positions that share it.
+    Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a
+    bank is the mean of that tap over the bank's positions. Positions where the tap does not touch the
+    input are left out, unless it touches the input at none of them. For `LowRank`, the deviations of the
+    kernels from their mean are approximated by a truncated SVD, with "free" or "factorized" coefficients.
+    If some taps touch no input, a quasi-Newton method finds the nearest approximation of the others, a
+    local minimum. Each new bias is the mean of the old biases at the positions that share it.
 
     In a model, layers with tied kernels or biases, such as a convolution and its
-    `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing and both have the
-    same taps on padding. A model that reads the weight of a convolution directly, as in
+    `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing and both have
+    the same taps on padding. A model that reads the weight of a convolution directly, as in
     `F.conv_transpose2d(x, self.conv.weight)`, cannot be recognized, because no forward pass runs.
 
     `restrict(relax(layer, sharing), layer.sharing)` reproduces the kernels of `layer`.
