@@ -123,6 +123,18 @@ def test_a_tied_autoencoder_restricts_to_a_tied_autoencoder(kind, source, target
     )
 
 
+@pytest.mark.parametrize("sharing", [Local(), LowRank(2)], ids=repr)
+def test_a_chain_of_ties_stays_a_chain(sharing):
+    model = Chain()
+    relaxed = relax(model, sharing, X)
+    torch.testing.assert_close(relaxed(X), model(X))
+    for made in (relaxed, restrict(relaxed, Tiled(2)).module):
+        assert made.second.weight is made.first.weight is made.encoder.weight
+        assert ws.check_tied_weights(made).ok, str(ws.check_tied_weights(made))
+    if sharing == LowRank(2):
+        assert relaxed.second.coefficients_0 is relaxed.encoder.coefficients_0
+
+
 def test_training_a_relaxed_tied_autoencoder_keeps_the_tie():
     relaxed = relax(reading(), Local(), X)
     optimizer = torch.optim.SGD(relaxed.parameters(), 0.1)
@@ -225,10 +237,43 @@ class Twin(Module):
         return self.layer.weight.flip(2)
 
 
-def parametrized():
+class HiddenTwin(Twin):
+    """The same, with the layer in a plain list, so that it is registered once."""
+
+    def __init__(self, layer):
+        Module.__init__(self)
+        self.layers = [layer]
+
+    def forward(self, weight):
+        return self.layers[0].weight.flip(2)
+
+
+def parametrized(twin):
     model = Sequential(make_encoder(Local()), nn.Conv2d(1, 8, 3, sharing=Local(), input_size=6))
-    parametrize.register_parametrization(model[1], "weight", Twin(model[0]), unsafe=True)
+    parametrize.register_parametrization(model[1], "weight", twin(model[0]), unsafe=True)
     return model
+
+
+def with_parametrized_alias():
+    """Return two layers with one Parameter, which one of them parametrizes."""
+    model = Sequential(Conv2d(1, 1, 3, padding=1), Conv2d(1, 1, 3, padding=1))
+    model[1].weight = model[0].weight
+    parametrize.register_parametrization(model[1], "weight", torch.nn.Identity())
+    return model
+
+
+class Chain(Module):
+    """An encoder and two decoders, the second of which reads the weight of the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = make_encoder()
+        self.first, self.second = nn.TiedConvTranspose2d(self.encoder, output_padding=1), make_decoder()
+        ws.tie_weights(self, {"second.weight": "first.weight"})
+
+    def forward(self, x):
+        hidden = torch.relu(self.encoder(x))
+        return self.first(hidden) + self.second(hidden)
 
 
 def flipped():
@@ -307,10 +352,17 @@ REFUSED = [
         f"relax: 'decoder': TiedConvTranspose2d: {OWN}'encoder.weight'; give 'encoder' and 'decoder' the "
         "same sharing, or call untie_weights first.",
     ),
+    *[
+        (
+            lambda twin=twin: restrict(parametrized(twin), {"0": Full()}),
+            "restrict: '0': Conv2d: the layer must not be part of a parametrization, got one in "
+            f"'1.parametrizations.weight'; {LEAVE_OUT}",
+        )
+        for twin in (Twin, HiddenTwin)
+    ],
     (
-        lambda: restrict(parametrized(), {"0": Full()}),
-        "restrict: '0': Conv2d: the layer must not be part of a parametrization, got "
-        f"'1.parametrizations.weight.0.layer'; {LEAVE_OUT}",
+        lambda: relax(with_parametrized_alias(), {"0": Local()}, X),
+        f"relax: '0': Conv2d: {OWN}'1.parametrizations.weight.original'; {LEAVE_OUT}",
     ),
     (lambda: restrict(flipped(), Full()), f"restrict: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
     (lambda: restrict(with_view(), Full()), f"restrict: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from .._args import did_you_mean, format_size
 from .._nests import iter_tensors, map_tensors
@@ -114,14 +115,28 @@ def _check_selected_once(where: str, model: nn.Module, names: Iterable[str]) -> 
             raise ArgumentError(where, "the plan must contain each layer once", got, f"leave out {name!r}")
 
 
+class _Memo(dict[int, Any]):
+    """A memo of `copy.deepcopy` that records whether a module is part of what is copied."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__({id(module): module})
+        self.key, self.is_found = id(module), False
+
+    def get(self, key: int, default: Any = None) -> Any:
+        self.is_found |= key == self.key
+        return super().get(key, default)
+
+
 def _check_not_in_parametrization(model: nn.Module, name: str) -> None:
-    """Raise `ConversionError` if a parametrization contains the layer, whose weight it then reads."""
+    """Raise `ConversionError` if a parametrization refers to the layer, whose weight it then reads."""
     module = model.get_submodule(name)
-    names = [other for other, m in model.named_modules(remove_duplicate=False) if m is module]
-    inside = [other for other in names if "parametrizations" in other.split(".")]
-    if inside:
-        expected, got = "the layer must not be part of a parametrization", ", ".join(map(repr, inside))
-        raise ConversionError(type(module).__name__, expected, got, LEAVE_OUT)
+    for other, part in model.named_modules():
+        if isinstance(part, ParametrizationList):
+            memo = _Memo(module)
+            copy.deepcopy(part, memo)
+            if memo.is_found:
+                expected = "the layer must not be part of a parametrization"
+                raise ConversionError(type(module).__name__, expected, f"one in {other!r}", LEAVE_OUT)
 
 
 def run_model(where: str, model: nn.Module, names: Iterable[str], example: Example) -> Run:

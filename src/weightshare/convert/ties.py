@@ -169,14 +169,15 @@ def link_layers(model: nn.Module, new: Mapping[str, Any], tie: LayerTie, same_ta
     if tie.bias:
         _check_biases(tie, source, alias)
         names.append("bias")
-    reads = {name for name in ("weight", "bias") if get_reference(old, name) is not None}
-    if isinstance(old, _TiedConvTransposeNd) and "weight" in reads:
+    if isinstance(old, _TiedConvTransposeNd) and get_reference(old, "weight") is not None:
         alias.__class__ = get_plain_class(old)
+    new_of = {id(model.get_submodule(name)): layer for name, layer in new.items()}
     for name in names:
-        if ("bias" if name == "bias" else "weight") in reads:
-            read_from(alias, name, source, name, None)
-        else:
+        reference = get_reference(old, "bias" if name == "bias" else "weight")
+        if reference is None:
             alias._parameters[name] = source._parameters[name]
+        else:
+            read_from(alias, name, new_of[id(reference.module)], name, None)
 
 
 def _check_positions(tie: LayerTie, source: SharedLayer, alias: SharedLayer, is_fit: bool) -> None:
