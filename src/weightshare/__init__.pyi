@@ -19,6 +19,7 @@ from ._version import __version__ as __version__
 from .backends import Backends as Backends
 from .backends import backends as backends
 from .convert import Restricted as Restricted
+from .convert import convert_optimizer as convert_optimizer
 from .convert import from_flax as from_flax
 from .convert import from_keras as from_keras
 from .convert import relax as relax

@@ -134,12 +134,6 @@ class Twice(Module):
         return self.conv(self.conv(x))
 
 
-def registered_twice():
-    model = make_network()
-    model.add_module("again", model[3][0])
-    return model
-
-
 def tied():
     model = Sequential(Conv2d(1, 1, 3), Conv2d(1, 1, 3))
     model[1].weight = model[0].weight
@@ -156,16 +150,39 @@ def normed():
     return Sequential(torch.nn.utils.parametrizations.weight_norm(Conv2d(1, 1, 3)))
 
 
-class Listed(Module):
-    """A model that calls a convolution through a plain list, which still contains it after replacement."""
+class Typed(Module):
+    """A model that calls its layers only if they have a certain class."""
 
     def __init__(self):
         super().__init__()
         self.conv = Conv2d(1, 1, 3)
-        self.plain = [self.conv]
 
     def forward(self, x):
-        return self.plain[0](x + torch.rand_like(x))
+        x = x + torch.rand_like(x)
+        return self.conv(x) if type(self.conv) is Conv2d else x
+
+
+class Closed(Module):
+    """A model that calls a convolution through a closure, which a copy of the model calls too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv = Conv2d(1, 1, 3)
+        self.call = lambda x: conv(x)
+
+    def forward(self, x):
+        return self.call(x)
+
+
+class Scaled(Module):
+    """A model whose output contains the norm of the weight of its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return {"y": self.conv(x), "penalty": [self.conv.weight.norm()]}
 
 
 class Measured(Module):
@@ -180,7 +197,7 @@ class Measured(Module):
 
 
 LEAVE_OUT = "use a plan {name: sharing} without this layer."
-ONCE = "the layer must be called once in a forward pass in evaluation mode, got "
+ONCE = "the layer must be called on inputs of one size in a forward pass in evaluation mode, got "
 OWN = "the layer must not share parameters with other modules, got one shared with "
 REFUSED = [
     (
@@ -190,26 +207,30 @@ REFUSED = [
     ),
     (Twice(), {"unused": Local()}, f"relax: 'unused': Conv2d: {ONCE}no call; {LEAVE_OUT}"),
     (
-        registered_twice(),
-        Local(),
-        f"relax: '3.0': Conv2d: the layer must be registered under one name only, got '3.0', 'again'; "
-        f"{LEAVE_OUT}",
+        tied(),
+        {"0": Local()},
+        f"relax: '0': Conv2d: {OWN}'1.weight'; include '1' with the same sharing, or {LEAVE_OUT}",
     ),
-    (tied(), {"0": Local()}, f"relax: '0': Conv2d: {OWN}'1.weight'; {LEAVE_OUT}"),
     (share_storage(), {"1": Local()}, f"relax: '1': Conv2d: {OWN}'0.weight'; {LEAVE_OUT}"),
     (
-        Listed(),
+        Typed(),
         Local(),
         "relax: 'conv': Conv2d: the new layer must be called once in a forward pass, got no call; call it "
-        "only through this attribute, not through a plain list, a dict or a closure (use "
-        "torch.nn.ModuleList), or leave it out of the plan.",
+        "through its attribute, whatever its class is, or leave it out of the plan.",
     ),
+    (Closed(), Local(), f"relax: 'conv': Conv2d: {ONCE}no call; {LEAVE_OUT}"),
     (
         Measured(),
         Local(),
         "relax: Measured: the forward pass with the new layers must succeed, got RuntimeError: "
         "shape '[2, 9]' is invalid for input of size 1152; use a plan without the convolutions "
         "whose weights or attributes the model reads directly.",
+    ),
+    (
+        Scaled(),
+        Local(),
+        "relax: the result must compute the same function, got other outputs on the example inputs; use a "
+        "plan without the convolutions whose weights or attributes the model reads directly.",
     ),
     (
         normed(),
@@ -236,7 +257,7 @@ def test_modules_that_cannot_be_replaced_are_refused(model, plan, text):
 
 
 def test_a_model_whose_result_is_refused_is_unchanged():
-    model, state = Listed(), torch.get_rng_state()
+    model, state = Typed(), torch.get_rng_state()
     with pytest.raises(ConversionError, match="the new layer must be called once"):
         relax(model, Local(), X)
     assert torch.equal(state, torch.get_rng_state())

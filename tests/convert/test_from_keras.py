@@ -274,10 +274,12 @@ def test_wrong_shapes_are_refused(changes, text):
             "stride.",
         ),
         (
-            lambda: ws.from_keras(make_layer(activation="relu")),
-            "from_keras, LocallyConnected2D: activation must be 'linear', because the returned layer has "
-            "none, "
-            "got 'relu'; pass layer.get_weights() with the geometry, and apply the activation to the output.",
+            lambda: ws.from_keras(make_layer(activation="hard_sigmoid")),
+            "from_keras, LocallyConnected2D: activation must be one of 'linear', 'softmax', 'elu', "
+            "'gelu', 'mish', "
+            "'relu', 'selu', 'sigmoid', 'silu', 'softplus', 'softsign', 'swish', 'tanh', got "
+            "'hard_sigmoid'; set "
+            "the activation of the Keras layer to 'linear', and apply it to the output of the new layer.",
         ),
         (
             lambda: ws.from_keras(make_layer(weights=[])),
@@ -285,7 +287,8 @@ def test_wrong_shapes_are_refused(changes, text):
         ),
         (
             lambda: ws.from_keras(type("Dense", (), {"get_weights": None, "get_config": dict})()),
-            "from_keras: layer must be a LocallyConnected1D or LocallyConnected2D, got Dense.",
+            "from_keras: layer must be a LocallyConnected1D or LocallyConnected2D, or a Conv1D, Conv2D or "
+            "Conv3D, got Dense.",
         ),
     ],
 )

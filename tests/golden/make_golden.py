@@ -1,4 +1,5 @@
-"""Write reference outputs of Keras and Flax layers to keras/*.npz and flax/*.npz in this folder.
+"""Write reference outputs of Keras and Flax layers to this folder: keras/*.npz, flax/*.npz, and
+keras_files/*, which are models saved by tf_keras and Keras 3 in each of their formats.
 
 Run by `make golden`, in a separate environment. Each file contains the input, output and weights of one
 layer, in the library's layout, and as JSON `arguments` (the constructor arguments of the layer), `layer` (the
@@ -15,6 +16,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import flax
 import flax.linen
 import jax
+import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -124,7 +126,58 @@ def write(library: str, cases: dict, make, versions: dict) -> None:
         np.savez_compressed(HERE / library / f"{name}.npz", **arrays, **texts)
 
 
+def make_tf_keras_model() -> tf_keras.Model:
+    layers = tf_keras.layers
+    block = [
+        layers.LocallyConnected2D(3, (2, 3), implementation=3, activation="softmax", name="inner"),
+        layers.LocallyConnected2D(2, 1, implementation=2, use_bias=False, activation="gelu", name="last"),
+    ]
+    return tf_keras.Sequential(
+        [
+            layers.Input((5, 6, 2)),
+            layers.LocallyConnected2D(4, 3, activation="relu", name="first"),
+            layers.Activation("tanh"),
+            tf_keras.Sequential(block, name="block"),
+            layers.LocallyConnected2D(3, 1, activation="softmax", name="channels_first", **FIRST),
+        ]
+    )
+
+
+def make_keras_3_model() -> keras.Model:
+    layers = keras.layers
+    inner = layers.Conv2D(3, 2, dilation_rate=(1, 2), activation="silu", name="inner")
+    return keras.Sequential(
+        [
+            layers.Input((7, 5, 2)),
+            layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first"),
+            layers.Conv2D(6, (2, 3), groups=2, padding="same", use_bias=False, name="second"),
+            keras.Sequential([inner], name="block"),
+        ]
+    )
+
+
+def write_keras_files() -> None:
+    """Save one model in each format, and the input and output of each of its layers with weights."""
+    folder = HERE / "keras_files"
+    folder.mkdir(exist_ok=True)
+    for library, make in (("tf_keras", make_tf_keras_model), ("keras_3", make_keras_3_model)):
+        rng, model, arrays = np.random.default_rng(0), make(), {}
+        layers = [part for layer in model.layers for part in getattr(layer, "layers", [layer])]
+        for layer in (layer for layer in layers if layer.get_weights()):
+            layer.set_weights([draw(rng, w.shape, "float32") / 4 for w in layer.get_weights()])
+            shape = layer.get_build_config()["input_shape"]
+            arrays[f"{layer.name}.input"] = draw(rng, (2, *shape[1:]), "float32")
+            arrays[f"{layer.name}.output"] = np.asarray(layer(tf.constant(arrays[f"{layer.name}.input"])))
+        np.savez_compressed(folder / f"{library}.npz", **arrays)
+        for ending in (".h5", ".keras"):
+            model.save(folder / f"{library}{ending}")
+        model.save_weights(folder / f"{library}.weights.h5")
+        if library == "tf_keras":
+            model.save_weights(folder / f"{library}_legacy_weights.h5")
+
+
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     write("keras", KERAS, make_keras_case, {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__})
     write("flax", FLAX, make_flax_case, {"flax": flax.__version__, "jax": jax.__version__})
+    write_keras_files()

@@ -1,6 +1,6 @@
 """Relax a layer or model: less weight sharing, same function."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,14 +10,16 @@ from ..errors import ArgumentError
 from ..nn.base import SharedLayer
 from ..sharing import Sharing
 from .convolutions import CONVOLUTIONS, check_module
-from .models import check_called, find_input_sizes, replace_modules, resolve_plan
+from .models import Example, check_same, replace_modules, resolve_plan, run_model
 from .relax_layer import relax_layer
+from .ties import check_reads_nothing
 
 
 def relax(
     module: torch.nn.Module,
     plan: Sharing | Mapping[str, Sharing],
     *example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None = None,
     input_size: Size | None = None,
     bias_sharing: Sharing | None = None,
 ) -> Any:
@@ -32,8 +34,13 @@ def relax(
     are kept. The original module is not changed.
 
     A convolution of `torch.nn` or `weightshare.nn` is converted directly. For any other module, a copy runs
-    once on `example_inputs` in evaluation mode to find the input size of each selected convolution. The
-    convolutions are then replaced in another copy, which runs once to check that it calls the new layers.
+    on the example inputs in evaluation mode to find the input size of each selected convolution. The
+    convolutions are then replaced in another copy, which runs to check that it calls the new layers and has
+    the same outputs.
+
+    A layer that is called several times or registered under several names is converted once, if all its
+    inputs have the same size. Layers with tied kernels or biases, such as a convolution and its
+    `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing.
 
     If a layer with one kernel is relaxed to `LowRank`, its corrections are zero and its coefficients are
     initialized like those of a new layer, so that every correction gets a gradient.
@@ -43,17 +50,19 @@ def relax(
         plan: New sharing, which must refine the current one. For a model, either one sharing for all
             convolutions whose sharing it refines, or a mapping from names in `model.named_modules()` to
             sharings.
-        example_inputs: Inputs of the model's forward pass; only for models.
+        example_inputs: Positional inputs of the model's forward pass; only for models. A tuple or dict is one
+            input.
+        example_kwargs: Keyword inputs of the model's forward pass; only for models.
         input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
         bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing
             if that refines the current bias sharing, and otherwise the current bias sharing.
 
     Raises:
         ConversionError: If the new sharing does not refine the current one, or a convolution has hooks, a
-            parametrization or a custom forward. For a model, also if it fails on `example_inputs` or is
-            wrapped by `torch.compile`, or if a convolution is not called exactly once, has several names, is
-            referenced outside the module tree (for example in a list), or shares a parameter with another
-            module.
+            parametrization or a custom forward. For a layer, also if it reads a parameter of another module.
+            For a model, also if it fails on the example inputs or is wrapped by `torch.compile`, if a
+            convolution is not called, or is called on inputs of several sizes, or if something else in the
+            model uses its parameters and cannot be converted with it.
         ArgumentError: If an argument is missing, or does not apply to the module.
         SharingError: If the sharing does not fit the number of positions.
 
@@ -70,31 +79,36 @@ def relax(
     benefits of architectural bias", NeurIPS 2019, which relaxes a convolution to a dense layer.
     """
     check_module("relax", module)
+    kwargs = example_kwargs or {}
+    if not isinstance(kwargs, Mapping):
+        raise ArgumentError("relax", "example_kwargs must map argument names to inputs", repr(kwargs))
     if not isinstance(module, CONVOLUTIONS):
         if input_size is not None:
             hint = "pass example inputs instead"
             raise ArgumentError("relax", "input_size must be None for a model", repr(input_size), hint)
-        return _relax_model(module, plan, example_inputs, bias_sharing)
-    if example_inputs:
-        hint = "pass input_size= instead"
-        raise ArgumentError("relax", "a single layer takes no example inputs", str(len(example_inputs)), hint)
+        return _relax_model(module, plan, Example(example_inputs, kwargs), bias_sharing)
+    if example_inputs or kwargs:
+        hint, count = "pass input_size= instead", len(example_inputs) + len(kwargs)
+        raise ArgumentError("relax", "a single layer takes no example inputs", str(count), hint)
+    check_reads_nothing("relax", module)
     return relax_layer(module, plan, input_size, bias_sharing)
 
 
 def _relax_model(
     model: torch.nn.Module,
     plan: Sharing | Mapping[str, Sharing],
-    example_inputs: Sequence[Any],
+    example: Example,
     bias_sharing: Sharing | None,
 ) -> torch.nn.Module:
-    sharings = resolve_plan("relax", model, plan, is_skipped=_cannot_relax)
-    sizes = find_input_sizes("relax", model, sharings, example_inputs)
+    resolved = resolve_plan("relax", model, plan, is_skipped=_cannot_relax)
+    sharings = resolved.sharings
+    run = run_model("relax", model, sharings, example)
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
-        return relax_layer(layer, sharings[name], sizes[name], bias_sharing)
+        return relax_layer(layer, sharings[name], run.sizes[name][0], bias_sharing)
 
-    result = replace_modules("relax", model, sharings, make)
-    check_called("relax", result, sharings, example_inputs)
+    result = replace_modules("relax", model, resolved, make)
+    check_same("relax", model, result, run, example)
     return result
 
 

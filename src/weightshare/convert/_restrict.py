@@ -11,6 +11,7 @@ from ..sharing import Sharing
 from .convolutions import CONVOLUTIONS, check_module
 from .models import replace_modules, resolve_plan
 from .restrict_layer import restrict_layer
+from .ties import check_reads_nothing
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ def restrict(
         e f g h    ->    c d c d    ->    a a a a
          Local()         Tiled(2)          Full()
 
-    Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a bank
-    is the mean of that tap over the bank's positions. Positions where the tap does not touch the input are
-    left out, unless it touches the input at none of them. For `LowRank`, the deviations of the kernels from
-    their mean are approximated by a truncated SVD, with "free" or "factorized" coefficients; entries that
-    touch no input are filled in from the fit until it converges. Each new bias is the mean of the old biases
-    at the positions that share it.
+    Only taps that touch the input count, because weights at zero padding have no effect. Each tap of a
+    bank is the mean of that tap over the bank's positions. Positions where the tap does not touch the
+    input are left out, unless it touches the input at none of them. For `LowRank`, the deviations of the
+    kernels from their mean are approximated by a truncated SVD, with "free" or "factorized" coefficients.
+    If some taps touch no input, a quasi-Newton method finds the nearest approximation of the others, a
+    local minimum. Each new bias is the mean of the old biases at the positions that share it.
+
+    In a model, layers with tied kernels or biases, such as a convolution and its
+    `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing and both have
+    the same taps on padding. A model that reads the weight of a convolution directly, as in
+    `F.conv_transpose2d(x, self.conv.weight)`, cannot be recognized, because no forward pass runs.
 
     `restrict(relax(layer, sharing), layer.sharing)` reproduces the kernels of `layer`.
 
@@ -62,8 +68,9 @@ def restrict(
     Raises:
         ConversionError: If the layer is a `torch.nn` convolution, which is already fully shared, if a
             convolution has hooks, a parametrization, a custom forward, or parameters that are not finite or
-            are on the meta device, or if the module is wrapped by `torch.compile`. For a model, also if a
-            convolution has several names or shares a parameter with another module.
+            are on the meta device, or if the module is wrapped by `torch.compile`. For a layer, also if it
+            reads a parameter of another module. For a model, also if something else in the model uses the
+            parameters of a convolution and cannot be converted with it.
         ArgumentError: If an argument is missing, or does not apply to the module.
         SharingError: If the sharing does not fit the number of positions.
 
@@ -76,6 +83,7 @@ def restrict(
     """
     check_module("restrict", module)
     if isinstance(module, CONVOLUTIONS):
+        check_reads_nothing("restrict", module)
         return Restricted(*restrict_layer(module, plan, bias_sharing))
     return _restrict_model(module, plan, bias_sharing)
 
@@ -83,16 +91,16 @@ def restrict(
 def _restrict_model(
     model: torch.nn.Module, plan: Sharing | Mapping[str, Sharing], bias_sharing: Sharing | None
 ) -> Restricted:
-    sharings = resolve_plan("restrict", model, plan, is_skipped=_can_express)
+    resolved = resolve_plan("restrict", model, plan, is_skipped=_can_express)
     errors: dict[str, float] = {}
     bias_errors: list[float] = []
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
-        new, errors[name], bias_error = restrict_layer(layer, sharings[name], bias_sharing)
+        new, errors[name], bias_error = restrict_layer(layer, resolved.sharings[name], bias_sharing)
         bias_errors.append(bias_error)
         return new
 
-    new = replace_modules("restrict", model, sharings, make)
+    new = replace_modules("restrict", model, resolved, make, same_taps=True)
     return Restricted(new, max(errors.values()), max(bias_errors), errors)
 
 

@@ -6,6 +6,7 @@ import torch
 
 from ..errors import ConversionError
 from .convolutions import as_shared, fill, get_arguments, get_class_name
+from .ties import check_reads_nothing
 
 
 @torch.no_grad()
@@ -15,13 +16,14 @@ def to_torch(layer: torch.nn.Module) -> Any:
     The parameters are copied. The checkpoint of either layer loads into the other.
 
     Raises:
-        ConversionError: If the layer has any other sharing.
+        ConversionError: If the layer has any other sharing, or reads a parameter of another module.
 
     Example:
         >>> from weightshare import nn
         >>> to_torch(nn.Conv2d(3, 8, 3, padding=1))
         Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
+    check_reads_nothing("to_torch", layer)
     source = as_shared(layer)
     if not source._takes_any_size:
         bias = "" if source.bias is None else f" with bias sharing {source.bias_sharing!r}"

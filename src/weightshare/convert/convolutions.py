@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.prune import is_pruned
@@ -12,6 +13,7 @@ from .. import nn
 from .._args import Size, check_per_axis
 from ..errors import ArgumentError, ConversionError
 from ..nn.base import SharedLayer
+from ..parameters.references import get_chain, get_references
 from ..sharing import Full, Sharing
 
 _NAMES = [f"{kind}{ndim}d" for kind in ("Conv", "ConvTranspose") for ndim in (1, 2, 3)]
@@ -54,7 +56,8 @@ def check_module(where: str, module: torch.nn.Module) -> None:
 def as_shared(layer: torch.nn.Module) -> SharedLayer:
     """Return a `torch.nn` convolution as a `weightshare` layer with `Full` sharing and the same parameters.
 
-    A `weightshare` layer is returned as it is.
+    A `weightshare` layer is returned as it is, unless it reads parameters of other modules. Then the result
+    has its own Parameters with their values.
 
     Raises:
         ConversionError: If the layer is not a convolution, or has a hook, a parametrization or a custom
@@ -67,11 +70,23 @@ def as_shared(layer: torch.nn.Module) -> SharedLayer:
         raise ConversionError(where, expected, "another module")
     if (obstacle := _find_obstacle(layer)) is not None:
         raise ConversionError(where, "the layer must be an unmodified convolution", *obstacle)
-    if isinstance(layer, SharedLayer):
+    read = get_references(layer)
+    if isinstance(layer, SharedLayer) and not read:
         return layer
     plain: Any = layer
-    shared = make_like(plain, Full(), None, None)
-    shared.weight, shared.bias, shared.training = plain.weight, plain.bias, plain.training
+    shared = make_like(
+        plain,
+        getattr(layer, "sharing", Full()),
+        getattr(layer, "input_size", None),
+        getattr(layer, "bias_sharing", None),
+    )
+    for name in shared._parameters:
+        value = getattr(plain, name)
+        if name in read:
+            needs_grad = get_chain(read[name])[-1]
+            value = Parameter(value.detach(), getattr(needs_grad.module, needs_grad.name).requires_grad)
+        shared._parameters[name] = value
+    shared.training = plain.training
     return shared
 
 

@@ -1,16 +1,21 @@
-"""Convert locally connected layers of Keras 2 (`LocallyConnected1D`, `LocallyConnected2D`), without Keras."""
+"""Convert layers of Keras 2 and 3 to `weightshare.nn`, without Keras."""
 
+import re
 from functools import reduce
 from math import prod
+from os import PathLike
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Sequential
 
 from .._args import Size, check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
 from .external import Layer, check_array_shape, convert_padding, make_locally_connected, read_array
+from .keras_convolutions import convert_convolution, is_convolution, make_activation
+from .keras_files import read_stored_layer
 
 _WHERE = "from_keras"
 
@@ -18,28 +23,35 @@ _WHERE = "from_keras"
 def from_keras(
     layer: Any,
     *,
+    name: str | None = None,
     input_size: Size | None = None,
     kernel_size: Size | None = None,
     stride: Size | None = None,
     padding: str | None = None,
     data_format: str | None = None,
-) -> Layer:
-    """Return a locally connected layer with the weights of a Keras 2 `LocallyConnected1D` or `2D` layer.
+) -> Any:
+    """Return the layer that computes the same function as a layer of Keras, or of a Keras file.
 
-    The layer computes the same function, on inputs in torch's order [N, C, *size] for either `data_format`.
-    All three implementations of Keras are supported; the rank of the kernel shows which one was used. Taps
-    on padding, which implementations 2 and 3 do not store, are zero.
+    A Keras 2 `LocallyConnected1D` or `2D` becomes a `LocallyConnectedNd`, and a `Conv1D`, `2D` or `3D` of
+    Keras 2 or 3 a `ConvNd` with full sharing. If the layer has an activation, the result is a
+    `torch.nn.Sequential` of layer and activation. Inputs are in torch's order [N, C, *size] for either
+    `data_format`.
+
+    All three implementations of locally connected layers are supported; the rank of the kernel shows which
+    one was used. Taps on padding, which implementations 2 and 3 do not store, are zero.
 
     Keras reshapes, and does not transpose, the bias of a channels_first layer from [*out, filters] to
     [filters, *out]; this function does the same.
 
     Args:
-        layer: A built Keras 2 layer (`tf_keras`, or `tf.keras` before TensorFlow 2.16) with a linear
-            activation, or the result of its `get_weights()`: [kernel] or [kernel, bias].
+        layer: A built Keras layer; or the path of an `.h5`, `.weights.h5` or `.keras` file; or the result of
+            `get_weights()` of a locally connected layer: [kernel] or [kernel, bias].
+        name: Name of the layer in a file; not needed if only one layer has weights. Files of tf_keras with
+            weights only may have names made from the classes, such as "locally_connected2d_1".
         input_size: Spatial size of the input; an int means one axis. For a layer, required only if the layer
             does not store it.
-        kernel_size: Number of taps, an int or one per axis. This and the following arguments are for arrays
-            only; a layer contains its own geometry.
+        kernel_size: Number of taps, an int or one per axis. This and the following arguments are for arrays,
+            and files with weights only, of locally connected layers; a layer contains its own geometry.
         stride: Inputs from one output position to the next (default 1).
         padding: "valid" (default) or "same", which only implementations 2 and 3 support.
         data_format: "channels_last" (default) or "channels_first": format of the input in Keras.
@@ -50,8 +62,11 @@ def from_keras(
         of 3 [connections], ordered by output, then input. bias [*out, filters].
 
     Raises:
-        ArgumentError: If the layer has another class or an activation, an argument is missing, or the padding
-            is not supported ("same" with an even kernel).
+        ArgumentError: If the layer has another class, or an activation that torch lacks, if an argument is
+            missing, if a file has no layer of that name, or if the padding is not supported: "same" with an
+            even kernel or with different padding at both ends, "causal".
+        DataError: If the file is missing or is not a Keras file.
+        MissingExtraError: If h5py, which reads files, is not installed.
         ShapeError: If an array does not have the shape that follows from the geometry.
 
     Example:
@@ -70,10 +85,28 @@ def from_keras(
         "padding": padding,
         "data_format": data_format,
     }
-    filters = None
+    filters, activation = None, None
+    if isinstance(layer, str | PathLike):
+        layer = read_stored_layer(_WHERE, layer, name)
+        layer = layer if layer.config else layer.weights
+    elif name is not None:
+        raise ArgumentError(_WHERE, "name must be None unless a file is given", repr(name))
     if hasattr(layer, "get_weights") and hasattr(layer, "get_config"):
-        layer, input_size, given, filters = _read_layer(layer, input_size, given)
-    kernel, bias = _read_weights(layer)
+        class_name, where = _get_class_name(layer), f"{_WHERE}, {_get_class_name(layer)}"
+        layer, input_size, given, config = _read_layer(layer, class_name, where, input_size, given)
+        activation = make_activation(where, config)
+        if is_convolution(class_name):
+            made = convert_convolution(where, class_name, config, layer, input_size)
+            return made if activation is None else Sequential(made, activation)
+        filters = config["filters"]
+    made = _convert_locally_connected(layer, input_size, given, filters)
+    return made if activation is None else Sequential(made, activation)
+
+
+def _convert_locally_connected(
+    weights: Any, input_size: Size | None, given: dict[str, Any], filters: int | None
+) -> Layer:
+    kernel, bias = _read_weights(weights)
     geometry = _make_geometry(input_size, **given)
     ndim, out = geometry.window.ndim, geometry.out
     hint = "use an odd kernel_size (for an even one, Keras pads more before the input than after it)"
@@ -181,32 +214,35 @@ def _convert_implementation_3(kernel: Tensor, geometry: _Geometry, filters: int 
     return full.movedim(ndim, -1)
 
 
+def _get_class_name(layer: Any) -> str:
+    """Return the name of the Keras class from which a layer is derived, if it can be converted."""
+    stored = getattr(layer, "class_name", None)
+    names = [stored] if isinstance(stored, str) else [base.__name__ for base in type(layer).__mro__]
+    known = ("LocallyConnected1D", "LocallyConnected2D")
+    found = next((name for name in names if name in known or is_convolution(name)), None)
+    if found is None or any(re.search("Transpose|Depthwise|Separable", name) for name in names):
+        expected = "layer must be a LocallyConnected1D or LocallyConnected2D, or a Conv1D, Conv2D or Conv3D"
+        raise ArgumentError(_WHERE, expected, names[0])
+    return found
+
+
 def _read_layer(
-    layer: Any, input_size: Size | None, given: dict[str, Any]
-) -> tuple[list[Any], Size | None, dict[str, Any], int]:
-    """Return the weights, input size, geometry arguments and number of filters of a Keras layer."""
-    name, config = type(layer).__name__, layer.get_config()
-    if not any(base.__name__ in ("LocallyConnected1D", "LocallyConnected2D") for base in type(layer).__mro__):
-        raise ArgumentError(_WHERE, "layer must be a LocallyConnected1D or LocallyConnected2D", name)
-    where = f"{_WHERE}, {name}"
+    layer: Any, class_name: str, where: str, input_size: Size | None, given: dict[str, Any]
+) -> tuple[list[Any], Size | None, dict[str, Any], dict[str, Any]]:
+    """Return the weights, input size, geometry arguments and configuration of a Keras layer."""
+    config = layer.get_config()
     superfluous = sorted(argument for argument, value in given.items() if value is not None)
     if superfluous:
         expected = "the geometry must not be given, because the layer contains it"
         raise ArgumentError(where, expected, ", ".join(superfluous))
-    if config["activation"] != "linear":
-        raise ArgumentError(
-            where,
-            "activation must be 'linear', because the returned layer has none",
-            repr(config["activation"]),
-            "pass layer.get_weights() with the geometry, and apply the activation to the output",
-        )
     channels_first = config["data_format"] == "channels_first"
     shape = getattr(layer, "input_shape", None)
     if shape is None and hasattr(layer, "get_build_config"):
         build_config = layer.get_build_config()
         shape = None if build_config is None else build_config.get("input_shape")
     if input_size is None and shape is not None:
-        input_size = tuple(shape[2:] if channels_first else shape[1:-1])
+        size = tuple(shape[2:] if channels_first else shape[1:-1])
+        input_size = None if None in size else size
     weights = layer.get_weights()
     if not weights:
         raise ArgumentError(where, "layer must have weights", "none", "call it once to build it")
@@ -216,7 +252,7 @@ def _read_layer(
         "padding": config["padding"],
         "data_format": config["data_format"],
     }
-    return weights, input_size, geometry, config["filters"]
+    return weights, input_size, geometry, config
 
 
 def _read_weights(weights: Any) -> tuple[Tensor, Tensor | None]:

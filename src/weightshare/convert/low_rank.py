@@ -2,29 +2,16 @@
 
 from collections.abc import Sequence
 from math import prod, sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..nn import init
 from ..sharing import LowRank
-from .kernels import average_by_bank
+from .masked_low_rank import LowRankFit, fit_masked
 
-_MAX_ITERATIONS = 200  # maximum number of times that free entries are filled in
-_MIN_CHANGE = 1e-10  # relative change of the kernels at which the iteration stops
+_OVERSAMPLING = 8  # columns of a random projection beyond the rank
 _ROUNDING = 1e-14  # corrections smaller than this, relative to the kernels, are rounding errors
-
-
-class _Fit(NamedTuple):
-    """A low-rank approximation mean + coefficients @ corrections of the rows of a matrix [P, F]."""
-
-    mean: Tensor
-    coefficients: Tensor
-    corrections: Tensor
-
-    def reconstruct(self) -> Tensor:
-        return self.mean + self.coefficients @ self.corrections
 
 
 def fit(
@@ -37,8 +24,7 @@ def fit(
     """Return weight and coefficients, in float64, of the low-rank layer nearest to the given kernels.
 
     Entries of taps that touch no input are free: they do not affect the error. If the kernels, free entries
-    included, already have the rank, the fit reproduces them. Otherwise free entries start at the mean, and
-    are replaced by those of the nearest fit until they no longer change.
+    included, already have the rank, the fit reproduces them. Otherwise free entries are left out of the fit.
 
     Args:
         kernels: Kernel of each position [P, out, in/groups, *kernel_size]; with `touches`, the taps are
@@ -48,24 +34,23 @@ def fit(
         touches: Whether each tap of each position touches the input [P, taps]; None if all do.
         rounding: Relative difference at which the kernels count as low-rank.
 
-    Source: the iteration follows Kiers, "Weighted least squares fitting using ordinary least squares
-    algorithms", Psychometrika 1997; without free entries it is one step, the theorem of Eckart and Young.
+    Source: without free entries, the theorem of Eckart and Young; otherwise see `masked_low_rank`.
     """
     matrix = kernels.double().flatten(1)
     basis = _make_additive_basis(size, matrix) if sharing.coefficients == "factorized" else None
-    nearest = _truncate(matrix, basis, sharing.rank)
-    if touches is not None and not touches.all() and not _is_exact(nearest, matrix, rounding):
-        free = ~touches[:, None].expand(-1, kernels.shape[1] * kernels.shape[2], -1).flatten(1)
-        mean = average_by_bank(kernels.double(), touches, [0] * len(kernels), 1).flatten(1)
-        matrix = _fill_in(torch.where(free, mean, matrix), free, basis, sharing.rank)
+    if touches is None or touches.all():
         nearest = _truncate(matrix, basis, sharing.rank)
+    else:
+        nearest = _find_exact(matrix, basis, sharing.rank, rounding)
+        if nearest is None:
+            nearest = fit_masked(kernels.double(), touches, basis, sharing.rank)
     banks = torch.cat([nearest.mean[None], nearest.corrections]).unflatten(1, kernels.shape[1:])
     return pad_to_rank(
         {"weight": banks, **split_coefficients(nearest.coefficients, sharing, size)}, sharing.rank
     )
 
 
-def _truncate(matrix: Tensor, basis: Tensor | None, rank: int) -> _Fit:
+def _truncate(matrix: Tensor, basis: Tensor | None, rank: int) -> LowRankFit:
     """Return the nearest fit with at most `rank` corrections, whose coefficients have variance 1."""
     mean = matrix.mean(0)
     deviations = matrix - mean
@@ -75,33 +60,27 @@ def _truncate(matrix: Tensor, basis: Tensor | None, rank: int) -> _Fit:
     count = min(rank, int((values > _ROUNDING * matrix.norm()).sum()))
     left = left[:, :count] if basis is None else basis @ left[:, :count]
     scale = sqrt(len(matrix))
-    return _Fit(mean, left * scale, values[:count, None] * right[:count] / scale)
+    return LowRankFit(mean, left * scale, values[:count, None] * right[:count] / scale)
 
 
-def _is_exact(nearest: _Fit, matrix: Tensor, rounding: float) -> bool:
-    difference = (matrix - nearest.reconstruct()).norm()
-    return bool(difference <= max(rounding, _ROUNDING) * matrix.norm())
+def _find_exact(matrix: Tensor, basis: Tensor | None, rank: int, rounding: float) -> LowRankFit | None:
+    """Return the fit if the matrix already has the rank, up to a relative difference; else None.
 
+    A projection to the span of some random combinations of the columns, which is cheaper than an SVD, rules
+    out most matrices.
 
-def _fill_in(matrix: Tensor, free: Tensor, basis: Tensor | None, rank: int) -> Tensor:
-    """Return the matrix with its free entries replaced by those of the nearest fit of the given rank.
-
-    After the first SVD, each iteration does one step of subspace iteration, which is cheaper than an SVD and
-    improves the fit as well.
+    Source: Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 2011, algorithm 4.3.
     """
+    tolerance = max(rounding, _ROUNDING) * float(matrix.norm())
+    deviations = matrix - matrix.mean(0)
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(matrix.shape[1], rank + _OVERSAMPLING, generator=generator, dtype=matrix.dtype)
+    span = torch.linalg.qr(deviations @ mix.to(matrix.device)).Q
+    span = torch.linalg.qr(deviations @ (deviations.T @ span)).Q
+    if float((deviations - span @ (span.T @ deviations)).norm()) > tolerance:
+        return None
     nearest = _truncate(matrix, basis, rank)
-    for _ in range(_MAX_ITERATIONS):
-        last, matrix = matrix, torch.where(free, nearest.reconstruct(), matrix)
-        if (matrix - last).norm() <= _MIN_CHANGE * matrix.norm():
-            break
-        mean = matrix.mean(0)
-        deviations = matrix - mean
-        coefficients = deviations @ nearest.corrections.T
-        if basis is not None:
-            coefficients = basis @ (basis.T @ coefficients)
-        coefficients = torch.linalg.qr(coefficients).Q
-        nearest = _Fit(mean, coefficients, coefficients.T @ deviations)
-    return matrix
+    return nearest if float((matrix - nearest.reconstruct()).norm()) <= tolerance else None
 
 
 def _make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:

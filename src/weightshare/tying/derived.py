@@ -64,7 +64,7 @@ def make_reading_class(cls: type, names: tuple[str, ...]) -> type:
     return _get_subclass(base, names) if names else base
 
 
-def _get_plain_class(module: Module) -> type[Module]:
+def get_plain_class(module: Module) -> type[Module]:
     """Return the class from which a class with derived parameters was made."""
     return getattr(type(module), "_plain_class", type(module))
 
@@ -136,12 +136,12 @@ def _register_parameter(module: Any, name: str, param: Any) -> None:
     if pruned != name and pruned in references:
         hint = "prune the source, or call untie_weights first"
         raise _make_error(module, pruned, references[pruned], "must not be pruned", "pruning", hint)
-    _get_plain_class(module).register_parameter(module, name, param)
+    get_plain_class(module).register_parameter(module, name, param)
 
 
 def _reduce(module: Module, protocol: Any) -> tuple[Any, ...]:
     """Return what copy and pickle need: the plain class, which can be imported, and the references."""
-    cls, base, references = type(module), _get_plain_class(module), get_references(module)
+    cls, base, references = type(module), get_plain_class(module), get_references(module)
     make, arguments, *rest = base.__reduce_ex__(module, protocol)
     make, *arguments = (base if part is cls else part for part in (make, *arguments))
     state = rest[0] if rest and rest[0] is not None else {}

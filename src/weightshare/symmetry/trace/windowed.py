@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...convert import restrict
+from ...convert.restrict_layer import restrict_layer
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
 from .rules import Kind, Operation, find_operation
@@ -143,7 +143,7 @@ def _parse_pool(step: Step, operation: Operation) -> WindowedOperation | None:
 
 def _parse_unshared(module: Any, shared: bool) -> WindowedOperation:
     """Return a `weightshare.nn` layer, whose input size is fixed."""
-    layer = restrict(module, Full()).module if shared else module
+    layer = restrict_layer(module, Full())[0] if shared else module
 
     def compute(x: Tensor, mode: str) -> Tensor:
         changed = copy.copy(layer)
