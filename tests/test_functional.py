@@ -99,7 +99,8 @@ ERRORS = [
     (
         lambda f: f.conv2d(X[:, :2], W, sharing=Regional(2)),
         ShapeError,
-        "conv2d: input must be [N, 3, *size] or [3, *size] with 2 spatial axes, got [2, 2, 8, 8].",
+        "conv2d: input must be [N, 3, *size] or [3, *size] with 2 spatial axes, got [2, 2, 8, 8], which has "
+        "2 channels on axis 1; in_channels is 3.",
     ),
     (
         lambda f: f.conv2d(X, W, sharing=Tiled(9)),

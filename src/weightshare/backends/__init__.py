@@ -10,7 +10,7 @@ from . import reuse
 from .bank_values import BankValues
 from .base import Backend, BilinearBackend
 from .choice import choose
-from .compute import PaddingMode, convolve, convolve_transposed, pad_input
+from .compute import PaddingMode, convolve, convolve_transposed, pad_axes, pad_input
 from .local_native import LocalNative
 from .local_rows import LocalRows
 from .local_taps import FEW_PRODUCTS, LocalTaps
@@ -41,5 +41,6 @@ __all__ = [
     "convolve",
     "convolve_transposed",
     "layout_of",
+    "pad_axes",
     "pad_input",
 ]

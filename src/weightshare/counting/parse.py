@@ -132,7 +132,7 @@ def _build_spec(form: Form, arguments: Mapping[str, object], notes: tuple[str, .
         output_padding=_read_output_padding(form, arguments),
         groups=check_integer(name, "groups", arguments.get("groups", 1), least=1),
         bias=bias,
-        padding_mode=str(arguments.get("padding_mode", "zeros")),
+        padding_mode=arguments.get("padding_mode", "zeros"),
         sharing=to_sharing(name, "sharing", arguments.get("sharing", Local() if form.is_local else Full())),
         bias_sharing=bias_sharing if bias else None,
         notes=notes,

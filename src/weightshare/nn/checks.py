@@ -69,24 +69,21 @@ def wrong_bias_size(
     )
 
 
-def wrong_shape(
-    where: str, shape: Sequence[int], channels: int, size: Sequence[int] | None, sharing: Sharing
+def wrong_parameter(
+    where: str, name: str, shape: Sequence[int], expected: Sequence[int], reason: str
 ) -> ShapeError:
-    """Return the error for an input with the wrong rank, number of channels or size.
+    """Return the error for a parameter that was replaced by one of another shape.
 
     Args:
         where: Name of the layer.
-        shape: Shape of the input.
-        channels: Expected number of channels.
-        size: Expected spatial size; None if the layer takes any size.
-        sharing: Sharing of the layer.
+        name: Name of the parameter.
+        shape: Shape of the given value.
+        expected: Shape that the layer needs.
+        reason: What determines the expected shape, beginning with "for".
     """
-    spatial = "*size" if size is None else ", ".join(map(str, size))
-    hint = (
-        None
-        if size is None
-        else "resize the input, or build the layer with another input_size (its weights for "
-        f"sharing={sharing!r} fit this size only)"
+    return ShapeError(
+        where,
+        f"{name} must be {list(expected)} {reason}",
+        str(list(shape)),
+        "use parameters of a layer with the same arguments",
     )
-    expected = f"input must be [N, {channels}, {spatial}] or [{channels}, {spatial}]"
-    return ShapeError(where, expected, f"{list(shape)}", hint)

@@ -64,12 +64,18 @@ def is_padded(step: Step) -> bool:
     operation = find_operation(step.op)
     if operation.kind is Kind.PAD:
         return True
-    if getattr(step.module, "padding_mode", "zeros") == "circular":
+    mode = getattr(step.module, "padding_mode", "zeros")
+    if mode == "circular":
         return False
     padding = operation.read(step, "padding", 0)
+    if not isinstance(mode, str):  # one mode per axis
+        pairs = step.module.window.padding
+        return any(any(pair) and of_axis != "circular" for pair, of_axis in zip(pairs, mode))
     if isinstance(padding, str):
         return padding != "valid"
-    return any(padding) if isinstance(padding, Sequence) else bool(padding)
+    if not isinstance(padding, Sequence):
+        return bool(padding)
+    return any(any(pair) if isinstance(pair, Sequence) else pair for pair in padding)
 
 
 def _name_cause(step: Step, layouts: Layouts, border: int | None) -> str:
