@@ -119,11 +119,10 @@ class Window:
                 )
         padded = self.padded_size(size)
         if any(n < e for n, e in zip(padded, self.extent)):
-            axes = [str(axis) for axis, (n, e) in enumerate(zip(padded, self.extent)) if n < e]
             raise ShapeError(
                 where,
                 f"the padded input must be at least {self.extent}, the extent of the window",
-                f"{padded} from input_size={size}, too small on axis {', '.join(axes)}",
+                f"{padded} from input_size={size}",
                 "use a larger input, a smaller kernel or more padding",
             )
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, self.extent, self.stride))

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations
 
 from tests.helpers.sharings import SHARINGS
-from weightshare import Full, Local, LowRank, Pattern, Regional, Tiled, nn
+from weightshare import Full, Local, LowRank, Pattern, Regional, Tiled, fuse_batch_norm, nn
 from weightshare.errors import ArgumentError, ConversionError, ShapeError
 
 SIZES = {False: 8, True: 6}  # both have 6 x 6 positions with a kernel of 3
@@ -39,7 +39,7 @@ def test_fused_batch_norms(sharing, transposed, groups, bias):
     for affine in (True, False):
         layer, norm = build(sharing, transposed, groups=groups, **bias), batch_norm(6, affine=affine)
         before = copy.deepcopy(layer.state_dict())
-        fused = nn.fuse_batch_norm(layer, norm)
+        fused = fuse_batch_norm(layer, norm)
         x = torch.randn(2, 4, *layer.input_size, dtype=torch.float64)
         torch.testing.assert_close(fused(x), norm(layer(x)))
         assert type(fused) is type(layer)
@@ -118,7 +118,7 @@ def test_torch_does_not_fuse_a_pattern_layer():
 def test_errors(change, error, message):
     layer, norm = change(build(Tiled(2)), batch_norm(6))
     with pytest.raises(error) as caught:
-        nn.fuse_batch_norm(layer, norm)
+        fuse_batch_norm(layer, norm)
     assert str(caught.value) == message
 
 

@@ -7,7 +7,6 @@ from .conv import Conv3d as Conv3d
 from .conv_transpose import ConvTranspose1d as ConvTranspose1d
 from .conv_transpose import ConvTranspose2d as ConvTranspose2d
 from .conv_transpose import ConvTranspose3d as ConvTranspose3d
-from .fusion import fuse_batch_norm as fuse_batch_norm
 from .locally_connected import LocallyConnected1d as LocallyConnected1d
 from .locally_connected import LocallyConnected2d as LocallyConnected2d
 from .locally_connected import LocallyConnected3d as LocallyConnected3d

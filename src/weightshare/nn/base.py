@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from .._args import Size, check_integer, check_per_axis, format_size
+from .._args import Size, check_integer, check_per_axis
 from ..backends import ONE_KERNEL, Backend, BankValues, choose, layout_of
 from ..backends.checks import check_dtype, check_operands
 from ..backends.exportable import keep_compact
@@ -28,6 +28,7 @@ from ..geometry import (
 )
 from ..sharing import Full, LowRank, Sharing, check_sharing
 from . import checkpoint, checks, fusion, init
+from .arguments import format_arguments
 from .digest import pack
 from .kernel_plot import plot_kernels
 
@@ -364,13 +365,10 @@ class SharedLayer(torch.nn.Module, ABC):
         return wrong_shape(name, shape, self.in_channels, size, self.sharing, ndim)
 
     def _wrong_parameter(self, name: str, shape: torch.Size, expected: tuple[int, ...]) -> ShapeError:
-        sharing, size = self.sharing, self.position_size
         if name == "bias":
-            sharing, size = self.bias_sharing, self.output_size
-        argument = "bias_sharing" if name == "bias" else "sharing"
-        reason = f"for {argument}={sharing!r}"
-        if size is not None and sharing != Full():
-            reason += f" on {format_size(size)} positions"
+            reason = checks.explain_shape("bias_sharing", self.bias_sharing, self.output_size)
+        else:
+            reason = checks.explain_shape("sharing", self.sharing, self.position_size)
         return checks.wrong_parameter(type(self).__name__, name, shape, expected, reason)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -409,24 +407,4 @@ class SharedLayer(torch.nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Return the arguments of the layer as `torch.nn.Conv2d` does, with the sharing added."""
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        parts.append(f"stride={self.stride}")
-        if any(map(any, self.window.padding)):
-            parts.append(f"padding={self.padding!r}")
-        if any(d != 1 for d in self.dilation):
-            parts.append(f"dilation={self.dilation}")
-        if any(self.output_padding):
-            parts.append(f"output_padding={self.output_padding}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.padding_mode != "zeros":
-            parts.append(f"padding_mode={self.padding_mode}")
-        parts.append(f"sharing={self.sharing!r}")
-        if self.input_size is not None:
-            parts.append(f"input_size={self.input_size}")
-        usual = Full() if self.transposed else self.sharing
-        if self.bias is not None and self.bias_sharing != usual:
-            parts.append(f"bias_sharing={self.bias_sharing!r}")
-        return ", ".join(parts)
+        return format_arguments(self)

@@ -1,17 +1,17 @@
 """Blur pooling: a low-pass filter followed by a stride, in one to three dimensions."""
 
+from collections.abc import Sequence
 from math import comb
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
 from .._args import Size, check_per_axis, format_size
-from ..backends import PaddingMode
+from ..backends import PaddingMode, pad_axes
 from ..backends.layout import CONV
 from ..errors import ArgumentError, ShapeError
-from ..geometry import check_padding_mode
+from ..geometry import PaddingModes, check_padding_mode, split_padding_mode
 from .fx import Call, record_call
 
 #: Minimum input size minus the padding after the last input, by padding mode. Other padding modes need only
@@ -24,16 +24,21 @@ class _BlurPoolNd(Module):
 
     filter_size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding_mode: str
+    padding_mode: str | tuple[str, ...]
 
     _ndim: int
 
-    def __init__(self, filter_size: Size = 4, stride: Size = 2, padding_mode: PaddingMode = "reflect"):
+    def __init__(
+        self,
+        filter_size: Size = 4,
+        stride: Size = 2,
+        padding_mode: PaddingMode | Sequence[PaddingMode] = "reflect",
+    ):
         super().__init__()
         where = type(self).__name__
         self.filter_size = check_per_axis(where, "filter_size", filter_size, self._ndim, least=1)
         self.stride = check_per_axis(where, "stride", stride, self._ndim, least=1)
-        self.padding_mode = _check_mode(where, padding_mode)
+        self.padding_mode = check_padding_mode(where, padding_mode, self._ndim)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [N, C, *size] or [C, *size] to the same with each size n replaced by ceil(n / stride)."""
@@ -49,15 +54,12 @@ class _BlurPoolNd(Module):
         return f"filter_size={self.filter_size}, stride={self.stride}, padding_mode={self.padding_mode!r}"
 
 
-def _check_mode(where: str, padding_mode: object) -> str:
-    """Return the padding mode, which is the same on each axis."""
-    mode = check_padding_mode(where, padding_mode, 1)
-    assert isinstance(mode, str)
-    return mode
-
-
 def blur(
-    input: Tensor, where: str, filter_size: tuple[int, ...], stride: tuple[int, ...], padding_mode: str
+    input: Tensor,
+    where: str,
+    filter_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding_mode: PaddingModes,
 ) -> Tensor:
     """Apply one strided convolution per axis, since the filter is a product of one filter per axis."""
     ndim = len(filter_size)
@@ -83,9 +85,10 @@ def blur(
     return result
 
 
-def _pad(input: Tensor, where: str, filter_size: tuple[int, ...], padding_mode: str) -> Tensor:
+def _pad(input: Tensor, where: str, filter_size: tuple[int, ...], padding_mode: PaddingModes) -> Tensor:
     pairs = [((taps - 1) // 2, taps // 2) for taps in filter_size]
-    least = [max(1, after + _ADDITIONAL.get(padding_mode, -after)) for _, after in pairs]
+    modes = split_padding_mode(padding_mode, len(pairs))
+    least = [max(1, after + _ADDITIONAL.get(mode, -after)) for mode, (_, after) in zip(modes, pairs)]
     size = input.shape[2:]
     if any(n < needed for n, needed in zip(size, least)):
         raise ShapeError(
@@ -95,8 +98,7 @@ def _pad(input: Tensor, where: str, filter_size: tuple[int, ...], padding_mode: 
             format_size(size),
             "use a smaller filter, or padding_mode='replicate'",
         )
-    mode = "constant" if padding_mode == "zeros" else padding_mode
-    return F.pad(input, [n for pair in reversed(pairs) for n in pair], mode=mode)
+    return pad_axes(input, pairs, padding_mode)
 
 
 class BlurPool1d(_BlurPoolNd):
@@ -132,10 +134,10 @@ class BlurPool2d(_BlurPoolNd):
         filter_size: Number of taps per axis, at least 1. With stride 2, even filter sizes keep maps of even
             size centered.
         stride: Distance in inputs between neighboring outputs, at least 1.
-        padding_mode: "reflect", "replicate", "circular" or "zeros". Each axis is padded with
-            (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for 4 taps).
-            With "circular", the layer is exactly equivariant to circular shifts by multiples of the stride if
-            the stride divides the size.
+        padding_mode: "reflect", "replicate", "circular" or "zeros"; or a tuple of one per axis. Each axis is
+            padded with (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for
+            4 taps). With "circular", the layer is exactly equivariant to circular shifts by multiples of the
+            stride if the stride divides the size.
 
     Shape:
         Input [N, C, H, W] or [C, H, W], output the same with ceil(H / stride) and ceil(W / stride).

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .._args import is_sequence
+from .._args import format_size, is_sequence
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
 from ..sharing import Full, Sharing
@@ -67,6 +67,12 @@ def wrong_bias_size(
         f"{tuple(output_size)}",
         "build the layer with another output_padding or with bias_sharing=Full()",
     )
+
+
+def explain_shape(argument: str, sharing: Sharing, size: Sequence[int] | None) -> str:
+    """Return the reason for the shape of a parameter: its sharing on a grid of positions."""
+    positions = f" on {format_size(size)} positions" if size is not None and sharing != Full() else ""
+    return f"for {argument}={sharing!r}{positions}"
 
 
 def wrong_parameter(

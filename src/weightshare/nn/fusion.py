@@ -39,7 +39,7 @@ def fuse_batch_norm(layer: _Layer, norm: torch.nn.Module) -> _Layer:
 
     Example:
         >>> import torch
-        >>> from weightshare import Regional, nn
+        >>> from weightshare import Regional, fuse_batch_norm, nn
         >>> layer = nn.Conv2d(3, 16, 3, bias=False, sharing=Regional(4), input_size=10).eval()
         >>> norm = torch.nn.BatchNorm2d(16).eval()
         >>> x = torch.randn(2, 3, 10, 10)
@@ -105,7 +105,7 @@ def check_supported(layer: Any) -> None:
         type(layer).__name__,
         "torch.nn.utils.fuse_conv_bn_eval needs output channels on axis 0 of weight",
         f"{list(layer.weight.shape)} for sharing={layer.sharing!r}",
-        "use weightshare.nn.fuse_batch_norm(layer, norm)",
+        "use weightshare.fuse_batch_norm(layer, norm)",
     )
 
 
