@@ -22,6 +22,7 @@ from .geometry import (
     check_even_padding,
     check_padding_mode,
     check_transposed,
+    has_pairs,
     simplify_padding,
     wrong_shape,
 )
@@ -229,8 +230,7 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
 
 
-# `torch.fx` records calls of these functions, whose checks do not work on symbolic inputs
-for _name in __all__[:6]:
+for _name in __all__[:6]:  # torch.fx records the calls, because the checks need actual inputs
     wrap(_name)
 
 
@@ -262,7 +262,7 @@ def _conv(
     bias = _expand_bias(where, bias, bias_sharing, kernel_shape[0], out_size)
     if sharing == Full():
         padding = simplify_padding(padding, window.padding)
-        if mode != "zeros" or (padding and isinstance(padding[0], tuple)):
+        if mode != "zeros" or has_pairs(padding):
             x, padding = pad_input(x, window, mode), 0
         result = _CONV[ndim](x, weight, None, window.stride, padding, window.dilation, groups)
         result = result if bias is None else result + bias

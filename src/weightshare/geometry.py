@@ -319,6 +319,11 @@ def simplify_padding(padding: object, pairs: Sequence[tuple[int, int]]) -> Any:
     return tuple(before for before, _ in pairs) if is_even else tuple(pairs)
 
 
+def has_pairs(padding: Padding) -> bool:
+    """Return whether simplified padding is given as pairs, which torch's convolutions do not accept."""
+    return not isinstance(padding, str | int) and is_sequence(padding[0])
+
+
 def _check_pair(where: str, name: str, pair: Sequence[object]) -> tuple[int, int]:
     if len(pair) != 2:
         raise ArgumentError(where, f"{name} must be an integer or a pair (before, after)", str(tuple(pair)))

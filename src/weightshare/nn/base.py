@@ -216,11 +216,7 @@ class SharedLayer(torch.nn.Module, ABC):
     @torch.no_grad()
     def _write_digest(self) -> None:
         if not self._takes_any_size:
-            digest = torch.tensor(pack(self._digest()), device=self.sharing_digest.device)
-            if digest.shape == self.sharing_digest.shape:
-                self.sharing_digest.copy_(digest)
-            else:
-                self.sharing_digest = digest
+            self.sharing_digest = torch.tensor(pack(self._digest()), device=self.sharing_digest.device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or cast the parameters. Banks stay contiguous: memory formats apply to images only."""
@@ -326,7 +322,7 @@ class SharedLayer(torch.nn.Module, ABC):
         terms = self._coefficient_terms()
         for name, shape, term in zip(self._coefficient_names, self._coefficient_shapes().values(), terms):
             if term.shape != shape:
-                raise self._wrong_parameter(name, term.shape, shape)
+                raise checks.wrong_parameter(self, name, term.shape, shape)
         if len(terms) < 2:
             return terms[0]
         if input is not None:
@@ -354,22 +350,15 @@ class SharedLayer(torch.nn.Module, ABC):
         if input.shape[-self._ndim :] != self.input_size:
             raise self._wrong_shape(input.shape)
         if weight.shape != self._weight_shape:
-            raise self._wrong_parameter("weight", weight.shape, self._weight_shape)
+            raise checks.wrong_parameter(self, "weight", weight.shape, self._weight_shape)
         if bias is not None and bias.shape != self._bias_shape:
-            raise self._wrong_parameter("bias", bias.shape, self._bias_shape)
+            raise checks.wrong_parameter(self, "bias", bias.shape, self._bias_shape)
         check_operands(type(self).__name__, input, weight, self.sharing)
 
     def _wrong_shape(self, shape: torch.Size) -> ShapeError:
         size = None if self._takes_any_size else self.input_size
         name, ndim = type(self).__name__, self._ndim
         return wrong_shape(name, shape, self.in_channels, size, self.sharing, ndim)
-
-    def _wrong_parameter(self, name: str, shape: torch.Size, expected: tuple[int, ...]) -> ShapeError:
-        if name == "bias":
-            reason = checks.explain_shape("bias_sharing", self.bias_sharing, self.output_size)
-        else:
-            reason = checks.explain_shape("sharing", self.sharing, self.position_size)
-        return checks.wrong_parameter(type(self).__name__, name, shape, expected, reason)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight" and fusion.is_called_by_torch():

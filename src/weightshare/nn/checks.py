@@ -1,6 +1,7 @@
 """Checks of a layer's arguments and inputs, and the errors that they raise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -69,24 +70,19 @@ def wrong_bias_size(
     )
 
 
-def explain_shape(argument: str, sharing: Sharing, size: Sequence[int] | None) -> str:
-    """Return the reason for the shape of a parameter: its sharing on a grid of positions."""
-    positions = f" on {format_size(size)} positions" if size is not None and sharing != Full() else ""
-    return f"for {argument}={sharing!r}{positions}"
+def wrong_parameter(layer: Any, name: str, shape: Sequence[int], expected: Sequence[int]) -> ShapeError:
+    """Return the error for a parameter of a convolution that was replaced by one of another shape."""
+    argument, sharing, size = "sharing", layer.sharing, layer.position_size
+    if name == "bias":
+        argument, sharing, size = "bias_sharing", layer.bias_sharing, layer.output_size
+    positions = "" if size is None or sharing == Full() else f" on {format_size(size)} positions"
+    return wrong_shape(type(layer).__name__, name, shape, expected, f"for {argument}={sharing!r}{positions}")
 
 
-def wrong_parameter(
+def wrong_shape(
     where: str, name: str, shape: Sequence[int], expected: Sequence[int], reason: str
 ) -> ShapeError:
-    """Return the error for a parameter that was replaced by one of another shape.
-
-    Args:
-        where: Name of the layer.
-        name: Name of the parameter.
-        shape: Shape of the given value.
-        expected: Shape that the layer needs.
-        reason: What determines the expected shape, beginning with "for".
-    """
+    """Return the error for a parameter that was replaced by one of another shape."""
     return ShapeError(
         where,
         f"{name} must be {list(expected)} {reason}",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._args import Size
 from ..backends import PaddingMode, convolve, pad_input
-from ..geometry import Padding
+from ..geometry import Padding, has_pairs
 from ..sharing import Sharing
 from .base import SharedLayer
 from .fx import as_conv, record_call
@@ -83,7 +83,7 @@ class _ConvNd(SharedLayer):
     def _call_torch(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the convolution of `Full` with torch's function."""
         padding = self.padding
-        if self.padding_mode != "zeros" or (padding and isinstance(padding[0], tuple)):
+        if self.padding_mode != "zeros" or has_pairs(padding):
             batched = input.dim() == self._ndim + 2
             padded = pad_input(input if batched else input[None], self.window, self.padding_mode)
             input, padding = (padded if batched else padded[0]), 0

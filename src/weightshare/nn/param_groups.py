@@ -91,7 +91,9 @@ def _list_parameters(module: Module) -> list[tuple[str, list[Tensor]]]:
     """Return the names of a module's tensors with the parameters that they are or are computed from."""
     if isinstance(module, parametrize.ParametrizationList):
         return []  # listed with the module that it belongs to
-    named = [(name, [p]) for name, p in module.named_parameters(recurse=False)]
+    named: list[tuple[str, list[Tensor]]] = [
+        (name, [p]) for name, p in module.named_parameters(recurse=False)
+    ]
     computed: Any = module.parametrizations if parametrize.is_parametrized(module) else {}
     return named + [(name, list(parts.parameters())) for name, parts in computed.items()]
 

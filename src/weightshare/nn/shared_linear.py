@@ -15,7 +15,7 @@ from ..backends.operators import get_autocast_dtype
 from ..errors import ArgumentError, ShapeError
 from ..pattern import Pattern
 from ..sharing import Full
-from .checks import wrong_parameter
+from .checks import wrong_shape
 from .digest import matches, pack, unpack
 from .fx import Call, record_call
 from .sparse_product import multiply_sparse
@@ -164,7 +164,7 @@ class SharedLinear(torch.nn.Module):
         check_operands("SharedLinear", input, weight, Full())
 
     def _wrong_parameter(self, name: str, shape: torch.Size, expected: torch.Size) -> ShapeError:
-        return wrong_parameter("SharedLinear", name, shape, expected, f"for {self.pattern!r}")
+        return wrong_shape("SharedLinear", name, shape, expected, f"for {self.pattern!r}")
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move or cast the parameters; the index tables are moved with them but never cast."""

@@ -1,6 +1,7 @@
 """Find out why an operation breaks equivariance."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -64,12 +65,13 @@ def is_padded(step: Step) -> bool:
     operation = find_operation(step.op)
     if operation.kind is Kind.PAD:
         return True
-    mode = getattr(step.module, "padding_mode", "zeros")
+    module: Any = step.module
+    mode = getattr(module, "padding_mode", "zeros")
     if mode == "circular":
         return False
     padding = operation.read(step, "padding", 0)
     if not isinstance(mode, str):  # one mode per axis
-        pairs = step.module.window.padding
+        pairs = module.window.padding
         return any(any(pair) and of_axis != "circular" for pair, of_axis in zip(pairs, mode))
     if isinstance(padding, str):
         return padding != "valid"
