@@ -18,7 +18,7 @@ def same(got, expected):
 
 
 @slow
-@given(layers())
+@given(layers(any_padding=True))
 def test_convolutions_equal_the_layers(layer):
     x = torch.randn(
         2, layer.in_channels, *(layer.input_size or (7,) * layer.window.ndim), dtype=torch.float64

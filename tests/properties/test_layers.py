@@ -25,20 +25,20 @@ thorough = settings(slow, max_examples=1500)
 
 
 @slow
-@given(layers(), st.integers(1, 3))
+@given(layers(any_padding=True), st.integers(1, 3))
 def test_a_layer_fulfills_the_contract(layer, batch):
     check_layer(layer, batch)
 
 
 @pytest.mark.long
 @thorough
-@given(layers(), st.integers(1, 3))
+@given(layers(any_padding=True), st.integers(1, 3))
 def test_a_layer_fulfills_the_contract_thoroughly(layer, batch):
     check_layer(layer, batch)
 
 
 @slow
-@given(layers())
+@given(layers(any_padding=True))
 def test_all_backends_that_support_a_layer_agree(layer):
     """Each backend is forced in turn, not only the one that would be chosen; outputs and both gradients."""
     if not layer.sharing.one_hot:
@@ -92,7 +92,7 @@ def test_block_sizes_do_not_change_results(layer, batch, small, few):
 
 
 @settings(slow, max_examples=25)
-@given(layers())
+@given(layers(any_padding=True))
 def test_second_derivatives(layer):
     x = torch.randn(1, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     parameters = [p for p in (layer.weight, *layer._coefficient_terms()) if p.numel()]

@@ -121,7 +121,8 @@ class SharedLayer(torch.nn.Module, ABC):
         if self.sharing != Full():
             size = self._require_size(self.position_size, "sharing")
             self._backend = choose(self.sharing, self.window, size, self.groups, self._kernel_shape)
-        self._coefficient_names = tuple(self._coefficient_shapes())
+        shapes = self._coefficient_shapes()
+        self._coefficient_names, self._coefficient_sizes = tuple(shapes), tuple(shapes.values())
         self._bias_values: BankValues | None = None
         if self.bias_sharing != Full():
             size = self._require_size(self.output_size, "bias_sharing")
@@ -320,7 +321,7 @@ class SharedLayer(torch.nn.Module, ABC):
         if not self._coefficient_names:
             return None
         terms = self._coefficient_terms()
-        for name, shape, term in zip(self._coefficient_names, self._coefficient_shapes().values(), terms):
+        for name, shape, term in zip(self._coefficient_names, self._coefficient_sizes, terms):
             if term.shape != shape:
                 raise checks.wrong_parameter(self, name, term.shape, shape)
         if len(terms) < 2:

@@ -56,6 +56,8 @@ class _ConvNd(SharedLayer):
             bias_sharing=bias_sharing,
         )
 
+        self._has_pairs = has_pairs(self.padding)
+
     def _output_size(self, input_size: tuple[int, ...]) -> tuple[int, ...]:
         return self.window.output_size(input_size, type(self).__name__, self.padding_mode)
 
@@ -83,7 +85,7 @@ class _ConvNd(SharedLayer):
     def _call_torch(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the convolution of `Full` with torch's function."""
         padding = self.padding
-        if self.padding_mode != "zeros" or has_pairs(padding):
+        if self.padding_mode != "zeros" or self._has_pairs:
             batched = input.dim() == self._ndim + 2
             padded = pad_input(input if batched else input[None], self.window, self.padding_mode)
             input, padding = (padded if batched else padded[0]), 0

@@ -46,19 +46,30 @@ def sharings(draw: st.DrawFn, out_size: Sequence[int], one_hot: bool = False) ->
 
 
 @st.composite
-def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any) -> Any:
+def layers(
+    draw: st.DrawFn,
+    ndim: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    any_padding: bool = False,
+    **fixed: Any,
+) -> Any:
     """Draw a convolution with any geometry and sharing that is small enough for the oracle.
 
     Args:
         ndim: Number of spatial axes; None for any of 1, 2 and 3.
         dtype: Dtype of the parameters.
+        any_padding: Whether to draw padding per side and a padding mode per axis, too, which the layers of
+            `torch.nn` do not have.
         fixed: Arguments of the layer that are not drawn, such as `padding_mode="zeros"`.
     """
     ndim = draw(st.integers(1, 3)) if ndim is None else ndim
     kernel, stride, dilation = _draw_steps(draw, ndim)
     one_mode = st.sampled_from(PADDING_MODES)
-    mode = fixed.get("padding_mode", draw(one_mode | st.tuples(*[one_mode] * ndim)))
-    padding: Any = fixed.get("padding", draw(st.sampled_from(["numbers", "pairs", "same", "valid"])))
+    mode = fixed.get(
+        "padding_mode", draw(one_mode | st.tuples(*[one_mode] * ndim) if any_padding else one_mode)
+    )
+    kinds = ["numbers", "same", "valid"] + ["pairs"] * any_padding
+    padding: Any = fixed.get("padding", draw(st.sampled_from(kinds)))
     if padding == "numbers":
         padding = _draw_per_axis(draw, ndim, 0, 2)
     elif padding == "pairs":
