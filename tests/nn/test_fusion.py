@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import torch.fx.experimental.optimization
 from torch.func import functional_call
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations
 
@@ -63,6 +64,25 @@ def test_torch_does_not_scale_banks_as_if_they_were_channels(sharing, transpose)
             text = r"Conv.*: torch.nn.utils.fuse_conv_bn_eval needs output channels .*fuse_batch_norm\("
             assert re.search(text, str(caught.value))
         assert torch.equal(layer.weight, weight)
+
+
+def test_subclasses_that_set_attributes_are_protected():
+    class Logged(nn.Conv2d):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+
+    layer = Logged(6, 6, 3, sharing=Regional((3, 2)), input_size=8).double().eval()
+    with pytest.raises(ConversionError, match="needs output channels on axis 0"):
+        fuse_conv_bn_eval(layer, batch_norm(6))
+    layer.weight = torch.nn.Parameter(torch.zeros_like(layer.weight))  # anyone else may set a weight
+
+
+def test_other_fusions_of_torch_leave_banks_alone():
+    model = torch.nn.Sequential(build(Regional((3, 2)), channels=(6, 6)), batch_norm(6))
+    x = torch.randn(2, 6, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(torch.fx.experimental.optimization.fuse(model)(x), model(x))
+    with pytest.raises(AssertionError, match="did not find fuser method"):
+        torch.ao.quantization.fuse_modules(model, [["0", "1"]])
 
 
 def test_torch_fuses_full_layers():

@@ -152,6 +152,33 @@ def test_counts_equal_those_of_the_oracle(geometry, sharing):
         assert len(Pattern.of(layer).edges) == int(inside.sum())
 
 
+@pytest.mark.parametrize("sharing", [Full(), Tiled(2), LowRank(1)], ids=str)
+def test_conversions(sharing):
+    layer = nn.Conv2d(
+        1, 2, 3, padding=((2, 0), (1, 3)), padding_mode=("zeros", "circular"), dtype=torch.float64,
+        sharing=sharing, input_size=(5, 4),
+    )  # fmt: skip
+    x = torch.randn(2, 1, 5, 4, dtype=torch.float64)
+    local = ws.relax(layer, Local(), input_size=(5, 4))
+    assert (local.padding, local.padding_mode) == (layer.padding, layer.padding_mode)
+    torch.testing.assert_close(local(x), layer(x))
+    torch.testing.assert_close(ws.to_dense(local)(x.flatten(1)), layer(x).flatten(1))
+    if sharing.one_hot:
+        torch.testing.assert_close(ws.restrict(local, sharing).module(x), layer(x))
+    assert ws.explain(layer).to_json()
+    assert ws.summary(torch.nn.Sequential(layer), x).to_dict()["totals"]["unique"] == sum(
+        p.numel() for p in layer.parameters()
+    )
+
+
+def test_a_page_without_explorer_shows_a_layer_with_a_mode_per_axis(tmp_path):
+    layer = nn.Conv2d(1, 2, 3, padding=1, padding_mode=("zeros", "circular"))
+    ws.explain(layer, 6).to_html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "padding_mode" in text
+    assert "paddingMode" not in text
+
+
 def test_a_circular_axis_is_equivariant_and_a_padded_one_is_not():
     globe = nn.Conv2d(2, 3, 3, padding=1, padding_mode=("zeros", "circular"))
     layer = nn.Conv2d(

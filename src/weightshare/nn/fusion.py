@@ -13,6 +13,9 @@ from .._torch import BatchNorm
 from ..backends import ONE_KERNEL
 from ..errors import ArgumentError, ConversionError
 
+#: Number of calls of `__setattr__` in subclasses among which the function of torch is found.
+_OVERRIDES = 4
+
 _Layer = TypeVar("_Layer", bound=torch.nn.Module)
 
 
@@ -94,7 +97,12 @@ def is_called_by_torch() -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    return sys._getframe(2).f_code is fusion.fuse_conv_bn_eval.__code__
+    frame = sys._getframe(2)  # that of the caller of `__setattr__`, or of an override
+    for _ in range(_OVERRIDES):
+        if frame is None or frame.f_code is fusion.fuse_conv_bn_eval.__code__:
+            return frame is not None
+        frame = frame.f_back
+    return False
 
 
 def check_supported(layer: Any) -> None:
