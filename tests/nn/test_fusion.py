@@ -50,6 +50,12 @@ def test_fused_batch_norms(sharing, transposed, groups, bias):
         assert torch.equal(other(x), fused(x))
 
 
+def test_a_layer_for_any_size_still_takes_any_size():
+    layer, norm = build(Full(), bias=False, bias_sharing=Local()), batch_norm(6)
+    x = torch.randn(2, 4, 9, 9, dtype=torch.float64)
+    torch.testing.assert_close(fuse_batch_norm(layer, norm)(x), norm(layer(x)))
+
+
 @pytest.mark.parametrize("transpose", [False, True])
 @pytest.mark.parametrize("sharing", [Regional((3, 2)), LowRank(5), Local(), Tiled(2)], ids=str)
 def test_torch_does_not_scale_banks_as_if_they_were_channels(sharing, transpose):

@@ -12,6 +12,7 @@ from torch.nn.utils import fusion
 from .._torch import BatchNorm
 from ..backends import ONE_KERNEL
 from ..errors import ArgumentError, ConversionError
+from ..sharing import Full
 
 #: Number of calls of `__setattr__` in subclasses among which the function of torch is found.
 _OVERRIDES = 4
@@ -24,7 +25,7 @@ def fuse_batch_norm(layer: _Layer, norm: torch.nn.Module) -> _Layer:
     """Return a layer that computes `norm(layer(x))` without the norm, for inference.
 
     It is `torch.nn.utils.fuse_conv_bn_eval` for layers whose `weight` holds banks. A layer without bias gets
-    one, shared like `bias_sharing` of the layer.
+    one, shared like its `bias_sharing`; if it takes inputs of any size, it still does.
 
     Args:
         layer: A convolution or transposed convolution of `weightshare.nn` in evaluation mode, with any
@@ -82,6 +83,9 @@ def fuse_batch_norm(layer: _Layer, norm: torch.nn.Module) -> _Layer:
     kernels = fused.kernels()
     kernels.copy_(kernels * _expand_factor(fused, factor))
     if fused.bias is None:
+        if fused._takes_any_size:  # without a bias, its sharing had no effect
+            fused.bias_sharing, fused._bias_values = Full(), None
+            fused._bias_shape = factor.shape
         zeros = fused.weight.new_zeros(fused._bias_shape)
         fused.bias = Parameter(zeros, requires_grad=fused.weight.requires_grad)
     fused.bias.copy_(fused.bias * factor + shift)
