@@ -18,7 +18,7 @@ def same(got, expected):
 
 
 @slow
-@given(layers())
+@given(layers(any_padding=True))
 def test_convolutions_equal_the_layers(layer):
     x = torch.randn(
         2, layer.in_channels, *(layer.input_size or (7,) * layer.window.ndim), dtype=torch.float64
@@ -99,7 +99,8 @@ ERRORS = [
     (
         lambda f: f.conv2d(X[:, :2], W, sharing=Regional(2)),
         ShapeError,
-        "conv2d: input must be [N, 3, *size] or [3, *size] with 2 spatial axes, got [2, 2, 8, 8].",
+        "conv2d: input must be [N, 3, *size] or [3, *size] with 2 spatial axes, got [2, 2, 8, 8], which has "
+        "2 channels on axis 1; in_channels is 3.",
     ),
     (
         lambda f: f.conv2d(X, W, sharing=Tiled(9)),

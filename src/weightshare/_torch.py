@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.autograd import _profiler_enabled, forward_ad  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.modules import module as _module
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.batchnorm import _NormBase as BatchNormBase
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map, tree_map_only
 
 __all__ = [
+    "BatchNorm",
     "BatchNormBase",
     "IncompatibleKeys",
     "OpOverload",

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx import wrap
 
 from ._args import Size, check_integer
 from .backends import BankValues, PaddingMode, choose, convolve, convolve_transposed, layout_of, pad_input
@@ -14,7 +15,17 @@ from .backends.checks import check_operands, not_a_tensor
 from .backends.exportable import portable
 from .backends.low_rank import combine_coefficients
 from .errors import ArgumentError, ShapeError
-from .geometry import Window, check_padding_mode, check_transposed
+from .geometry import (
+    Padding,
+    PaddingModes,
+    Window,
+    check_even_padding,
+    check_padding_mode,
+    check_transposed,
+    has_pairs,
+    simplify_padding,
+    wrong_shape,
+)
 from .sharing import Full, LowRank, Sharing, check_sharing
 
 __all__ = [
@@ -40,12 +51,12 @@ def conv1d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Size = 1,
-    padding: Size | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: PaddingMode | Sequence[PaddingMode] = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
@@ -59,12 +70,12 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Size = 1,
-    padding: Size | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: PaddingMode | Sequence[PaddingMode] = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
@@ -80,11 +91,12 @@ def conv2d(
             [P, *kernel_size, in/groups, out], for all other sharings [K, out, in/groups, *kernel_size].
         bias: Bias [out] if its sharing is `Full`, else [K_bias, out]; or None.
         stride: Distance in inputs between neighboring output positions, at least 1.
-        padding: Number of inputs added at both ends of each axis, or "same" or "valid".
+        padding: Number of inputs added at both ends of each axis: an int, one int per axis, or one pair
+            (before, after) per axis; or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
         groups: Number of channel groups; must divide both numbers of channels.
         sharing: Sharing of the kernels over the output positions. The default is `Full()`.
-        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple of one per axis.
         bias_sharing: Sharing of the bias over the output positions. The default is `sharing`; for `LowRank`
             it is `Full()`.
         coefficients: Coefficients, only for `LowRank`: [rank, H_out, W_out], or one tensor [rank, n] per
@@ -114,12 +126,12 @@ def conv3d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Size = 1,
-    padding: Size | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
     sharing: Sharing | None = None,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: PaddingMode | Sequence[PaddingMode] = "zeros",
     bias_sharing: Sharing | None = None,
     coefficients: Coefficients = None,
 ) -> Tensor:
@@ -218,17 +230,21 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
 
 
+for _name in __all__[:6]:  # torch.fx records the calls, because the checks need actual inputs
+    wrap(_name)
+
+
 def _conv(
     ndim: int,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     stride: Size,
-    padding: Size | str,
+    padding: Padding,
     dilation: Size,
     groups: int,
     sharing: Sharing | None,
-    padding_mode: str,
+    padding_mode: PaddingModes,
     bias_sharing: Sharing | None,
     coefficients: Coefficients,
 ) -> Tensor:
@@ -236,7 +252,7 @@ def _conv(
     sharing = check_sharing(where, "sharing", sharing, Full())
     default = sharing if sharing.one_hot else Full()
     bias_sharing = check_sharing(where, "bias_sharing", bias_sharing, default)
-    mode = check_padding_mode(where, padding_mode)
+    mode = check_padding_mode(where, padding_mode, ndim)
     kernel_shape = _kernel_shape(where, ndim, weight, sharing)
     window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
     groups = _check_groups(where, groups, kernel_shape[0])
@@ -245,7 +261,9 @@ def _conv(
     out_size = window.output_size(size, where, mode)
     bias = _expand_bias(where, bias, bias_sharing, kernel_shape[0], out_size)
     if sharing == Full():
-        x, padding = (x, padding) if mode == "zeros" else (pad_input(x, window, mode), 0)
+        padding = simplify_padding(padding, window.padding)
+        if mode != "zeros" or has_pairs(padding):
+            x, padding = pad_input(x, window, mode), 0
         result = _CONV[ndim](x, weight, None, window.stride, padding, window.dilation, groups)
         result = result if bias is None else result + bias
     else:
@@ -276,6 +294,8 @@ def _conv_transpose(
     kernel_shape = _kernel_shape(where, ndim, weight, sharing)
     window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
     extra = check_transposed(where, padding, "zeros", output_padding, window)
+    check_even_padding(where, window.padding)
+    padding = simplify_padding(padding, window.padding)
     groups = _check_groups(where, groups, kernel_shape[0])
     x = _as_batch(where, ndim, input, weight, kernel_shape[0], sharing)
     size, out_channels = tuple(x.shape[2:]), kernel_shape[1] * groups
@@ -319,8 +339,7 @@ def _as_batch(
     if not isinstance(input, Tensor):
         raise not_a_tensor(where, input)
     if input.dim() not in (ndim + 1, ndim + 2) or input.shape[-ndim - 1] != channels:
-        expected = f"input must be [N, {channels}, *size] or [{channels}, *size] with {ndim} spatial axes"
-        raise ShapeError(where, expected, str(list(input.shape)))
+        raise wrong_shape(where, input.shape, channels, None, sharing, ndim)
     if sharing != Full():
         check_operands(where, input, weight, sharing)
     return input if input.dim() == ndim + 2 else input.unsqueeze(0)

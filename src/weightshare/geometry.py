@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from ._args import Size, check_integer, check_per_axis, format_size, is_sequence
 from .errors import ArgumentError, ShapeError
@@ -10,6 +11,11 @@ from .errors import ArgumentError, ShapeError
 __all__ = ["ReceptiveField", "Window", "receptive_fields"]
 
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
+
+#: An int for all axes, one int per axis, one pair (before, after) per axis, "same" or "valid".
+Padding = Size | Sequence[Sequence[int]] | str
+#: A padding mode for all axes, or one per axis.
+PaddingModes = str | Sequence[str]
 
 
 @dataclass(frozen=True, init=False)
@@ -49,7 +55,7 @@ class Window:
         self,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Size | Sequence[Sequence[int]] | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         *,
         ndim: int | None = None,
@@ -87,22 +93,28 @@ class Window:
         return tuple(n + sum(pair) for n, pair in zip(input_size, self.padding))
 
     def output_size(
-        self, input_size: Size, where: str = "Window", padding_mode: str = "zeros"
+        self, input_size: Size, where: str = "Window", padding_mode: PaddingModes = "zeros"
     ) -> tuple[int, ...]:
         """Return the number of output positions on each axis.
+
+        Args:
+            input_size: Size of the input per axis.
+            where: Name that errors start with.
+            padding_mode: A padding mode of torch, or one per axis.
 
         Raises:
             ShapeError: If the padded input is smaller than the window, or if the input is too small for this
                 much padding in this padding mode.
         """
         size = check_per_axis(where, "input_size", input_size, self.ndim, least=1)
-        more = {"circular": 0, "reflect": 1}.get(padding_mode)
-        for n, pair in zip(size, self.padding):
+        modes = split_padding_mode(padding_mode, self.ndim)
+        for axis, (n, pair, mode) in enumerate(zip(size, self.padding, modes)):
+            more = {"circular": 0, "reflect": 1}.get(mode)
             if more is not None and any(pair) and n < max(pair) + more:
                 raise ShapeError(
                     where,
-                    f"padding_mode={padding_mode!r} can pad an axis of length {n} by at most {n - more}",
-                    f"padding={self.padding}",
+                    f"padding_mode={mode!r} can pad an axis of length {n} by at most {n - more}",
+                    f"{pair} on axis {axis} from padding={self.padding}",
                     "use less padding or another padding_mode",
                 )
         padded = self.padded_size(size)
@@ -146,12 +158,12 @@ def check_groups(where: str, groups: object, in_channels: int, out_channels: int
         ArgumentError: If `groups` does not divide both numbers of channels.
     """
     number = check_integer(where, "groups", groups, least=1)
-    if in_channels % number or out_channels % number:
-        raise ArgumentError(
-            where,
-            "groups must divide in_channels and out_channels",
-            f"groups={number}, in_channels={in_channels}, out_channels={out_channels}",
-        )
+    channels = {"in_channels": in_channels, "out_channels": out_channels}
+    wrong = [f"{name}={n}" for name, n in channels.items() if n % number]
+    if wrong:
+        others = "".join(f" ({name}={n})" for name, n in channels.items() if not n % number)
+        got = f"groups={number}, which does not divide {' or '.join(wrong)}{others}"
+        raise ArgumentError(where, "groups must divide in_channels and out_channels", got)
     return number
 
 
@@ -176,6 +188,17 @@ def check_transposed(
             f"{extra} with stride={window.stride}, dilation={window.dilation}",
         )
     return extra
+
+
+def check_even_padding(where: str, pairs: Sequence[tuple[int, int]]) -> None:
+    """Raise `ArgumentError` for a transposed layer whose padding differs between the ends of an axis."""
+    if any(before != after for before, after in pairs):
+        raise ArgumentError(
+            where,
+            "padding must be equal at both ends of each axis for a transposed layer",
+            repr(tuple(pairs)),
+            "use less padding and crop the output",
+        )
 
 
 def find_padded_index(index: int, size: int, padding_mode: str) -> int | None:
@@ -280,6 +303,27 @@ def _check_padding(
     return tuple((p, p) for p in check_per_axis(where, "padding", padding, ndim, least=0))
 
 
+def simplify_padding(padding: object, pairs: Sequence[tuple[int, int]]) -> Any:
+    """Return the padding of a window in torch's form, which is text or one int per axis, if it has one.
+
+    Args:
+        padding: The padding as given.
+        pairs: The same as one pair `(before, after)` per axis, which is the result otherwise.
+
+    >>> simplify_padding(1, ((1, 1), (1, 1))), simplify_padding(((0, 0), (1, 2)), ((0, 0), (1, 2)))
+    ((1, 1), ((0, 0), (1, 2)))
+    """
+    if isinstance(padding, str):
+        return padding
+    is_even = all(before == after for before, after in pairs)
+    return tuple(before for before, _ in pairs) if is_even else tuple(pairs)
+
+
+def has_pairs(padding: Padding) -> bool:
+    """Return whether simplified padding is given as pairs, which torch's convolutions do not accept."""
+    return not isinstance(padding, str | int) and is_sequence(padding[0])
+
+
 def _check_pair(where: str, name: str, pair: Sequence[object]) -> tuple[int, int]:
     if len(pair) != 2:
         raise ArgumentError(where, f"{name} must be an integer or a pair (before, after)", str(tuple(pair)))
@@ -287,13 +331,66 @@ def _check_pair(where: str, name: str, pair: Sequence[object]) -> tuple[int, int
     return check_integer(where, name, before, least=0), check_integer(where, name, after, least=0)
 
 
-def check_padding_mode(where: str, padding_mode: object) -> str:
-    """Return `padding_mode`.
+def wrong_shape(
+    where: str, shape: Sequence[int], channels: int, size: Sequence[int] | None, sharing: object, ndim: int
+) -> ShapeError:
+    """Return the error for an input with the wrong rank, number of channels or size.
+
+    Args:
+        where: Name of the layer.
+        shape: Shape of the input.
+        channels: Expected number of channels.
+        size: Expected spatial size; None if the layer takes any size.
+        sharing: Sharing of the layer.
+        ndim: Number of spatial axes.
+    """
+    spatial = "*size" if size is None else ", ".join(map(str, size))
+    axes = "" if size is not None else f" with {ndim} spatial {'axis' if ndim == 1 else 'axes'}"
+    expected = f"input must be [N, {channels}, {spatial}] or [{channels}, {spatial}]{axes}"
+    if len(shape) not in (ndim + 1, ndim + 2):
+        return ShapeError(where, expected, f"{list(shape)}, which has {len(shape)} axes")
+    if shape[-ndim - 1] != channels:
+        got = f"{list(shape)}, which has {shape[-ndim - 1]} channels on axis {len(shape) - ndim - 1}"
+        return ShapeError(where, expected, got, f"in_channels is {channels}")
+    wrong = [
+        f"{n} on axis {axis} instead of {wanted}"
+        for axis, (n, wanted) in enumerate(zip(shape[-ndim:], size or ()), len(shape) - ndim)
+        if n != wanted
+    ]
+    return ShapeError(
+        where,
+        expected,
+        f"{list(shape)}, which has size {' and '.join(wrong)}",
+        "resize the input, or build the layer with another input_size (its weights for "
+        f"sharing={sharing!r} fit this size only)",
+    )
+
+
+def check_padding_mode(where: str, padding_mode: object, ndim: int) -> str | tuple[str, ...]:
+    """Return the padding mode: one name if it is the same on each axis, else one name per axis.
 
     Raises:
-        ArgumentError: If it is not one of `PADDING_MODES`.
+        ArgumentError: If it is neither one of `PADDING_MODES` nor a sequence of one of them per axis.
+
+    >>> check_padding_mode("Conv2d", ["circular", "circular"], 2)
+    'circular'
     """
-    if padding_mode not in PADDING_MODES:
-        names = ", ".join(repr(mode) for mode in PADDING_MODES)
-        raise ArgumentError(where, f"padding_mode must be one of {names}", repr(padding_mode))
-    return str(padding_mode)
+    names = ", ".join(repr(mode) for mode in PADDING_MODES)
+    modes = tuple(padding_mode) if is_sequence(padding_mode) else (padding_mode,)
+    if is_sequence(padding_mode) and len(modes) != ndim:
+        axes = f"{ndim} spatial {'axis' if ndim == 1 else 'axes'}"
+        raise ArgumentError(where, f"padding_mode must be one name, or one per axis for {axes}", str(modes))
+    for axis, mode in enumerate(modes):
+        if mode not in PADDING_MODES:
+            argument = f"padding_mode[{axis}]" if is_sequence(padding_mode) else "padding_mode"
+            raise ArgumentError(where, f"{argument} must be one of {names}", repr(mode))
+    return str(modes[0]) if len(set(modes)) == 1 else tuple(map(str, modes))
+
+
+def split_padding_mode(padding_mode: PaddingModes, ndim: int) -> tuple[str, ...]:
+    """Return one padding mode per axis.
+
+    >>> split_padding_mode("zeros", 2), split_padding_mode(("zeros", "circular"), 2)
+    (('zeros', 'zeros'), ('zeros', 'circular'))
+    """
+    return (padding_mode,) * ndim if isinstance(padding_mode, str) else tuple(padding_mode)

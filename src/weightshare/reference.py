@@ -85,7 +85,7 @@ def assignment(
 def input_table(
     window: Window,
     input_size: Sequence[int],
-    padding_mode: str = "zeros",
+    padding_mode: str | Sequence[str] = "zeros",
     out_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Return the flat index of the input element under each tap of each position [P, taps].
@@ -96,10 +96,14 @@ def input_table(
         out_size: Number of positions on each axis; None for as many as fit.
     """
     indices = np.arange(prod(input_size)).reshape(tuple(input_size))
-    if padding_mode == "zeros":
-        padded = np.pad(indices, window.padding, constant_values=indices.size)
-    else:
-        padded = np.pad(indices, window.padding, mode=_NUMPY_MODES[padding_mode])
+    padded, ndim = indices, len(window.padding)
+    for axis, pair in enumerate(window.padding):
+        mode = padding_mode if isinstance(padding_mode, str) else padding_mode[axis]
+        pairs = [pair if other == axis else (0, 0) for other in range(ndim)]
+        if mode == "zeros":
+            padded = np.pad(padded, pairs, constant_values=indices.size)
+        else:
+            padded = np.pad(padded, pairs, mode=_NUMPY_MODES[mode])
     out_size = window.output_size(input_size) if out_size is None else out_size
     rows: list[np.ndarray] = []
     for position in itertools.product(*map(range, out_size)):

@@ -357,8 +357,8 @@ def test_repr():
         (
             {"groups": 3},
             ArgumentError,
-            "Conv2d: groups must divide in_channels and out_channels, got groups=3, in_channels=4, "
-            "out_channels=6.",
+            "Conv2d: groups must divide in_channels and out_channels, got groups=3, which does not "
+            "divide in_channels=4 (out_channels=6).",
         ),
         (
             {"padding_mode": "mirror"},
@@ -368,8 +368,8 @@ def test_repr():
         (
             {"padding_mode": "reflect", "padding": 8},
             ShapeError,
-            "Conv2d: padding_mode='reflect' can pad an axis of length 8 by at most 7, got "
-            "padding=((8, 8), (8, 8)); use less padding or another padding_mode.",
+            "Conv2d: padding_mode='reflect' can pad an axis of length 8 by at most 7, got (8, 8) on "
+            "axis 0 from padding=((8, 8), (8, 8)); use less padding or another padding_mode.",
         ),
         (
             {"sharing": "local"},
@@ -417,26 +417,27 @@ def test_bad_arguments(arguments, error, message):
         (
             Tiled(2),
             (2, 4, 8, 9),
-            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [2, 4, 8, 9]; resize the input, "
-            "or build the layer with another input_size (its weights for sharing=Tiled(2) fit this "
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [2, 4, 8, 9], which has size 9 "
+            "on axis 3 instead of 8; resize the input, or build the layer "
+            "with another input_size (its weights for sharing=Tiled(2) fit this "
             "size only).",
         ),
         (
             Full(),
             (2, 3, 8, 8),
-            "Conv2d: input must be [N, 4, *size] or [4, *size], got [2, 3, 8, 8].",
+            "Conv2d: input must be [N, 4, *size] or [4, *size] with 2 spatial axes, got [2, 3, 8, 8], "
+            "which has 3 channels on axis 1; in_channels is 4.",
         ),
         (
             Local(),
             (8, 8),
-            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [8, 8]; resize the input, or "
-            "build the layer with another input_size (its weights for sharing=Local() fit this size "
-            "only).",
+            "Conv2d: input must be [N, 4, 8, 8] or [4, 8, 8], got [8, 8], which has 2 axes.",
         ),
         (
             Full(),
             (1, 1, 4, 8, 8),
-            "Conv2d: input must be [N, 4, *size] or [4, *size], got [1, 1, 4, 8, 8].",
+            "Conv2d: input must be [N, 4, *size] or [4, *size] with 2 spatial axes, got [1, 1, 4, 8, 8], "
+            "which has 5 axes.",
         ),
     ],
 )

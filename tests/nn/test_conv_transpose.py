@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tests.helpers.sharings import SHARINGS
 from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, explain, nn
 from weightshare.errors import ArgumentError, ShapeError, SharingError
+from weightshare.nn import digest
 
 
 def layer(sharing, **arguments):
@@ -156,8 +157,8 @@ def test_a_checkpoint_depends_on_the_output_size_only_if_the_bias_does():
     ):
         made.load_state_dict(layer(Tiled(2), bias_sharing=Local(), output_padding=0).state_dict())
     state = layer(Tiled(2)).state_dict()
-    state["sharing_digest"] = state["sharing_digest"][:-1]
-    state["sharing_digest"][-1] = 7
+    numbers = digest.unpack(state["sharing_digest"])
+    state["sharing_digest"] = torch.tensor(digest.pack([*numbers[:-1], 7]))
     with pytest.raises(RuntimeError, match="an unreadable sharing_digest of"):
         layer(Tiled(2)).load_state_dict(state)
 
@@ -309,8 +310,8 @@ def test_explain_counts_a_layer(sharing, weights):
         (
             {"groups": 3},
             ArgumentError,
-            "ConvTranspose2d: groups must divide in_channels and out_channels, got groups=3, "
-            "in_channels=4, out_channels=6.",
+            "ConvTranspose2d: groups must divide in_channels and out_channels, got groups=3, which "
+            "does not divide in_channels=4 (out_channels=6).",
         ),
         (
             {"sharing": Tiled(2), "dtype": torch.complex64},
@@ -333,15 +334,17 @@ def test_bad_arguments(arguments, error, message):
             Tiled(2),
             (2, 4, 6, 7),
             None,
-            "ConvTranspose2d: input must be [N, 4, 6, 6] or [4, 6, 6], got [2, 4, 6, 7]; resize the "
-            "input, or build the layer with another input_size (its weights for sharing=Tiled(2) "
+            "ConvTranspose2d: input must be [N, 4, 6, 6] or [4, 6, 6], got [2, 4, 6, 7], which has "
+            "size 7 on axis 3 instead of 6; resize the input, or "
+            "build the layer with another input_size (its weights for sharing=Tiled(2) "
             "fit this size only).",
         ),
         (
             Full(),
             (2, 6, 6, 6),
             None,
-            "ConvTranspose2d: input must be [N, 4, *size] or [4, *size], got [2, 6, 6, 6].",
+            "ConvTranspose2d: input must be [N, 4, *size] or [4, *size] with 2 spatial axes, got "
+            "[2, 6, 6, 6], which has 6 channels on axis 1; in_channels is 4.",
         ),
         (
             Local(),

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import weightshare as ws
 from weightshare import Pattern, nn
 from weightshare.errors import ArgumentError, ShapeError
-from weightshare.nn import sparse_product
+from weightshare.nn import digest, sparse_product
 from weightshare.pattern import generators
 from weightshare.testing import check_layer
 
@@ -180,12 +180,37 @@ def test_inputs_of_other_types_and_dtypes():
             layer(torch.zeros(1, 4, dtype=torch.float64))
 
 
-def test_a_checkpoint_whose_digest_was_cast_is_an_error():
-    layer = nn.SharedLinear(points(4))
-    state = {name: value.half() for name, value in layer.state_dict().items()}
-    text = r"pattern_digest in the checkpoint must be int64 .*got torch.float16 of shape \(2,\); when casting"
-    with pytest.raises(RuntimeError, match=text):
-        layer.load_state_dict(state)
+def test_checkpoints_of_other_patterns_are_errors():
     other = nn.SharedLinear(Pattern([(0, 0, 1), (0, 1, 0)], 1, 2))
     with pytest.raises(RuntimeError, match="or for this pattern with its weight ids in another order"):
         other.load_state_dict(nn.SharedLinear(Pattern([(0, 0, 0), (0, 1, 1)], 1, 2)).state_dict())
+    layer = nn.SharedLinear(points(4))
+    text = r"pattern_digest in the checkpoint must be a vector .*got torch.float32 of shape \(2, 2\)"
+    with pytest.raises(RuntimeError, match=text):
+        layer.load_state_dict(layer.state_dict() | {"pattern_digest": torch.rand(2, 2)})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_checkpoints_that_were_cast_load_and_those_of_other_patterns_do_not(dtype):
+    layer, other = nn.SharedLinear(points(4)), nn.SharedLinear(Pattern.of(torch.nn.Linear(2, 1)))
+    layer.load_state_dict({name: value.to(dtype) for name, value in layer.state_dict().items()})
+    with pytest.raises(RuntimeError, match="another pattern"):
+        layer.load_state_dict({name: value.to(dtype) for name, value in other.state_dict().items()})
+
+
+def test_checkpoints_of_the_first_format_load():
+    """The first format stored the first 16 bytes of the hash as two integers."""
+    layer = nn.SharedLinear(points(4))
+    numbers = digest.unpack(layer.state_dict()["pattern_digest"])
+    halves = [int.from_bytes(bytes(half), "little", signed=True) for half in (numbers[:8], numbers[8:])]
+    layer.load_state_dict(layer.state_dict() | {"pattern_digest": torch.tensor(halves)})
+    with pytest.raises(RuntimeError, match="another pattern"):
+        layer.load_state_dict(layer.state_dict() | {"pattern_digest": torch.tensor(halves[::-1])})
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_parameters_of_another_pattern_are_errors(name):
+    layer, bad = nn.SharedLinear(points(4)), torch.zeros(7)
+    text = rf"SharedLinear: {name} must be \[\d\] for .*, got \[7\]; use parameters of a layer"
+    with pytest.raises(ShapeError, match=text):
+        torch.func.functional_call(layer, {name: bad}, (torch.zeros(1, 4),))

@@ -153,3 +153,19 @@ def test_the_file_contains_no_values_expanded_to_all_positions(kind, sharing, tm
 
 #: Sizes of index tables: the bank of each position, and the place of each tap.
 TABLE_SIZES = {16 * 16, 9 * 9}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sharing", [Tiled(2), Regional((3, 2)), LowRank(2), Local(), STRIPES], ids=str)
+def test_traced_exports_take_any_batch(sharing, tmp_path):
+    """The exporter based on `torch.jit.trace` does not fix the batch size of a transposed layer."""
+    size = 16 if sharing == STRIPES else 6
+    layer = nn.ConvTranspose2d(2, 4, 3, 2, groups=2, sharing=sharing, input_size=size).eval()
+    path = str(tmp_path / "layer.onnx")
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": axes}
+    torch.onnx.export(layer, (torch.zeros(3, 2, size, size),), path, dynamo=False, **names)
+    for batch in (1, 4):
+        x = torch.randn(batch, 2, size, size)
+        (got,) = onnxruntime.InferenceSession(path).run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(got), layer(x).detach(), rtol=1e-4, atol=1e-4)

@@ -39,7 +39,7 @@ def check(layer):
 
 
 @settings(max_examples=60, deadline=None)
-@given(layers())
+@given(layers(any_padding=True))
 def test_layers(layer):
     check(layer)
 

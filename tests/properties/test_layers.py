@@ -17,21 +17,21 @@ thorough = settings(slow, max_examples=1500)
 
 
 @slow
-@given(layers(), st.integers(1, 3))
+@given(layers(any_padding=True), st.integers(1, 3))
 def test_a_layer_fulfills_the_contract(layer, batch):
     check_layer(layer, batch)
 
 
 @pytest.mark.long
 @thorough
-@given(layers(), st.integers(1, 3), st.sampled_from(WAYS))
+@given(layers(any_padding=True), st.integers(1, 3), st.sampled_from(WAYS))
 def test_a_layer_fulfills_the_contract_thoroughly(layer, batch, way):
     with computing(way):
         check_layer(layer, batch)
 
 
 @slow
-@given(layers(), st.integers(1, 17), st.sampled_from(WAYS))
+@given(layers(any_padding=True), st.integers(1, 17), st.sampled_from(WAYS))
 def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
     """Outputs and both gradients, on each instruction set and in plain torch operators."""
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
@@ -52,7 +52,7 @@ def test_blocks_and_convolutions_in_plain_torch_do_not_change_results(layer, bat
 
 
 @settings(slow, max_examples=25)
-@given(layers())
+@given(layers(any_padding=True))
 def test_second_derivatives(layer):
     x = torch.randn(1, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     parameters = [p for p in (layer.weight, *layer._coefficient_terms()) if p.numel()]

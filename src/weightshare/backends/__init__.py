@@ -24,7 +24,7 @@ from typing import Any, cast
 from .bank_values import BankValues
 from .base import Backend
 from .choice import choose
-from .compute import PaddingMode, convolve, convolve_transposed, pad_input
+from .compute import PaddingMode, convolve, convolve_transposed, pad_axes, pad_input
 from .low_rank import BasisConvolutions
 from .one_hot import OneHotBackend
 from .report import Backends, report
@@ -62,6 +62,7 @@ __all__ = [
     "convolve",
     "convolve_transposed",
     "layout_of",
+    "pad_axes",
     "pad_input",
     "report",
 ]

@@ -8,20 +8,31 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
-from ..geometry import Window
+from ..geometry import PaddingModes, Window, split_padding_mode
 from .base import Backend
-from .operators import get_autocast_dtype
+from .operators import ANY_BATCH, get_autocast_dtype
 
 #: The padding modes of `torch.nn.Conv2d`.
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
-def pad_input(input: Tensor, window: Window, padding_mode: str) -> Tensor:
-    """Pad [N, C, *size] to [N, C, *padded] in a padding mode of torch."""
-    if not any(map(any, window.padding)):
-        return input
-    amounts = [n for pair in reversed(window.padding) for n in pair]
-    return F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
+def pad_input(input: Tensor, window: Window, padding_mode: PaddingModes) -> Tensor:
+    """Pad [N, C, *size] to [N, C, *padded] in a padding mode of torch, or in one per axis."""
+    return pad_axes(input, window.padding, padding_mode)
+
+
+def pad_axes(input: Tensor, padding: Sequence[tuple[int, int]], padding_mode: PaddingModes) -> Tensor:
+    """Pad each spatial axis of [N, C, *size] by a pair (before, after).
+
+    Padding an axis commutes with padding another one, so the order of the modes does not matter.
+    """
+    modes = split_padding_mode(padding_mode, len(padding))
+    for mode in dict.fromkeys(modes):
+        pairs = [pair if of_axis == mode else (0, 0) for pair, of_axis in zip(padding, modes)]
+        if any(map(any, pairs)):
+            amounts = [n for pair in reversed(pairs) for n in pair]
+            input = F.pad(input, amounts, mode="constant" if mode == "zeros" else mode)
+    return input
 
 
 def convolve(
@@ -29,7 +40,7 @@ def convolve(
     weight: Tensor,
     bias: Tensor | None,
     backend: Backend,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingModes = "zeros",
     coefficients: Tensor | None = None,
 ) -> Tensor:
     """Compute a layer of any sharing except `Full`.
@@ -39,7 +50,7 @@ def convolve(
         weight: Weight in the backend's layout.
         bias: A tensor that broadcasts to [N, out, *output_size], or None.
         backend: The backend of the layer.
-        padding_mode: Padding mode of torch, such as "reflect".
+        padding_mode: Padding mode of torch, such as "reflect", or one per axis.
         coefficients: Coefficients [rank, *output_size], only for `LowRank`.
     """
     x = input
@@ -71,7 +82,7 @@ def convolve_transposed(
     """
     window, (x, weight) = backend.window, _autocast(input, weight)
     padded = [n + extra for n, extra in zip(window.span(backend.output_size), output_padding)]
-    batch = int(input.shape[0]) if is_tracing() else input.shape[0]
+    batch = ANY_BATCH if is_tracing() else input.shape[0]
     if backend.pads_zeros:
         padded = [n - sum(pair) for n, pair in zip(padded, window.padding)]
     result = backend.apply_adjoint(x, weight, (batch, out_channels, *padded), coefficients)

@@ -30,6 +30,9 @@ _output = torch.ops.weightshare.output.default
 _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
+#: Batch size in the shape that `input_grad` is given, for the one of the gradient. `torch.jit.trace` would
+#: record the batch size of its example instead.
+ANY_BATCH = -1
 
 _readers: list[Callable[[str], Any]] = []
 
@@ -69,7 +72,8 @@ def _compute_output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
 
 
 def _compute_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
-    return _call_without_autocast(grad, from_text(backend).input_grad, weight, input_shape)
+    shape = (grad.shape[0], *input_shape[1:])
+    return _call_without_autocast(grad, from_text(backend).input_grad, weight, shape)
 
 
 def _compute_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
@@ -100,7 +104,7 @@ def _fake_output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
 
 
 def _fake_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence[int]) -> Tensor:
-    return _make_empty(grad, input_shape)
+    return _make_empty(grad, (grad.shape[0], *input_shape[1:]))
 
 
 def _fake_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:

@@ -16,7 +16,9 @@ def to_torch(layer: torch.nn.Module) -> Any:
     The parameters are copied. The checkpoint of either layer loads into the other.
 
     Raises:
-        ConversionError: If the layer has any other sharing, or reads a parameter of another module.
+        ConversionError: If the layer has any other sharing, reads a parameter of another module, or has
+            padding that `torch.nn` does not have: of different size at the two ends of an axis, or in a
+            different mode per axis.
 
     Example:
         >>> from weightshare import nn
@@ -32,6 +34,14 @@ def to_torch(layer: torch.nn.Module) -> Any:
             "kernel and bias must have Full() sharing",
             f"{source.sharing!r}{bias}",
             "use restrict(layer, Full()) for the nearest such layer",
+        )
+    padding, mode = source.padding, source.padding_mode
+    if not isinstance(mode, str) or not all(isinstance(p, int | str) for p in padding):
+        raise ConversionError(
+            type(layer).__name__,
+            "padding must be equal at both ends of each axis, and padding_mode the same on each axis",
+            f"padding={padding}, padding_mode={mode!r}",
+            "torch.nn has no such layer; pad the input with torch.nn.functional.pad instead",
         )
     factory = {"bias": source.bias is not None, "device": "meta", "dtype": source.weight.dtype}
     target = getattr(torch.nn, get_class_name(source))(**get_arguments(source), **factory)

@@ -217,8 +217,8 @@ def update_declared(model: nn.Module, ties: Iterable[LayerTie]) -> None:
             if find_ends(holder, alias, tie.source) is None:
                 continue
             kept[alias] = tie
-            place: Any = find_owner(holder, alias)
-            if place in weights:
+            place = find_owner(holder, alias)
+            if place is not None and place in weights:
                 prefixes = alias.rpartition(".")[0], tie.source.rpartition(".")[0]
                 for name in _list_coefficients(place[0]):
                     kept[f"{prefixes[0]}.{name}"] = Tie(f"{prefixes[1]}.{name}")

@@ -91,7 +91,7 @@ def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
     else:
         others += [count_parameters(spec, Local(), size), count_dense_parameters(spec, size)]
         terms |= _list_sized_terms(spec, size)
-        dead_taps = count_dead_taps(spec.axes(size), spec.sharing, spec.padding_mode)
+        dead_taps = count_dead_taps(spec.axes(size), spec.sharing)
         if "connections" not in terms or dead_taps is None:
             notes.append("connections or dead taps are not counted: there are too many to enumerate")
         patterns = _count_pattern_inputs(spec, size)
@@ -127,7 +127,7 @@ def _count_pattern_inputs(spec: LayerSpec, size: tuple[int, ...]) -> tuple[int, 
         return None
     local = spec.window_side[1]
     for axis in spec.axes(size):
-        inputs = count_largest_window(axis, spec.padding_mode)
+        inputs = count_largest_window(axis)
         if inputs is None:
             return None
         local *= inputs

@@ -123,7 +123,7 @@ def count_connections(spec: LayerSpec, input_size: Sequence[int]) -> Term | None
     """
     spatial: list[Factor] = []
     for name, axis in zip(AXIS_NAMES[spec.ndim], spec.axes(input_size)):
-        pairs = count_pairs(axis, spec.padding_mode)
+        pairs = count_pairs(axis)
         if pairs is None:
             return None
         spatial.append(Factor(f"pairs of positions along {name}", pairs))

@@ -27,6 +27,7 @@ class Axis:
     stride: int
     dilation: int
     before: int
+    padding_mode: str = "zeros"
 
     @property
     def interior(self) -> range:
@@ -35,42 +36,45 @@ class Axis:
         last = (self.before + self.inputs - 1 - (self.taps - 1) * self.dilation) // self.stride
         return range(first, max(first, min(last + 1, self.outputs)))
 
-    def list_inputs(self, output: int, padding_mode: str) -> set[int]:
+    def list_inputs(self, output: int) -> set[int]:
         """Return the inputs in the window of one output."""
         start = output * self.stride - self.before
         indices = (
-            find_padded_index(start + t * self.dilation, self.inputs, padding_mode) for t in range(self.taps)
+            find_padded_index(start + t * self.dilation, self.inputs, self.padding_mode)
+            for t in range(self.taps)
         )
         return {index for index in indices if index is not None}
 
 
-def count_pairs(axis: Axis, padding_mode: str = "zeros") -> int | None:
+def count_pairs(axis: Axis) -> int | None:
     """Count the distinct (output, input) pairs, leaving out padding.
 
     >>> count_pairs(Axis(inputs=5, outputs=5, taps=3, stride=1, dilation=1, before=1))
     13
     """
-    if padding_mode == "zeros":
-        return count_zero_padded_pairs(axis)
+    if axis.padding_mode == "zeros":
+        return count_live_pairs(axis)
     inside = axis.interior
     if (axis.outputs - len(inside)) * axis.taps > BUDGET:
         return None
     border = [*range(min(inside.start, axis.outputs)), *range(inside.stop, axis.outputs)]
-    return len(inside) * axis.taps + sum(len(axis.list_inputs(i, padding_mode)) for i in border)
+    return len(inside) * axis.taps + sum(len(axis.list_inputs(i)) for i in border)
 
 
-def count_zero_padded_pairs(axis: Axis) -> int:
-    """Count the (output, input) pairs of an axis that is padded with zeros, in logarithmic time."""
+def count_live_pairs(axis: Axis) -> int:
+    """Count the (output, tap) pairs of an axis that do not meet zero padding, in logarithmic time."""
+    if axis.padding_mode != "zeros":
+        return axis.outputs * axis.taps
     return _count_pairs_below(axis, axis.before + axis.inputs) - _count_pairs_below(axis, axis.before)
 
 
-def count_largest_window(axis: Axis, padding_mode: str = "zeros") -> int | None:
+def count_largest_window(axis: Axis) -> int | None:
     """Return the largest number of distinct inputs that one output sees."""
     if len(axis.interior):
         return axis.taps
     if axis.outputs * axis.taps > BUDGET:
         return None
-    return max(len(axis.list_inputs(i, padding_mode)) for i in range(axis.outputs))
+    return max(len(axis.list_inputs(i)) for i in range(axis.outputs))
 
 
 def _count_pairs_below(axis: Axis, limit: int) -> int:

@@ -5,10 +5,10 @@ from itertools import product
 from math import prod
 
 from ..sharing import Local, Mapped, Separable, Sharing
-from .connection_counts import BUDGET, Axis, count_zero_padded_pairs
+from .connection_counts import BUDGET, Axis, count_live_pairs
 
 
-def count_dead_taps(axes: Sequence[Axis], sharing: Sharing, padding_mode: str = "zeros") -> int | None:
+def count_dead_taps(axes: Sequence[Axis], sharing: Sharing) -> int | None:
     """Count the (bank, tap) pairs that only ever meet zero padding.
 
     Return None if that would require too long an enumeration.
@@ -21,11 +21,9 @@ def count_dead_taps(axes: Sequence[Axis], sharing: Sharing, padding_mode: str = 
     >>> count_dead_taps([line], Full()), count_dead_taps([line], Local())
     (0, 2)
     """
-    if padding_mode != "zeros":
-        return 0
     taps, size = prod(axis.taps for axis in axes), [axis.outputs for axis in axes]
     if isinstance(sharing, Local):
-        return prod(size) * taps - prod(count_zero_padded_pairs(axis) for axis in axes)
+        return prod(size) * taps - prod(count_live_pairs(axis) for axis in axes)
     if isinstance(sharing, Mapped):
         return _count_dead_taps_of_labels(axes, sharing)
     separable = isinstance(sharing, Separable)
@@ -61,6 +59,8 @@ def _intersects(part: range, inside: range) -> bool:
 
 def _meets_input(axis: Axis, part: range, tap: int) -> bool:
     """Return whether a tap meets an input for any output of the part."""
+    if axis.padding_mode != "zeros":
+        return True
     start = part.start * axis.stride - axis.before + tap * axis.dilation
     step = part.step * axis.stride
     steps = max(0, -(start // step))  # steps to the first index that is not before the input

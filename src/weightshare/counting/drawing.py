@@ -15,11 +15,13 @@ _MAX_TAPS = 2_000_000  # positions times taps of one axis
 def describe_state(counts: Counts) -> dict[str, Any] | None:
     """Return the state in which the explorer shows a layer.
 
-    The state is None if the explorer cannot show it: without an input size, for a linear layer, and for a
-    layer that is too large.
+    The state is None if the explorer cannot show it: without an input size, for a linear layer, for a
+    layer with one padding mode per axis, and for a layer that is too large.
     """
     layer = counts.layer
     if counts.input is None or counts.output is None or not layer.ndim:
+        return None
+    if not isinstance(layer.padding_mode, str):
         return None
     window = layer.window
     sizes = (*counts.input, *counts.output, *window.kernel_size, *window.stride, *window.dilation)

@@ -42,7 +42,7 @@ def _read_convolution(layer: Any, form: Form) -> LayerSpec:
         output_padding=tuple(layer.output_padding) if form.is_transposed else (),
         groups=int(layer.groups),
         bias=layer.bias is not None,
-        padding_mode=str(layer.padding_mode),
+        padding_mode=layer.padding_mode,
         sharing=sharing if isinstance(sharing, Sharing) else Local() if form.is_local else Full(),
         bias_sharing=_read_bias_sharing(layer, form.is_transposed),
         input_size=_read_input_size(layer),

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._args import check_integer, check_per_axis, did_you_mean
 from ..errors import ArgumentError, SpecError
-from ..geometry import Window
+from ..geometry import Window, check_padding_mode
 from ..sharing import Full, Local, Sharing, parse_sharing
 from .keras_words import ALL_FORMS, KERAS_PREFIXES, translate_arguments
 from .literals import Call, quote, read_call, read_literal, read_sharing
@@ -132,7 +132,7 @@ def _build_spec(form: Form, arguments: Mapping[str, object], notes: tuple[str, .
         output_padding=_read_output_padding(form, arguments),
         groups=check_integer(name, "groups", arguments.get("groups", 1), least=1),
         bias=bias,
-        padding_mode=str(arguments.get("padding_mode", "zeros")),
+        padding_mode=check_padding_mode(name, arguments.get("padding_mode", "zeros"), form.ndim),
         sharing=to_sharing(name, "sharing", arguments.get("sharing", Local() if form.is_local else Full())),
         bias_sharing=bias_sharing if bias else None,
         notes=notes,

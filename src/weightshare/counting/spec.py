@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .._args import check_integer
 from ..errors import ShapeError, SharingError
-from ..geometry import Window, check_groups, check_padding_mode, check_transposed
+from ..geometry import Window, check_groups, check_padding_mode, check_transposed, split_padding_mode
 from ..sharing import Full, Local, LowRank, Sharing
 from .connection_counts import Axis
 from .sizes import EXAMPLES, format_compact_size, split_size
@@ -55,7 +55,7 @@ class LayerSpec:
     output_padding: tuple[int, ...] = ()
     groups: int = 1
     bias: bool = True
-    padding_mode: str = "zeros"
+    padding_mode: str | tuple[str, ...] = "zeros"
     sharing: Sharing = FULL
     bias_sharing: Sharing | None = None
     input_size: tuple[int, ...] | None = None
@@ -65,7 +65,8 @@ class LayerSpec:
         check_integer(self.name, f"in_{self._noun}", self.in_channels, least=1)
         check_integer(self.name, f"out_{self._noun}", self.out_channels, least=1)
         check_groups(self.name, self.groups, self.in_channels, self.out_channels)
-        check_padding_mode(self.name, self.padding_mode)
+        mode = check_padding_mode(self.name, self.padding_mode, self.ndim)
+        object.__setattr__(self, "padding_mode", mode)
         if self.transposed:
             check_transposed(
                 self.name, self.window.padding, self.padding_mode, self.output_padding, self.window
@@ -144,12 +145,9 @@ class LayerSpec:
         positions, reached = tuple(output_size), tuple(input_size)
         if self.transposed:
             positions, reached = reached, positions
-        return [
-            Axis(inputs, outputs, taps, stride, dilation, before)
-            for inputs, outputs, taps, stride, dilation, (before, _) in zip(
-                reached, positions, window.kernel_size, window.stride, window.dilation, window.padding
-            )
-        ]
+        before, modes = (pair[0] for pair in window.padding), split_padding_mode(self.padding_mode, self.ndim)
+        steps = (window.kernel_size, window.stride, window.dilation)
+        return [Axis(*values) for values in zip(reached, positions, *steps, before, modes)]
 
     def spatial_size(self, input_size: object) -> tuple[int, ...]:
         """Return `input_size` without its channels, which are checked if given."""

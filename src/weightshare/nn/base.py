@@ -12,13 +12,23 @@ from torch.nn import Parameter
 
 from .._args import Size, check_integer, check_per_axis
 from ..backends import ONE_KERNEL, Backend, BankValues, choose, layout_of
-from ..backends.checks import check_dtype, check_operands, not_a_tensor
+from ..backends.checks import check_dtype, check_operands
 from ..backends.exportable import keep_compact
 from ..backends.low_rank import combine_coefficients
 from ..errors import ArgumentError, ShapeError
-from ..geometry import Window, check_groups, check_padding_mode
+from ..geometry import (
+    Padding,
+    PaddingModes,
+    Window,
+    check_groups,
+    check_padding_mode,
+    simplify_padding,
+    wrong_shape,
+)
 from ..sharing import Full, LowRank, Sharing, check_sharing
-from . import checkpoint, checks, init
+from . import checkpoint, checks, fusion, init
+from .arguments import format_arguments
+from .digest import pack
 from .kernel_plot import plot_kernels
 
 if TYPE_CHECKING:
@@ -44,11 +54,13 @@ class SharedLayer(torch.nn.Module, ABC):
     out_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[int, ...] | str
+    #: One int per axis, "same" or "valid"; pairs (before, after) if the two ends of an axis differ.
+    padding: tuple[int, ...] | tuple[tuple[int, int], ...] | str
     output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    padding_mode: str
+    #: One name for all axes, or one per axis if they differ.
+    padding_mode: str | tuple[str, ...]
     window: Window
     sharing: Sharing
     bias_sharing: Sharing
@@ -67,12 +79,12 @@ class SharedLayer(torch.nn.Module, ABC):
         kernel_size: Size,
         *,
         stride: Size,
-        padding: Size | str,
+        padding: Padding,
         output_padding: Size,
         dilation: Size,
         groups: int,
         bias: bool,
-        padding_mode: str,
+        padding_mode: PaddingModes,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         sharing: Sharing | None,
@@ -84,14 +96,12 @@ class SharedLayer(torch.nn.Module, ABC):
         self.in_channels = check_integer(name, "in_channels", in_channels, least=1)
         self.out_channels = check_integer(name, "out_channels", out_channels, least=1)
         self.groups = check_groups(name, groups, self.in_channels, self.out_channels)
-        self.padding = (
-            padding if isinstance(padding, str) else check_per_axis(name, "padding", padding, ndim, least=0)
-        )
-        self.window = Window(kernel_size, stride, self.padding, dilation, ndim=ndim, where=name)
+        self.window = Window(kernel_size, stride, padding, dilation, ndim=ndim, where=name)
+        self.padding = simplify_padding(padding, self.window.padding)
         self.kernel_size, self.stride = self.window.kernel_size, self.window.stride
         self.dilation = self.window.dilation
         self.output_padding = check_per_axis(name, "output_padding", output_padding, ndim, least=0)
-        self.padding_mode = check_padding_mode(name, padding_mode)
+        self.padding_mode = check_padding_mode(name, padding_mode, ndim)
         self.sharing = check_sharing(name, "sharing", sharing, self._fixed_sharing or Full())
         if self._fixed_sharing not in (None, self.sharing):
             raise ArgumentError(
@@ -110,12 +120,15 @@ class SharedLayer(torch.nn.Module, ABC):
         if self.sharing != Full():
             size = self._require_size(self.position_size, "sharing")
             self._backend = choose(self.sharing, self.window, size, self.groups)
-        self._coefficient_names = tuple(self._coefficient_shapes())
+        shapes = self._coefficient_shapes()
+        self._coefficient_names, self._coefficient_sizes = tuple(shapes), tuple(shapes.values())
         self._bias_values: BankValues | None = None
         if self.bias_sharing != Full():
             size = self._require_size(self.output_size, "bias_sharing")
             self._bias_values = BankValues.of(self.bias_sharing, size)
         self._make_parameters(bias, {"device": device, "dtype": dtype})
+        self._weight_shape = self.weight.shape
+        self._bias_shape = torch.Size(self._compute_bias_shape())
         self.reset_parameters()
 
     @property
@@ -170,14 +183,18 @@ class SharedLayer(torch.nn.Module, ABC):
             self.register_parameter(name, Parameter(torch.empty(shape, **factory)))
         if not bias:
             self.register_parameter("bias", None)
-        elif self.bias_sharing == Full():
-            self.bias = Parameter(torch.empty(self.out_channels, **factory))
         else:
-            banks = self.bias_sharing.banks(self._require_size(self.output_size, "bias_sharing"))
-            self.bias = Parameter(torch.empty(banks, self.out_channels, **factory))
+            self.bias = Parameter(torch.empty(self._compute_bias_shape(), **factory))
         if not self._takes_any_size:
-            numbers = torch.empty(len(self._digest()), dtype=torch.int64, device=factory["device"])
+            length = len(pack(self._digest()))
+            numbers = torch.empty(length, dtype=torch.int64, device=factory["device"])
             self.register_buffer("sharing_digest", numbers)
+
+    def _compute_bias_shape(self) -> tuple[int, ...]:
+        if self.bias_sharing == Full():
+            return (self.out_channels,)
+        banks = self.bias_sharing.banks(self._require_size(self.output_size, "bias_sharing"))
+        return (banks, self.out_channels)
 
     def _digest(self) -> list[int]:
         size = self._require_size(self.position_size, "sharing")
@@ -199,7 +216,7 @@ class SharedLayer(torch.nn.Module, ABC):
     @torch.no_grad()
     def _write_digest(self) -> None:
         if not self._takes_any_size:
-            self.sharing_digest.copy_(torch.tensor(self._digest()))
+            self.sharing_digest = torch.tensor(pack(self._digest()), device=self.sharing_digest.device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or cast the parameters. Banks stay contiguous: memory formats apply to images only."""
@@ -242,7 +259,7 @@ class SharedLayer(torch.nn.Module, ABC):
         shape = (self.out_channels, *self._require_size(self.output_size, "bias_map()"))
         if self.bias is None:
             return self.weight.new_zeros(shape)
-        return self._broadcast_bias().expand(shape)
+        return self._broadcast_bias(self.bias).expand(shape)
 
     def plot_kernels(self, channels: tuple[int, int] = (0, 0), *, ax: "Axes | None" = None) -> "Figure":
         """Draw the kernels at their positions, for one pair of channels.
@@ -280,13 +297,13 @@ class SharedLayer(torch.nn.Module, ABC):
             )
         return size
 
-    def _broadcast_bias(self, input: Tensor | None = None) -> Tensor:
+    def _broadcast_bias(self, bias: Tensor, input: Tensor | None = None) -> Tensor:
         """Return the bias in a shape that broadcasts to [out, *output_size].
 
         Args:
+            bias: The bias of the layer.
             input: The input of the current call, if any; see `keep_compact`.
         """
-        bias: Tensor = self.bias  # pyright: ignore[reportAssignmentType]
         if self._bias_values is None:
             return bias.view(-1, *(1,) * self._ndim)
         return self._bias_values.expand(bias if input is None else keep_compact(bias, input))
@@ -300,35 +317,48 @@ class SharedLayer(torch.nn.Module, ABC):
         Args:
             input: The input of the current call, if any; see `keep_compact`.
         """
+        if not self._coefficient_names:
+            return None
         terms = self._coefficient_terms()
+        for name, shape, term in zip(self._coefficient_names, self._coefficient_sizes, terms):
+            if term.shape != shape:
+                raise checks.wrong_parameter(self, name, term.shape, shape)
         if len(terms) < 2:
-            return terms[0] if terms else None
+            return terms[0]
         if input is not None:
             terms = [keep_compact(term, input) for term in terms]
         return combine_coefficients(terms)
 
-    def _add_bias(self, result: Tensor) -> Tensor:
-        return result if self.bias is None else result + self._broadcast_bias(result).to(result.dtype)
+    def _add_bias(self, result: Tensor, bias: Tensor | None) -> Tensor:
+        return result if bias is None else result + self._broadcast_bias(bias, result).to(result.dtype)
 
     def _is_unbatched(self, input: Tensor) -> bool:
         """Return whether the input has no batch axis; raise an error if its rank or channels are wrong."""
-        if not isinstance(input, Tensor):
-            raise not_a_tensor(type(self).__name__, input)
         shape, ndim = input.shape, self._ndim
         unbatched = len(shape) == ndim + 1
         if not (unbatched or len(shape) == ndim + 2) or shape[-ndim - 1] != self.in_channels:
             raise self._wrong_shape(shape)
         return unbatched
 
-    def _check(self, input: Tensor) -> None:
-        """Raise `ShapeError` if the size, device or dtype of the input does not fit the weights."""
+    def _check(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        """Raise `ShapeError` if the input or the parameters do not fit the layer or each other."""
         if input.shape[-self._ndim :] != self.input_size:
             raise self._wrong_shape(input.shape)
-        check_operands(type(self).__name__, input, self.weight, self.sharing)
+        if weight.shape != self._weight_shape:
+            raise checks.wrong_parameter(self, "weight", weight.shape, self._weight_shape)
+        if bias is not None and bias.shape != self._bias_shape:
+            raise checks.wrong_parameter(self, "bias", bias.shape, self._bias_shape)
+        check_operands(type(self).__name__, input, weight, self.sharing)
 
     def _wrong_shape(self, shape: torch.Size) -> ShapeError:
         size = None if self._takes_any_size else self.input_size
-        return checks.wrong_shape(type(self).__name__, shape, self.in_channels, size, self.sharing)
+        name, ndim = type(self).__name__, self._ndim
+        return wrong_shape(name, shape, self.in_channels, size, self.sharing, ndim)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight" and fusion.is_called_by_torch():
+            fusion.check_supported(self)
+        super().__setattr__(name, value)
 
     def _load_from_state_dict(
         self,
@@ -347,7 +377,7 @@ class SharedLayer(torch.nn.Module, ABC):
             error_msgs.append(error)
             return
         if digest is not None:
-            checkpoint.expand_plain(self, digest, state_dict, prefix)
+            checkpoint.convert_entries(self, digest, state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -357,28 +387,8 @@ class SharedLayer(torch.nn.Module, ABC):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self._takes_any_size:
             device = self.weight.device
-            destination[f"{prefix}sharing_digest"] = torch.tensor(self._digest(), device=device)
+            destination[f"{prefix}sharing_digest"] = torch.tensor(pack(self._digest()), device=device)
 
     def extra_repr(self) -> str:
         """Return the arguments of the layer as `torch.nn.Conv2d` does, with the sharing added."""
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        parts.append(f"stride={self.stride}")
-        if any(map(any, self.window.padding)):
-            parts.append(f"padding={self.padding!r}")
-        if any(d != 1 for d in self.dilation):
-            parts.append(f"dilation={self.dilation}")
-        if any(self.output_padding):
-            parts.append(f"output_padding={self.output_padding}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.padding_mode != "zeros":
-            parts.append(f"padding_mode={self.padding_mode}")
-        parts.append(f"sharing={self.sharing!r}")
-        if self.input_size is not None:
-            parts.append(f"input_size={self.input_size}")
-        usual = Full() if self.transposed else self.sharing
-        if self.bias is not None and self.bias_sharing != usual:
-            parts.append(f"bias_sharing={self.bias_sharing!r}")
-        return ", ".join(parts)
+        return format_arguments(self)

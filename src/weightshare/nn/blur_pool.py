@@ -1,17 +1,18 @@
 """Blur pooling: a low-pass filter followed by a stride, in one to three dimensions."""
 
+from collections.abc import Sequence
 from math import comb
+from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
 from .._args import Size, check_per_axis, format_size
-from ..backends import PaddingMode
-from ..backends.checks import not_a_tensor
+from ..backends import PaddingMode, pad_axes
 from ..backends.layout import CONV
 from ..errors import ArgumentError, ShapeError
-from ..geometry import check_padding_mode
+from ..geometry import PaddingModes, check_padding_mode, split_padding_mode
+from .fx import Call, record_call
 
 #: Minimum input size minus the padding after the last input, by padding mode. Other padding modes need only
 #: one input.
@@ -23,64 +24,81 @@ class _BlurPoolNd(Module):
 
     filter_size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding_mode: str
+    padding_mode: str | tuple[str, ...]
 
     _ndim: int
 
-    def __init__(self, filter_size: Size = 4, stride: Size = 2, padding_mode: PaddingMode = "reflect"):
+    def __init__(
+        self,
+        filter_size: Size = 4,
+        stride: Size = 2,
+        padding_mode: PaddingMode | Sequence[PaddingMode] = "reflect",
+    ):
         super().__init__()
         where = type(self).__name__
         self.filter_size = check_per_axis(where, "filter_size", filter_size, self._ndim, least=1)
         self.stride = check_per_axis(where, "stride", stride, self._ndim, least=1)
-        self.padding_mode = check_padding_mode(where, padding_mode)
+        self.padding_mode = check_padding_mode(where, padding_mode, self._ndim)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [N, C, *size] or [C, *size] to the same with each size n replaced by ceil(n / stride)."""
-        ndim = self._ndim
         if not isinstance(input, Tensor):
-            raise not_a_tensor(type(self).__name__, input)
-        if input.dim() not in (ndim + 1, ndim + 2):
-            raise ShapeError(
-                type(self).__name__,
-                f"input must be [N, C, *size] or [C, *size] with {ndim} spatial axes",
-                f"shape {tuple(input.shape)}",
-            )
-        if not input.is_floating_point():
-            raise ArgumentError(type(self).__name__, "input must be floating point", str(input.dtype))
-        if input.dim() == ndim + 1:
-            return self._blur(input.unsqueeze(0)).squeeze(0)
-        return self._blur(input)
+            return record_call(self, (input,), self._as_function)
+        function, args, _ = self._as_function(None, input)
+        return function(*args)
 
-    def _blur(self, input: Tensor) -> Tensor:
-        """Apply one strided convolution per axis, since the filter is a product of one filter per axis."""
-        result, channels = self._pad(input), input.shape[1]
-        for axis, (taps, step) in enumerate(zip(self.filter_size, self.stride)):
-            if taps == step == 1:
-                continue
-            ones = [1] * self._ndim
-            size, stride = [*ones[:axis], taps, *ones[axis + 1 :]], [*ones[:axis], step, *ones[axis + 1 :]]
-            binomial = input.new_tensor([comb(taps - 1, tap) / 2 ** (taps - 1) for tap in range(taps)])
-            weight = binomial.view(1, 1, *size).expand(channels, 1, *size)
-            result = CONV[self._ndim](result, weight, stride=stride, groups=channels)
-        return result
-
-    def _pad(self, input: Tensor) -> Tensor:
-        pairs = [((taps - 1) // 2, taps // 2) for taps in self.filter_size]
-        least = [max(1, after + _ADDITIONAL.get(self.padding_mode, -after)) for _, after in pairs]
-        size = input.shape[2:]
-        if any(n < needed for n, needed in zip(size, least)):
-            raise ShapeError(
-                type(self).__name__,
-                f"filter_size={self.filter_size} with padding_mode={self.padding_mode!r} needs an input of "
-                f"at least {format_size(least)}",
-                format_size(size),
-                "use a smaller filter, or padding_mode='replicate'",
-            )
-        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        return F.pad(input, [n for pair in reversed(pairs) for n in pair], mode=mode)
+    def _as_function(self, tracer: object, input: Any) -> Call:
+        return blur, (input, type(self).__name__, self.filter_size, self.stride, self.padding_mode), {}
 
     def extra_repr(self) -> str:
         return f"filter_size={self.filter_size}, stride={self.stride}, padding_mode={self.padding_mode!r}"
+
+
+def blur(
+    input: Tensor,
+    where: str,
+    filter_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding_mode: PaddingModes,
+) -> Tensor:
+    """Apply one strided convolution per axis, since the filter is a product of one filter per axis."""
+    ndim = len(filter_size)
+    if input.dim() not in (ndim + 1, ndim + 2):
+        raise ShapeError(
+            where,
+            f"input must be [N, C, *size] or [C, *size] with {ndim} spatial axes",
+            f"shape {tuple(input.shape)}",
+        )
+    if not input.is_floating_point():
+        raise ArgumentError(where, "input must be floating point", str(input.dtype))
+    if input.dim() == ndim + 1:
+        return blur(input.unsqueeze(0), where, filter_size, stride, padding_mode).squeeze(0)
+    result, channels = _pad(input, where, filter_size, padding_mode), input.shape[1]
+    for axis, (taps, step) in enumerate(zip(filter_size, stride)):
+        if taps == step == 1:
+            continue
+        ones = [1] * ndim
+        size, steps = [*ones[:axis], taps, *ones[axis + 1 :]], [*ones[:axis], step, *ones[axis + 1 :]]
+        binomial = input.new_tensor([comb(taps - 1, tap) / 2 ** (taps - 1) for tap in range(taps)])
+        weight = binomial.view(1, 1, *size).expand(channels, 1, *size)
+        result = CONV[ndim](result, weight, stride=steps, groups=channels)
+    return result
+
+
+def _pad(input: Tensor, where: str, filter_size: tuple[int, ...], padding_mode: PaddingModes) -> Tensor:
+    pairs = [((taps - 1) // 2, taps // 2) for taps in filter_size]
+    modes = split_padding_mode(padding_mode, len(pairs))
+    least = [max(1, after + _ADDITIONAL.get(mode, -after)) for mode, (_, after) in zip(modes, pairs)]
+    size = input.shape[2:]
+    if any(n < needed for n, needed in zip(size, least)):
+        raise ShapeError(
+            where,
+            f"filter_size={filter_size} with padding_mode={padding_mode!r} needs an input of "
+            f"at least {format_size(least)}",
+            format_size(size),
+            "use a smaller filter, or padding_mode='replicate'",
+        )
+    return pad_axes(input, pairs, padding_mode)
 
 
 class BlurPool1d(_BlurPoolNd):
@@ -116,10 +134,10 @@ class BlurPool2d(_BlurPoolNd):
         filter_size: Number of taps per axis, at least 1. With stride 2, even filter sizes keep maps of even
             size centered.
         stride: Distance in inputs between neighboring outputs, at least 1.
-        padding_mode: "reflect", "replicate", "circular" or "zeros". Each axis is padded with
-            (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for 4 taps).
-            With "circular", the layer is exactly equivariant to circular shifts by multiples of the stride if
-            the stride divides the size.
+        padding_mode: "reflect", "replicate", "circular" or "zeros"; or a tuple of one per axis. Each axis is
+            padded with (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for
+            4 taps). With "circular", the layer is exactly equivariant to circular shifts by multiples of the
+            stride if the stride divides the size.
 
     Shape:
         Input [N, C, H, W] or [C, H, W], output the same with ceil(H / stride) and ceil(W / stride).

@@ -1,10 +1,11 @@
 """The `sharing_digest` in a layer's checkpoint, and loading the weights of a plain convolution.
 
 The digest encodes a sharing as a vector of integers that can be decoded, so that an error can name both
-sharings.
+sharings. `digest` stores the integers.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from torch import Tensor, cat, tensor
@@ -13,6 +14,7 @@ from .._args import check_per_axis, format_size
 from ..backends import layout_of
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 from . import init
+from .digest import matches, pack, unpack
 
 _VERSION = 1
 _KINDS = (Full, Tiled, Regional, SharedAlong, Mapped, LowRank, Local)
@@ -45,14 +47,13 @@ def encode(
     return [*head, *_encode_sharing(sharing, ndim), *bias, *transposed]
 
 
-def describe(stored: Any) -> str:
-    """Describe a digest in words, even if it is invalid. It may be a list of integers or a tensor.
+def describe(numbers: list[int] | None) -> str:
+    """Describe a digest in words, even if it is invalid. It is None if no integers could be read.
 
     >>> describe(encode(Tiled(2), None, (4, 6), (3, 3)))
     'Tiled((2, 2)) on an output of 4 x 6 with kernel 3 x 3, without bias'
     """
-    numbers = stored.tolist() if isinstance(stored, Tensor) else stored
-    if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+    if numbers is None:
         return "an unreadable sharing_digest, which is not a vector of integers"
     try:
         version, ndim, *rest = numbers
@@ -90,21 +91,25 @@ def find_mismatch(
         prefix: Prefix of the layer's entries in the state dict.
     """
     stored = state_dict.get(f"{prefix}sharing_digest")
-    if stored is None or (isinstance(stored, Tensor) and (stored.is_meta or stored.tolist() == digest)):
+    if stored is None or (isinstance(stored, Tensor) and stored.is_meta):
+        return None
+    if digest is not None and matches(stored, digest):
         return None
     full = f"{Full()!r} with kernel {format_size(layer.kernel_size)}, for any input size"
     expected = full if digest is None else describe(digest)
     return (
-        f"{prefix}{type(layer).__name__}: the checkpoint has {describe(stored)}, but this layer has "
+        f"{prefix}{type(layer).__name__}: the checkpoint has {describe(unpack(stored))}, but this layer has "
         f"{expected}; build the layer with the sharing and sizes of the checkpoint, or load the weights of a "
         "plain convolution."
     )
 
 
-def expand_plain(layer: Any, digest: list[int], state_dict: dict[str, Tensor], prefix: str) -> None:
-    """Replace the entries of a plain convolution by entries of the layer that compute the same function.
+def convert_entries(layer: Any, digest: list[int], state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Replace entries in an older or plainer form by entries in the form of the layer.
 
-    Any other entries are left unchanged.
+    These are digests that were cast or averaged or have the first format, the weights of a plain convolution,
+    and biases [out, *output_size] of a layer in which each output has its own bias. The function that they
+    compute stays the same. Any other entries are left unchanged.
 
     Args:
         layer: The layer that loads the weights.
@@ -113,13 +118,17 @@ def expand_plain(layer: Any, digest: list[int], state_dict: dict[str, Tensor], p
         prefix: Prefix of the layer's entries in the state dict.
     """
     weight, bias = (state_dict.get(f"{prefix}{name}") for name in ("weight", "bias"))
-    shape = layer._kernel_shape
-    if f"{prefix}sharing_digest" in state_dict or not isinstance(weight, Tensor):
+    shape, stored = layer._kernel_shape, state_dict.get(f"{prefix}sharing_digest")
+    if isinstance(stored, Tensor) and not stored.is_meta:
+        state_dict[f"{prefix}sharing_digest"] = tensor(pack(digest), device=stored.device)
+    if stored is not None or not isinstance(weight, Tensor):
         return
     if tuple(weight.shape) != shape:
         return  # torch reports an error with both shapes
     if isinstance(layer.sharing, LowRank):
-        weight = cat([weight.unsqueeze(0), weight.new_zeros(layer.sharing.rank, *shape)])
+        corrections = weight.new_empty(layer.sharing.rank, *shape)
+        init.reset_corrections(corrections)
+        weight = cat([weight.unsqueeze(0), corrections])
         shapes = layer.sharing.coefficient_shapes(layer.position_size)
         fresh = {f"{prefix}{name}": weight.new_empty(size) for name, size in shapes.items()}
         # the coefficients of `layer` may be zero or on the meta device
@@ -129,9 +138,25 @@ def expand_plain(layer: Any, digest: list[int], state_dict: dict[str, Tensor], p
         banks = weight.expand(len(layer.weight), *shape)
         weight = layout_of(layer.sharing).from_banks(banks).contiguous()
     state_dict[f"{prefix}weight"] = weight
-    if bias is not None and layer.bias is not None and bias.dim() < layer.bias.dim():
-        state_dict[f"{prefix}bias"] = bias.repeat(len(layer.bias), 1)
-    state_dict[f"{prefix}sharing_digest"] = tensor(digest)
+    if isinstance(bias, Tensor) and layer.bias is not None:
+        state_dict[f"{prefix}bias"] = _expand_bias(layer, bias)
+    state_dict[f"{prefix}sharing_digest"] = tensor(pack(digest))
+
+
+def _expand_bias(layer: Any, bias: Tensor) -> Tensor:
+    """Return the bias [out] or [out, *output_size] of a plain layer as [K_bias, out], if it fits."""
+    if layer.bias.dim() < 2:
+        return bias
+    if bias.dim() == 1:
+        return bias.repeat(len(layer.bias), 1)
+    untied = (layer.out_channels, *layer.output_size)
+    if tuple(bias.shape) != untied or layer.bias.shape[0] != prod(layer.output_size):
+        return bias  # torch reports an error with both shapes
+    per_position = bias.flatten(1).T
+    if layer.bias_sharing == Local():
+        return per_position.contiguous()
+    labels = tensor(layer.bias_sharing.labels(layer.output_size), device=bias.device)
+    return per_position[labels.argsort()]
 
 
 def _encode_sharing(sharing: Sharing, ndim: int) -> list[int]:

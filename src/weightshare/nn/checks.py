@@ -1,10 +1,11 @@
 """Checks of a layer's arguments and inputs, and the errors that they raise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from .._args import is_sequence
+from .._args import format_size, is_sequence
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
 from ..sharing import Full, Sharing
@@ -69,24 +70,22 @@ def wrong_bias_size(
     )
 
 
-def wrong_shape(
-    where: str, shape: Sequence[int], channels: int, size: Sequence[int] | None, sharing: Sharing
-) -> ShapeError:
-    """Return the error for an input with the wrong rank, number of channels or size.
+def wrong_parameter(layer: Any, name: str, shape: Sequence[int], expected: Sequence[int]) -> ShapeError:
+    """Return the error for a parameter of a convolution that was replaced by one of another shape."""
+    argument, sharing, size = "sharing", layer.sharing, layer.position_size
+    if name == "bias":
+        argument, sharing, size = "bias_sharing", layer.bias_sharing, layer.output_size
+    positions = "" if size is None or sharing == Full() else f" on {format_size(size)} positions"
+    return wrong_shape(type(layer).__name__, name, shape, expected, f"for {argument}={sharing!r}{positions}")
 
-    Args:
-        where: Name of the layer.
-        shape: Shape of the input.
-        channels: Expected number of channels.
-        size: Expected spatial size; None if the layer takes any size.
-        sharing: Sharing of the layer.
-    """
-    spatial = "*size" if size is None else ", ".join(map(str, size))
-    hint = (
-        None
-        if size is None
-        else "resize the input, or build the layer with another input_size (its weights for "
-        f"sharing={sharing!r} fit this size only)"
+
+def wrong_shape(
+    where: str, name: str, shape: Sequence[int], expected: Sequence[int], reason: str
+) -> ShapeError:
+    """Return the error for a parameter that was replaced by one of another shape."""
+    return ShapeError(
+        where,
+        f"{name} must be {list(expected)} {reason}",
+        str(list(shape)),
+        "use parameters of a layer with the same arguments",
     )
-    expected = f"input must be [N, {channels}, {spatial}] or [{channels}, {spatial}]"
-    return ShapeError(where, expected, f"{list(shape)}", hint)

@@ -1,13 +1,18 @@
 """Convolutions with any degree of weight sharing, in one to three dimensions."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._args import Size
 from ..backends import PaddingMode, convolve, pad_input
+from ..geometry import Padding, has_pairs
 from ..sharing import Sharing
 from .base import SharedLayer
+from .fx import as_conv, record_call
 
 
 class _ConvNd(SharedLayer):
@@ -21,11 +26,11 @@ class _ConvNd(SharedLayer):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Size | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
+        padding_mode: PaddingMode | Sequence[PaddingMode] = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -51,37 +56,41 @@ class _ConvNd(SharedLayer):
             bias_sharing=bias_sharing,
         )
 
+        self._has_pairs = has_pairs(self.padding)
+
     def _output_size(self, input_size: tuple[int, ...]) -> tuple[int, ...]:
         return self.window.output_size(input_size, type(self).__name__, self.padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [N, in, *size] to [N, out, *output_size], or [in, *size] to [out, *output_size]."""
+        if not isinstance(input, Tensor):
+            return record_call(self, (input,), partial(as_conv, self))
         unbatched = self._is_unbatched(input)
+        weight, bias = self.weight, self.bias
         if self._takes_any_size:
-            return self._call_torch(input, self.bias)
-        self._check(input)
+            return self._call_torch(input, weight, bias)
+        self._check(input, weight, bias)
         if self._backend is None:
-            return self._add_bias(self._call_torch(input, None))
+            return self._add_bias(self._call_torch(input, weight, None), bias)
         result = convolve(
             input.unsqueeze(0) if unbatched else input,
-            self.weight,
-            None if self.bias is None else self._broadcast_bias(input),
+            weight,
+            None if bias is None else self._broadcast_bias(bias, input),
             self._backend,
             self.padding_mode,
             self._coefficients(input),
         )
         return result.squeeze(0) if unbatched else result
 
-    def _call_torch(self, input: Tensor, bias: Tensor | None) -> Tensor:
+    def _call_torch(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the convolution of `Full` with torch's function."""
-        if self.padding_mode == "zeros":
-            padding = self.padding
-        else:
+        padding = self.padding
+        if self.padding_mode != "zeros" or self._has_pairs:
             batched = input.dim() == self._ndim + 2
             padded = pad_input(input if batched else input[None], self.window, self.padding_mode)
             input, padding = (padded if batched else padded[0]), 0
         conv = type(self)._torch_function
-        return conv(input, self.weight, bias, self.stride, padding, self.dilation, self.groups)
+        return conv(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_ConvNd):
@@ -122,11 +131,13 @@ class Conv2d(_ConvNd):
         out_channels: Number of output channels, at least 1.
         kernel_size: Number of taps per axis, at least 1.
         stride: Distance in inputs between neighboring output positions, at least 1.
-        padding: Number of inputs added at both ends of each axis, or "same" or "valid".
+        padding: Number of inputs added at both ends of each axis: an int, one int per axis, or one pair
+            (before, after) per axis; or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
         groups: Number of channel groups; must divide `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
-        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple of one per axis. For example,
+            ("zeros", "circular") suits maps of the globe with the axes (latitude, longitude).
         device: Device of the parameters.
         dtype: Dtype of the parameters.
         sharing: Sharing of the kernels over the output positions. The default is `Full()`.
@@ -142,7 +153,8 @@ class Conv2d(_ConvNd):
 
     Shape:
         Input [N, in, H, W] or [in, H, W], output [N, out, H_out, W_out] or [out, H_out, W_out] with
-        H_out = (H + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1.
+        H_out = (H + before + after - dilation * (kernel_size - 1) - 1) // stride + 1, where `before` and
+        `after` are the padding at the two ends.
 
     Parameters:
         weight: For `Full` [out, in/groups, *kernel_size]; for `Local` [P, *kernel_size, in/groups, out]; for

@@ -1,6 +1,7 @@
 """Transposed convolutions with any degree of weight sharing, in one to three dimensions."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +9,11 @@ from torch import Tensor
 
 from .._args import Size
 from ..backends import PaddingMode, convolve_transposed
-from ..geometry import Window, check_transposed
+from ..geometry import Window, check_even_padding, check_transposed
 from ..sharing import Full, Sharing
 from . import checks
 from .base import SharedLayer
+from .fx import as_conv_transpose, record_call
 
 
 class _ConvTransposeNd(SharedLayer):
@@ -41,6 +43,8 @@ class _ConvTransposeNd(SharedLayer):
         name = type(self).__name__
         window = Window(kernel_size, stride, 0, dilation, ndim=self._ndim, where=name)
         check_transposed(name, padding, padding_mode, output_padding, window)
+        window = Window(kernel_size, stride, padding, dilation, ndim=self._ndim, where=name)
+        check_even_padding(name, window.padding)
         super().__init__(
             in_channels,
             out_channels,
@@ -70,17 +74,20 @@ class _ConvTransposeNd(SharedLayer):
             output_size: Spatial size of the output, or its whole shape, as for `torch.nn.ConvTranspose2d`. It
                 replaces `output_padding` for this call.
         """
+        if not isinstance(input, Tensor):
+            return record_call(self, (input, output_size), partial(as_conv_transpose, self))
         unbatched = self._is_unbatched(input)
+        weight, bias = self.weight, self.bias
         extra = self.output_padding if output_size is None else self._find_output_padding(input, output_size)
         if self._takes_any_size:
-            return self._call_torch(input, self.bias, extra)
-        self._check(input)
+            return self._call_torch(input, weight, bias, extra)
+        self._check(input, weight, bias)
         if self._backend is None:
-            return self._add_bias(self._call_torch(input, None, extra))
+            return self._add_bias(self._call_torch(input, weight, None, extra), bias)
         result = convolve_transposed(
             input.unsqueeze(0) if unbatched else input,
-            self.weight,
-            None if self.bias is None else self._broadcast_bias(input),
+            weight,
+            None if bias is None else self._broadcast_bias(bias, input),
             self._backend,
             self.out_channels,
             extra,
@@ -97,12 +104,12 @@ class _ConvTransposeNd(SharedLayer):
             )
         return extra
 
-    def _call_torch(self, input: Tensor, bias: Tensor | None, extra: tuple[int, ...]) -> Tensor:
+    def _call_torch(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, extra: tuple[int, ...]
+    ) -> Tensor:
         """Compute the transposed convolution of `Full` with torch's function."""
         function = type(self)._torch_function
-        return function(
-            input, self.weight, bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
+        return function(input, weight, bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
 
 class ConvTranspose1d(_ConvTransposeNd):

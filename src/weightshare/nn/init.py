@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..sharing import LowRank, Sharing
 
+#: Initial value of corrections. float16 has no value that is negligible and has a square.
+_NEGLIGIBLE = {torch.float16: 2**-24, torch.float64: 2**-200}
+
 
 def compute_bound(fan_in: int) -> float:
     """Return the bound of the uniform distribution from which `torch.nn.Conv2d` initializes its weight.
@@ -24,11 +27,21 @@ def compute_bound(fan_in: int) -> float:
 
 @torch.no_grad()
 def reset_weight(weight: Tensor, sharing: Sharing, fan_in: int) -> None:
-    """Initialize each bank like the kernel of a torch convolution; corrections of `LowRank` become zero."""
+    """Initialize each bank like the kernel of a torch convolution, and `LowRank`'s corrections near zero."""
     if isinstance(sharing, LowRank):
-        weight[1:].zero_()
+        reset_corrections(weight[1:])
         weight = weight[:1]
     weight.uniform_(-compute_bound(fan_in), compute_bound(fan_in))
+
+
+@torch.no_grad()
+def reset_corrections(corrections: Tensor) -> None:
+    """Set the corrections of `LowRank` to a value that is lost by rounding when it is added to a kernel.
+
+    Zero has no direction: `torch.nn.utils.parametrizations.weight_norm` would divide it by its norm, 0 / 0.
+    The squares of the value do not underflow in float32 and float64, nor in bfloat16.
+    """
+    corrections.fill_(_NEGLIGIBLE.get(corrections.dtype, 2**-60))
 
 
 @torch.no_grad()

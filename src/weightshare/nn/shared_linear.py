@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..backends.checks import check_operands, not_a_tensor
+from ..backends.checks import check_operands
 from ..backends.operators import get_autocast_dtype
 from ..backends.portable import widen_dtype
 from ..errors import ArgumentError, ShapeError
 from ..pattern import Pattern
 from ..sharing import Full
+from .checks import wrong_shape
+from .digest import matches, pack, unpack
+from .fx import Call, record_call
 from .sparse_product import multiply_sparse
 
 _TABLES = ("_weight_ids", "_inputs", "_outputs", "_bias_ids")
@@ -95,8 +98,10 @@ class SharedLinear(torch.nn.Module):
         self.bias = None
         if bias and pattern.bias is not None:
             self.bias = Parameter(torch.empty(pattern.n_biases, device=device, dtype=dtype))
+        self._shapes = (torch.Size([pattern.n_weights]), torch.Size([pattern.n_biases]))
         self._build_tables(device)
-        self.register_buffer("pattern_digest", torch.empty(2, dtype=torch.int64, device=device))
+        digest = torch.empty(len(pack(self._digest)), dtype=torch.int64, device=device)
+        self.register_buffer("pattern_digest", digest)
         self.reset_parameters()
 
     def _build_tables(self, device: torch.device | str | None) -> None:
@@ -129,29 +134,21 @@ class SharedLinear(torch.nn.Module):
             uses = np.bincount(pattern.bias, minlength=pattern.n_biases).clip(min=1)
             mean = np.bincount(pattern.bias, fan_in, pattern.n_biases) / uses
             self.bias.uniform_(-1, 1).mul_(torch.from_numpy(mean).clamp(min=1).rsqrt().to(self.bias))
-        self.pattern_digest.copy_(torch.tensor(_compute_digest(pattern)))
+        self.pattern_digest.copy_(torch.tensor(pack(self._digest)))
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [*, n_in] to [*, n_out]."""
+        if not isinstance(input, Tensor):
+            return record_call(self, (input,), self._as_function)
         self._check(input)
-        # 16-bit weights are gathered as float32, so that the gradient of a weight, a sum over its
-        # connections, is accumulated in float32: in 16 bits, a long sum would stop growing
-        weight = self.weight.to(widen_dtype(self.weight.dtype))
-        if self._is_dense:
-            matrix = F.pad(weight, (0, 1)).index_select(0, self._weight_ids)
-            matrix = matrix.to(self.weight.dtype).view(self.out_features, self.in_features)
-            output = F.linear(input, matrix)
-        else:
-            values = weight.index_select(0, self._weight_ids)
-            output = self._multiply_sparse(input, values)
-        if self.bias is not None:
-            bias = self.bias.to(widen_dtype(self.bias.dtype))
-            output = output + bias.index_select(0, self._bias_ids).to(output.dtype)
-        return output
+        function, args, _ = self._as_function(None, input)
+        return function(*args)
+
+    def _as_function(self, tracer: object, input: Any) -> Call:
+        tables = [self._buffers.get(name) for name in _TABLES]
+        return compute, (input, self.weight, self.bias, *tables, self.in_features, self.out_features), {}
 
     def _check(self, input: Tensor) -> None:
-        if not isinstance(input, Tensor):
-            raise not_a_tensor("SharedLinear", input)
         if input.dim() < 1 or input.shape[-1] != self.in_features:
             raise ShapeError(
                 "SharedLinear",
@@ -159,17 +156,15 @@ class SharedLinear(torch.nn.Module):
                 str(list(input.shape)),
                 "flatten channels and positions with flatten(1)",
             )
-        check_operands("SharedLinear", input, self.weight, Full())
+        weight, bias, (weight_shape, bias_shape) = self.weight, self.bias, self._shapes
+        if weight.shape != weight_shape:
+            raise self._wrong_parameter("weight", weight.shape, weight_shape)
+        if bias is not None and bias.shape != bias_shape:
+            raise self._wrong_parameter("bias", bias.shape, bias_shape)
+        check_operands("SharedLinear", input, weight, Full())
 
-    def _multiply_sparse(self, input: Tensor, values: Tensor) -> Tensor:
-        """Multiply by the weight matrix, using the connections only."""
-        dtype = get_autocast_dtype(input.device.type)
-        if dtype is not None and input.dtype != torch.float64:
-            input, values = input.to(dtype), values.to(dtype)
-        rows, wide = input.reshape(-1, self.in_features), widen_dtype(input.dtype)
-        inputs, outputs = self._inputs, self._outputs
-        output = multiply_sparse(rows.to(wide), values.to(wide), inputs, outputs, self.out_features)
-        return output.to(input.dtype).view(*input.shape[:-1], self.out_features)
+    def _wrong_parameter(self, name: str, shape: torch.Size, expected: torch.Size) -> ShapeError:
+        return wrong_shape("SharedLinear", name, shape, expected, f"for {self.pattern!r}")
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move or cast the parameters; the index tables are moved with them but never cast."""
@@ -201,20 +196,32 @@ class SharedLinear(torch.nn.Module):
     ) -> None:
         """Load weights of the same pattern; report an error for weights of another pattern."""
         stored = state_dict.get(f"{prefix}pattern_digest")
-        digest = _compute_digest(self.pattern)
-        if isinstance(stored, Tensor) and not stored.is_meta and stored.tolist() != digest:
-            error_msgs.append(f"{prefix}SharedLinear: {self._describe_mismatch(stored)}")
-            return
+        if isinstance(stored, Tensor) and not stored.is_meta:
+            if not self._is_own_digest(stored):
+                error_msgs.append(f"{prefix}SharedLinear: {self._describe_mismatch(stored)}")
+                return
+            state_dict[f"{prefix}pattern_digest"] = torch.tensor(pack(self._digest), device=stored.device)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
         self._move_tables()
 
+    @property
+    def _digest(self) -> list[int]:
+        return _compute_digest(self.pattern)
+
+    def _is_own_digest(self, stored: Tensor) -> bool:
+        """Return whether a digest is that of the pattern, in this format or in the first one."""
+        if stored.shape == (2,):
+            halves = np.array(self._digest, dtype=np.uint8).view("<i8")
+            return bool(stored.isfinite().all()) and matches(stored, halves.tolist())
+        return matches(stored, self._digest)
+
     def _describe_mismatch(self, stored: Tensor) -> str:
-        if stored.dtype != torch.int64 or stored.shape != (2,):
+        if stored.shape != (2,) and unpack(stored) is None:
             return (
-                f"pattern_digest in the checkpoint must be int64 of shape (2,), got {stored.dtype} of shape "
-                f"{tuple(stored.shape)}; when casting a state dict, cast only its floating-point tensors."
+                f"pattern_digest in the checkpoint must be a vector of integers that this layer wrote, got "
+                f"{stored.dtype} of shape {tuple(stored.shape)}."
             )
         return (
             f"the checkpoint has weights for another pattern than {self.pattern!r}, or for this pattern with "
@@ -224,7 +231,7 @@ class SharedLinear(torch.nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Save the digest of the layer, since weight averaging or `to_empty` may have changed the buffer."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        digest = torch.tensor(_compute_digest(self.pattern), device=self.weight.device)
+        digest = torch.tensor(pack(self._digest), device=self.weight.device)
         destination[f"{prefix}pattern_digest"] = digest
 
     def extra_repr(self) -> str:
@@ -232,10 +239,60 @@ class SharedLinear(torch.nn.Module):
         return f"{self.pattern!r}{bias}"
 
 
+def compute(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    weight_ids: Tensor,
+    inputs: Tensor | None,
+    outputs: Tensor | None,
+    bias_ids: Tensor | None,
+    in_features: int,
+    out_features: int,
+) -> Tensor:
+    """Compute the layer from its parameters and its tables.
+
+    Args:
+        input: [*, in_features].
+        weight: [n_weights].
+        bias: [n_biases], or None.
+        weight_ids: Weight id of each connection; without `inputs`, of each entry of the weight matrix.
+        inputs: Input of each connection; None to multiply by a dense matrix.
+        outputs: Output of each connection.
+        bias_ids: Bias id of each output.
+        in_features: Number of inputs.
+        out_features: Number of outputs.
+    """
+    # 16-bit weights are gathered as float32, so that the gradient of a weight, a sum over its connections, is
+    # accumulated in float32: in 16 bits, a long sum would stop growing
+    wide = weight.to(widen_dtype(weight.dtype))
+    if inputs is None or outputs is None:
+        matrix = F.pad(wide, (0, 1)).index_select(0, weight_ids)
+        output = F.linear(input, matrix.to(weight.dtype).view(out_features, in_features))
+    else:
+        output = _multiply_sparse(input, wide.index_select(0, weight_ids), inputs, outputs, out_features)
+    if bias is not None and bias_ids is not None:
+        values = bias.to(widen_dtype(bias.dtype)).index_select(0, bias_ids)
+        output = output + values.to(output.dtype)
+    return output
+
+
+def _multiply_sparse(
+    input: Tensor, values: Tensor, inputs: Tensor, outputs: Tensor, out_features: int
+) -> Tensor:
+    """Multiply by the weight matrix, using the connections only."""
+    dtype = get_autocast_dtype(input.device.type)
+    if dtype is not None and input.dtype != torch.float64:
+        input, values = input.to(dtype), values.to(dtype)
+    rows, wide = input.reshape(-1, input.shape[-1]), widen_dtype(input.dtype)
+    output = multiply_sparse(rows.to(wide), values.to(wide), inputs, outputs, out_features)
+    return output.to(input.dtype).view(*input.shape[:-1], out_features)
+
+
 def _compute_digest(pattern: Pattern) -> list[int]:
-    """Return two integers that are equal only for patterns with the same edges and biases."""
+    """Return 16 bytes, as integers, that are equal only for patterns with the same edges and biases."""
     digest = hashlib.sha256()
     for table in (np.array([pattern.n_in, pattern.n_out, pattern.n_weights]), pattern.edges, pattern.bias):
         if table is not None:
             digest.update(np.ascontiguousarray(table, dtype="<i8").tobytes())
-    return np.frombuffer(digest.digest()[:16], dtype="<i8").tolist()
+    return list(digest.digest()[:16])

@@ -159,7 +159,14 @@ class TiedConvTranspose3d(_TiedConvTransposeNd, ConvTranspose3d):
 def _find_padding(where: str, source: Convolution) -> tuple[int, ...]:
     """Return the padding of a source as one integer per axis."""
     if not isinstance(source.padding, str):
-        return tuple(source.padding)
+        if not all(isinstance(p, int) for p in source.padding):
+            raise ShapeError(
+                where,
+                "the padding of source must be equal at both ends of each axis",
+                f"padding={source.padding}",
+                f"use an untied {where.removeprefix('Tied')} instead",
+            )
+        return tuple(source.padding)  # pyright: ignore[reportReturnType]
     totals = [
         d * (k - 1) if source.padding == "same" else 0 for k, d in zip(source.kernel_size, source.dilation)
     ]

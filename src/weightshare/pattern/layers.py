@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from .._args import Size, check_per_axis
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
-from ..geometry import Window, check_padding_mode
+from ..geometry import PaddingModes, Window, check_padding_mode, split_padding_mode
 from ..sharing import Full
 from .taps import combine_axes, list_connections, taps_along
 
@@ -23,7 +23,9 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def read_layer(layer: nn.Module, input_size: Size | None, padding_mode: str | None) -> dict[str, Any]:
+def read_layer(
+    layer: nn.Module, input_size: Size | None, padding_mode: PaddingModes | None
+) -> dict[str, Any]:
     """Return the constructor arguments of a layer's `Pattern`."""
     name = type(layer).__name__
     packages = {_find_package(type(layer), method) for method in ("forward", "_conv_forward")} - {None}
@@ -85,14 +87,17 @@ def _read_linear(layer: Any) -> dict[str, Any]:
     return {"edges": edges, "out_shape": n_out, "in_shape": n_in, "bias": bias}
 
 
-def _read_convolution(layer: Any, input_size: Size | None, padding_mode: str | None) -> dict[str, Any]:
+def _read_convolution(
+    layer: Any, input_size: Size | None, padding_mode: PaddingModes | None
+) -> dict[str, Any]:
     name = type(layer).__name__
     is_transposed = isinstance(layer, _TRANSPOSED) or getattr(layer, "transposed", False) is True
     window = getattr(layer, "window", None) or Window(
         layer.kernel_size, layer.stride, layer.padding, layer.dilation, where=name
     )
     in_size = _choose_input_size(layer, input_size)
-    mode = layer.padding_mode if padding_mode is None else check_padding_mode(name, padding_mode)
+    mode = layer.padding_mode if padding_mode is None else padding_mode
+    mode = check_padding_mode(name, mode, window.ndim)
     if is_transposed and mode != "zeros":
         raise ArgumentError(name, "a transposed layer has no padding_mode", repr(mode))
     if is_transposed:
@@ -107,7 +112,9 @@ def _read_convolution(layer: Any, input_size: Size | None, padding_mode: str | N
     weights_per_tap = position_channels * (window_channels // layer.groups)
     if max(n * taps for n, taps in zip(positions, window.kernel_size)) > _MAX_TABLE_SIZE:
         _check_memory(layer, prod(positions) * window.taps * weights_per_tap)
-    axes = [taps_along(window, axis, *sizes, mode) for axis, sizes in enumerate(zip(positions, inputs))]
+    modes = split_padding_mode(mode, window.ndim)
+    sizes = enumerate(zip(positions, inputs, modes))
+    axes = [taps_along(window, axis, *along) for axis, along in sizes]
     _check_memory(layer, prod(int((along >= 0).sum()) for along in axes) * weights_per_tap)
     sharing = getattr(layer, "sharing", Full())
     position_side, window_side, ids = list_connections(

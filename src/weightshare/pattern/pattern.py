@@ -12,6 +12,7 @@ from torch import nn
 from .._args import Size, check_integer
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
+from ..geometry import PaddingModes
 from ..views.optional import require_matplotlib
 from . import refinement, text
 from .arguments import check_permutation, check_permutations, check_shape
@@ -70,7 +71,7 @@ class Pattern(PatternData):
 
     @classmethod
     def of(
-        cls, layer: nn.Module, input_size: Size | None = None, *, padding_mode: str | None = None
+        cls, layer: nn.Module, input_size: Size | None = None, *, padding_mode: PaddingModes | None = None
     ) -> "Pattern":
         """Return the pattern of a `weightshare` layer, or of a convolution or linear layer of `torch.nn`.
 
@@ -82,8 +83,8 @@ class Pattern(PatternData):
         Args:
             layer: A convolution, transposed convolution or linear layer.
             input_size: Spatial size of the input; required unless the layer stores it.
-            padding_mode: Padding mode to use instead of the layer's. With "circular" the layer has no border,
-                so only its weights can break equivariance.
+            padding_mode: Padding mode, or one per axis, to use instead of the layer's. With "circular" the
+                layer has no border, so only its weights can break equivariance.
 
         Raises:
             ArgumentError: If the layer is of another kind, has a custom forward, is lazy, or has a computed

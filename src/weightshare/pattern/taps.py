@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..geometry import Window, find_padded_index
+from ..geometry import PaddingModes, Window, find_padded_index, split_padding_mode
 
 
 def inputs_under_taps(
-    window: Window, positions: Sequence[int], inputs: Sequence[int], padding_mode: str = "zeros"
+    window: Window, positions: Sequence[int], inputs: Sequence[int], padding_mode: PaddingModes = "zeros"
 ) -> np.ndarray:
     """Return the row-major index of the input under each tap of each position [P, taps]; -1 for zero padding.
 
@@ -21,8 +21,8 @@ def inputs_under_taps(
            [ 0,  1,  2],
            [ 1,  2, -1]])
     """
-    sizes = enumerate(zip(positions, inputs))
-    return combine_axes([taps_along(window, axis, p, n, padding_mode) for axis, (p, n) in sizes], inputs)
+    sizes = enumerate(zip(positions, inputs, split_padding_mode(padding_mode, window.ndim)))
+    return combine_axes([taps_along(window, axis, *along) for axis, along in sizes], inputs)
 
 
 def taps_along(window: Window, axis: int, positions: int, inputs: int, padding_mode: str) -> np.ndarray:

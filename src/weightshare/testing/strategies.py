@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from .. import nn
-from ..geometry import PADDING_MODES, Window
+from ..geometry import PADDING_MODES, Window, split_padding_mode
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 
 _LAYERS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -46,32 +46,42 @@ def sharings(draw: st.DrawFn, out_size: Sequence[int], one_hot: bool = False) ->
 
 
 @st.composite
-def layers(draw: st.DrawFn, ndim: int | None = None, dtype: torch.dtype = torch.float64, **fixed: Any) -> Any:
+def layers(
+    draw: st.DrawFn,
+    ndim: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    any_padding: bool = False,
+    **fixed: Any,
+) -> Any:
     """Draw a convolution with any geometry and sharing that is small enough for the oracle.
 
     Args:
         ndim: Number of spatial axes; None for any of 1, 2 and 3.
         dtype: Dtype of the parameters.
+        any_padding: Whether to draw padding per side and a padding mode per axis, too, which the layers of
+            `torch.nn` do not have.
         fixed: Arguments of the layer that are not drawn, such as `padding_mode="zeros"`.
     """
     ndim = draw(st.integers(1, 3)) if ndim is None else ndim
     kernel, stride, dilation = _draw_steps(draw, ndim)
-    mode = fixed.get("padding_mode", draw(st.sampled_from(PADDING_MODES)))
-    padding: Any = fixed.get("padding", draw(st.sampled_from(["numbers", "same", "valid"])))
+    one_mode = st.sampled_from(PADDING_MODES)
+    mode = fixed.get(
+        "padding_mode", draw(one_mode | st.tuples(*[one_mode] * ndim) if any_padding else one_mode)
+    )
+    kinds = ["numbers", "same", "valid"] + ["pairs"] * any_padding
+    padding: Any = fixed.get("padding", draw(st.sampled_from(kinds)))
     if padding == "numbers":
         padding = _draw_per_axis(draw, ndim, 0, 2)
+    elif padding == "pairs":
+        padding = tuple(_draw_per_axis(draw, 2, 0, 2) for _ in range(ndim))
     elif padding == "same":
         stride = (1,) * ndim
     window = Window(kernel, stride, padding, dilation)
-    reach = max(max(pair) for pair in window.padding) + 1
-    size = tuple(
-        draw(
-            st.integers(
-                max(e - sum(pair), reach if mode in ("circular", "reflect") else 1, 1), _MOST[ndim] + e
-            )
-        )
-        for e, pair in zip(window.extent, window.padding)
-    )
+    least = [  # the smallest inputs that cover the window and can be padded
+        max(1, e - sum(pair), max(pair) + 1 if of_axis in ("circular", "reflect") else 1)
+        for e, pair, of_axis in zip(window.extent, window.padding, split_padding_mode(mode, ndim))
+    ]
+    size = tuple(draw(st.integers(low, _MOST[ndim] + e)) for low, e in zip(least, window.extent))
     out_size = window.output_size(size)
     arguments = {
         **_draw_channels(draw),

@@ -1,6 +1,7 @@
 """Find out why an operation breaks equivariance."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -64,12 +65,19 @@ def is_padded(step: Step) -> bool:
     operation = find_operation(step.op)
     if operation.kind is Kind.PAD:
         return True
-    if getattr(step.module, "padding_mode", "zeros") == "circular":
+    module: Any = step.module
+    mode = getattr(module, "padding_mode", "zeros")
+    if mode == "circular":
         return False
     padding = operation.read(step, "padding", 0)
+    if not isinstance(mode, str):  # one mode per axis
+        pairs = module.window.padding
+        return any(any(pair) and of_axis != "circular" for pair, of_axis in zip(pairs, mode))
     if isinstance(padding, str):
         return padding != "valid"
-    return any(padding) if isinstance(padding, Sequence) else bool(padding)
+    if not isinstance(padding, Sequence):
+        return bool(padding)
+    return any(any(pair) if isinstance(pair, Sequence) else pair for pair in padding)
 
 
 def _name_cause(step: Step, layouts: Layouts, border: int | None) -> str:

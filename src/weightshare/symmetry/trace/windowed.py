@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...backends import pad_axes
 from ...convert.restrict_layer import restrict_layer
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
@@ -30,7 +31,7 @@ class WindowedOperation:
         extent: Number of input positions that the window spans along each axis.
         stride: Stride along each axis.
         padding: Padding (low, high) along each axis.
-        mode: Padding mode.
+        mode: Padding mode, or one per axis.
         fill: Value of zero padding: minus infinity for a max pool.
         has_fixed_size: Whether the input size is fixed, so that only the padding mode can be changed.
     """
@@ -39,7 +40,7 @@ class WindowedOperation:
     extent: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
-    mode: str
+    mode: str | tuple[str, ...]
     fill: float = 0.0
     has_fixed_size: bool = False
 
@@ -90,10 +91,12 @@ def parse_window(step: Step, *, shared: bool = False) -> WindowedOperation | Non
     return None if operation.read(step, "transposed", False) else _parse_convolution(step, operation)
 
 
-def _pad(x: Tensor, padding: Sequence[tuple[int, int]], mode: str, fill: float) -> Tensor:
+def _pad(x: Tensor, padding: Sequence[tuple[int, int]], mode: str | tuple[str, ...], fill: float) -> Tensor:
     widths = [n for pair in reversed(list(padding)) for n in pair]
     if not any(widths):
         return x
+    if not isinstance(mode, str):
+        return pad_axes(x, padding, mode)
     return F.pad(x, widths, value=fill) if mode == "zeros" else F.pad(x, widths, mode=mode)
 
 
@@ -108,7 +111,8 @@ def _parse_convolution(step: Step, operation: Operation) -> WindowedOperation:
     if padding == "same":
         pairs = tuple(((e - 1) // 2, e - 1 - (e - 1) // 2) for e in extent)
     else:
-        pairs = tuple((p, p) for p in _expand(0 if padding == "valid" else padding, axes))
+        values = _expand(0 if padding == "valid" else padding, axes)
+        pairs = tuple(tuple(p) if isinstance(p, Sequence) else (p, p) for p in values)
 
     def compute(x: Tensor, stride: Sequence[int]) -> Tensor:
         return _CONVOLUTIONS[axes](x, weight, bias, tuple(stride), 0, dilation, groups)
