@@ -391,6 +391,7 @@ def main() -> int:
     results["seconds"] = round(time.monotonic() - begin, 1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "gpu.md").write_text(format_report(results) + "\n")
     print(format_report(results))
     log(f"done in {results['seconds']} s; {arguments.out / 'gpu.json'}")
     return 1 if results["checks"]["failed"] else 0

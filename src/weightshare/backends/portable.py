@@ -129,14 +129,16 @@ class Patches:
             taps = [input[(..., *inputs)] for inputs in slice_taps(self.window, size)]
             stack = torch.stack(taps).unflatten(2, (self.groups, -1)).flatten(4)  # [taps, N, g, in/g, P]
             return stack.permute(4, 1, 2, 0, 3).flatten(3)
-        ndim, windows = self.window.ndim, input
-        for axis, (extent, stride) in enumerate(zip(self.window.extent, self.window.stride), 2):
-            windows = windows.unfold(axis, extent, stride)
-        inside = tuple(slice(0, n) for n in size), tuple(slice(None, None, d) for d in self.window.dilation)
-        windows = windows[(slice(None), slice(None), *inside[0], *inside[1])]
-        windows = windows.unflatten(1, (self.groups, -1))  # [N, groups, in/groups, *size, *kernel_size]
-        grid, taps = range(3, 3 + ndim), range(3 + ndim, 3 + 2 * ndim)
-        return windows.permute(*grid, 0, 1, *taps, 2).reshape(prod(size), len(input), self.groups, -1)
+        x = input.contiguous()
+        image, channel, *steps = x.stride()
+        per_group = x.shape[1] // self.groups
+        between = [step * s for step, s in zip(steps, self.window.stride)]
+        taps = [step * d for step, d in zip(steps, self.window.dilation)]
+        windows = x.as_strided(
+            (*size, len(x), self.groups, *self.window.kernel_size, per_group),
+            (*between, image, per_group * channel, *taps, channel),
+        )
+        return windows.reshape(prod(size), len(x), self.groups, self.window.taps * per_group)
 
     def _take_rows(self, block: "Block", grad: Tensor) -> Tensor:
         """Return the gradients of a block as [P, N, groups, out/groups]."""
@@ -146,10 +148,10 @@ class Patches:
 
     def _select(self, block: "Block", weight: Tensor, like: Tensor) -> Tensor:
         """Return the kernels of a block as matrices [K or P, groups, taps * in/groups, out/groups]."""
-        if self.banks is None:
-            weight = weight[block.positions.start : block.positions.stop]
-        elif block.expands:
+        if self.banks is not None and block.expands:
             weight = expand_banks(weight, self.banks.select(block, weight.device), like)
+        elif len(block.positions) < len(weight):
+            weight = weight[block.positions.start : block.positions.stop]
         return weight.flatten(1, -2).unflatten(2, (self.groups, -1)).transpose(1, 2)
 
     def _to_banks(self, block: "Block", rows: Tensor, fill: int | None = None) -> Tensor:
