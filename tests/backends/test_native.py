@@ -320,7 +320,7 @@ def test_operands_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError, match="weight must be"):
         operators.weight_grad(x, y[:, :4].contiguous(), text, weight.shape)
     with pytest.raises(ShapeError, match="weight must be"):
-        operators.input_grad(y[:1], weight, text, x.shape)
+        operators.input_grad(y[:, :4], weight, text, x.shape)
 
 
 def test_sizes_that_overflow_are_refused():

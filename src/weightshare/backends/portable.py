@@ -69,7 +69,9 @@ class Patches:
         dtype, result = widen_dtype(grad.dtype), None
         for block in self._split(grad, *shape[:2]):
             g = self._to_banks(block, self._take_rows(block, grad)).transpose(1, 2)
-            products = torch.matmul(g, self._select(block, weight, grad).mT)  # [K, g, n * N, taps * in/g]
+            products = torch.matmul(
+                g, self._select(block, weight, grad).transpose(-2, -1)
+            )  # [K, g, n * N, taps * in/g]
             patches = self._to_positions(block, products.transpose(1, 2)).unflatten(3, (self.window.taps, -1))
             part = _fold(patches.to(dtype), self.window, block.size)
             if len(block.positions) == prod(self.output_size) and block.images == slice(None):
@@ -233,10 +235,12 @@ def _fold(patches: Tensor, window: Window, size: Sequence[int]) -> Tensor:
     size, kernel = (1, *size)[-max(ndim, 2) :], (1, *kernel)[-max(ndim, 2) :]
     stride, dilation = (1, *window.stride)[-2:], (1, *window.dilation)[-2:]
     plane = (1, *span)[-2:]
-    images = patches.view(*size, batch, groups, *kernel, per_group)
+    images = patches.view(*size, -1, groups, *kernel, per_group)  # -1: exporters keep any batch size
     if ndim < 3:
-        images = images.permute(2, 3, 6, 4, 5, 0, 1).reshape(batch, groups * per_group * prod(kernel), -1)
-        return F.fold(images, plane, kernel, dilation, 0, stride).view(batch, groups * per_group, *span)
+        columns = images.permute(2, 3, 6, 4, 5, 0, 1).reshape(
+            -1, groups * per_group * prod(kernel), prod(size)
+        )
+        return F.fold(columns, plane, kernel, dilation, 0, stride).view(-1, groups * per_group, *span)
     images = images.permute(5, 3, 0, 4, 8, 6, 7, 1, 2)  # [kd, N, D, groups, in/groups, kh, kw, H, W]
     result = patches.new_zeros(batch, groups * per_group, *span)
     for tap, part in enumerate(images):
