@@ -42,10 +42,11 @@ def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
 
 @slow
 @given(layers(), st.integers(1, 2), st.sampled_from([1, 40]), st.sampled_from([0, 1e9]))
-def test_blocks_and_convolutions_in_plain_torch_do_not_change_results(layer, batch, block, many):
+def test_blocks_and_convolutions_do_not_change_results(layer, batch, block, many):
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
     with pytest.MonkeyPatch.context() as patch, computing("off"):
         patch.setattr("weightshare.backends.portable.BLOCK", block)
+        patch.setattr("weightshare.backends.low_rank.CHUNK", block)
         patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many)
         got = get_results(layer, layer, x)
     check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))

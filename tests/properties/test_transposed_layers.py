@@ -67,10 +67,11 @@ def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
 
 @slow
 @given(transposed_layers(), st.sampled_from([1, 40]), st.sampled_from([0, 1e9]))
-def test_blocks_and_convolutions_in_plain_torch_do_not_change_results(layer, block, many):
+def test_blocks_and_convolutions_do_not_change_results(layer, block, many):
     x = random_input(layer).requires_grad_()
     with pytest.MonkeyPatch.context() as patch, computing("off"):
         patch.setattr("weightshare.backends.portable.BLOCK", block)
+        patch.setattr("weightshare.backends.low_rank.CHUNK", block)
         patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many)
         got = get_results(layer, layer, x)
     check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))

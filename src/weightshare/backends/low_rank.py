@@ -3,13 +3,19 @@
 The adjoint multiplies the input by the coefficients of each bank and applies one transposed convolution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
+from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage]
 
 from .base import Backend
+from .exportable import is_portable
 from .layout import CONV, CONV_TRANSPOSE, with_contiguous_grad
+
+#: Most elements in the outputs of all banks that are computed at a time (8 MiB in float32).
+CHUNK = 2**21
 
 
 class BasisConvolutions(Backend):
@@ -20,33 +26,54 @@ class BasisConvolutions(Backend):
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         assert coefficients is not None
-        banks, groups = weight.shape[0], self.groups
-        conv, stacked = CONV[self.window.ndim], self._stack_banks(weight)
-        products = conv(input, stacked, None, self.window.stride, 0, self.window.dilation, groups)
-        products = products.unflatten(1, (groups, banks, -1))
-        result, *corrections = products.unbind(2)
-        for correction, coefficient in zip(corrections, coefficients.to(products.dtype)):
-            result = torch.addcmul(result, correction, coefficient)
-        return result.flatten(1, 2)
+        conv, stacked, groups = CONV[self.window.ndim], self._stack_banks(weight), self.groups
+        weighting = coefficients
+
+        def compute(images: Tensor) -> Tensor:
+            products = conv(images, stacked, None, self.window.stride, 0, self.window.dilation, groups)
+            products = products.unflatten(1, (groups, len(weight), -1))
+            result, *corrections = products.unbind(2)
+            for correction, coefficient in zip(corrections, weighting.to(products.dtype)):
+                result = torch.addcmul(result, correction, coefficient)
+            return result.flatten(1, 2)
+
+        return _compute_in_chunks(compute, input, len(stacked) * prod(self.output_size))
 
     def apply_adjoint(
         self, input: Tensor, weight: Tensor, result_shape: Sequence[int], coefficients: Tensor | None = None
     ) -> Tensor:
         assert coefficients is not None
-        groups, window = self.groups, self.window
-        # per group: the input, then the input times the coefficients of each correction
-        x = input.unflatten(1, (groups, 1, -1))
-        weighted = x * coefficients.to(x.dtype).unsqueeze(1)
-        stacked = torch.cat([x, weighted], dim=2).flatten(1, 3)
+        groups, window, stacked = self.groups, self.window, self._stack_banks(weight)
         extra = [n - low for n, low in zip(result_shape[2:], window.span(self.output_size))]
-        conv = CONV_TRANSPOSE[window.ndim]
-        return conv(
-            stacked, self._stack_banks(weight), None, window.stride, 0, extra, groups, window.dilation
-        )
+        conv, weighting = CONV_TRANSPOSE[window.ndim], coefficients
+
+        def compute(images: Tensor) -> Tensor:
+            # per group: the input, then the input times the coefficients of each correction
+            x = images.unflatten(1, (groups, 1, -1))
+            weighted = x * weighting.to(x.dtype).unsqueeze(1)
+            x = torch.cat([x, weighted], dim=2).flatten(1, 3)
+            return conv(x, stacked, None, window.stride, 0, extra, groups, window.dilation)
+
+        return _compute_in_chunks(compute, input, len(stacked) * prod(self.output_size))
 
     def _stack_banks(self, weight: Tensor) -> Tensor:
         """Stack [banks, out, ...] to the weight [groups * banks * out/groups, ...] of one convolution."""
         return with_contiguous_grad(weight).unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def _compute_in_chunks(compute: Callable[[Tensor], Tensor], input: Tensor, each: int) -> Tensor:
+    """Compute a function of images, on the CPU a few at a time so that what it stores stays in cache.
+
+    Args:
+        compute: The function.
+        input: Images [N, C, *size].
+        each: Number of elements per image that the function stores.
+    """
+    step = max(1, CHUNK // max(1, each))
+    records = torch.compiler.is_compiling() or is_tracing() or is_portable()  # programs for any batch size
+    if records or input.device.type != "cpu" or input.shape[0] <= step:
+        return compute(input)
+    return torch.cat([compute(images) for images in input.split(step)])
 
 
 def combine_coefficients(terms: Sequence[Tensor]) -> Tensor:
