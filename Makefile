@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# What the native backend is compiled from: after a change, the package is installed again.
+# Sources of the native backend. When they change, the package is installed again.
 NATIVE = hatch_build.py $(wildcard src/weightshare/backends/native/*.c src/weightshare/backends/native/*.h \
 	src/weightshare/backends/native/*.inc)
 
@@ -73,7 +73,7 @@ bench: .venv/.test  ## time the layers against the alternatives; leave the machi
 bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py
 
-bench-gpu: .venv/.test  ## check and time the layers on a CUDA GPU, in four minutes
+bench-gpu: .venv/.test  ## check and time the layers on a CUDA GPU; takes four minutes
 	.venv/bin/python benchmarks/gpu.py
 
 web: web/node_modules/.web  ## build the explorer's page from web/ into the package; needs Node 20 or later

@@ -51,7 +51,7 @@ X86_SETS = {
 
 
 class NativeBuildHook(BuildHookInterface):
-    """Adds the compiled library to wheels. For an editable installation, compiles it next to the sources."""
+    """Hook that adds the compiled library to wheels, or for an editable installation to the sources."""
 
     _scratch: str | None = None
 
@@ -79,10 +79,10 @@ class NativeBuildHook(BuildHookInterface):
 
 
 def compile_library(folder: Path, library: Path) -> str | None:
-    """Compile the sources in a folder; return the reason, in one line, if there is no library afterwards."""
+    """Compile the sources in a folder. If this fails, return the reason in one line, else None."""
     compiler = find_compiler()
     try:
-        library.unlink(missing_ok=True)  # it could be of another version
+        library.unlink(missing_ok=True)  # it could be from another version
         if compiler is None:
             return "no C compiler was found (CC, cc, gcc or clang)"
         with tempfile.TemporaryDirectory() as scratch:
@@ -116,18 +116,18 @@ def get_target_flags(compiler: list[str]) -> list[str]:
     if sys.platform == "darwin":
         machine = get_machine()
         return ["-fPIC", "-arch", machine, f"-mmacosx-version-min={get_macos_version(machine)}"]
-    return [] if sys.platform == "win32" else ["-fPIC"]  # all code for Windows is independent of its position
+    return [] if sys.platform == "win32" else ["-fPIC"]  # all code on Windows is position-independent
 
 
 def get_export_flags(compiler: list[str]) -> list[str]:
-    """Return the flags of the linker that export the functions; only Microsoft's linker needs some."""
+    """Return the linker flags that export the functions; only Microsoft's linker needs any."""
     if sys.platform != "win32" or "msvc" not in run([*compiler, "-dumpmachine"]):
         return []
     return [f"-Wl,/export:{name}" for name in EXPORTS]
 
 
 def get_machine() -> str:
-    """Return the processor that the library is compiled for: on macOS, `ARCHFLAGS` can name another one."""
+    """Return the processor that the library is compiled for. On macOS, `ARCHFLAGS` can choose it."""
     named = os.environ.get("ARCHFLAGS", "").split() if sys.platform == "darwin" else []
     chosen = [name for flag, name in pairwise(named) if flag == "-arch"]
     return chosen[0] if len(chosen) == 1 else platform.machine().lower()
@@ -141,7 +141,8 @@ def get_macos_version(machine: str) -> str:
 def get_platform_tag() -> str:
     """Return the platform tag of a wheel with the library.
 
-    On macOS, Python can be for two machines or for an older system, but the library is for one machine.
+    On macOS, Python may be built for two processors or for an older system, but the library is for one
+    processor.
     """
     if sys.platform == "darwin":
         name = f"macosx-{get_macos_version(get_machine())}-{get_machine()}"

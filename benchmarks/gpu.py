@@ -363,8 +363,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cuda", help="Device that is checked and timed.")
     parser.add_argument("--quick", action="store_true", help="Use only the smallest layers, and few rounds.")
-    parser.add_argument("--checks-only", action="store_true", help="Measure no times.")
-    parser.add_argument("--scale", type=float, default=1.0, help="Factor for all limits of time.")
+    parser.add_argument("--checks-only", action="store_true", help="Run the checks without timing.")
+    parser.add_argument("--scale", type=float, default=1.0, help="Factor for all time limits.")
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/results"), help="Folder for the results."
     )

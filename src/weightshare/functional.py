@@ -91,12 +91,12 @@ def conv2d(
             [P, *kernel_size, in/groups, out], for all other sharings [K, out, in/groups, *kernel_size].
         bias: Bias [out] if its sharing is `Full`, else [K_bias, out]; or None.
         stride: Distance in inputs between neighboring output positions, at least 1.
-        padding: Number of inputs added at both ends of each axis: an int, one int per axis, or one pair
+        padding: Number of inputs added at each end of each axis: an int, one int per axis, or one pair
             (before, after) per axis; or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
         groups: Number of channel groups; must divide both numbers of channels.
         sharing: Sharing of the kernels over the output positions. The default is `Full()`.
-        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple of one per axis.
+        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple with one mode per axis.
         bias_sharing: Sharing of the bias over the output positions. The default is `sharing`; for `LowRank`
             it is `Full()`.
         coefficients: Coefficients, only for `LowRank`: [rank, H_out, W_out], or one tensor [rank, n] per
@@ -230,7 +230,7 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, *geometry, sharing, bias_sharing, coefficients)
 
 
-for _name in __all__[:6]:  # torch.fx records the calls, because the checks need actual inputs
+for _name in __all__[:6]:  # torch.fx records the calls, because the checks need real inputs
     wrap(_name)
 
 

@@ -12,7 +12,7 @@ __all__ = ["ReceptiveField", "Window", "receptive_fields"]
 
 PADDING_MODES = ("circular", "reflect", "replicate", "zeros")
 
-#: An int for all axes, one int per axis, one pair (before, after) per axis, "same" or "valid".
+#: An int for all axes, one int per axis, one pair (before, after) per axis, or "same" or "valid".
 Padding = Size | Sequence[Sequence[int]] | str
 #: A padding mode for all axes, or one per axis.
 PaddingModes = str | Sequence[str]
@@ -304,11 +304,11 @@ def _check_padding(
 
 
 def simplify_padding(padding: object, pairs: Sequence[tuple[int, int]]) -> Any:
-    """Return the padding of a window in torch's form, which is text or one int per axis, if it has one.
+    """Return padding in torch's form (text, or one int per axis) if possible, else as pairs.
 
     Args:
         padding: The padding as given.
-        pairs: The same as one pair `(before, after)` per axis, which is the result otherwise.
+        pairs: The same padding as one pair `(before, after)` per axis.
 
     >>> simplify_padding(1, ((1, 1), (1, 1))), simplify_padding(((0, 0), (1, 2)), ((0, 0), (1, 2)))
     ((1, 1), ((0, 0), (1, 2)))

@@ -23,7 +23,7 @@ BUILT = sorted(Path(library.__file__).parent.glob("_native*"))
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """An empty folder in which the library is searched."""
+    """An empty folder in which the library is searched for."""
     monkeypatch.setattr(library, "FOLDER", tmp_path)
     with native.force("on"):
         yield tmp_path

@@ -400,7 +400,7 @@ def test_off_uses_the_portable_backend():
     x = draw_input(layer, 2)
     with native.force("off"):
         assert native.load() is None
-        assert native.get_status().reason == "it is off: WEIGHTSHARE_NATIVE=off"
+        assert native.get_status().reason == "turned off by WEIGHTSHARE_NATIVE=off"
         expected = layer(x)
     torch.testing.assert_close(layer(x), expected)
     assert native.get_status().instruction_set == INSTRUCTION_SETS[0]

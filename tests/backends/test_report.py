@@ -28,8 +28,8 @@ def test_the_name_is_a_package_and_a_function(code):
 def test_the_report(tmp_path, monkeypatch):
     with native.force("off"):
         assert str(ws.backends()) == (
-            "native    not available: it is off: WEIGHTSHARE_NATIVE=off\n"
-            "portable  available: operators of torch, on every device"
+            "native    not available: turned off by WEIGHTSHARE_NATIVE=off\n"
+            "portable  available: torch operators, on every device"
         )
         assert not ws.backends().native.broken
     monkeypatch.setattr(library, "FOLDER", tmp_path)

@@ -229,8 +229,8 @@ REFUSED = [
     (
         Scaled(),
         Local(),
-        "relax: the result must compute the same function, got other outputs on the example inputs; use a "
-        "plan without the convolutions whose weights or attributes the model reads directly.",
+        "relax: the result must compute the same function, got different outputs on the example inputs; "
+        "use a plan without the convolutions whose weights or attributes the model reads directly.",
     ),
     (
         normed(),

@@ -387,9 +387,8 @@ REFUSED = [
     ),
     (
         lambda: restrict(with_other_padding(), Full()),
-        "restrict: 'decoder': ConvTranspose2d: the layer must have its padding where 'encoder' has it, whose "
-        "kernel it uses, got different taps on padding; call untie_weights first, or use a plan "
-        "{name: sharing} "
+        "restrict: 'decoder': ConvTranspose2d: the layer must have the same taps on padding as 'encoder', "
+        "whose kernel it uses, got different taps; call untie_weights first, or use a plan {name: sharing} "
         "without these layers.",
     ),
     (

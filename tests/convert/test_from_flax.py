@@ -48,7 +48,7 @@ def test_layers_compute_the_outputs_of_flax(path):
 @pytest.mark.parametrize("path", UNEVEN, ids=lambda path: path.stem)
 def test_the_hint_for_uneven_padding_works(path):
     params, geometry, x, y = load(path)
-    with pytest.raises(ArgumentError, match="padding must be equal before and after each axis") as raised:
+    with pytest.raises(ArgumentError, match="padding must be equal at both ends of each axis") as raised:
         ws.from_flax(params, **geometry)
     padding, size = re.search(
         r"pad the input with (torch.nn.functional.pad\(.*\)) and pass padding='VALID', input_size=(.*)\.",

@@ -249,7 +249,7 @@ def test_wrong_shapes_are_refused(changes, text):
         ),
         (
             lambda: convert(padding="same"),
-            "from_keras: padding must be equal before and after each axis, or that of torch's 'same' at "
+            "from_keras: padding must be equal at both ends of each axis, or that of torch's 'same' at "
             "stride 1, got (before, after) = ((1, 0), (1, 1)); use an odd kernel_size (for an even one, "
             "Keras "
             "pads more before the input than after it).",
@@ -279,7 +279,7 @@ def test_wrong_shapes_are_refused(changes, text):
             "'gelu', 'mish', "
             "'relu', 'selu', 'sigmoid', 'silu', 'softplus', 'softsign', 'swish', 'tanh', got "
             "'hard_sigmoid'; set "
-            "the activation of the Keras layer to 'linear', and apply it to the output of the new layer.",
+            "the activation of the Keras layer to 'linear', and apply the activation to the new output.",
         ),
         (
             lambda: ws.from_keras(make_layer(weights=[])),

@@ -134,9 +134,8 @@ def test_layers_of_keras_3_compute_the_same():
     done = subprocess.run([sys.executable, "-c", LIVE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == (
-        "from_keras, Conv2D: padding must be equal before and after each axis, got a total of (1, "
-        "1); pad the "
-        "input yourself (Keras pads more after it), and use padding='valid'."
+        "from_keras, Conv2D: padding must be equal at both ends of each axis, got a total of (1, 1); pad the "
+        "input yourself (Keras pads more at the end), and use padding='valid'."
     )
 
 

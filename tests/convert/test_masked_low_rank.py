@@ -142,7 +142,7 @@ def test_the_fit_is_normalized():
 
 @pytest.mark.parametrize("basis", [None, torch.linalg.qr(torch.eye(12).double()[:, :5] - 1 / 12).Q])
 def test_both_ways_to_multiply_are_used_and_agree(basis):
-    """With many weights per position the matrices of products are smaller, with few the kernels."""
+    """With many weights per position, the matrices of products are smaller; with few, the kernels are."""
     kernels, touches = draw(weights=1)
     many = torch.cat([kernels, kernels.new_zeros(12, 40, 3, 4)], 1)
     few, large = fit_masked(kernels, touches, basis, 2), fit_masked(many, touches, basis, 2)

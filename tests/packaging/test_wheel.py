@@ -124,7 +124,7 @@ def test_installation_succeeds_without_a_compiler(compiler, tmp_path):
         install(ROOT, tmp_path / "installed", env=WITHOUT)
         assert compute(tmp_path / "installed") == [
             "native    not available: the package was installed without a C compiler",
-            "portable  available: operators of torch, on every device",
+            "portable  available: torch operators, on every device",
         ]
 
 

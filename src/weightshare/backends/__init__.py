@@ -1,12 +1,12 @@
 """The backends: the ways of computing a layer. `choice` selects one and `compute` runs it.
 
-`one_hot` computes every sharing with one bank per position: with the compiled code of `native` where it is
-there, else with the plain torch operators of `portable`. `low_rank` computes `LowRank`. `Full` is torch's
-convolution. A backend maps an input [N, in, *size] to [N, out, *output_size], without the bias.
+`one_hot` computes every sharing with one bank per position, with the compiled code of `native` where that is
+available and otherwise with the plain torch operators of `portable`. `low_rank` computes `LowRank`. `Full` is
+torch's convolution. A backend maps an input [N, in, *size] to [N, out, *output_size], without the bias.
 
-No backend stores all patches of the input at once, except in exported programs. The largest temporary of the
-native code is a rearranged copy of the input, and of the output's gradient; that of `portable` is a block of
-patches; that of `low_rank` is the outputs of all banks.
+No backend stores all patches of the input at once, except in exported programs. The largest
+temporaries are a rearranged copy of the input and of the output's gradient in the native code, a block of
+patches in `portable`, and the outputs of all banks in `low_rank`.
 
 `weightshare.backends()` reports which backends are available. This package has the same name, so it can be
 called:
@@ -32,9 +32,9 @@ from .weight_layout import BANKS, ONE_KERNEL, PER_POSITION, WeightLayout, layout
 
 
 class _CallablePackage(ModuleType):
-    """This package, which returns `report()` when it is called.
+    """A package that returns `report()` when it is called.
 
-    However `weightshare.backends` is imported first, the name then means both the package and the function.
+    Whichever way `weightshare.backends` is first imported, the name refers to the package and the function.
     """
 
     def __call__(self) -> Backends:

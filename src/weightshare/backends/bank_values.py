@@ -41,7 +41,7 @@ class BankValues:
         """Expand [K, out], one row per bank, to a tensor that broadcasts to [out, *output_size]."""
         if self.by_axis is not None and is_portable():
             return self._expand_by_axis(values)
-        # contiguous along the positions: adding the result is faster
+        # contiguous along the positions, which makes adding the result faster
         banks = with_contiguous_grad(values).T.contiguous()
         if self.labels is not None:
             banks = banks.index_select(1, self.labels.to(values.device))

@@ -24,7 +24,7 @@ def pad_input(input: Tensor, window: Window, padding_mode: PaddingModes) -> Tens
 def pad_axes(input: Tensor, padding: Sequence[tuple[int, int]], padding_mode: PaddingModes) -> Tensor:
     """Pad each spatial axis of [N, C, *size] by a pair (before, after).
 
-    Padding an axis commutes with padding another one, so the order of the modes does not matter.
+    Padding one axis commutes with padding another, so the order of the modes does not matter.
     """
     modes = split_padding_mode(padding_mode, len(padding))
     for mode in dict.fromkeys(modes):

@@ -1,4 +1,4 @@
-"""Whether layers compute in plain torch operators, for programs that run without this package (ONNX files).
+"""Use plain torch operators in exported programs that run without this package, such as ONNX files.
 
 Exporters fold everything that does not depend on the input into constants. `keep_compact` and `expand_banks`
 prevent this, so that an exported file contains each weight once.

@@ -31,7 +31,7 @@ def to_format_of(like: Tensor, tensor: Tensor) -> Tensor:
 
 
 def with_contiguous_grad(parameter: Tensor) -> Tensor:
-    """Return a view of the tensor, through which its gradient becomes contiguous."""
+    """Return a view of a parameter that makes the gradient of the parameter contiguous."""
     return parameter.flatten().view(parameter.shape)
 
 

@@ -62,12 +62,12 @@ class BasisConvolutions(Backend):
 
 
 def _compute_in_chunks(compute: Callable[[Tensor], Tensor], input: Tensor, each: int) -> Tensor:
-    """Compute a function of images, on the CPU a few at a time so that what it stores stays in cache.
+    """Apply a function to images: on the CPU to a few at a time, so that intermediate results stay in cache.
 
     Args:
         compute: The function.
         input: Images [N, C, *size].
-        each: Number of elements per image that the function stores.
+        each: Number of elements per image in its intermediate results.
     """
     step = max(1, CHUNK // max(1, each))
     records = torch.compiler.is_compiling() or is_tracing() or is_portable()  # programs for any batch size

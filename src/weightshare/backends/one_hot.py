@@ -25,8 +25,8 @@ MANY_POSITIONS = 16
 class OneHotBackend(Backend):
     """The backend of all sharings except `Full` and `LowRank`.
 
-    The layer consists of three bilinear maps: the output, and its adjoints in input and weight. The
-    derivatives of each are the other two, so the layer is differentiable to any order. `operators` registers
+    The layer consists of three bilinear maps: the output, and its adjoints in input and weight. The other
+    two give the derivatives of each, so the layer is differentiable to any order. `operators` registers
     the maps as torch operators, which receive the backend as a string, its `text`.
 
     Args:
@@ -39,7 +39,7 @@ class OneHotBackend(Backend):
     padding: tuple[tuple[int, int], ...]
     parts: tuple[tuple[range, ...], ...] | None = None
     labels: tuple[int, ...] | None = None
-    #: The backend as JSON, from which `operators.from_text` rebuilds it, also in another process.
+    #: The backend as JSON, from which `operators.from_text` can rebuild it, even in another process.
     text: str = field(init=False, repr=False, compare=False)
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
@@ -152,7 +152,7 @@ class OneHotBackend(Backend):
         return None if self._positions is None else native.Table(self._positions)
 
     def _uses_convolutions(self, tensor: Tensor) -> bool:
-        """Return whether torch computes one convolution per bank, which GPUs are too slow to start."""
+        """Return whether to call one torch convolution per bank; on GPUs, so many calls take too long."""
         if self.parts is None or not (tensor.device.type == "cpu" or exportable.is_portable()):
             return False
         return prod(self.output_size) >= MANY_POSITIONS * prod(map(len, self.parts))

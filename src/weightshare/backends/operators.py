@@ -30,15 +30,15 @@ _output = torch.ops.weightshare.output.default
 _input_grad = torch.ops.weightshare.input_grad.default
 _weight_grad = torch.ops.weightshare.weight_grad.default
 
-#: Batch size in the shape that `input_grad` is given, for the one of the gradient. `torch.jit.trace` would
-#: record the batch size of its example instead.
+#: Placeholder for the batch size in the shape passed to `input_grad`, which uses that of the gradient.
+#: Without it, `torch.jit.trace` would record the batch size of its example.
 ANY_BATCH = -1
 
 _readers: list[Callable[[str], Any]] = []
 
 
 def register_reader(read: Callable[[str], Any]) -> None:
-    """Register the function that returns the backend with a `text`, from the module that defines it."""
+    """Register the function that returns the backend with a given `text`; the backend's module calls this."""
     _readers.append(read)
 
 
@@ -248,7 +248,7 @@ class WeightGrad(_Map):
 
 
 class _Direct(torch.autograd.Function):
-    """A map computed without the dispatch of an operator, which takes longer than a small layer."""
+    """A map computed without operator dispatch, which takes longer than a small layer."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
@@ -269,7 +269,7 @@ def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *other
     """Compute a map, differentiably.
 
     Compilers, modes, tracers, profilers and subclasses of tensors see the operator. Operators support neither
-    `torch.func` nor forward-mode differentiation, autograd functions do.
+    `torch.func` nor forward-mode differentiation; autograd functions support both.
     """
     if torch.compiler.is_compiling():
         return operator(first, second, *others)

@@ -1,12 +1,12 @@
 """The three maps of layers in plain torch operators, for all devices and for exported programs.
 
 `Patches` multiplies patches and kernels: position by position, or bank by bank if the banks have about as
-many positions each. A block of patches exists at a time, in exported programs all of them. On the CPU and in
-exported programs, `Convolutions` computes layers with many positions per bank of a regular grid, with one
-convolution per bank on a piece of the input.
+many positions each. One block of patches exists at a time, except that exported programs hold all patches at
+once. On the CPU and in exported programs, `Convolutions` computes layers with many positions per bank of a
+regular grid, with one convolution per bank on a piece of the input.
 
-Inputs are padded, and gradients of the input, too. Without an export, the functions run inside of operators
-and have no derivatives of their own.
+Inputs are already padded, and so are gradients of the input. Except in exports, the functions run inside
+operators, which define the derivatives.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from .pieces import Piece
 
 #: Most elements of the patches that exist at a time, on the CPU (4 MiB in float32) and on other devices.
 BLOCK, DEVICE_BLOCK = 2**20, 2**26
-#: Times the number of positions that banks may have together, if all get as many as the largest one.
+#: Largest ratio by which the number of positions may grow if all banks are padded to the size of the largest.
 MOST_PADDED = 2
 
 
@@ -100,7 +100,7 @@ class Patches:
         return result.to(grad.dtype)
 
     def _split(self, like: Tensor, batch: int, channels: int) -> Iterator["Block"]:
-        """Split the work into blocks of patches: of images if positions are sorted by bank, else of rows."""
+        """Split the work into blocks of patches: by images if positions are sorted by bank, else by rows."""
         n, *others = self.output_size
         most = BLOCK if like.device.type == "cpu" else DEVICE_BLOCK
         inner, each, everything = prod(others), channels * self.window.taps, slice(None)
@@ -127,7 +127,7 @@ class Patches:
 
     def _gather(self, input: Tensor, size: Sequence[int]) -> Tensor:
         """Return the patches [P, N, groups, taps * in/groups] of a grid of positions."""
-        if is_portable():  # exporters do not know overlapping views
+        if is_portable():  # exporters do not support overlapping views
             taps = [input[(..., *inputs)] for inputs in slice_taps(self.window, size)]
             stack = torch.stack(taps).unflatten(2, (self.groups, -1)).flatten(4)  # [taps, N, g, in/g, P]
             return stack.permute(4, 1, 2, 0, 3).flatten(3)
@@ -157,7 +157,7 @@ class Patches:
         return weight.flatten(1, -2).unflatten(2, (self.groups, -1)).transpose(1, 2)
 
     def _to_banks(self, block: "Block", rows: Tensor, fill: int | None = None) -> Tensor:
-        """Sort [P, N, ...] by bank: [K, n * N, ...] with n positions per bank, some repeated or filled."""
+        """Sort [P, N, ...] by bank into [K, n * N, ...]: n positions per bank, some repeated or filled."""
         if block.expands:
             return rows
         assert self.banks is not None
@@ -188,7 +188,7 @@ class Block:
         rows: Rows of the input that it reads.
         positions: Indices of its positions.
         size: Number of its positions per axis.
-        expands: Whether each position is multiplied with its own kernel.
+        expands: Whether each position is multiplied by its own kernel.
     """
 
     images: slice

@@ -2,7 +2,7 @@
 
 
 def command() -> None:
-    """Show which ways of computing layers are available, and why the others are not."""
+    """Show which ways of computing layers are available, and why others are not."""
     from ..backends import report
 
     print(report())

@@ -50,8 +50,8 @@ def relax(
         plan: New sharing, which must refine the current one. For a model, either one sharing for all
             convolutions whose sharing it refines, or a mapping from names in `model.named_modules()` to
             sharings.
-        example_inputs: Positional inputs of the model's forward pass; only for models. A tuple or dict is one
-            input.
+        example_inputs: Positional inputs of the model's forward pass; only for models. A tuple or dict
+            counts as one input.
         example_kwargs: Keyword inputs of the model's forward pass; only for models.
         input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
         bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing

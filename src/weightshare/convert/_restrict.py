@@ -55,7 +55,7 @@ def restrict(
     In a model, layers with tied kernels or biases, such as a convolution and its
     `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing and both have
     the same taps on padding. A model that reads the weight of a convolution directly, as in
-    `F.conv_transpose2d(x, self.conv.weight)`, cannot be recognized, because no forward pass runs.
+    `F.conv_transpose2d(x, self.conv.weight)`, is not detected, because no forward pass runs.
 
     `restrict(relax(layer, sharing), layer.sharing)` reproduces the kernels of `layer`.
 

@@ -17,8 +17,8 @@ def to_torch(layer: torch.nn.Module) -> Any:
 
     Raises:
         ConversionError: If the layer has any other sharing, reads a parameter of another module, or has
-            padding that `torch.nn` does not have: of different size at the two ends of an axis, or in a
-            different mode per axis.
+            padding that `torch.nn` does not have: different sizes at the two ends of an axis, or different
+            modes per axis.
 
     Example:
         >>> from weightshare import nn

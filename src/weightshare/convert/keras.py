@@ -46,12 +46,12 @@ def from_keras(
     Args:
         layer: A built Keras layer; or the path of an `.h5`, `.weights.h5` or `.keras` file; or the result of
             `get_weights()` of a locally connected layer: [kernel] or [kernel, bias].
-        name: Name of the layer in a file; not needed if only one layer has weights. Files of tf_keras with
-            weights only may have names made from the classes, such as "locally_connected2d_1".
+        name: Name of the layer in a file; not needed if only one layer has weights. Weights-only files
+            of tf_keras may use names derived from the classes, such as "locally_connected2d_1".
         input_size: Spatial size of the input; an int means one axis. For a layer, required only if the layer
             does not store it.
-        kernel_size: Number of taps, an int or one per axis. This and the following arguments are for arrays,
-            and files with weights only, of locally connected layers; a layer contains its own geometry.
+        kernel_size: Number of taps, an int or one per axis. This and the following arguments are for arrays
+            and weights-only files of locally connected layers; a Keras layer contains its own geometry.
         stride: Inputs from one output position to the next (default 1).
         padding: "valid" (default) or "same", which only implementations 2 and 3 support.
         data_format: "channels_last" (default) or "channels_first": format of the input in Keras.
@@ -63,8 +63,8 @@ def from_keras(
 
     Raises:
         ArgumentError: If the layer has another class, or an activation that torch lacks, if an argument is
-            missing, if a file has no layer of that name, or if the padding is not supported: "same" with an
-            even kernel or with different padding at both ends, "causal".
+            missing, if a file has no layer of that name, or if the padding is not supported: "causal", or
+            "same" with an even kernel or with different padding at the two ends of an axis.
         DataError: If the file is missing or is not a Keras file.
         MissingExtraError: If h5py, which reads files, is not installed.
         ShapeError: If an array does not have the shape that follows from the geometry.

@@ -49,7 +49,7 @@ def make_activation(where: str, config: Mapping[str, Any]) -> nn.Module | None:
         where,
         f"activation must be one of 'linear', 'softmax', {', '.join(map(repr, sorted(_ACTIVATIONS)))}",
         repr(activation),
-        "set the activation of the Keras layer to 'linear', and apply it to the output of the new layer",
+        "set the activation of the Keras layer to 'linear', and apply the activation to the new output",
     )
 
 
@@ -106,7 +106,7 @@ def _convert_padding(where: str, config: Mapping[str, Any], size: Sequence[int] 
     extents = [d * (k - 1) + 1 for d, k in zip(config["dilation_rate"], config["kernel_size"])]
     totals = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(size, strides, extents)]
     if any(total % 2 for total in totals):
-        expected = "padding must be equal before and after each axis"
-        hint = "pad the input yourself (Keras pads more after it), and use padding='valid'"
+        expected = "padding must be equal at both ends of each axis"
+        hint = "pad the input yourself (Keras pads more at the end), and use padding='valid'"
         raise ArgumentError(where, expected, f"a total of {tuple(totals)}", hint)
     return tuple(total // 2 for total in totals)

@@ -44,12 +44,12 @@ class StoredLayer(NamedTuple):
 
 
 def read_stored_layer(where: str, path: str | PathLike[str], name: str | None) -> StoredLayer:
-    """Return a layer of a file by name; None stands for the only layer with weights.
+    """Return a layer of a file by name; None selects the only layer with weights.
 
     Raises:
         MissingExtraError: If h5py is not installed.
         DataError: If the file is missing or is not a Keras file.
-        ArgumentError: If the file has no layer of that name, or several and no name is given.
+        ArgumentError: If the file has no layer of that name, or has several layers and no name is given.
     """
     layers = _read_layers(where, path)
     names = ", ".join(map(repr, layers)) if layers else "none"
@@ -62,7 +62,7 @@ def read_stored_layer(where: str, path: str | PathLike[str], name: str | None) -
 
 
 def _read_layers(where: str, path: str | PathLike[str]) -> dict[str, StoredLayer]:
-    """Return the layers that have weights by name."""
+    """Return the layers that have weights, by name."""
     try:
         import h5py
     except ImportError:
@@ -103,9 +103,9 @@ def _list_entries(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _iter_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and configuration of the layers of a model and of the models that it contains.
+    """Yield the name and configuration of each layer of a model and of the models inside it.
 
-    Files in the `.h5` format contain the shape of an input only at the start of a model.
+    Files in the `.h5` format store an input shape only at the start of a model.
     """
     shape = None
     for entry in _list_entries(config):
@@ -120,7 +120,7 @@ def _iter_entries(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
 
 
 def _iter_legacy(file: Any, h5py: Any) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Yield name and arrays of each layer, from groups that list their weights, such as "conv/kernel:0"."""
+    """Yield the name and arrays of each layer from groups that list their weights, e.g. "conv/kernel:0"."""
     arrays: dict[str, list[np.ndarray]] = {}
     for group in file.values():
         if not isinstance(group, h5py.Group):
@@ -131,10 +131,10 @@ def _iter_legacy(file: Any, h5py: Any) -> Iterator[tuple[str, list[np.ndarray]]]
 
 
 def _iter_unnamed(group: Any, h5py: Any) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Yield name and arrays of each layer of a file without configuration.
+    """Yield the name and arrays of each layer of a file without configuration.
 
-    Keras 3 stores the names of the layers; tf_keras only paths made from classes, such as "conv2d_1" or, in a
-    model inside the model, "sequential/conv2d".
+    Keras 3 stores the names of the layers. tf_keras stores only paths derived from the classes, such as
+    "conv2d_1" or, in a model inside the model, "sequential/conv2d".
     """
     for key, child in group.items():
         if key == "vars" and isinstance(child, h5py.Group):
@@ -145,7 +145,7 @@ def _iter_unnamed(group: Any, h5py: Any) -> Iterator[tuple[str, list[np.ndarray]
 
 
 def _iter_named(group: Any, config: Mapping[str, Any]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Yield name and arrays of each layer. The key of a group is made from the class and a running number."""
+    """Yield the name and arrays of each layer. The key of a group consists of the class and a number."""
     container, used = _find_container(group), {}
     for entry in _list_entries(config):
         key = _to_snake_case(entry["class_name"])

@@ -66,7 +66,7 @@ def _truncate(matrix: Tensor, basis: Tensor | None, rank: int) -> LowRankFit:
 def _find_exact(matrix: Tensor, basis: Tensor | None, rank: int, rounding: float) -> LowRankFit | None:
     """Return the fit if the matrix already has the rank, up to a relative difference; else None.
 
-    A projection to the span of some random combinations of the columns, which is cheaper than an SVD, rules
+    A projection onto the span of some random combinations of the columns, which is cheaper than an SVD, rules
     out most matrices.
 
     Source: Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 2011, algorithm 4.3.

@@ -37,7 +37,7 @@ class Example(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a forward pass did: the input size of each call of the named layers, and the output."""
+    """The result of a forward pass: the input size of each call of the named layers, and the output."""
 
     sizes: dict[str, list[tuple[int, ...]]]
     output: Any
@@ -49,7 +49,7 @@ def resolve_plan(
     plan: Sharing | Mapping[str, Sharing],
     is_skipped: Callable[[Sharing, nn.Module], bool],
 ) -> Plan:
-    """Return the new sharing of each selected convolution; raise an error if one is not replaceable.
+    """Return the new sharing of each selected convolution; raise an error if one cannot be replaced.
 
     Args:
         where: Name of the public function, with which errors start.
@@ -128,7 +128,7 @@ class _Memo(dict[int, Any]):
 
 
 def _check_not_in_parametrization(model: nn.Module, name: str) -> None:
-    """Raise `ConversionError` if a parametrization refers to the layer, whose weight it then reads."""
+    """Raise `ConversionError` if a parametrization refers to the layer and so reads its weight."""
     module = model.get_submodule(name)
     for other, part in model.named_modules():
         if isinstance(part, ParametrizationList):
@@ -157,7 +157,7 @@ def run_model(where: str, model: nn.Module, names: Iterable[str], example: Examp
 
 
 def check_same(where: str, model: nn.Module, result: nn.Module, old: Run, example: Example) -> None:
-    """Raise `ConversionError` unless the result calls the new layers like the model and has its outputs.
+    """Raise `ConversionError` unless the result has the outputs of the model and calls each layer as often.
 
     A new layer is not called if, for example, the model calls only layers of a certain class. A copy of the
     result runs in evaluation mode. It shares the weights of the new layers, because they can be large.
@@ -185,8 +185,8 @@ def check_same(where: str, model: nn.Module, result: nn.Module, old: Run, exampl
     if _has_same_tensors(old.output, new.output):
         return
     again = _run(where, copy.deepcopy(model), names, example, _EXPECTED_RUN, _RUN_HINT)
-    if _has_same_tensors(old.output, again.output):  # otherwise the model draws numbers outside of torch
-        got = "other outputs on the example inputs"
+    if _has_same_tensors(old.output, again.output):  # else the model draws numbers outside of torch
+        got = "different outputs on the example inputs"
         raise ConversionError(where, "the result must compute the same function", got, _READS)
 
 
@@ -268,7 +268,8 @@ def replace_modules(
         model: Model to copy.
         plan: Selected modules and their ties.
         make: Function that makes a new module.
-        same_taps: Whether tied kernels must be over the same taps, because they are a fit to them.
+        same_taps: Whether tied kernels must have the same taps on padding, because only the others
+            are fitted.
 
     Raises:
         ConversionError: If the model refers to a parameter of a replaced module in another way.

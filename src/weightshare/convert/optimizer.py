@@ -33,13 +33,14 @@ _WHERE = "convert_optimizer"
 
 @torch.no_grad()
 def convert_optimizer(optimizer: _Optimizer, old_model: nn.Module, new_model: nn.Module) -> _Optimizer:
-    """Return an optimizer for a relaxed or restricted model that goes on where the given one is.
+    """Return an optimizer for a relaxed or restricted model that continues where the given one stopped.
 
     Options and parameter groups are kept. Parameters are matched by name, and the coefficients of a new
     `LowRank` layer join the group of its weight. Momentum and other averages per element, such as `exp_avg`
     and `exp_avg_sq` of Adam, follow the weights: they describe how each kernel moves. After `relax`, each
-    position has those of the bank that it used, so that kernels move on together until their gradients
-    differ. After `restrict`, each bank has the mean over its positions of those taps that touch the input.
+    position has those of the bank that it used, so that kernels keep moving together until their
+    gradients differ. After `restrict`, each tap of a bank has the mean over those positions of the bank at
+    which it touches the input.
     Scalars such as `step` are copied.
 
     New corrections and coefficients of `LowRank` start from zero or without state. If the corrections
@@ -57,7 +58,7 @@ def convert_optimizer(optimizer: _Optimizer, old_model: nn.Module, new_model: nn
 
     Raises:
         ArgumentError: If the optimizer has a parameter that is not in `old_model`.
-        ConversionError: If a layer or parameter of one model does not fit the other, or if the optimizer
+        ConversionError: If a layer or parameter of one model does not match the other, or if the optimizer
             has a state that is not per element, such as that of `LBFGS`.
 
     Warns:
@@ -108,7 +109,7 @@ def convert_optimizer(optimizer: _Optimizer, old_model: nn.Module, new_model: nn
 
 
 class _Pair(NamedTuple):
-    """A layer and its conversion, with a size of the grid of positions; None if neither has one."""
+    """A layer and its conversion, with the size of their grid of positions, or None if neither has one."""
 
     old: SharedLayer
     new: SharedLayer
@@ -180,7 +181,7 @@ def _convert_values(
 
 
 def _convert_kernels(pair: _Pair, attribute: str, value: Tensor) -> Tensor | None:
-    """Return one average of the kernels or coefficients; None if it is not linear in them."""
+    """Convert one average of the kernels or coefficients; return None if the conversion is not linear."""
     old, new, size = pair
     if old.sharing == new.sharing:
         return value.clone()

@@ -155,10 +155,11 @@ def link_layers(model: nn.Module, new: Mapping[str, Any], tie: LayerTie, same_ta
         model: Model whose layers were converted.
         new: New layers by name; the alias is changed.
         tie: Tie to keep.
-        same_taps: Whether the tied kernels must be over the same taps, because they are a fit to them.
+        same_taps: Whether the tied kernels must have the same taps on padding, because only the others
+            are fitted.
 
     Raises:
-        ConversionError: If the layers do not fit one another any more.
+        ConversionError: If the layers no longer match.
     """
     old, source, alias = model.get_submodule(tie.alias), new[tie.source], new[tie.alias]
     names: list[str] = []
@@ -188,8 +189,8 @@ def _check_positions(tie: LayerTie, source: SharedLayer, alias: SharedLayer, is_
         expected = f"the layer must have as many positions as {tie.source!r}, whose kernel it uses"
         raise ConversionError(where, expected, " and ".join(sizes), hint)
     if is_fit and not torch.equal(find_inputs(source) >= 0, find_inputs(alias) >= 0):
-        expected = f"the layer must have its padding where {tie.source!r} has it, whose kernel it uses"
-        raise ConversionError(where, expected, "different taps on padding", hint)
+        expected = f"the layer must have the same taps on padding as {tie.source!r}, whose kernel it uses"
+        raise ConversionError(where, expected, "different taps", hint)
 
 
 def _check_biases(tie: LayerTie, source: SharedLayer, alias: SharedLayer) -> None:
@@ -205,7 +206,7 @@ def _check_biases(tie: LayerTie, source: SharedLayer, alias: SharedLayer) -> Non
 
 
 def update_declared(model: nn.Module, ties: Iterable[LayerTie]) -> None:
-    """Declare the ties of new coefficients like those of their weight, and forget those that are gone."""
+    """Declare the ties of new coefficients like those of their weight; remove ties that no longer exist."""
     sources = {f"{tie.alias}.weight": tie for tie in ties}
     weights = {find_owner(model, name): tie for name, tie in sources.items()}
     for holder in model.modules():

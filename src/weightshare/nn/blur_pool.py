@@ -134,10 +134,10 @@ class BlurPool2d(_BlurPoolNd):
         filter_size: Number of taps per axis, at least 1. With stride 2, even filter sizes keep maps of even
             size centered.
         stride: Distance in inputs between neighboring outputs, at least 1.
-        padding_mode: "reflect", "replicate", "circular" or "zeros"; or a tuple of one per axis. Each axis is
-            padded with (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1 and 2 for
-            4 taps). With "circular", the layer is exactly equivariant to circular shifts by multiples of the
-            stride if the stride divides the size.
+        padding_mode: "reflect", "replicate", "circular" or "zeros"; or a tuple with one mode per axis. Each
+            axis is padded with (filter_size - 1) // 2 inputs before and filter_size // 2 inputs after it (1
+            and 2 for 4 taps). With "circular", the layer is exactly equivariant to circular shifts by
+            multiples of the stride if the stride divides the size.
 
     Shape:
         Input [N, C, H, W] or [C, H, W], output the same with ceil(H / stride) and ceil(W / stride).

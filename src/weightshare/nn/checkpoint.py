@@ -48,7 +48,7 @@ def encode(
 
 
 def describe(numbers: list[int] | None) -> str:
-    """Describe a digest in words, even if it is invalid. It is None if no integers could be read.
+    """Describe a digest in words, even if it is invalid. `numbers` is None if no integers could be read.
 
     >>> describe(encode(Tiled(2), None, (4, 6), (3, 3)))
     'Tiled((2, 2)) on an output of 4 x 6 with kernel 3 x 3, without bias'
@@ -108,8 +108,8 @@ def convert_entries(layer: Any, digest: list[int], state_dict: dict[str, Tensor]
     """Replace entries in an older or plainer form by entries in the form of the layer.
 
     These are digests that were cast or averaged or have the first format, the weights of a plain convolution,
-    and biases [out, *output_size] of a layer in which each output has its own bias. The function that they
-    compute stays the same. Any other entries are left unchanged.
+    and biases [out, *output_size] of a layer in which each output has its own bias. The new entries compute
+    the same function. All other entries are left unchanged.
 
     Args:
         layer: The layer that loads the weights.

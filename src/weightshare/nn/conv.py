@@ -131,13 +131,13 @@ class Conv2d(_ConvNd):
         out_channels: Number of output channels, at least 1.
         kernel_size: Number of taps per axis, at least 1.
         stride: Distance in inputs between neighboring output positions, at least 1.
-        padding: Number of inputs added at both ends of each axis: an int, one int per axis, or one pair
+        padding: Number of inputs added at each end of each axis: an int, one int per axis, or one pair
             (before, after) per axis; or "same" or "valid".
         dilation: Distance in inputs between neighboring taps, at least 1.
         groups: Number of channel groups; must divide `in_channels` and `out_channels`.
         bias: Whether to add a learned bias.
-        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple of one per axis. For example,
-            ("zeros", "circular") suits maps of the globe with the axes (latitude, longitude).
+        padding_mode: "zeros", "reflect", "replicate" or "circular"; or a tuple with one mode per axis. For
+            example, ("zeros", "circular") suits maps of the globe with the axes (latitude, longitude).
         device: Device of the parameters.
         dtype: Dtype of the parameters.
         sharing: Sharing of the kernels over the output positions. The default is `Full()`.

@@ -14,7 +14,7 @@ from ..backends import ONE_KERNEL
 from ..errors import ArgumentError, ConversionError
 from ..sharing import Full
 
-#: Number of calls of `__setattr__` in subclasses among which the function of torch is found.
+#: Number of stack frames in which to look for torch's function; subclasses may override `__setattr__`.
 _OVERRIDES = 4
 
 _Layer = TypeVar("_Layer", bound=torch.nn.Module)
@@ -24,8 +24,9 @@ _Layer = TypeVar("_Layer", bound=torch.nn.Module)
 def fuse_batch_norm(layer: _Layer, norm: torch.nn.Module) -> _Layer:
     """Return a layer that computes `norm(layer(x))` without the norm, for inference.
 
-    It is `torch.nn.utils.fuse_conv_bn_eval` for layers whose `weight` holds banks. A layer without bias gets
-    one, shared like its `bias_sharing`; if it takes inputs of any size, it still does.
+    This is the counterpart of `torch.nn.utils.fuse_conv_bn_eval` for layers whose `weight` holds banks. A
+    layer without bias gets one, shared according to its `bias_sharing`. If a layer takes inputs of any size,
+    so does the result.
 
     Args:
         layer: A convolution or transposed convolution of `weightshare.nn` in evaluation mode, with any
@@ -94,10 +95,10 @@ def fuse_batch_norm(layer: _Layer, norm: torch.nn.Module) -> _Layer:
 
 
 def is_called_by_torch() -> bool:
-    """Return whether the function of torch that fuses a batch norm is setting the weight of a layer.
+    """Return whether the batch norm fusion of `torch.nn.utils` is setting the weight of a layer.
 
-    It scales axis 0 of the weight, which holds banks unless the layer has one kernel. If there are as many
-    banks as channels, nothing else would tell its wrong result from a new weight.
+    The fusion scales axis 0 of the weight, which holds banks unless the layer has one kernel. If there are as
+    many banks as channels, nothing else distinguishes the wrong result from a new weight.
     """
     if torch.compiler.is_compiling():
         return False

@@ -1,8 +1,8 @@
-"""Record layers in programs of `torch.fx`, whose tracer treats only modules of torch as one operation.
+"""Record layers in programs of `torch.fx`, whose tracer treats only torch modules as single calls.
 
-A layer checks its input and chooses how to compute, which a symbolic input does not allow. Therefore a layer
-in a model is recorded as a call of the layer, as the tracer does for the layers of `torch.nn`. A layer that
-is traced on its own is recorded as a call of a function with its parameters.
+A layer checks its input and chooses how to compute, which is impossible with a symbolic input. Therefore, a
+layer in a model is recorded as a call of the layer, as the tracer does for the layers of `torch.nn`. A layer
+that is traced on its own is recorded as a call of a function with its parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def record_call(layer: Module, inputs: tuple[object, ...], as_function: Callable
     Args:
         layer: The layer.
         inputs: Arguments of its `forward`. The first one is not a tensor.
-        as_function: Function from the tracer and the inputs to the same computation without the layer.
+        as_function: Function of the tracer and the inputs that returns an equivalent call without the layer.
 
     Raises:
         ArgumentError: If the first input is not symbolic either.
@@ -54,7 +54,7 @@ def record_call(layer: Module, inputs: tuple[object, ...], as_function: Callable
 def record_function(
     tracer: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Record the call of a function that is not traced into, also when the program is traced again."""
+    """Record the call of a function that is not traced into, even when the program is traced again."""
     result = tracer.create_proxy("call_function", function, args, kwargs)
     result.node.meta["is_wrapped"] = True  # as `torch.fx.wrap` does
     return result
@@ -69,14 +69,14 @@ def record_sharing(tracer: Any, sharing: Sharing) -> Any:
 
 
 def as_conv(layer: Any, tracer: Any, input: Proxy) -> Call:
-    """Return the call of `functional.conv2d` and its kin that computes a convolution."""
+    """Return the call of a function such as `functional.conv2d` that computes the layer."""
     geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
     kwargs = _record_options(layer, tracer) | {"padding_mode": layer.padding_mode}
     return _CONV[layer.window.ndim], (input, layer.weight, layer.bias, *geometry), kwargs
 
 
 def as_conv_transpose(layer: Any, tracer: Any, input: Proxy, output_size: Any = None) -> Call:
-    """Return the call of `functional.conv_transpose2d` and its kin that computes a transposed layer."""
+    """Return the call of a function such as `functional.conv_transpose2d` that computes the layer."""
     function = _CONV_TRANSPOSE[layer.window.ndim]
     extra = layer.output_padding
     if output_size is not None:
@@ -90,7 +90,7 @@ def as_conv_transpose(layer: Any, tracer: Any, input: Proxy, output_size: Any = 
 def choose_output_padding(
     where: str, input: Tensor, output_size: Sequence[int] | None, default: tuple[int, ...], *window: Size
 ) -> tuple[int, ...]:
-    """Return the output padding for an output size, or `default` without one; part of recorded programs."""
+    """Return the output padding for an output size, or `default` for None; recorded programs call this."""
     if output_size is None:
         return default
     return checks.find_output_padding(where, Window(*window, where=where), input.shape, output_size)

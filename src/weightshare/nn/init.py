@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..sharing import LowRank, Sharing
 
-#: Initial value of corrections. float16 has no value that is negligible and has a square.
+#: Initial value of corrections. In float16, the square of any negligible value is zero.
 _NEGLIGIBLE = {torch.float16: 2**-24, torch.float64: 2**-200}
 
 
@@ -38,7 +38,7 @@ def reset_weight(weight: Tensor, sharing: Sharing, fan_in: int) -> None:
 def reset_corrections(corrections: Tensor) -> None:
     """Set the corrections of `LowRank` to a value that is lost by rounding when it is added to a kernel.
 
-    Zero has no direction: `torch.nn.utils.parametrizations.weight_norm` would divide it by its norm, 0 / 0.
+    Zero has no direction, so `torch.nn.utils.parametrizations.weight_norm` would compute 0 / 0.
     The squares of the value do not underflow in float32 and float64, nor in bfloat16.
     """
     corrections.fill_(_NEGLIGIBLE.get(corrections.dtype, 2**-60))

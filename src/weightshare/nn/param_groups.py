@@ -23,29 +23,29 @@ _PRODUCTS = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
-#: What pruning and the older norms of torch append to the name of the tensor that they compute.
+#: Suffixes that pruning and the older norms of torch append to the name of the tensor that they compute.
 _SUFFIXES = ("_orig", "_g", "_v")
 
 
 def param_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     """Divide the trainable parameters of a model into those with weight decay and those without.
 
-    Weight decay suits the parameters that are multiplied by inputs, the kernels. A rule by the number of axes
-    finds them in `torch.nn`, but not here: the weight of a `SharedLinear` has one axis, and biases with one
-    value per position have several. Here the parameters are divided by their meaning:
+    Weight decay suits the parameters that are multiplied by inputs, the kernels. A rule based on the number
+    of axes finds them in `torch.nn`, but not here: the weight of a `SharedLinear` has one axis, and biases
+    with one value per position have several. Here the parameters are divided by their meaning:
 
     | parameter | weight decay |
     |---|---|
     | `weight` of convolutions, linear layers, `SharedLinear`, recurrent layers and attention | yes |
     | biases of all layers, with any bias sharing | no |
-    | coefficients of `LowRank`: their product with the banks decays already because the banks do | no |
+    | coefficients of `LowRank`, because their product with the banks shrinks when the banks decay | no |
     | scales of norms and `PReLU` | no |
     | embeddings, unless a layer with weight decay uses the same parameter | no |
     | any other parameter with at least two axes, unless its name contains "bias" | yes |
     | any other parameter | no |
 
     Args:
-        model: Any model. Frozen parameters are left out, and tied ones are in one group, once.
+        model: Any model. Frozen parameters are left out, and a tied parameter is listed once.
         weight_decay: Weight decay of the first group, at least 0.
 
     Returns:

@@ -58,7 +58,7 @@ def layers(
     Args:
         ndim: Number of spatial axes; None for any of 1, 2 and 3.
         dtype: Dtype of the parameters.
-        any_padding: Whether to draw padding per side and a padding mode per axis, too, which the layers of
+        any_padding: Whether to draw padding per side and padding modes per axis as well, which the layers of
             `torch.nn` do not have.
         fixed: Arguments of the layer that are not drawn, such as `padding_mode="zeros"`.
     """

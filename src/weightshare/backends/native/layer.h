@@ -11,7 +11,7 @@ enum Type { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 };
  * the output for INPUT_GRAD. `second` is the weight, or the gradient of the output for WEIGHT_GRAD. Images are
  * [N, C, *size], or [N, *size, C] if their `_last` is not 0. The weight is [banks, *kernel, in/groups, out].
  *
- * labels: bank of each position; null if each position has its own bank, and then also the next two.
+ * labels: bank of each position; null if each position has its own bank, as are the next two.
  * order, starts: positions sorted by bank, and the index of the first one of each bank; banks + 1 indices. */
 typedef struct {
     const void *first, *second;

@@ -47,7 +47,7 @@ class Status:
         instruction_set: Instruction set in use; None if the backend is not available, or has none of its own.
         reason: Reason why the backend is not available; None if it is.
         runnable: Instruction sets in the library that the processor can run, the fastest first.
-        broken: Whether there is a library, but it cannot be used.
+        broken: Whether there is a library that cannot be used.
     """
 
     instruction_set: str | None
@@ -103,7 +103,7 @@ def _search() -> Library | Status:
     """Load and test the library."""
     wanted = os.environ.get(VARIABLE, "").strip() or "on"
     if wanted == "off":
-        return Status(None, f"it is off: {VARIABLE}=off")
+        return Status(None, f"turned off by {VARIABLE}=off")
     paths = sorted(FOLDER.glob("_native*.so")) + sorted(FOLDER.glob("_native*.dll"))
     if not paths:
         return Status(None, "the package was installed without a C compiler")
@@ -115,7 +115,7 @@ def _search() -> Library | Status:
 
 
 class _Search:
-    """The search for the library: the first call runs it, in one thread, and the others use its result.
+    """The search for the library. The first call runs it, in one thread; all others use its result.
 
     The first call warns if there is a library that cannot be used.
     """
@@ -123,7 +123,7 @@ class _Search:
     def __init__(self) -> None:
         self._found: Library | Status | None = None
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):  # no child process starts with half of a search
+        if hasattr(os, "register_at_fork"):  # no child process inherits an unfinished search
             release = self._lock.release
             os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
 
@@ -186,7 +186,7 @@ def _open(path: Path, wanted: str) -> Library:
 
 
 def _check_length(path: Path) -> None:
-    """Raise `_UnusableError` if a file in the ELF format was cut off: to load it could end the process.
+    """Raise `_UnusableError` if a file in the ELF format was cut off. Loading it could crash the process.
 
     The loaders of other systems check this, and refuse files in other formats.
     """

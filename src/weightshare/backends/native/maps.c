@@ -37,9 +37,10 @@
 
 /* Bytes of the weights, sums or gradients that a block keeps in cache. */
 enum { WEIGHT_BLOCK = 192 << 10, SUM_BLOCK = 256 << 10, TRANSPOSED_BLOCK = 64 << 10 };
-/* Products of channels per group up to which positions of a line are the vectors, in any line and in long ones. */
+/* Largest products of input and output channels per group for which vectors run along a line: in any line, and
+ * in long ones. */
 enum { FEW_PRODUCTS = 8, MORE_PRODUCTS = 32 };
-/* Bytes of the weights of a vector up to which outputs with more than the few products are computed that way. */
+/* Largest weights of a vector, in bytes, for which outputs with more than FEW_PRODUCTS are computed that way. */
 enum { MORE_WEIGHTS = 24 << 10 };
 /* Output channels per group up to which the gradient of the input is gathered. */
 enum { GATHER = 32 };
@@ -47,9 +48,9 @@ enum { GATHER = 32 };
 enum { FIRST = 1, SECOND = 2, BOTH = 3 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
 enum { CHUNK = 16 };
-/* Bytes from which the gradient of the weight is written around the caches. */
+/* Bytes from which the gradient of the weight bypasses the caches. */
 enum { LARGE = 24 << 20 };
-/* Bytes from which outputs and gradients of the input are, where lines are whole vectors. */
+/* Bytes from which outputs and gradients of the input do so, if lines consist of whole vectors. */
 enum { STREAMED = 4 << 20 };
 /* Number of multiply-accumulates from which more than one thread computes a map. */
 #define PARALLEL (1 << 16)

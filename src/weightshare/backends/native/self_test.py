@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 #: Sizes of the layer: images, groups, channels and outputs per group, input, kernel, stride and padding.
-#: There are enough images and outputs for the widest vectors, and a remainder.
+#: Enough images and outputs to fill the widest vectors and leave a remainder.
 BATCH, GROUPS, IN, OUT, SIZE, KERNEL, STRIDE, PADDING = 18, 2, 2, 19, (4, 5), (2, 3), (2, 1), (0, 1)
 OUT_SIZE = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(SIZE, KERNEL, STRIDE, PADDING))
 
