@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "get_storage_id",
     "is_forward_mode_active",
     "is_functorch_active",
+    "is_plain",
     "is_watched",
     "reshards_after_forward",
     "tree_iter",
@@ -49,6 +51,17 @@ def is_watched() -> bool:
         or torch._C._get_tracing_state() is not None
         or _profiler_enabled()
     )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is an ordinary one: no subclass, wrapper, lazy zero or negative view."""
+    keys = torch._C._dispatch_keys(tensor).raw_repr()
+    return type(tensor) in (Tensor, torch.nn.Parameter) and keys == _get_plain_keys(tensor.device.type)
+
+
+@cache
+def _get_plain_keys(device_type: str) -> int:
+    return torch._C._dispatch_keys(torch.empty(0, device=device_type)).raw_repr()
 
 
 def is_functorch_active() -> bool:

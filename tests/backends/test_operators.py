@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.helpers.ways import WAYS, computing
 from weightshare import Full, Local, LowRank, Mapped, Regional, Tiled, nn, reference
 from weightshare.backends import operators
+from weightshare.functional import portable
 
 OPERATORS = torch.ops.weightshare
 STRIPES = Mapped([[0, 1, 0], [1, 2, 1], [2, 2, 0]])
@@ -269,6 +270,41 @@ def test_forward_mode_autograd():
         dual = torch.autograd.forward_ad.make_dual(x, direction)
         tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)).tangent
         close(tangent, layer(direction) - layer.bias_map())
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d], ids=named)
+@each_layer
+@both_ways
+def test_batched_gradients_of_autograd(kind, sharing, groups, way):
+    """`vectorize=True` and `is_grads_batched=True` use an older vmap than `torch.func`."""
+    layer = build(kind, sharing, groups)
+    image = images(layer, 1)
+    with computing(way):
+        got = torch.autograd.functional.jacobian(layer, image, vectorize=True)
+        expected = torch.autograd.functional.jacobian(layer, image)
+        close(got, expected)
+        assert torch.autograd.gradcheck(layer, image.requires_grad_(), check_batched_grad=True)
+
+
+def test_lazy_zeros_and_empty_sizes():
+    layer = build(nn.Conv2d, Local())
+    x = images(layer)
+    close(layer(torch._efficientzerotensor(x.shape, dtype=x.dtype)), layer(torch.zeros_like(x)))
+    text, weight = layer._backend.text, layer.weight.detach()
+    assert OPERATORS.input_grad(layer(x), weight, text, (2, 4, 0, 5)).shape == (2, 4, 0, 5)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=named)
+def test_portable_programs_can_be_traced_by_dynamo(sharing):
+    layer, x = build(nn.Conv2d, sharing), torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    expected = layer(x)
+    with portable():
+        close(layer(x), expected)
+        close(torch.compile(layer, fullgraph=True, backend="eager")(x), expected)
+        program = torch.export.export(layer, (x,), strict=True).module()
+    got = program(x)
+    assert type(got) is torch.Tensor
+    close(got, expected)
 
 
 # -- counts and autocast ----------------------------------------------------------------------------------

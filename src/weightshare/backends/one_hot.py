@@ -41,6 +41,8 @@ class OneHotBackend(Backend):
     labels: tuple[int, ...] | None = None
     #: The backend as JSON, from which `operators.from_text` can rebuild it, even in another process.
     text: str = field(init=False, repr=False, compare=False)
+    #: Bank of each position in row-major order; None if each has its own.
+    positions: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
 
     def __call__(self, input: Tensor, weight: Tensor, coefficients: Tensor | None = None) -> Tensor:
         if exportable.is_portable():
@@ -137,39 +139,34 @@ class OneHotBackend(Backend):
         return self.parts is None and self.labels is None
 
     @cached_property
-    def _positions(self) -> tuple[int, ...] | None:
-        """Bank of each position in row-major order; None if each position has its own."""
-        if self.parts is None:
-            return self.labels
-        labels = [0]
-        for ranges, n in zip(self.parts, self.output_size):
-            part_of = {index: number for number, part in enumerate(ranges) for index in part}
-            labels = [label * len(ranges) + part_of[index] for label in labels for index in range(n)]
-        return tuple(labels)
-
-    @cached_property
     def _table(self) -> native.Table | None:
-        return None if self._positions is None else native.Table(self._positions)
+        return None if self.positions is None else native.Table(self.positions)
 
     def _uses_convolutions(self, tensor: Tensor) -> bool:
         """Return whether to call one torch convolution per bank; on GPUs, so many calls take too long."""
         if self.parts is None or not (tensor.device.type == "cpu" or exportable.is_portable()):
             return False
-        return prod(self.output_size) >= MANY_POSITIONS * prod(map(len, self.parts))
+        return prod(self.output_size) >= MANY_POSITIONS * prod([len(ranges) for ranges in self.parts])
+
+    # Compilers cannot trace cached properties, so exported programs do without them.
+
+    @property
+    def _patches(self) -> Patches:
+        banks = None if exportable.is_portable() else self._banks
+        return Patches(self.window, self.output_size, self.groups, self.positions, banks)
 
     @cached_property
-    def _patches(self) -> Patches:
-        banks = None if self._positions is None else Banks(self._positions)
-        return Patches(self.window, self.output_size, self.groups, banks)
+    def _banks(self) -> Banks | None:
+        return None if self.positions is None else Banks(self.positions)
 
     @property
     def _convolutions(self) -> Convolutions:
         assert self.parts is not None
-        return Convolutions(self.window, self.groups, self.pieces, self.parts)
+        pieces = split_pieces(self.window, self.parts) if exportable.is_portable() else self._pieces
+        return Convolutions(self.window, self.groups, pieces, self.parts)
 
     @cached_property
-    def pieces(self) -> list[Piece]:
-        """One piece per bank, in the order of the banks."""
+    def _pieces(self) -> list[Piece]:
         assert self.parts is not None
         return split_pieces(self.window, self.parts)
 
@@ -197,6 +194,8 @@ class OneHotBackend(Backend):
         parts = self.parts and [[(p.start, p.stop, p.step) for p in axis] for axis in self.parts]
         text = json.dumps([window, self.output_size, self.groups, self.padding, parts, self.labels])
         object.__setattr__(self, "text", text)
+        positions = self.labels if self.parts is None else _label_positions(self.parts, self.output_size)
+        object.__setattr__(self, "positions", positions)
 
     @classmethod
     def from_text(cls, text: str) -> "OneHotBackend":
@@ -211,6 +210,14 @@ class OneHotBackend(Backend):
             parts and tuple(tuple(range(*part) for part in axis) for axis in parts),
             labels and tuple(labels),
         )
+
+
+def _label_positions(parts: Sequence[Sequence[range]], output_size: Sequence[int]) -> tuple[int, ...]:
+    labels = [0]
+    for ranges, n in zip(parts, output_size):
+        part_of = {index: number for number, part in enumerate(ranges) for index in part}
+        labels = [label * len(ranges) + part_of[index] for label in labels for index in range(n)]
+    return tuple(labels)
 
 
 operators.register_reader(OneHotBackend.from_text)

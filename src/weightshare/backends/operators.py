@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from .._torch import is_forward_mode_active, is_functorch_active, is_watched
+from .._torch import is_forward_mode_active, is_functorch_active, is_plain, is_watched
 from .layout import is_channels_last
 
 _LIBRARY = torch.library.Library("weightshare", "DEF")
@@ -42,7 +42,7 @@ def register_reader(read: Callable[[str], Any]) -> None:
     _readers.append(read)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def from_text(text: str) -> Any:
     """Return the backend with this `text`."""
     (read,) = _readers
@@ -262,9 +262,6 @@ class _Direct(torch.autograd.Function):
         return for_first, for_second, None, *others
 
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
 def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *others: Any) -> Tensor:
     """Compute a map, differentiably.
 
@@ -275,7 +272,7 @@ def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *other
         return operator(first, second, *others)
     if is_functorch_active() or is_forward_mode_active():
         return rule.apply(first, second, *others)
-    if is_watched() or type(first) not in _PLAIN or type(second) not in _PLAIN:
+    if is_watched() or not (is_plain(first) and is_plain(second)):
         return operator(first, second, *others)
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         return _Direct.apply(first, second, rule, *others)

@@ -47,12 +47,14 @@ class Patches:
         window: Window of the layer.
         output_size: Number of positions per axis.
         groups: Number of channel groups.
-        banks: Bank of each position; None if each has its own, in row-major order.
+        labels: Bank of each position in row-major order; None if each has its own.
+        banks: The positions of each bank; None in exported programs and if each position has its own bank.
     """
 
     window: Window
     output_size: tuple[int, ...]
     groups: int
+    labels: tuple[int, ...] | None
     banks: "Banks | None"
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -84,17 +86,17 @@ class Patches:
         return result.to(grad.dtype)
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
-        dtype = grad.dtype if self.banks is None else widen_dtype(grad.dtype)
+        dtype = grad.dtype if self.labels is None else widen_dtype(grad.dtype)
         result = grad.new_zeros(tuple(weight_shape), dtype=dtype)
         for block in self._split(input, *input.shape[:2]):
             patches = self._to_banks(block, self._gather(input[block.images, :, block.rows], block.size))
             g = self._to_banks(block, self._take_rows(block, grad), fill=0)
             products = torch.matmul(patches.permute(0, 2, 3, 1), g.transpose(1, 2)).transpose(1, 2)
             products = products.reshape(len(products), *weight_shape[1:])
-            if self.banks is None:
+            if self.labels is None:
                 result[block.positions.start : block.positions.stop] = products
             elif block.expands:
-                result.index_add_(0, self.banks.select(block, grad.device).long(), products.to(dtype))
+                result.index_add_(0, self._select_labels(block, grad.device).long(), products.to(dtype))
             else:
                 result += products
         return result.to(grad.dtype)
@@ -105,7 +107,7 @@ class Patches:
         most = BLOCK if like.device.type == "cpu" else DEVICE_BLOCK
         inner, each, everything = prod(others), channels * self.window.taps, slice(None)
         if is_portable() or batch * each * n * inner <= most:
-            expands = self.banks is None or is_portable() or self.banks.index is None
+            expands = self.banks is None or self.banks.index is None
             yield Block(everything, everything, range(n * inner), self.output_size, expands)
         elif self.banks is not None and self.banks.index is not None:
             step = max(1, most // (each * n * inner))
@@ -150,11 +152,17 @@ class Patches:
 
     def _select(self, block: "Block", weight: Tensor, like: Tensor) -> Tensor:
         """Return the kernels of a block as matrices [K or P, groups, taps * in/groups, out/groups]."""
-        if self.banks is not None and block.expands:
-            weight = expand_banks(weight, self.banks.select(block, weight.device), like)
+        if self.labels is not None and block.expands:
+            weight = expand_banks(weight, self._select_labels(block, weight.device), like)
         elif len(block.positions) < len(weight):
             weight = weight[block.positions.start : block.positions.stop]
         return weight.flatten(1, -2).unflatten(2, (self.groups, -1)).transpose(1, 2)
+
+    def _select_labels(self, block: "Block", device: torch.device) -> Tensor:
+        assert self.labels is not None
+        dtype = torch.uint8 if max(self.labels) < 2**8 else torch.int32  # exported programs store the labels
+        labels = self.labels[block.positions.start : block.positions.stop]
+        return torch.tensor(labels, dtype=dtype, device=device)
 
     def _to_banks(self, block: "Block", rows: Tensor, fill: int | None = None) -> Tensor:
         """Sort [P, N, ...] by bank into [K, n * N, ...]: n positions per bank, some repeated or filled."""
@@ -162,11 +170,9 @@ class Patches:
             return rows
         assert self.banks is not None
         assert self.banks.index is not None
-        index = torch.tensor(self.banks.index, device=rows.device)
-        sorted = rows[index]
+        sorted = rows[self.banks.get("index", rows.device)]
         if fill is not None and self.banks.is_padded:
-            repeated = np.arange(index.shape[1]) >= self.banks.counts[:, None]
-            sorted[torch.tensor(repeated, device=rows.device)] = fill
+            sorted[self.banks.get("repeated", rows.device)] = fill
         return sorted.flatten(1, 2)
 
     def _to_positions(self, block: "Block", rows: Tensor) -> Tensor:
@@ -176,7 +182,7 @@ class Patches:
         assert self.banks is not None
         assert self.banks.index is not None
         n = self.banks.index.shape[1]
-        return rows.unflatten(1, (n, -1)).flatten(0, 1)[torch.tensor(self.banks.slots, device=rows.device)]
+        return rows.unflatten(1, (n, -1)).flatten(0, 1)[self.banks.get("slots", rows.device)]
 
 
 @dataclass(frozen=True)
@@ -206,25 +212,27 @@ class Banks:
     """
 
     def __init__(self, labels: Sequence[int]):
-        self.labels = np.array(labels)
-        self.counts = np.bincount(self.labels)
-        total, n = len(labels), self.counts.max()
-        self.is_padded = len(self.counts) * n > total
+        banks, counts = np.array(labels), np.bincount(labels)
+        total, n = len(labels), counts.max()
+        self.is_padded = len(counts) * n > total
+        self._tensors: dict[tuple[str, torch.device], Tensor] = {}
         #: The positions [K, n] of each bank, the last one repeated; None if banks differ too much in size.
         self.index: NDArray[Any] | None = None
-        if len(self.counts) * n <= MOST_PADDED * total:
-            order = np.argsort(self.labels, kind="stable")
-            starts = np.cumsum(self.counts) - self.counts
-            self.index = order[starts[:, None] + np.minimum(np.arange(n), self.counts[:, None] - 1)]
+        if len(counts) * n <= MOST_PADDED * total:
+            order = np.argsort(banks, kind="stable")
+            starts = np.cumsum(counts) - counts
+            self.index = order[starts[:, None] + np.minimum(np.arange(n), counts[:, None] - 1)]
+            self.repeated = np.arange(n) >= counts[:, None]
             #: For each position, its place in the flattened index.
             self.slots = np.empty(total, np.int64)
-            self.slots[order] = self.labels[order] * n + np.arange(total) - starts[self.labels[order]]
+            self.slots[order] = banks[order] * n + np.arange(total) - starts[banks[order]]
 
-    def select(self, block: Block, device: torch.device) -> Tensor:
-        """Return the bank of each position of a block."""
-        labels = self.labels[block.positions.start : block.positions.stop]
-        dtype = np.uint8 if len(self.counts) <= 2**8 else np.int32  # exported programs store the labels
-        return torch.tensor(labels.astype(dtype), device=device)
+    def get(self, name: str, device: torch.device) -> Tensor:
+        """Return an array as a tensor on a device, which is copied there once."""
+        if (name, device) not in self._tensors:
+            with torch.inference_mode(False):
+                self._tensors[name, device] = torch.tensor(getattr(self, name), device=device)
+        return self._tensors[name, device]
 
 
 def _fold(patches: Tensor, window: Window, size: Sequence[int]) -> Tensor:
@@ -244,7 +252,7 @@ def _fold(patches: Tensor, window: Window, size: Sequence[int]) -> Tensor:
     images = images.permute(5, 3, 0, 4, 8, 6, 7, 1, 2)  # [kd, N, D, groups, in/groups, kh, kw, H, W]
     result = patches.new_zeros(batch, groups * per_group, *span)
     for tap, part in enumerate(images):
-        columns = part.reshape(batch * size[0], groups * per_group * prod(kernel[1:]), -1)
+        columns = part.reshape(batch * size[0], groups * per_group * prod(kernel[1:]), prod(size[1:]))
         planes = F.fold(columns, plane, kernel[1:], dilation, 0, stride)
         first, step = tap * window.dilation[0], window.stride[0]
         planes = planes.unflatten(0, (batch, size[0])).transpose(1, 2)

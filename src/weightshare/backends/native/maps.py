@@ -88,7 +88,7 @@ def compute(
         result = first.new_empty((batch, *pixels, channels)).movedim(-1, 1)
     else:
         result = first.new_empty(tuple(shape))
-    if 0 in first.shape or 0 in second.shape:
+    if 0 in (*first.shape, *second.shape, *shape):
         return result.zero_()
     memory = torch.empty(size, dtype=torch.uint8, device="cpu")
     error = library.functions.weightshare_compute(
@@ -119,7 +119,7 @@ def _arrange(images: Tensor) -> tuple[Tensor, bool]:
     return images.contiguous(), False
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _describe(
     library: Library,
     map: int,
