@@ -7,6 +7,7 @@ pass, and of a training step (forward and backward), and the share of the roofli
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -61,6 +62,7 @@ def make_call(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor, what:
 def make_timer(call: Callable[[], object], side: str, instruction_set: str) -> Timer:
     def measure(calls: int) -> float:
         with native.force(instruction_set if side == "native" else "off"):
+            native.load()
             begin = peaks.clock()
             for _ in range(calls):
                 call()
@@ -115,6 +117,7 @@ def format_table(results: dict) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
     disturbed = sum(row[what]["disturbed"] for row in results["rows"] for what in ("forward", "training"))
     how = f"Threads: {results['threads']}; {results['time']} time."
+    how += " Large pages (THP_MEM_ALLOC_ENABLE=1)." if results["large_pages"] else ""
     notes = f"{how} Instruction set: {results['instruction_set']}. Peaks: {peaks}. Machine: {machine}."
     scores = f"Geometric means of the shares of the scored shapes: {'; '.join(means)}." if means else ""
     return "\n".join([*lines, "", scores, notes, f"Rounds that other processes disturbed: {disturbed}."])
@@ -153,6 +156,7 @@ def main() -> None:
         "peaks": best,
         "instruction_set": instruction_set,
         "threads": torch.get_num_threads(),
+        "large_pages": os.environ.get("THP_MEM_ALLOC_ENABLE") == "1",
         "time": "processor" if arguments.processor_time else "wall clock",
         "rows": rows,
     }
