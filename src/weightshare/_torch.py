@@ -56,12 +56,17 @@ def is_watched() -> bool:
 def is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary one: no subclass, wrapper, lazy zero or negative view."""
     keys = torch._C._dispatch_keys(tensor).raw_repr()
-    return type(tensor) in (Tensor, torch.nn.Parameter) and keys == _get_plain_keys(tensor.device.type)
+    return type(tensor) in (Tensor, torch.nn.Parameter) and keys in _get_plain_keys(tensor.device.type)
 
 
 @cache
-def _get_plain_keys(device_type: str) -> int:
-    return torch._C._dispatch_keys(torch.empty(0, device=device_type)).raw_repr()
+def _get_plain_keys(device_type: str) -> set[int]:
+    """Return the dispatch keys of tensors made outside and inside of inference mode."""
+    keys: set[int] = set()
+    for mode in (False, True):
+        with torch.inference_mode(mode):
+            keys.add(torch._C._dispatch_keys(torch.empty(0, device=device_type)).raw_repr())
+    return keys
 
 
 def is_functorch_active() -> bool:

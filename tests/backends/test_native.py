@@ -67,6 +67,17 @@ def build(*arguments, dtype=torch.float32, **keywords):
     return layer
 
 
+def check_set(instruction_set, layer, batch):
+    """Compare the results of an instruction set with those of torch operators, in float32."""
+    x, results = draw_input(layer, batch).requires_grad_(), []
+    for name in (instruction_set, "off"):
+        with native.force(name):
+            results.append(get_results(layer, layer, x))
+    for got, expected in zip(*results):
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
 # -- values -----------------------------------------------------------------------------------------------
 
 
@@ -177,14 +188,7 @@ def test_large_shared_layers_of_every_form(instruction_set):
     ]
     for batch, channels, out, size, sharing, more in cases:
         layer = nn.Conv2d(channels, out, 3, sharing=sharing, input_size=size, bias=False, **more)
-        x = draw_input(layer, batch).requires_grad_()
-        results = []
-        for name in (instruction_set, "off"):
-            with native.force(name):
-                results.append(get_results(layer, layer, x))
-        for got, expected in zip(*results):
-            scale = expected.abs().max().item()
-            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
+        check_set(instruction_set, layer, batch)
 
 
 @each_set
@@ -229,14 +233,7 @@ def test_large_layers_of_every_form(instruction_set):
     ]
     for batch, channels, out, size, kernel, more in cases:
         layer = build(channels, out, kernel, input_size=size, bias=False, **more)
-        x = draw_input(layer, batch).requires_grad_()
-        results = []
-        for name in (instruction_set, "off"):
-            with native.force(name):
-                results.append(get_results(layer, layer, x))
-        for got, expected in zip(*results):
-            scale = expected.abs().max().item()
-            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
+        check_set(instruction_set, layer, batch)
 
 
 @slow

@@ -249,7 +249,7 @@ def test_wrong_shapes_are_refused(changes, text):
         ),
         (
             lambda: convert(padding="same"),
-            "from_keras: padding must be equal at both ends of each axis, or that of torch's 'same' at "
+            "from_keras: padding must be equal at both ends of each axis, or torch's padding='same' at "
             "stride 1, got (before, after) = ((1, 0), (1, 1)); use an odd kernel_size (for an even one, "
             "Keras "
             "pads more before the input than after it).",

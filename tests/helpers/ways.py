@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 
+import pytest
 import torch
 
 from weightshare.backends import native, operators
@@ -25,6 +26,16 @@ def computing(way):
             yield
         finally:
             operators.from_text.cache_clear()
+
+
+@contextmanager
+def computing_in_blocks(elements, many_positions):
+    """Compute layers in torch operators, with other sizes of blocks and another choice of convolutions."""
+    with pytest.MonkeyPatch.context() as patch, computing("off"):
+        patch.setattr("weightshare.backends.portable.BLOCK", elements)
+        patch.setattr("weightshare.backends.low_rank.CHUNK", elements)
+        patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many_positions)
+        yield
 
 
 def get_results(function, layer, x):

@@ -34,19 +34,12 @@ def build(folder, kind="wheel", **options):
     return made, printed
 
 
+PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+
+
 def install(path, target, **options):
     """Install into an empty folder, without network and without the packages that are installed already."""
-    pip = (
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-    )
-    run(*pip, "--target", target, path, **options)
+    run(*PIP, "--target", target, path, **options)
 
 
 COMPUTE = """
@@ -136,17 +129,7 @@ def test_an_editable_installation_compiles_next_to_the_sources(tmp_path):
         files.extractall(tmp_path, filter="data")
     (source,) = tmp_path.glob("weightshare-*")
     library = source / "src" / LIBRARY
-    pip = (
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-    )
-    editable = (*pip, "--target", tmp_path / "installed", "--upgrade", "-e", source)
+    editable = (*PIP, "--target", tmp_path / "installed", "--upgrade", "-e", source)
     library.write_bytes(b"of another version")
     run(*editable)
     assert compute(source / "src")[0].startswith("native    available: ")

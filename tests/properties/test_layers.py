@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.ways import WAYS, check_close, computing, get_results
+from tests.helpers.ways import WAYS, check_close, computing, computing_in_blocks, get_results
 from weightshare import Full, Local, nn, reference
 from weightshare.testing import check_layer
 from weightshare.testing.strategies import layers
@@ -44,10 +44,7 @@ def test_all_ways_of_computing_a_layer_agree(layer, batch, way):
 @given(layers(), st.integers(1, 2), st.sampled_from([1, 40]), st.sampled_from([0, 1e9]))
 def test_blocks_and_convolutions_do_not_change_results(layer, batch, block, many):
     x = torch.randn(batch, layer.in_channels, *layer.input_size, dtype=torch.float64, requires_grad=True)
-    with pytest.MonkeyPatch.context() as patch, computing("off"):
-        patch.setattr("weightshare.backends.portable.BLOCK", block)
-        patch.setattr("weightshare.backends.low_rank.CHUNK", block)
-        patch.setattr("weightshare.backends.one_hot.MANY_POSITIONS", many)
+    with computing_in_blocks(block, many):
         got = get_results(layer, layer, x)
     check_close(got, get_results(lambda v: reference.output(layer, v), layer, x))
 

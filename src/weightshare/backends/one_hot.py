@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry import Window
+from ..sharing.base import label_positions
 from . import exportable, native, operators
 from .base import Backend
+from .compute import pad_axes
 from .layout import to_format_of
 from .native.maps import INPUT_GRAD, OUTPUT, WEIGHT_GRAD
 from .pieces import Piece, split_pieces
@@ -60,21 +61,21 @@ class OneHotBackend(Backend):
 
     def output(self, input: Tensor, weight: Tensor) -> Tensor:
         """Compute [N, out, *output_size] from [N, in, *size] and the weight."""
-        if self._is_native(input, weight):
+        if native.is_supported(input, weight):
             shape = (input.shape[0], self.out_channels(weight.shape), *self.output_size)
             return self._compute(OUTPUT, input, self._to_matrices(weight), shape)
         return to_format_of(input, self._compute_portable_output(input, weight))
 
     def input_grad(self, grad: Tensor, weight: Tensor, input_shape: Sequence[int]) -> Tensor:
         """Compute the adjoint with respect to the input: [N, in, *size] from [N, out, *output_size]."""
-        if self._is_native(grad, weight):
+        if native.is_supported(grad, weight):
             return self._compute(INPUT_GRAD, grad, self._to_matrices(weight), input_shape)
         return to_format_of(grad, self._compute_portable_input_grad(grad, weight, input_shape))
 
     def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
         """Compute the adjoint with respect to the weight from [N, in, *size] and [N, out, *output_size]."""
         shape = tuple(weight_shape)
-        if self._is_native(input, grad):
+        if native.is_supported(input, grad):
             return self._from_matrices(self._compute(WEIGHT_GRAD, input, grad, self._shape_matrices(shape)))
         if self._uses_convolutions(input):
             return self._convolutions.weight_grad(self._pad(input), grad, shape)
@@ -89,9 +90,6 @@ class OneHotBackend(Backend):
         """Return the number of multiply-accumulates of one of the maps."""
         per_bank = prod(weight_shape) // weight_shape[0]
         return batch * prod(self.output_size) * per_bank
-
-    def _is_native(self, first: Tensor, second: Tensor) -> bool:
-        return native.is_supported(first, second)
 
     def _compute(self, map: int, first: Tensor, second: Tensor, shape: Sequence[int]) -> Tensor:
         geometry = self.window, self.padding, self.output_size, self.groups
@@ -121,13 +119,10 @@ class OneHotBackend(Backend):
         return _drop_padding(self)
 
     def _pad(self, input: Tensor) -> Tensor:
-        return F.pad(input, self._get_amounts()) if any(map(any, self.padding)) else input
+        return pad_axes(input, self.padding, "zeros")
 
     def _crop(self, padded: Tensor) -> Tensor:
-        return F.pad(padded, [-n for n in self._get_amounts()]) if any(map(any, self.padding)) else padded
-
-    def _get_amounts(self) -> list[int]:
-        return [n for pair in reversed(self.padding) for n in pair]
+        return pad_axes(padded, [(-low, -high) for low, high in self.padding], "zeros")
 
     def _pad_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (*shape[:2], *(n + sum(pair) for n, pair in zip(shape[2:], self.padding)))
@@ -194,7 +189,9 @@ class OneHotBackend(Backend):
         parts = self.parts and [[(p.start, p.stop, p.step) for p in axis] for axis in self.parts]
         text = json.dumps([window, self.output_size, self.groups, self.padding, parts, self.labels])
         object.__setattr__(self, "text", text)
-        positions = self.labels if self.parts is None else _label_positions(self.parts, self.output_size)
+        positions = self.labels
+        if self.parts is not None:
+            positions = tuple(label_positions(self.parts, self.output_size))
         object.__setattr__(self, "positions", positions)
 
     @classmethod
@@ -210,14 +207,6 @@ class OneHotBackend(Backend):
             parts and tuple(tuple(range(*part) for part in axis) for axis in parts),
             labels and tuple(labels),
         )
-
-
-def _label_positions(parts: Sequence[Sequence[range]], output_size: Sequence[int]) -> tuple[int, ...]:
-    labels = [0]
-    for ranges, n in zip(parts, output_size):
-        part_of = {index: number for number, part in enumerate(ranges) for index in part}
-        labels = [label * len(ranges) + part_of[index] for label in labels for index in range(n)]
-    return tuple(labels)
 
 
 operators.register_reader(OneHotBackend.from_text)

@@ -71,9 +71,8 @@ class Patches:
         dtype, result = widen_dtype(grad.dtype), None
         for block in self._split(grad, *shape[:2]):
             g = self._to_banks(block, self._take_rows(block, grad)).transpose(1, 2)
-            products = torch.matmul(
-                g, self._select(block, weight, grad).transpose(-2, -1)
-            )  # [K, g, n * N, taps * in/g]
+            kernels = self._select(block, weight, grad).transpose(-2, -1)
+            products = torch.matmul(g, kernels)  # [K, g, n * N, taps * in/g]
             patches = self._to_positions(block, products.transpose(1, 2)).unflatten(3, (self.window.taps, -1))
             part = _fold(patches.to(dtype), self.window, block.size)
             if len(block.positions) == prod(self.output_size) and block.images == slice(None):

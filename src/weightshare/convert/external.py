@@ -77,7 +77,7 @@ def convert_padding(where: str, window: Window, hint: str) -> tuple[int, ...] | 
         return "same"
     raise ArgumentError(
         where,
-        "padding must be equal at both ends of each axis, or that of torch's 'same' at stride 1",
+        "padding must be equal at both ends of each axis, or torch's padding='same' at stride 1",
         f"(before, after) = {window.padding}",
         hint,
     )

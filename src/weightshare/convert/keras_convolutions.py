@@ -36,7 +36,7 @@ def make_activation(where: str, config: Mapping[str, Any]) -> nn.Module | None:
     """Return the module of a layer's activation; None if it is linear.
 
     Raises:
-        ArgumentError: If there is no such module in torch.
+        ArgumentError: If torch has no corresponding module.
     """
     activation = config.get("activation")
     if activation in (None, "linear"):

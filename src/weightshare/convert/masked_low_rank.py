@@ -20,7 +20,7 @@ from torch import Tensor
 _MAX_ITERATIONS = 500
 _MAX_RESTARTS = 10
 _MIN_DECREASE = 1e-13  # decrease of the squared relative error at which the iteration stops
-_MIN_GAIN = 1e-6  # relative decrease of the squared error in one restart below which there is no other
+_MIN_GAIN = 1e-6  # the fit stops when a restart decreases the squared error by less than this fraction
 _RIDGE = 1e-12  # keeps normal matrices regular; the columns have norms of at most about 1
 _SINGULAR = 1e-12  # eigenvalues smaller than this, relative to the largest one, count as zero
 _NEGLIGIBLE = 1e-15  # squared singular values smaller than this, relative to their sum, count as zero

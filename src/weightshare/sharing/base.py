@@ -131,11 +131,21 @@ class Separable(OneHot):
         return prod(len(parts) for parts in self.parts(out_size))
 
     def labels(self, out_size: Sequence[int]) -> list[int]:
-        labels = [0]
-        for parts, size in zip(self.parts(out_size), out_size):
-            part_of = {index: number for number, part in enumerate(parts) for index in part}
-            labels = [label * len(parts) + part_of[index] for label in labels for index in range(size)]
-        return labels
+        return label_positions(self.parts(out_size), out_size)
+
+
+def label_positions(parts: Sequence[Sequence[Sequence[int]]], out_size: Sequence[int]) -> list[int]:
+    """Return the bank of each position in row-major order, for banks that are one part of each axis.
+
+    Args:
+        parts: For each axis, the indices that its banks cover, in the order of the banks.
+        out_size: Number of positions per axis.
+    """
+    labels = [0]
+    for ranges, size in zip(parts, out_size):
+        part_of = {index: number for number, part in enumerate(ranges) for index in part}
+        labels = [label * len(ranges) + part_of[index] for label in labels for index in range(size)]
+    return labels
 
 
 def check_sharing(where: str, argument: str, value: object, default: Sharing) -> Sharing:
