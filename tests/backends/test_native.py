@@ -335,9 +335,10 @@ def test_sizes_that_overflow_are_refused():
 def test_the_number_of_threads_changes_no_bit(instruction_set):
     before = torch.get_num_threads()
     try:
-        for batch, groups in itertools.product((1, 2, 15, 16, 33), (1, 8)):
+        kinds = ((1, Local()), (8, Local()), (1, Tiled(2)))
+        for batch, (groups, sharing) in itertools.product((1, 2, 15, 16, 33), kinds):
             out = 8 if groups == 8 else 16
-            layer = build(8, out, 3, input_size=20, padding=1, groups=groups, bias=False)
+            layer = nn.Conv2d(8, out, 3, 1, 1, 1, groups, bias=False, sharing=sharing, input_size=20)
             x = draw_input(layer, batch).requires_grad_()
             results = []
             for threads in (1, 2, 3):
