@@ -83,7 +83,8 @@ class Timer:
 def measure_interleaved(timers: dict[str, Timer], budget: Budget, is_idle: IdleCheck) -> dict:
     """Time all sides in alternation.
 
-    The rounds of a side that has fewer rounds than others are spread over the run.
+    Each round starts with another side, because the first one finds less of its data in the caches. The
+    rounds of a side that has fewer rounds than others are spread over the run.
 
     Returns:
         A summary per side ("sides"), the number of disturbed rounds that were dropped and repeated
@@ -97,6 +98,7 @@ def measure_interleaved(timers: dict[str, Timer], budget: Budget, is_idle: IdleC
     before = is_idle()
     while done < total:
         names = [n for n, k in expected.items() if (done + 1) * k // total > done * k // total]
+        names = names[done % len(names) :] + names[: done % len(names)]
         begin = time.perf_counter()
         milliseconds = _time_round({name: timers[name] for name in names})
         after = is_idle()

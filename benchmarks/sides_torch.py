@@ -13,7 +13,8 @@ from torch import Tensor
 import alternatives
 from arrays import make_input, make_weight
 from shapes import Shape
-from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, nn
+from summary import OURS, REUSING, SHARED
+from weightshare import Full, Local, LowRank, Regional, SharedAlong, Tiled, nn, reuse_gradient_memory
 
 ALTERNATIVES = {
     "unfold + einsum": alternatives.unfold_einsum,
@@ -81,17 +82,22 @@ def get_versions() -> dict[str, str]:
 
 
 def _build_local(shape: Shape) -> dict[str, Callable[[], Side] | str]:
-    sides: dict[str, Callable[[], Side] | str] = {"weightshare": lambda: _build_weightshare(shape)}
+    sides: dict[str, Callable[[], Side] | str] = {
+        OURS: lambda: _build_weightshare(shape),
+        REUSING: lambda: _build_weightshare(shape, reuse=True),
+    }
     for name, function in ALTERNATIVES.items():
         sides[name] = lambda f=function: _build_alternative(f, shape)
     if alternatives.count_broadcast_bytes(shape) > MOST_BYTES:
         sides["broadcast"] = f"a temporary of {alternatives.count_broadcast_bytes(shape) / 2**30:.0f} GiB"
-    return {**sides, "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape, bias=False)}
+    return {**sides, SHARED: lambda: _build_layer(_get_class(torch.nn, shape), shape, bias=False)}
 
 
-def _build_weightshare(shape: Shape) -> Side:
+def _build_weightshare(shape: Shape, reuse: bool = False) -> Side:
     side = _build_layer(_get_class(nn, shape), shape, bias=False, sharing=Local(), input_size=shape.size)
     _fill(side, torch.from_numpy(make_weight(shape)))
+    if reuse:
+        reuse_gradient_memory(side.function)  # type: ignore[arg-type]
     return side
 
 
@@ -110,19 +116,19 @@ def _build_partial(shape: Shape) -> dict[str, Callable[[], Side] | str]:
         str(s): lambda s=s: _build_layer(_get_class(nn, shape), shape, sharing=s, input_size=shape.size)
         for s in PARTIAL
     }
-    return {**partial, "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape)}
+    return {**partial, SHARED: lambda: _build_layer(_get_class(torch.nn, shape), shape)}
 
 
 def _build_full(shape: Shape) -> dict[str, Callable[[], Side] | str]:
     return {
         "weightshare": lambda: _build_layer(_get_class(nn, shape), shape, sharing=Full()),
-        "shared conv": lambda: _build_layer(_get_class(torch.nn, shape), shape),
+        SHARED: lambda: _build_layer(_get_class(torch.nn, shape), shape),
     }
 
 
 def _build_transposed(shape: Shape) -> dict[str, Callable[[], Side] | str]:
     """Build transposed layers, whose positions are their inputs."""
-    shared = {"shared conv": lambda: _build_layer(torch.nn.ConvTranspose2d, shape, bias=False)}
+    shared = {SHARED: lambda: _build_layer(torch.nn.ConvTranspose2d, shape, bias=False)}
     return {
         "weightshare": lambda: _build_weightshare_transposed(shape),
         "einsum + F.fold": lambda: _build_fold(shape),

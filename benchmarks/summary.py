@@ -7,8 +7,15 @@ from roofline import compute_floor_ms
 from shapes import Shape
 
 WHATS = ("forward", "training")
-#: Names of the sides with the layers of this package and with the shared convolution of torch.
-OURS, SHARED = "weightshare", "shared conv"
+#: Names of the sides with the layers of this package, with the same layers after `reuse_gradient_memory`, and
+#: with the shared convolution of torch.
+OURS, REUSING, SHARED = "weightshare", "weightshare, memory reused", "shared conv"
+#: What is compared with the roofline and with alternatives: what is timed, and the side.
+COMPARED = {
+    "forward": ("forward", OURS),
+    "training": ("training", OURS),
+    "training, memory reused": ("training", REUSING),
+}
 #: Targets: minimum roofline share of a scored shape, and maximum time of a partially shared layer relative
 #: to a shared convolution.
 LEAST_SHARE, MOST_OF_SHARED = 0.30, 2.0
@@ -18,18 +25,19 @@ def add_ratios(results: dict) -> None:
     """Add roofline shares and the fastest alternatives to the rows of unshared layers, and their means."""
     for row in (*results["local"], *results["grouped"]):
         shape = Shape(**row["shape"])
-        for what in WHATS:
+        row["compared"] = {}
+        for name, (what, side) in COMPARED.items():
             sides = row[what]["sides"]
-            milliseconds = sides[OURS]["median_ms"]
-            floor = compute_floor_ms(shape, what, results["roofline"])
-            row[what]["share"] = min(1.0, floor / milliseconds)
-            row[what] |= _find_fastest(sides, milliseconds)
+            milliseconds = sides[side]["median_ms"]
+            share = min(1.0, compute_floor_ms(shape, what, results["roofline"]) / milliseconds)
+            compared = {"median_ms": milliseconds, "share": share, **_find_fastest(sides, milliseconds)}
+            row["compared"][name] = compared
     results["summary"] = _compute_means([row for row in results["local"] if row["shape"]["scored"]])
 
 
 def _find_fastest(sides: dict[str, dict], milliseconds: float) -> dict:
     """Return the fastest alternative, and its time as a multiple of the given time."""
-    others = {name: side["median_ms"] for name, side in sides.items() if name not in (OURS, SHARED)}
+    others = {name: side["median_ms"] for name, side in sides.items() if name not in (OURS, REUSING, SHARED)}
     if not others:
         return {"fastest": None, "ratio": None}
     name = min(others, key=others.__getitem__)
@@ -40,14 +48,14 @@ def _compute_means(rows: list[dict]) -> dict:
     single = [row for row in rows if row["shape"]["batch"] == 1]
     many = [row for row in rows if row["shape"]["batch"] >= 16]
     return {
-        what: {
+        name: {
             "shapes": len(rows),
-            "share": _compute_mean(row[what]["share"] for row in rows),
-            "least_share": min((row[what]["share"] for row in rows), default=None),
-            "ratio_batch_16_and_more": _compute_mean(row[what]["ratio"] for row in many),
-            "ratio_batch_1": _compute_mean(row[what]["ratio"] for row in single),
+            "share": _compute_mean(row["compared"][name]["share"] for row in rows),
+            "least_share": min((row["compared"][name]["share"] for row in rows), default=None),
+            "ratio_batch_16_and_more": _compute_mean(row["compared"][name]["ratio"] for row in many),
+            "ratio_batch_1": _compute_mean(row["compared"][name]["ratio"] for row in single),
         }
-        for what in WHATS
+        for name in COMPARED
     }
 
 
@@ -59,10 +67,10 @@ def _compute_mean(values: Iterable[float | None]) -> float | None:
 def find_losses(results: dict) -> Iterator[str]:
     """Yield one line for each measurement in which another side is faster or a target is missed."""
     for row in (*results["local"], *results["grouped"]):
-        for what in WHATS:
-            ratio, share, name = row[what]["ratio"], row[what]["share"], f"{Shape(**row['shape'])}, {what}"
+        for what, compared in row["compared"].items():
+            ratio, share, name = compared["ratio"], compared["share"], f"{Shape(**row['shape'])}, {what}"
             if ratio is not None and ratio < 1:
-                yield f"{name}: {row[what]['fastest']} takes {ratio:.2f} times as long as weightshare"
+                yield f"{name}: {compared['fastest']} takes {ratio:.2f} times as long as weightshare"
             if row["shape"]["scored"] and share < LEAST_SHARE:
                 yield f"{name}: roofline share {share:.2f}"
     for row in results["transposed"]:

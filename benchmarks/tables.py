@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from shapes import Shape
-from summary import OURS, SHARED, WHATS, find_losses
+from summary import COMPARED, OURS, SHARED, WHATS, find_losses
 
 LAYER = "layer (N, C, size, O, k, stride, padding)"
 
@@ -46,9 +46,9 @@ def format_speed_page(results: dict) -> str:
 def _format_ratios(results: dict) -> list[str]:
     """Compare unshared layers with the roofline and with the fastest alternative."""
     names = ("{} (ms)", "{}: roofline share", "{}: fastest alternative (relative time)")
-    columns = [name.format(what) for what in WHATS for name in names]
+    columns = [name.format(what) for what in COMPARED for name in names]
     rows = [
-        [_label(row), *(cell for what in WHATS for cell in _format_ratio(row[what]))]
+        [_label(row), *(cell for compared in row["compared"].values() for cell in _format_ratio(compared))]
         for row in (*results["local"], *results["grouped"])
     ]
     lines = ["", "### Unshared layers: time, roofline share and fastest alternative", ""]
@@ -56,9 +56,9 @@ def _format_ratios(results: dict) -> list[str]:
     return [*lines, *_format_means(results["summary"])]
 
 
-def _format_ratio(measured: dict) -> list[str]:
-    ratio = "-" if measured["ratio"] is None else f"{measured['ratio']:.2f} x ({measured['fastest']})"
-    return [f"{measured['sides'][OURS]['median_ms']:.3g}", f"{measured['share']:.2f}", ratio]
+def _format_ratio(compared: dict) -> list[str]:
+    ratio = "-" if compared["ratio"] is None else f"{compared['ratio']:.2f} x ({compared['fastest']})"
+    return [f"{compared['median_ms']:.3g}", f"{compared['share']:.2f}", ratio]
 
 
 def _format_means(summary: dict) -> list[str]:
@@ -70,7 +70,9 @@ def _format_means(summary: dict) -> list[str]:
         "speedup, batch >= 16",
         "speedup, batch 1",
     ]
-    return _format_table(head, [[what, *map(_format_number, summary[what].values())] for what in WHATS])
+    return _format_table(
+        head, [[name, *map(_format_number, means.values())] for name, means in summary.items()]
+    )
 
 
 def _format_section(results: dict, section: str, title: str, against: str) -> list[str]:

@@ -41,8 +41,10 @@ def test_a_quick_run_writes_all_sides(results):
             "sides"
         ].keys()
         assert all(side["rounds"] == 3 for side in row[what]["sides"].values())
-        assert 0 < row[what]["share"] <= 1
-        assert row[what]["ratio"] > 0
+    assert row["compared"].keys() == {"forward", "training", "training, memory reused"}
+    for compared in row["compared"].values():
+        assert 0 < compared["share"] <= 1
+        assert compared["ratio"] > 0
     assert {len(written[section]) for section in ("grouped", "transposed", "partial", "full")} == {1}
 
 
@@ -98,6 +100,15 @@ def test_slow_sides_have_fewer_rounds(benchmarks):
     timers = {name: Timer("torch", ms, lambda calls: 1.0) for name, ms in (("fast", 5.0), ("slow", 400.0))}
     measured = measure_interleaved(timers, Budget(10, 2.0, 0, 0.0), IdleCheck(lambda: 1.0))
     assert {name: side["rounds"] for name, side in measured["sides"].items()} == {"fast": 10, "slow": 5}
+
+
+def test_each_round_starts_with_another_side(benchmarks):
+    from measure import Budget, IdleCheck, Timer, measure_interleaved
+
+    order: list[str] = []
+    timers = {name: Timer("torch", 5.0, lambda calls, name=name: order.append(name) or 1.0) for name in "abc"}
+    measure_interleaved(timers, Budget(4, 60.0, 0, 0.0), IdleCheck(lambda: 1.0))
+    assert "".join(order) == "abcbcacababc"
 
 
 def test_models_of_other_libraries_are_counted(benchmarks, monkeypatch, capsys):

@@ -35,6 +35,7 @@ from .geometry import receptive_fields as receptive_fields
 from .ledger import Summary as Summary
 from .ledger import summary as summary
 from .nn.fusion import fuse_batch_norm as fuse_batch_norm
+from .nn.gradient_memory import reuse_gradient_memory as reuse_gradient_memory
 from .nn.param_groups import param_groups as param_groups
 from .pattern import Pattern as Pattern
 from .sharing import Full as Full

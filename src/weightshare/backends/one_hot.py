@@ -72,11 +72,14 @@ class OneHotBackend(Backend):
             return self._compute(INPUT_GRAD, grad, self._to_matrices(weight), input_shape)
         return to_format_of(grad, self._compute_portable_input_grad(grad, weight, input_shape))
 
-    def weight_grad(self, input: Tensor, grad: Tensor, weight_shape: Sequence[int]) -> Tensor:
+    def weight_grad(
+        self, input: Tensor, grad: Tensor, weight_shape: Sequence[int], weight: Tensor | None = None
+    ) -> Tensor:
         """Compute the adjoint with respect to the weight from [N, in, *size] and [N, out, *output_size]."""
         shape = tuple(weight_shape)
         if native.is_supported(input, grad):
-            return self._from_matrices(self._compute(WEIGHT_GRAD, input, grad, self._shape_matrices(shape)))
+            matrices = self._compute(WEIGHT_GRAD, input, grad, self._shape_matrices(shape), weight)
+            return self._from_matrices(matrices)
         if self._uses_convolutions(input):
             return self._convolutions.weight_grad(self._pad(input), grad, shape)
         matrices = self._patches.weight_grad(self._pad(input), grad, self._shape_matrices(shape))
@@ -91,9 +94,11 @@ class OneHotBackend(Backend):
         per_bank = prod(weight_shape) // weight_shape[0]
         return batch * prod(self.output_size) * per_bank
 
-    def _compute(self, map: int, first: Tensor, second: Tensor, shape: Sequence[int]) -> Tensor:
+    def _compute(
+        self, map: int, first: Tensor, second: Tensor, shape: Sequence[int], weight: Tensor | None = None
+    ) -> Tensor:
         geometry = self.window, self.padding, self.output_size, self.groups
-        return native.compute(map, first, second, *geometry, tuple(shape), self._table)
+        return native.compute(map, first, second, *geometry, tuple(shape), self._table, weight)
 
     def _compute_portable_output(self, input: Tensor, weight: Tensor) -> Tensor:
         if self._uses_convolutions(input):

@@ -76,8 +76,10 @@ def _compute_input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape:
     return _call_without_autocast(grad, from_text(backend).input_grad, weight, shape)
 
 
-def _compute_weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
-    return _call_without_autocast(input, from_text(backend).weight_grad, grad, weight_shape)
+def _compute_weight_grad(
+    input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int], weight: Tensor | None = None
+) -> Tensor:
+    return _call_without_autocast(input, from_text(backend).weight_grad, grad, weight_shape, weight)
 
 
 for _name, _function in {
@@ -166,7 +168,7 @@ class Output(_Map):
         for_input, for_weight = ctx.needs_input_grad[:2]
         return (
             input_grad(grad, weight, backend, input.shape) if for_input else None,
-            weight_grad(input, grad, backend, weight.shape) if for_weight else None,
+            weight_grad(input, grad, backend, weight.shape, weight) if for_weight else None,
             None,
         )
 
@@ -198,7 +200,7 @@ class InputGrad(_Map):
         for_grad, for_weight = ctx.needs_input_grad[:2]
         return (
             output(direction, weight, backend) if for_grad else None,
-            weight_grad(direction, grad, backend, weight.shape) if for_weight else None,
+            weight_grad(direction, grad, backend, weight.shape, weight) if for_weight else None,
             None,
             None,
         )
@@ -262,11 +264,14 @@ class _Direct(torch.autograd.Function):
         return for_first, for_second, None, *others
 
 
-def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *others: Any) -> Tensor:
+def _call(
+    operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *others: Any, **options: Any
+) -> Tensor:
     """Compute a map, differentiably.
 
     Compilers, modes, tracers, profilers and subclasses of tensors see the operator. Operators support neither
-    `torch.func` nor forward-mode differentiation; autograd functions support both.
+    `torch.func` nor forward-mode differentiation; autograd functions support both. The options reach only
+    the implementation.
     """
     if torch.compiler.is_compiling():
         return operator(first, second, *others)
@@ -276,7 +281,7 @@ def _call(operator: Any, rule: type[_Map], first: Tensor, second: Tensor, *other
         return operator(first, second, *others)
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         return _Direct.apply(first, second, rule, *others)
-    return rule.compute(first, second, *others)
+    return rule.compute(first, second, *others, **options)
 
 
 def output(input: Tensor, weight: Tensor, backend: str) -> Tensor:
@@ -289,9 +294,14 @@ def input_grad(grad: Tensor, weight: Tensor, backend: str, input_shape: Sequence
     return _call(_input_grad, InputGrad, grad, weight, backend, input_shape)
 
 
-def weight_grad(input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int]) -> Tensor:
-    """Compute a weight from [N, in, *size] and [N, out, *output_size]; differentiable to any order."""
-    return _call(_weight_grad, WeightGrad, input, grad, backend, weight_shape)
+def weight_grad(
+    input: Tensor, grad: Tensor, backend: str, weight_shape: Sequence[int], weight: Tensor | None = None
+) -> Tensor:
+    """Compute a weight from [N, in, *size] and [N, out, *output_size]; differentiable to any order.
+
+    If the result is the gradient of a weight that is given, it may be in the memory of its earlier gradients.
+    """
+    return _call(_weight_grad, WeightGrad, input, grad, backend, weight_shape, weight=weight)
 
 
 def _map_one_by_one(

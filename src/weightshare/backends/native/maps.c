@@ -2,6 +2,10 @@
  * ISA: suffix of the functions; VECTOR_BYTES: width of a vector; ACCUMULATORS: vectors that hold sums. */
 #include <stdatomic.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -48,7 +52,7 @@ enum { GATHER = 32 };
 enum { FIRST = 1, SECOND = 2, BOTH = 3 };
 /* Positions per chunk, so that a chunk fills the cache lines of images [N, C, *size]. */
 enum { CHUNK = 16 };
-/* Bytes from which the gradient of the weight bypasses the caches. */
+/* Bytes from which the gradient of the weight bypasses the caches, and its pages are requested at once. */
 enum { LARGE = 24 << 20 };
 /* Bytes from which outputs and gradients of the input do so, if lines consist of whole vectors. */
 enum { STREAMED = 4 << 20 };
@@ -59,6 +63,19 @@ static int64_t divide_up(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b
 static int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 static int64_t volume(const int64_t *size) { return size[0] * size[1] * size[2]; }
 static int64_t bytes_of(int64_t type) { return type == FLOAT64 ? 8 : type == FLOAT32 ? 4 : 2; }
+
+/* Have the system provide the whole pages of memory that is about to be written. One call takes less time than
+ * the page faults that it avoids. Systems that do not know it fail without an effect. */
+static void provide_pages(char *at, int64_t bytes) {
+#if defined(__linux__)
+    enum { POPULATE_WRITE = 23 }; /* of Linux 5.14; headers may be older */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)at + page - 1) / page * page, end = (uintptr_t)(at + bytes) / page * page;
+    if (end > begin) madvise((void *)begin, end - begin, POPULATE_WRITE);
+#else
+    (void)at, (void)bytes;
+#endif
+}
 
 /* Return the taps of one axis whose input lies in [low, high), for a position at input `at` (without padding). */
 static void clip_taps(int64_t at, int64_t dilation, int64_t kernel, int64_t low, int64_t high, int64_t *begin,

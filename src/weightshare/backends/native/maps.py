@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError, ShapeError
 from ...geometry import Window
+from ..gradient_memory import allocate
 from ..layout import is_channels_last
 from .library import Layer, Library, load
 
@@ -55,6 +56,7 @@ def compute(
     groups: int,
     shape: Sequence[int],
     table: Table | None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Compute a map of a layer with one bank per position.
 
@@ -68,6 +70,7 @@ def compute(
         groups: Number of channel groups.
         shape: Shape of the result.
         table: Bank of each position; None if each has its own.
+        weight: The weight whose gradient the result is, if it is known.
     """
     first, first_last = _arrange(first)
     second, second_last = _arrange(second) if map == WEIGHT_GRAD else (_resolve(second).contiguous(), False)
@@ -87,7 +90,7 @@ def compute(
         batch, channels, *pixels = shape
         result = first.new_empty((batch, *pixels, channels)).movedim(-1, 1)
     else:
-        result = first.new_empty(tuple(shape))
+        result = allocate(shape, first, weight)
     if 0 in (*first.shape, *second.shape, *shape):
         return result.zero_()
     memory = torch.empty(size, dtype=torch.uint8, device="cpu")
