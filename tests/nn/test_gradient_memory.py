@@ -1,4 +1,4 @@
-"""Gradients in reused memory: same values, never overwritten while someone uses them, freed with the layer."""
+"""Gradients in reused memory: the same values, never overwritten while in use, freed with the layer."""
 
 import copy
 import gc
@@ -40,7 +40,8 @@ def test_next_gradient_uses_the_same_memory():
     assert grad.data_ptr() == first
     assert first % 64 == 0
     assert torch.equal(grad, expect_grad(2))
-    assert grad.is_contiguous() and not grad._is_view()
+    assert grad.is_contiguous()
+    assert not grad._is_view()
     assert grad.untyped_storage().nbytes() == grad.numel() * 4
 
 
@@ -102,7 +103,8 @@ def test_cast_layers_get_memory_of_their_size():
     layer.double()
     first = compute_grad(layer, 2).data_ptr()
     grad = compute_grad(layer, 2)
-    assert grad.dtype == torch.float64 and grad.data_ptr() == first
+    assert grad.dtype == torch.float64
+    assert grad.data_ptr() == first
     expected = build().double()
     assert torch.equal(grad, compute_grad(expected, 2))
 
@@ -154,7 +156,7 @@ def test_errors():
     assert str(error.value) == (
         "reuse_gradient_memory: model must contain a layer with sharing=Local(), got Linear."
     )
-    with pytest.raises(ws.WeightshareError, match="model must be a torch.nn.Module, got list"):
+    with pytest.raises(ws.WeightshareError, match=r"model must be a torch\.nn\.Module, got list"):
         ws.reuse_gradient_memory([build()])  # type: ignore[arg-type]
     with pytest.raises(ws.WeightshareError, match="reuse must be True or False, got 1"):
         ws.reuse_gradient_memory(build(), 1)  # type: ignore[arg-type]

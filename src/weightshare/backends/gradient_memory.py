@@ -19,7 +19,7 @@ _ALIGNMENT = 64
 
 
 class _Blocks:
-    """The blocks of memory of one weight, each with a reference to the array through which a tensor uses it."""
+    """The blocks of memory of one weight, each with a weak reference to the array that a tensor uses."""
 
     def __init__(self) -> None:
         self._blocks: list[tuple[np.ndarray, weakref.ref]] = []

@@ -20,7 +20,7 @@ def reuse_gradient_memory(model: Module, reuse: bool = True) -> None:
     The memory is used again only if no tensor refers to it, so gradients that you keep are not overwritten.
     It belongs to the parameters of the layers: it is freed with them, and copies of the model do not use it.
     The call affects the native backend for plain parameters of at least 1 MB. It affects neither compiled
-    models nor weights that are computed from others, such as by `torch.nn.utils.parametrizations.weight_norm`.
+    models nor weights that are computed from others, for example by weight norm.
 
     Args:
         model: Model with unshared layers. Its other layers are not affected.
