@@ -9,6 +9,8 @@ from .errors import ArgumentError
 
 #: A spatial size: one int for all axes, or one per axis.
 Size = int | Sequence[int]
+#: Largest size, stride, dilation, padding and number of channels of a layer.
+LARGEST = 2**31 - 1
 
 
 def check_integer(where: str, name: str, value: object, least: int) -> int:
@@ -65,6 +67,19 @@ def check_scalar_or_per_axis(where: str, name: str, value: object, least: int) -
     if not value:
         raise ArgumentError(where, f"{name} must have one entry per spatial axis", "()")
     return check_per_axis(where, name, value, len(value), least)
+
+
+def check_largest(where: str, **values: Any) -> None:
+    """Raise `ArgumentError` if an integer, or one in nested tuples, is above `LARGEST`.
+
+    >>> check_largest("Conv2d", stride=(2, 2), padding=((1, 1), (0, 2)))
+    """
+    for name, value in values.items():
+        if is_sequence(value):
+            for entry in value:
+                check_largest(where, **{name: entry})
+        elif value > LARGEST:
+            raise ArgumentError(where, f"{name} must be at most {LARGEST:,}", f"{value:,}")
 
 
 def format_size(size: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import wrap
 
-from ._args import Size, check_integer
+from ._args import Size, check_integer, check_largest
 from .backends import BankValues, PaddingMode, choose, convolve, convolve_transposed, layout_of, pad_input
 from .backends.checks import check_operands, not_a_tensor
 from .backends.exportable import portable
@@ -255,6 +255,7 @@ def _conv(
     mode = check_padding_mode(where, padding_mode, ndim)
     kernel_shape = _kernel_shape(where, ndim, weight, sharing)
     window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
+    check_largest(where, **vars(window))
     groups = _check_groups(where, groups, kernel_shape[0])
     x = _as_batch(where, ndim, input, weight, kernel_shape[1] * groups, sharing)
     size = tuple(x.shape[2:])
@@ -293,6 +294,7 @@ def _conv_transpose(
     bias_sharing = check_sharing(where, "bias_sharing", bias_sharing, Full())
     kernel_shape = _kernel_shape(where, ndim, weight, sharing)
     window = Window(kernel_shape[2:], stride, padding, dilation, ndim=ndim, where=where)
+    check_largest(where, **vars(window))
     extra = check_transposed(where, padding, "zeros", output_padding, window)
     check_even_padding(where, window.padding)
     padding = simplify_padding(padding, window.padding)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
-from .._args import Size, check_integer, check_per_axis
+from .._args import Size, check_integer, check_largest, check_per_axis
 from ..backends import ONE_KERNEL, Backend, BankValues, choose, layout_of
 from ..backends.checks import check_dtype, check_operands
 from ..backends.exportable import keep_compact
@@ -97,10 +97,12 @@ class SharedLayer(torch.nn.Module, ABC):
         self.out_channels = check_integer(name, "out_channels", out_channels, least=1)
         self.groups = check_groups(name, groups, self.in_channels, self.out_channels)
         self.window = Window(kernel_size, stride, padding, dilation, ndim=ndim, where=name)
+        check_largest(name, in_channels=self.in_channels, out_channels=self.out_channels, **vars(self.window))
         self.padding = simplify_padding(padding, self.window.padding)
         self.kernel_size, self.stride = self.window.kernel_size, self.window.stride
         self.dilation = self.window.dilation
         self.output_padding = check_per_axis(name, "output_padding", output_padding, ndim, least=0)
+        check_largest(name, output_padding=self.output_padding)
         self.padding_mode = check_padding_mode(name, padding_mode, ndim)
         self.sharing = check_sharing(name, "sharing", sharing, self._fixed_sharing or Full())
         if self._fixed_sharing not in (None, self.sharing):
@@ -114,6 +116,7 @@ class SharedLayer(torch.nn.Module, ABC):
         self.bias_sharing = check_sharing(name, "bias_sharing", bias_sharing, default)
         self.input_size, self.output_size = self._check_sizes(input_size)
 
+        self._check_memory({"device": device, "dtype": dtype})
         self._takes_any_size = self.sharing == Full() and (self.bias_sharing == Full() or not bias)
         self._layout = layout_of(self.sharing)
         self._backend: Backend | None = None
@@ -161,6 +164,7 @@ class SharedLayer(torch.nn.Module, ABC):
             checks.check_size_given(name, self._ndim, self.sharing, self.bias_sharing)
             return None, None
         size = check_per_axis(name, "input_size", input_size, self._ndim, least=1)
+        check_largest(name, input_size=size)
         out = self._output_size(size)
         kernel = self.kernel_size[0] if len(set(self.kernel_size)) == 1 else self.kernel_size
         source = f" from input_size={size}, kernel_size={kernel}"
@@ -171,6 +175,12 @@ class SharedLayer(torch.nn.Module, ABC):
             self.sharing.check(out, f"{name}: sharing=", source)
         self.bias_sharing.check(out, f"{name}: bias_sharing=", source)
         return size, out
+
+    def _check_memory(self, factory: dict[str, Any]) -> None:
+        """Raise `ArgumentError` if the weight does not fit in memory, before anything is computed."""
+        positions = () if self.position_size is None else self.position_size
+        elements = prod(self._kernel_shape) * (self.sharing.banks(positions) if positions else 1)
+        checks.check_memory(type(self).__name__, self.sharing, elements, torch.empty(0, **factory))
 
     def _make_parameters(self, bias: bool, factory: dict[str, Any]) -> None:
         banks = 1

@@ -6,9 +6,13 @@ from typing import Any
 import torch
 
 from .._args import format_size, is_sequence
+from .._memory import check_fits
 from ..errors import ArgumentError, ShapeError
 from ..geometry import Window
 from ..sharing import Full, Sharing
+
+#: Bytes from which a weight is compared with the free memory.
+_LARGE = 2**30
 
 
 def check_size_given(where: str, ndim: int, sharing: Sharing, bias_sharing: Sharing) -> None:
@@ -21,6 +25,30 @@ def check_size_given(where: str, ndim: int, sharing: Sharing, bias_sharing: Shar
                 "None",
                 f"pass an integer or a tuple of length {ndim}; only Full() works without input_size",
             )
+
+
+def check_memory(where: str, sharing: Sharing, elements: int, example: torch.Tensor) -> None:
+    """Raise `ArgumentError` if a weight with this many elements does not fit in memory.
+
+    Args:
+        where: Name of the layer, for errors.
+        sharing: Sharing of the layer.
+        elements: Number of elements of the weight.
+        example: Tensor with the dtype and device of the weight.
+    """
+    needed = elements * example.element_size()
+    if needed >= 2**62 or (
+        needed >= _LARGE and example.device.type == "cpu" and type(example) is torch.Tensor
+    ):
+        check_fits(
+            ArgumentError,
+            where,
+            f"the weight for sharing={sharing!r}",
+            needed,
+            f"{elements:,} elements",
+            "use smaller sizes, fewer channels or more sharing",
+            2**62 if needed >= 2**62 else None,
+        )
 
 
 def find_output_padding(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .._args import Size, check_integer, is_sequence
 from ..errors import ArgumentError, SharingError
-from .base import MAX_AXES, Separable, join_numbers
+from .base import MAX_AXES, Separable, Singles, join_numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,12 +45,9 @@ class SharedAlong(Separable):
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         self.resolve(len(out_size), where)
 
-    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+    def parts(self, out_size: Sequence[int]) -> Sequence[Sequence[range]]:
         shared = self.resolve(len(out_size))
-        return [
-            [range(n)] if axis in shared else [range(i, i + 1) for i in range(n)]
-            for axis, n in enumerate(out_size)
-        ]
+        return [[range(n)] if axis in shared else Singles(n) for axis, n in enumerate(out_size)]
 
     def resolve(self, ndim: int, where: str = "") -> tuple[int, ...]:
         """Return the shared axes of an output with `ndim` axes, counted from 0 and sorted.

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from .._args import check_per_axis, format_size, is_sequence
 from ..errors import ArgumentError, SharingError
@@ -124,7 +124,7 @@ class Separable(OneHot):
     """
 
     @abstractmethod
-    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+    def parts(self, out_size: Sequence[int]) -> Sequence[Sequence[range]]:
         """Return, for each axis, the ranges of positions that its banks cover, in the order of the banks."""
 
     def banks(self, out_size: Sequence[int]) -> int:
@@ -132,6 +132,30 @@ class Separable(OneHot):
 
     def labels(self, out_size: Sequence[int]) -> list[int]:
         return label_positions(self.parts(out_size), out_size)
+
+
+class Singles(Sequence[range]):
+    """The parts of an axis with one index each. They are not stored, so the axis can be of any length.
+
+    >>> list(Singles(2))
+    [range(0, 1), range(1, 2)]
+    """
+
+    def __init__(self, length: int):
+        self._indices = range(length)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> range: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[range]: ...
+    def __getitem__(self, index: int | slice) -> range | list[range]:
+        if isinstance(index, slice):
+            return [range(i, i + 1) for i in self._indices[index]]
+        found = self._indices[index]
+        return range(found, found + 1)
 
 
 def label_positions(parts: Sequence[Sequence[Sequence[int]]], out_size: Sequence[int]) -> list[int]:

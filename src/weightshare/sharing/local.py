@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .base import Separable
+from .base import Separable, Singles
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,8 +21,8 @@ class Local(Separable):
     def check(self, out_size: Sequence[int], where: str = "", source: str = "") -> None:
         pass
 
-    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
-        return [[range(i, i + 1) for i in range(n)] for n in out_size]
+    def parts(self, out_size: Sequence[int]) -> Sequence[Sequence[range]]:
+        return [Singles(n) for n in out_size]
 
     def __repr__(self) -> str:
         return "Local()"

@@ -46,7 +46,7 @@ class Regional(Separable):
             hint = "use a smaller grid or Local()"
             raise SharingError(f"{where}{self!r}", expected, f"{tuple(out_size)}{source}", hint)
 
-    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+    def parts(self, out_size: Sequence[int]) -> Sequence[Sequence[range]]:
         self.check(out_size)
         grid = check_per_output_axis(self, "grid", self.grid, len(out_size), "")
         # block b contains the i with b <= i * g / n < b + 1, from ceil(b * n / g) to ceil((b + 1) * n / g)

@@ -44,7 +44,7 @@ class Tiled(Separable):
             hint = "use a smaller period or Local()"
             raise SharingError(f"{where}{self!r}", expected, f"{tuple(out_size)}{source}", hint)
 
-    def parts(self, out_size: Sequence[int]) -> list[list[range]]:
+    def parts(self, out_size: Sequence[int]) -> Sequence[Sequence[range]]:
         self.check(out_size)
         period = check_per_output_axis(self, "period", self.period, len(out_size), "")
         return [[range(i, n, t) for i in range(t)] for n, t in zip(out_size, period)]
