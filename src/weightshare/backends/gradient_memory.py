@@ -70,5 +70,6 @@ def allocate(shape: Sequence[int], like: Tensor, weight: Tensor | None) -> Tenso
         memory = None if blocks is None else blocks.take(size)
         if memory is not None:
             storage = torch.frombuffer(memory, dtype=like.dtype).untyped_storage()
-            return like.new_empty(0).set_(storage, 0, tuple(shape))
+            empty = like.new_empty(0)
+            return empty.set_(storage, 0, tuple(shape))  # pyright: ignore[reportCallIssue]
     return like.new_empty(tuple(shape))
