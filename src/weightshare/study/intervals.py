@@ -79,7 +79,7 @@ def compare_with_control(rows: Sequence[Sequence[float]], control: Sequence[floa
     if len(rows) == 1:
         return [compare_means(rows[0], control)]
     plain = [compare_means(row, control) for row in rows]
-    if len(control) < 2 or len(set(control)) == 1 and all(len(set(row)) == 1 for row in rows):
+    if len(control) < 2 or all(len(set(values)) == 1 for values in (control, *rows)):
         return plain
     test = stats.dunnett(*map(np.asarray, rows), control=np.asarray(control), random_state=0)
     interval = test.confidence_interval(CONFIDENCE)

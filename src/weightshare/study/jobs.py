@@ -1,6 +1,6 @@
 """A job: one trial with everything that another process or machine needs to run it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,9 @@ def run_job(job: Job) -> Trial:
     return job.run()
 
 
-def make_jobs(spec: StudySpec, rows: list[Row], examples: Examples, known: dict[tuple[str, int], Trial]):
+def make_jobs(
+    spec: StudySpec, rows: list[Row], examples: Examples, known: dict[tuple[str, int], Trial]
+) -> Iterator[Job]:
     """Yield the jobs that are not finished: every row with the first seed, then every row with the next."""
     sent = None if isinstance(spec.data, str) else examples
     plain = spec if isinstance(spec.data, str) else replace(spec, data=spec.name)

@@ -13,7 +13,7 @@ from .._args import check_integer
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
-from .tasks import TASKS, find_task, name_function
+from .tasks import find_task, name_function
 
 DEFAULT_SHARINGS = "full,tiled:2,regional:4,lowrank:4,local"
 #: Options that do not change what a trial measures. A study can be continued with other ones.

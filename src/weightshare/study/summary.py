@@ -87,7 +87,7 @@ def summarize(
 
 
 def compute_target(groups: Sequence[Sequence[Trial]], metric: Metric) -> float:
-    """Return 95% of the best row's validation score, or for other metrics than fractions, 90% of the way to it.
+    """Return 95% of the best row's validation score; if the metric is not a fraction, 90% of the way to it.
 
     The score of a row is the mean over its trials, each at its best epoch.
     """

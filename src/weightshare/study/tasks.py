@@ -66,7 +66,7 @@ class Task:
     metric: str
 
     def compute_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats, or the mean squared error; positions without a target are left out."""
+        """Return the mean cross-entropy in nats or mean squared error of everything that has a target."""
         if self.has_classes:
             return F.cross_entropy(outputs, targets, ignore_index=IGNORED)
         if not self.is_dense:

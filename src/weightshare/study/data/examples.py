@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -80,8 +81,8 @@ class Examples:
         chosen = torch.from_numpy(self.draw(targets, MAX_SHIFT_EXAMPLES, SHIFT_SEED)[0])
         return inputs[chosen], targets[chosen]
 
-    def draw(self, targets: Tensor, count: int, seed: int):
-        """Return indices of about `count` targets and of the rest, stratified by class if there are classes."""
+    def draw(self, targets: Tensor, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return indices of about `count` targets and of the rest, stratified if each is a class."""
         if self.task_name == "classification":
             return draw(targets.numpy(), count, seed)
         return draw_any(len(targets), count, seed)
@@ -139,14 +140,14 @@ def list_steps(pixels: int, ndim: int) -> list[tuple[int, ...]]:
 
 
 def shift_inputs(inputs: Tensor, step: tuple[int, ...], fill: Tensor | None) -> Tensor:
-    """Shift inputs by a step per axis, and fill the gap with a value per channel, or with the border's values.
+    """Shift inputs by a step per axis. The gap gets a value per channel, or the border's values if None.
 
     Shape:
         inputs [N, C, *size], fill [C] -> [N, C, *size]
 
     Example:
-        >>> shift_inputs(torch.arange(4.0).reshape(1, 1, 2, 2), (0, 1), torch.tensor([9.0])).flatten().tolist()
-        [9.0, 0.0, 9.0, 2.0]
+        >>> shift_inputs(torch.arange(3.0).reshape(1, 1, 3), (1,), torch.tensor([9.0])).flatten().tolist()
+        [9.0, 0.0, 1.0]
     """
     pads = [(max(s, 0), max(-s, 0)) for s in step]
     windows = tuple(slice(high, high + n) for (_, high), n in zip(pads, inputs.shape[2:]))
@@ -154,7 +155,7 @@ def shift_inputs(inputs: Tensor, step: tuple[int, ...], fill: Tensor | None) -> 
 
 
 def pad_inputs(inputs: Tensor, pads: list[tuple[int, int]], fill: Tensor | None) -> Tensor:
-    """Pad [N, C, *size] by a pair (before, after) per axis with a value per channel, or with the border's values."""
+    """Pad [N, C, *size] by a pair (before, after) per axis; `fill` is as for `shift_inputs`."""
     flat = [n for pair in reversed(pads) for n in pair]
     if fill is None:
         return F.pad(inputs, flat, mode="replicate")
