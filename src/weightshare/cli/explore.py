@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ._output import print_escaped
+
 
 def command(
     layer: Annotated[
@@ -47,7 +49,7 @@ def command(
     elif input is not None or sharing is not None:
         raise ArgumentError("explore", "--input and --sharing need a layer", "none", "name the layer first")
     write_page(out, render_page(state, title))
-    print(out)
+    print_escaped(str(out))
     if browser and _has_display():
         webbrowser.open(out.resolve().as_uri())
 

@@ -15,7 +15,7 @@ from .._nests import get_shape, iter_tensors
 from ..counting.sizes import read_size
 from ..errors import ArgumentError
 from ..parameters.groups import group_parameters
-from ..parameters.modules import iter_modules
+from ..parameters.modules import check_module, iter_modules
 from .forward import ForwardPass, run_forward
 from .notes import collect_notes
 from .reconciliation import list_conventions
@@ -57,8 +57,7 @@ def summary(
         >>> print(answer.explain("0.weight"))
         0.weight: 100 embeddings * 16 features = 1,600 (also 1.weight)
     """
-    if not isinstance(model, Module):
-        raise ArgumentError("summary", "model must be a torch.nn.Module", repr(model))
+    check_module("summary", model)
     model = _unwrap(model)
     if input_shape is not None:
         if example_inputs or example_kwargs:

@@ -1,6 +1,7 @@
 """Models by name: one of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -50,10 +51,9 @@ def find_model(name: str, device: str | None = None) -> Module:
         model = _build(factory, device)
     except WeightshareError:
         raise
-    except Exception as error:  # a factory can raise any exception
-        text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        hint = "name a function that needs no arguments"
-        raise SpecError(repr(name), "must build a model when called without arguments", text, hint) from error
+    except (Exception, SystemExit) as error:  # a factory can raise any exception
+        expected, hint = "must build a model when called without arguments", "name a function that needs none"
+        raise SpecError(repr(name), expected, _describe_error(error), hint) from error
     if not isinstance(model, Module):
         raise SpecError(repr(name), "must build a torch.nn.Module", type(model).__name__)
     return model
@@ -67,6 +67,13 @@ def _build(factory: Callable[[], Any], device: str | None) -> Any:
         if device != "meta":
             raise
         return factory()  # the factory uses the values of its tensors
+
+
+def _describe_error(error: BaseException) -> str:
+    """Return the type and the first line of an error, and for a syntax error its file and line."""
+    place = f" in {error.filename}, line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    text = error.msg if isinstance(error, SyntaxError) else next(iter(str(error).splitlines()), "")
+    return ": ".join(part for part in (type(error).__name__ + place, text) if part)
 
 
 def get_example_shape(name: str) -> tuple[int, ...] | None:
@@ -85,15 +92,15 @@ def _find_factory(name: str) -> Callable[[], Any]:
         return _find_in_library(library, rest)
     try:
         found: Any = importlib.import_module(library)
-    except (ImportError, ValueError, TypeError) as error:  # the last two for names such as "" and ".a"
-        raise SpecError(
-            repr(name), f"needs the module {library!r}", f"{type(error).__name__}: {error}"
-        ) from error
-    for part in rest.split("."):
-        found = getattr(found, part, None)
+        for part in rest.split("."):
+            found = getattr(found, part, None)
+    except (Exception, SystemExit) as error:  # a module can raise any exception
+        got = _describe_error(error)
+        raise SpecError(repr(name), f"needs the module {library!r}, which must import", got) from error
     if not callable(found):
         got = "a name that does not exist" if found is None else type(found).__name__
-        raise SpecError(repr(name), "must name a class or a function", got)
+        file = getattr(sys.modules[library], "__file__", None) or "a module without a file"
+        raise SpecError(repr(name), "must name a class or a function", f"{got} in {file}")
     return found
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ..errors import DataError, TieError
+from ..parameters.modules import check_module
 from ..tying import load_safetensors, load_state_dict
 
 #: A safetensors file begins with the length of its JSON header, which is at most this.
@@ -24,9 +25,11 @@ def load_weights(model: Module, path: str | Path) -> None:
             content, not from the file name.
 
     Raises:
+        ArgumentError: If `model` is not a module.
         DataError: If the file cannot be read, has another format, contains code, or does not fit the model.
         MissingExtraError: If the file is a safetensors file, and the package safetensors is not installed.
     """
+    check_module("load_weights", model)
     if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
         raise DataError(
             str(path), "needs a model with allocated memory", "one on the meta device", "build it on the CPU"
