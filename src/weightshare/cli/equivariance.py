@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -16,7 +17,8 @@ import typer
 
 from .._memory import check_fits
 from ..counting.sizes import format_compact_size, read_size
-from ..errors import SpecError, SymmetryError, WeightshareError
+from ..errors import SpecError, SymmetryError, WeightshareError, describe_exception
+from ..views.escape import quote
 from ._model import Input, Json, Model, Weights, build_model
 from ._output import print_escaped
 
@@ -41,7 +43,9 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Find where a model loses shift equivariance, and why."""
-    print_escaped(make_report(model, input, weights, shift or ["1"], interventions, seed, as_json))
+    with redirect_stdout(sys.stderr):  # the model may print
+        report = make_report(model, input, weights, shift or ["1"], interventions, seed, as_json)
+    print_escaped(report)
 
 
 def make_report(
@@ -77,7 +81,7 @@ def make_report(
             raise SpecError("equivariance", "needs the shape of one example", "none", hint)
         _check_memory(model, size)
         x = torch.randn(1, *size, dtype=torch.float64)
-    with redirect_stdout(sys.stderr), _catch_model_error(name, model, size):
+    with _catch_model_error(name, model, size):
         trace = trace_equivariance(model, x, steps[0])
         others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
         changed, reason = None, ""
@@ -120,7 +124,7 @@ def _check_memory(model: Module, size: Sequence[int]) -> None:
     x = torch.empty(1, *size, dtype=torch.float64, device="meta")
     values = [x]
     state = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):
         tape, _ = record_forward(partial(functional_call, model, state), x)
         values = [x, *tape.values.values()]
     needed = 2 * sum(value.numel() * value.element_size() for value in values)
@@ -135,24 +139,23 @@ def _catch_model_error(name: str, model: Module, size: Sequence[int]) -> Generat
 
     try:
         yield
-    except WeightshareError:
-        raise
-    except Exception as error:  # a model can raise any exception
+    except (Exception, SystemExit) as error:  # a model can raise any exception
         where, module = find_raising_module(model, error)
-        part = f" in {where} ({type(module).__name__})" if where else ""
-        text = f"{type(error).__name__}{part}: {next(iter(str(error).splitlines()), '')}"
+        if isinstance(error, WeightshareError) and not where:
+            raise
+        place = f"an error in {where} ({type(module).__name__}): " if where else ""
         expected = f"the model must run on an input of shape {format_compact_size(size)}"
-        raise SymmetryError(name, expected, text, "pass the shape that it takes with --input") from error
+        hint = "pass the shape that it takes with --input"
+        raise SymmetryError(name, expected, place + describe_exception(error), hint) from error
 
 
 def _parse_shift(text: str) -> int | tuple[int, ...]:
-    try:
-        values = tuple(int(part) for part in text.split("x"))
-    except ValueError:
+    if not re.fullmatch(r"-?[0-9]{1,9}(x-?[0-9]{1,9})*", text):
         raise SpecError(
             "equivariance",
             "--shift must be an integer number of pixels, or one per axis joined by x",
-            repr(text),
+            quote(text),
             "write 1 or 0x3, for example",
-        ) from None
+        )
+    values = tuple(map(int, text.split("x")))
     return values[0] if len(values) == 1 else values

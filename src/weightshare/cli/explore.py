@@ -43,7 +43,7 @@ def command(
             raise ArgumentError(
                 "explore",
                 "the layer must be a small enough convolution, and its input size must be known",
-                f"{layer!r} with input {input!r}",
+                f"{layer!r} " + ("without --input" if input is None else f"with input {input}"),
                 "pass --input, e.g. --input 3x32x32" if explanation.input is None else None,
             )
     elif input is not None or sharing is not None:

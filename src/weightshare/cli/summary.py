@@ -32,9 +32,20 @@ def command(
 
     The output also shows how many parameters sharing saves.
     """
+    from ..errors import ArgumentError
     from ..ledger import summary
     from ..models.find import get_example_shape
 
+    given = {
+        "--json": as_json,
+        "--markdown": as_markdown,
+        "--explain": explain is not None,
+        "--reconcile": reconcile is not None,
+    }
+    chosen = [name for name, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        expected = f"only one of {', '.join(given)} may be given"
+        raise ArgumentError("summary", expected, " and ".join(chosen))
     module = build_model(model, weights, device)
     with redirect_stdout(sys.stderr):  # the model may print
         answer = summary(module, input_shape=get_example_shape(model) if input is None else input)

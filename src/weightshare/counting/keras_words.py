@@ -133,7 +133,7 @@ def _read_input_shape(form: Form, shape: object, channels_last: bool) -> tuple[i
             repr(shape),
             "write it as in Keras, without the batch size",
         )
-    numbers = tuple(check_number(form.torch_name, "input_shape", n) for n in shape)
+    numbers = tuple(check_number(form.torch_name, f"input_shape[{i}]", n) for i, n in enumerate(shape))
     return (numbers[-1], *numbers[:-1]) if channels_last else numbers
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from .._args import check_integer, format_size, is_sequence
+from .._memory import check_fits
 from .._nests import get_shape, iter_tensors
 from ..counting.sizes import read_size
 from ..errors import ArgumentError
@@ -117,6 +119,10 @@ def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
     sizes = [check_integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
     known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
     like = next(known, torch.empty(0))
+    if like.device.type == "cpu":
+        bytes_needed = prod(sizes) * like.element_size()
+        got, hint = format_size(sizes), "build the model on the meta device, which allocates no memory"
+        check_fits(ArgumentError, "summary", "input_shape", bytes_needed, got, hint)
     try:
         return torch.zeros(1, *sizes, dtype=like.dtype, device=like.device)
     except (RuntimeError, OverflowError) as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._running import evaluating
-from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
+from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError, describe_exception
 from .outputs import (
     FLOORS,
     check_callable,
@@ -110,7 +110,7 @@ def equivariance_error(
                 where,
                 f"f must accept the transformed input {list(transformed.shape)}, as it accepts "
                 f"{list(x.shape)}",
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+                describe_exception(error),
                 "use a transform that keeps the shape, or a square input",
             ) from error
     check_finite(f, got)
