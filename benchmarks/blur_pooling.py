@@ -17,7 +17,8 @@ from torch import nn
 
 from measure import describe_machine
 from weightshare.nn import BlurPool2d
-from weightshare.study.data import Images, load_images
+from weightshare.study import StudySpec
+from weightshare.study.data import Examples, load_examples
 from weightshare.study.intervals import compute_interval
 from weightshare.symmetry import consistency
 from weightshare.symmetry.protocols import crop_circular
@@ -43,7 +44,7 @@ def build_network(channels: int, side: int, classes: int, pool: str) -> nn.Seque
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-def train(model: nn.Module, data: Images, crop: tuple[int, int], epochs: int, seed: int) -> None:
+def train(model: nn.Module, data: Examples, crop: tuple[int, int], epochs: int, seed: int) -> None:
     """Train with Adam, a cosine schedule of the learning rate, and new random crops in every epoch."""
     images, labels = data.train
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +66,7 @@ def train(model: nn.Module, data: Images, crop: tuple[int, int], epochs: int, se
     model.eval()
 
 
-def measure(model: nn.Module, data: Images, crop: tuple[int, int]) -> dict[str, dict[str, float]]:
+def measure(model: nn.Module, data: Examples, crop: tuple[int, int]) -> dict[str, dict[str, float]]:
     """Measure all protocols. The rolls shift the center of the test images, cropped to the training size."""
     images, labels = data.test
     top, left = ((n - side) // 2 for n, side in zip(data.size, crop))
@@ -82,7 +83,7 @@ def measure(model: nn.Module, data: Images, crop: tuple[int, int]) -> dict[str, 
     return {protocol: {name: getattr(r, name) for name in MEASURES} for protocol, r in results.items()}
 
 
-def run_trial(data: Images, crop: tuple[int, int], pool: str, epochs: int, seed: int) -> dict:
+def run_trial(data: Examples, crop: tuple[int, int], pool: str, epochs: int, seed: int) -> dict:
     """Train and measure one network."""
     torch.manual_seed(seed)
     model = build_network(data.channels, min(crop), len(data.class_names), pool)
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write the results to.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_images(arguments.data)
+    data = load_examples(StudySpec(arguments.data))
     crop = (data.size[0] * 7 // 8, data.size[1] * 7 // 8)
     trials = []
     for seed in range(arguments.seeds):

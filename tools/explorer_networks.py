@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import weightshare as ws
 from weightshare.models import dense_autoencoder
-from weightshare.study.data import draw, shift_images
+from weightshare.study.data import draw, shift_inputs
 from weightshare.views.section import Section
 from weightshare.views.text import render
 
@@ -169,7 +169,7 @@ def measure_accuracy(model: nn.Module, images: Tensor, labels: Tensor, shift: in
     """Return the accuracy in percent on images shifted up, down, left and right by `shift` pixels."""
     background = torch.tensor([BACKGROUND])
     moves = [(shift, 0), (-shift, 0), (0, shift), (0, -shift)] if shift else [(0, 0)]
-    shifted = torch.cat([shift_images(images, dy, dx, background) for dy, dx in moves])
+    shifted = torch.cat([shift_inputs(images, (dy, dx), background) for dy, dx in moves])
     correct = (model(shifted).argmax(1) == labels.repeat(len(moves))).double().mean()
     return round(100 * float(correct), 2)
 

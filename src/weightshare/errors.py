@@ -51,6 +51,22 @@ class WeightshareError(ValueError):
         return type(self), (self.where, self.expected, self.got, self.hint)
 
 
+def describe_exception(error: BaseException) -> str:
+    """Return the type of an exception and the first line of its text, to be quoted in another error.
+
+    For an error of the system, only its cause is returned, and for a syntax error also its place.
+
+    >>> describe_exception(KeyError("width")), describe_exception(AssertionError())
+    ("KeyError: 'width'", 'AssertionError')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    name, text = type(error).__name__, next(iter(str(error).splitlines()), "")
+    if isinstance(error, SyntaxError) and error.filename:
+        name, text = f"{name} in {error.filename}, line {error.lineno}", error.msg
+    return f"{name}: {text}" if text else name
+
+
 class ArgumentError(WeightshareError):
     """Raised for an invalid argument, such as `kernel_size=0` or a tuple of the wrong length."""
 

@@ -24,4 +24,4 @@ def test_a_full_disk_is_one_line():
     with open("/dev/full", "w") as full:
         result = run("explain", "Conv2d(1, 1, 3)", stdout=full)
     assert result.returncode == 2
-    assert result.stderr == "weightshare: [Errno 28] No space left on device\n"
+    assert result.stderr == "weightshare: standard output: must be writable, got No space left on device.\n"

@@ -72,6 +72,41 @@ def test_keras_words_are_translated_to_torch(text, size, expected, notes):
         assert note in str(answer)
 
 
+@pytest.mark.parametrize(
+    ("layer", "size", "expected"),
+    [
+        ("Conv2D(1, 3)", "100x100x1", (1, 100, 100)),
+        ("Conv2D(1, 3)", "227x227x3", (3, 227, 227)),
+        ("Conv2D(1, 3)", "3x227x227", (3, 227, 227)),
+        ("Conv2D(1, 3)", "7x7x512", (512, 7, 7)),
+        ("Conv2D(1, 3)", "512x7x7", (512, 7, 7)),
+        ("Conv2D(1, 3)", "480x640x3", (3, 480, 640)),
+        ("Conv2D(1, 3)", "3x480x640", (3, 480, 640)),
+        ("Conv2D(1, 3)", "64x32x16", (16, 64, 32)),
+        ("Conv2D(1, 3)", "9x9x9", (9, 9, 9)),
+        ("Conv2D(1, 3, data_format='channels_last')", "3x7x7", (7, 3, 7)),
+        ("Conv2D(1, 3, data_format='channels_first')", "7x7x3", (7, 7, 3)),
+        ("LocallyConnected1D(1, 3)", "100x12", (12, 100)),
+        ("LocallyConnected1D(1, 3)", "1x100", (1, 100)),
+        ("Conv2DTranspose(1, 3)", "7x7x512", (512, 7, 7)),
+        ("Conv3D(1, 3)", "16x112x112x3", (3, 16, 112, 112)),
+        ("Conv3D(1, 3)", "3x16x112x112", (3, 16, 112, 112)),
+        ("Conv2d(100, 1, 3)", "100x100x8", (100, 100, 8)),
+    ],
+)
+def test_the_order_of_the_input(layer, size, expected):
+    answer = explain(layer, size)
+    assert (answer.input, answer.layer.in_channels) == (expected, expected[0])
+    notes = [note for note in answer.notes if note.startswith(f"input {size} is read with the channels ")]
+    assert len(notes) == ("D(" in layer or "Transpose" in layer)
+
+
+def test_the_listing_of_a_keras_layer():
+    layer = "Conv2D(filters=1, kernel_size=(3,3), strides=(1,1), padding='same')"
+    assert explain(layer, (100, 100, 1)).parameters == 10
+    assert explain(layer, "100x100x1").output == (1, 100, 100)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_named_padding_has_the_output_size_of_keras(padding, transposed):

@@ -67,7 +67,7 @@ CASES = {
     ),
     "other names": (
         written("a.pt", lambda p: torch.save({"0.weight": torch.zeros(2, 3), "b": torch.zeros(2)}, p)),
-        r"Missing key\(s\) in state_dict: \"0.bias\".; Unexpected key\(s\) in state_dict: \"b\"",
+        r"Missing key\(s\) in state_dict: \"0.bias\"; Unexpected key\(s\) in state_dict: \"b\"",
     ),
     "other shapes": (
         written("a.pt", lambda p: torch.save({"0.weight": torch.zeros(3, 2), "0.bias": torch.zeros(2)}, p)),

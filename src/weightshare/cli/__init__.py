@@ -12,6 +12,8 @@ from .._version import __version__
 from ..errors import WeightshareError
 from ..views.escape import escape_controls
 from . import backends, equivariance, explain, explore, study, summary, ties
+from ._once import OnceCommand
+from ._output import safe_output
 
 app = typer.Typer(
     help="How much should the weights of a layer be shared?",
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (explain, explore, summary, ties, equivariance, study, backends):
-    app.command(command.__name__.rpartition(".")[2])(command.command)
+    app.command(command.__name__.rpartition(".")[2], cls=OnceCommand)(command.command)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -43,12 +45,8 @@ def _options(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
-    except WeightshareError as error:
-        print(f"weightshare: {escape_controls(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
+        with safe_output():
+            app()
+    except (WeightshareError, OSError) as error:
         print(f"weightshare: {escape_controls(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -1,14 +1,13 @@
-"""Options of the commands that take a model, and safe printing of names from outside."""
+"""Options of the commands that take a model."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from ..views.escape import escape_controls
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -27,18 +26,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def build_model(name: str, weights: str | None, device: str = "meta") -> Module:
     """Return the named model with the weights of a checkpoint, if one is given.
 
-    Modules in the current folder can be named too.
+    What its code prints goes to standard error, so that standard output holds the result of the command only.
     """
     from ..models.find import find_model
     from ..models.weights import load_weights
 
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
-    model = find_model(name, device="cpu" if weights is not None and device == "meta" else device)
+    find_current_folder()
+    with redirect_stdout(sys.stderr):
+        model = find_model(name, device="cpu" if weights is not None and device == "meta" else device)
     if weights is not None:
         load_weights(model, weights)
     return model
 
 
-def print_escaped(text: str) -> None:
-    """Print text with the control characters in each line escaped."""
-    print("\n".join(map(escape_controls, text.split("\n"))))
+def find_current_folder() -> None:
+    """Let modules in the current folder be named, after all others, so that none hides an installed one."""
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)

@@ -6,14 +6,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated
+import re
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..counting.sizes import read_size
-from ..errors import SpecError, SymmetryError
-from ._model import Input, Json, Model, Weights, build_model, print_escaped
+from .._memory import check_fits
+from ..counting.sizes import format_compact_size, read_size
+from ..errors import SpecError, SymmetryError, WeightshareError, describe_exception
+from ..views.escape import quote
+from ._model import Input, Json, Model, Weights, build_model
+from ._output import print_escaped
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 def command(
@@ -29,11 +39,13 @@ def command(
         ),
     ] = None,
     interventions: Annotated[bool, typer.Option(help="Remove each cause and measure again.")] = True,
-    seed: Annotated[int, typer.Option(help="Random seed for input and weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Random seed for input and weights.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Find where a model loses shift equivariance, and why."""
-    print_escaped(make_report(model, input, weights, shift or ["1"], interventions, seed, as_json))
+    with redirect_stdout(sys.stderr):  # the model may print
+        report = make_report(model, input, weights, shift or ["1"], interventions, seed, as_json)
+    print_escaped(report)
 
 
 def make_report(
@@ -60,18 +72,24 @@ def make_report(
     from ..views.numbers import format_error
 
     steps = [_parse_shift(text) for text in shifts]
+    size = get_example_shape(name) if input is None else _parse_size(input)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         model = build_model(name, weights, "cpu").double().eval()
-        x = torch.randn(1, *_parse_size(input or get_example_shape(name)), dtype=torch.float64)
-    trace = trace_equivariance(model, x, steps[0])
-    others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
-    changed, reason = None, ""
-    if interventions:
-        try:
-            changed = trace.interventions()
-        except SymmetryError as error:
-            reason = str(error)
+        if size is None:
+            hint = "add --input, e.g. --input 3x224x224"
+            raise SpecError("equivariance", "needs the shape of one example", "none", hint)
+        _check_memory(model, size)
+        x = torch.randn(1, *size, dtype=torch.float64)
+    with _catch_model_error(name, model, size):
+        trace = trace_equivariance(model, x, steps[0])
+        others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
+        changed, reason = None, ""
+        if interventions:
+            try:
+                changed = trace.interventions()
+            except SymmetryError as error:
+                reason = str(error)
     if as_json:
         effects = (
             None if changed is None else {**vars(changed), "effects": [vars(e) for e in changed.effects]}
@@ -88,23 +106,56 @@ def make_report(
     return "\n".join(lines).rstrip()
 
 
-def _parse_size(shape: str | Sequence[int] | None) -> tuple[int, ...]:
-    if shape is None:
-        raise SpecError(
-            "equivariance", "needs the shape of one example", "none", "add --input, e.g. --input 3x224x224"
-        )
-    size = read_size(shape) if isinstance(shape, str) else tuple(shape)
+def _parse_size(text: str) -> tuple[int, ...]:
+    size = read_size(text)
     return (size,) if isinstance(size, int) else size
 
 
-def _parse_shift(text: str) -> int | tuple[int, ...]:
+def _check_memory(model: Module, size: Sequence[int]) -> None:
+    """Raise an error if the tensors of two recorded runs do not fit.
+
+    They are counted in a run on the meta device. If the model cannot run there, only its input is counted.
+    """
+    import torch
+    from torch.func import functional_call
+
+    from ..symmetry.trace.record import record_forward
+
+    x = torch.empty(1, *size, dtype=torch.float64, device="meta")
+    values = [x]
+    state = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
+    with suppress(Exception, SystemExit):
+        tape, _ = record_forward(partial(functional_call, model, state), x)
+        values = [x, *tape.values.values()]
+    needed = 2 * sum(value.numel() * value.element_size() for value in values)
+    got = f"input {format_compact_size(size)} in float64"
+    check_fits(SymmetryError, "equivariance", "the tensors of two runs", needed, got, "use a smaller --input")
+
+
+@contextmanager
+def _catch_model_error(name: str, model: Module, size: Sequence[int]) -> Generator[None]:
+    """Return a context in which an exception from inside of the model becomes a `SymmetryError`."""
+    from .._running import find_raising_module
+
     try:
-        values = tuple(int(part) for part in text.split("x"))
-    except ValueError:
+        yield
+    except (Exception, SystemExit) as error:  # a model can raise any exception
+        where, module = find_raising_module(model, error)
+        if isinstance(error, WeightshareError) and not where:
+            raise
+        place = f"an error in {where} ({type(module).__name__}): " if where else ""
+        expected = f"the model must run on an input of shape {format_compact_size(size)}"
+        hint = "pass the shape that it takes with --input"
+        raise SymmetryError(name, expected, place + describe_exception(error), hint) from error
+
+
+def _parse_shift(text: str) -> int | tuple[int, ...]:
+    if not re.fullmatch(r"-?[0-9]{1,9}(x-?[0-9]{1,9})*", text):
         raise SpecError(
             "equivariance",
             "--shift must be an integer number of pixels, or one per axis joined by x",
-            repr(text),
+            quote(text),
             "write 1 or 0x3, for example",
-        ) from None
+        )
+    values = tuple(map(int, text.split("x")))
     return values[0] if len(values) == 1 else values

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ._model import Json
+from ._output import print_escaped
 
 
 def command(
@@ -33,4 +34,4 @@ def command(
     explanation = explain(layer, input, sharing)
     if html is not None:
         explanation.to_html(html)
-    print(explanation.to_json() if as_json else explanation.to_text(verbose=verbose))
+    print_escaped(explanation.to_json() if as_json else explanation.to_text(verbose=verbose))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ._output import print_escaped
+
 
 def command(
     layer: Annotated[
@@ -41,13 +43,13 @@ def command(
             raise ArgumentError(
                 "explore",
                 "the layer must be a small enough convolution, and its input size must be known",
-                f"{layer!r} with input {input!r}",
+                f"{layer!r} " + ("without --input" if input is None else f"with input {input}"),
                 "pass --input, e.g. --input 3x32x32" if explanation.input is None else None,
             )
     elif input is not None or sharing is not None:
         raise ArgumentError("explore", "--input and --sharing need a layer", "none", "name the layer first")
     write_page(out, render_page(state, title))
-    print(out)
+    print_escaped(str(out))
     if browser and _has_display():
         webbrowser.open(out.resolve().as_uri())
 

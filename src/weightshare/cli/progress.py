@@ -40,7 +40,7 @@ class Terminal:
 
     def update(self, state: Progress) -> None:
         """Show the progress so far."""
-        accuracy = format_percent(state.validation_accuracy)
+        accuracy = format_percent(state.validation_score)
         name = escape_controls(state.sharing)
         if self._console.is_terminal:
             if self._task is None:
@@ -50,7 +50,7 @@ class Terminal:
         elif state.trial is not None:
             print(
                 f"{state.done}/{state.total} {name}, seed {state.seed}: "
-                f"{format_percent(state.trial.accuracy)}% test accuracy "
+                f"{format_percent(state.trial.score)}% test accuracy "
                 f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
                 file=sys.stderr,
                 flush=True,

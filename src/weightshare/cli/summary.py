@@ -1,10 +1,13 @@
 """`weightshare summary`."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
 
-from ._model import Input, Json, Model, Weights, build_model, print_escaped
+from ._model import Input, Json, Model, Weights, build_model
+from ._output import print_escaped
 
 
 def command(
@@ -29,12 +32,23 @@ def command(
 
     The output also shows how many parameters sharing saves.
     """
+    from ..errors import ArgumentError
     from ..ledger import summary
     from ..models.find import get_example_shape
 
-    answer = summary(
-        build_model(model, weights, device), input_shape=get_example_shape(model) if input is None else input
-    )
+    given = {
+        "--json": as_json,
+        "--markdown": as_markdown,
+        "--explain": explain is not None,
+        "--reconcile": reconcile is not None,
+    }
+    chosen = [name for name, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        expected = f"only one of {', '.join(given)} may be given"
+        raise ArgumentError("summary", expected, " and ".join(chosen))
+    module = build_model(model, weights, device)
+    with redirect_stdout(sys.stderr):  # the model may print
+        answer = summary(module, input_shape=get_example_shape(model) if input is None else input)
     if as_json:
         print_escaped(answer.to_json())
     elif explain is not None:

@@ -2,7 +2,8 @@
 
 import typer
 
-from ._model import Model, Weights, build_model, print_escaped
+from ._model import Model, Weights, build_model
+from ._output import print_escaped
 
 
 def command(model: Model, weights: Weights = None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from ..errors import ConversionError
+from ..parameters.modules import check_module
 from .convolutions import as_shared, fill, get_arguments, get_class_name
 from .ties import check_reads_nothing
 
@@ -16,6 +17,7 @@ def to_torch(layer: torch.nn.Module) -> Any:
     The parameters are copied. The checkpoint of either layer loads into the other.
 
     Raises:
+        ArgumentError: If `layer` is not a module.
         ConversionError: If the layer has any other sharing, reads a parameter of another module, or has
             padding that `torch.nn` does not have: different sizes at the two ends of an axis, or different
             modes per axis.
@@ -25,6 +27,7 @@ def to_torch(layer: torch.nn.Module) -> Any:
         >>> to_torch(nn.Conv2d(3, 8, 3, padding=1))
         Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
+    check_module("to_torch", layer)
     check_reads_nothing("to_torch", layer)
     source = as_shared(layer)
     if not source._takes_any_size:

@@ -23,7 +23,7 @@ from .counts import Row
 from .dead_taps import count_dead_taps
 from .explanation import Explanation
 from .from_layer import read_layer
-from .parse import parse_layer, to_sharing
+from .parse import parse_layer_and_size, to_sharing
 from .sizes import read_size
 from .spec import LayerSpec
 
@@ -37,9 +37,9 @@ def explain(
         layer: A convolution, transposed convolution or linear layer of `weightshare.nn` or `torch.nn`, or a
             text such as "Conv2d(3, 96, 11, stride=4)", which is parsed and never evaluated. Names of classes
             and arguments may also be those of Keras.
-        input_size: Spatial size of the input, optionally with the channels first. A scalar means the same
-            size on every axis. Text such as "3x227x227" is accepted, too. Without an input size only the
-            parameters under full sharing are counted.
+        input_size: Spatial size of the input, optionally with the channels first, or last for a layer in the
+            words of Keras. A scalar means the same size on every axis. Text such as "3x227x227" is accepted,
+            too. Without an input size only the parameters under full sharing are counted.
         sharing: Sharing to count instead of the layer's own.
 
     Raises:
@@ -57,8 +57,11 @@ def explain(
     """
     if isinstance(input_size, str):
         input_size = read_size(input_size)
-    spec = parse_layer(layer, input_size) if isinstance(layer, str) else read_layer(layer)
-    size = None if input_size is None else spec.spatial_size(input_size)
+    if isinstance(layer, str):
+        spec, given = parse_layer_and_size(layer, input_size)
+    else:
+        spec, given = read_layer(layer), input_size
+    size = None if given is None else spec.spatial_size(given)
     if sharing is not None:
         spec = replace(spec, sharing=to_sharing(spec.name, "sharing", sharing))
     elif None not in (size, spec.input_size) and size != spec.input_size and spec.sharing != Full():

@@ -80,11 +80,41 @@ def translate_arguments(
     channels_word = form.required[0]
     if notes and channels_word not in translated:
         translated[channels_word] = _infer_channels(form, channels_word, input_size)
-        order = ", channels first" if form.ndim else ""
+        order = ", channels first" if form.ndim and not form.is_keras else ""
         notes.append(f"{channels_word}={translated[channels_word]} is read from the input{order}")
     if form.is_keras and form.ndim:
         translated |= _translate_padding(form, translated, input_size)
     return translated, tuple(notes)
+
+
+def put_channels_first(form: Form, data_format: object, input_size: object) -> tuple[object, tuple[str, ...]]:
+    """Return the input size of a Keras layer with its channels first, and a note on how it was read.
+
+    Keras puts the channels last. Unless `data_format` is given, they are read from the first place if only
+    that makes sense: if the other numbers are equal as in 3x227x227, or if the first number alone is 1 or 3
+    as in 3x480x640. Sizes without channels and sizes for torch layers are returned unchanged, without a note.
+
+    >>> put_channels_first(ALL_FORMS["Conv2D"], None, (100, 100, 1))
+    ((1, 100, 100), ('input 100x100x1 is read with the channels last (see data_format)',))
+    """
+    if not (form.is_keras and form.ndim and is_sequence(input_size)) or len(input_size) != form.ndim + 1:
+        return input_size, ()
+    size: tuple[int, ...] = tuple(
+        check_number(form.torch_name, f"input_size[{i}]", n) for i, n in enumerate(input_size)
+    )
+    is_given = data_format is not None
+    is_last = _is_channels_last(form.torch_name, data_format) if is_given else not _starts_with_channels(size)
+    note = f"input {format_compact_size(size)} is read with the channels {'last' if is_last else 'first'}"
+    return size[-1:] + size[:-1] if is_last else size, (note if is_given else f"{note} (see data_format)",)
+
+
+def _starts_with_channels(size: tuple[int, ...]) -> bool:
+    """Return whether the channels of an input size are evidently its first number."""
+    first, last = size[0], size[-1]
+    are_equal, are_equal_if_last = len(set(size[1:])) == 1, len(set(size[:-1])) == 1
+    if len(size) > 2 and are_equal != are_equal_if_last:
+        return are_equal
+    return first in (1, 3) and last not in (1, 3)
 
 
 def _is_channels_last(name: str, data_format: object) -> bool:
@@ -103,7 +133,7 @@ def _read_input_shape(form: Form, shape: object, channels_last: bool) -> tuple[i
             repr(shape),
             "write it as in Keras, without the batch size",
         )
-    numbers = tuple(check_number(form.torch_name, "input_shape", n) for n in shape)
+    numbers = tuple(check_number(form.torch_name, f"input_shape[{i}]", n) for i, n in enumerate(shape))
     return (numbers[-1], *numbers[:-1]) if channels_last else numbers
 
 

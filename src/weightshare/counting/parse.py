@@ -9,19 +9,25 @@ from .._args import check_integer, check_per_axis, did_you_mean
 from ..errors import ArgumentError, SpecError
 from ..geometry import Window, check_padding_mode
 from ..sharing import Full, Local, Sharing, parse_sharing
-from .keras_words import ALL_FORMS, KERAS_PREFIXES, translate_arguments
+from .keras_words import ALL_FORMS, KERAS_PREFIXES, put_channels_first, translate_arguments
 from .literals import Call, quote, read_call, read_literal, read_sharing
 from .spec import LayerSpec
 from .words import FORMS, PREFIXES, Form
 
 
-def parse_layer(text: str, input_size: object = None) -> LayerSpec:
-    """Parse a layer in PyTorch or Keras notation.
+def parse_layer(text: str) -> LayerSpec:
+    """Parse a layer in PyTorch or Keras notation, as `parse_layer_and_size` does."""
+    return parse_layer_and_size(text, None)[0]
+
+
+def parse_layer_and_size(text: str, input_size: object) -> tuple[LayerSpec, object]:
+    """Parse a layer in PyTorch or Keras notation, and return it with the channels of its input first.
 
     Args:
         text: A call such as "Conv2d(3, 96, 11, stride=4)" of at most 1,000 characters. It is parsed, never
             evaluated.
-        input_size: Size of the input. Keras infers the input channels and "same" padding from it.
+        input_size: Size of the input. Keras infers the input channels and "same" padding from it. For Keras
+            layers, its channels may be last.
 
     Raises:
         SpecError: If the text does not name a known layer, or has unknown, repeated, missing or computed
@@ -29,8 +35,9 @@ def parse_layer(text: str, input_size: object = None) -> LayerSpec:
         ArgumentError: If no layer can have these arguments.
 
     Example:
-        >>> print(parse_layer("Conv2D(96, 11, strides=4)", (3, 227, 227)))
-        Conv2d(3, 96, 11, stride=4)
+        >>> layer, size = parse_layer_and_size("Conv2D(96, 11, strides=4)", (227, 227, 3))
+        >>> print(layer, size)
+        Conv2d(3, 96, 11, stride=4) (3, 227, 227)
     """
     call = read_call(text)
     form = _find_form(call.name)
@@ -39,9 +46,10 @@ def parse_layer(text: str, input_size: object = None) -> LayerSpec:
         for word, node in _name_arguments(form, call).items()
         if word not in form.ignored
     }
-    arguments, notes = translate_arguments(call.name, form, written, input_size)
+    size, size_notes = put_channels_first(form, written.get("data_format"), input_size)
+    arguments, notes = translate_arguments(call.name, form, written, size)
     _check_required(form, arguments)
-    return _build_spec(form, arguments, notes)
+    return _build_spec(form, arguments, notes + size_notes), size
 
 
 def to_sharing(where: str, argument: str, value: object) -> Sharing:

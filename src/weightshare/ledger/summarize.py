@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from .._args import check_integer, format_size, is_sequence
+from .._memory import check_fits
 from .._nests import get_shape, iter_tensors
 from ..counting.sizes import read_size
 from ..errors import ArgumentError
 from ..parameters.groups import group_parameters
-from ..parameters.modules import iter_modules
+from ..parameters.modules import check_module, iter_modules
 from .forward import ForwardPass, run_forward
 from .notes import collect_notes
 from .reconciliation import list_conventions
@@ -57,8 +59,7 @@ def summary(
         >>> print(answer.explain("0.weight"))
         0.weight: 100 embeddings * 16 features = 1,600 (also 1.weight)
     """
-    if not isinstance(model, Module):
-        raise ArgumentError("summary", "model must be a torch.nn.Module", repr(model))
+    check_module("summary", model)
     model = _unwrap(model)
     if input_shape is not None:
         if example_inputs or example_kwargs:
@@ -118,6 +119,10 @@ def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
     sizes = [check_integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
     known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
     like = next(known, torch.empty(0))
+    if like.device.type == "cpu":
+        bytes_needed = prod(sizes) * like.element_size()
+        got, hint = format_size(sizes), "build the model on the meta device, which allocates no memory"
+        check_fits(ArgumentError, "summary", "input_shape", bytes_needed, got, hint)
     try:
         return torch.zeros(1, *sizes, dtype=like.dtype, device=like.device)
     except (RuntimeError, OverflowError) as error:

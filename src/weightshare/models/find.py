@@ -1,6 +1,7 @@
 """Models by name: one of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch.nn import Module
 
 from .._args import did_you_mean
-from ..errors import MissingExtraError, SpecError, WeightshareError
+from ..errors import ArgumentError, MissingExtraError, SpecError, WeightshareError, describe_exception
 from .autoencoders import conv_autoencoder, dense_autoencoder
 from .classics import alexnet, lenet5, vgg16
 from .resnet import resnet18
@@ -38,6 +39,7 @@ def find_model(name: str, device: str | None = None) -> Module:
             device, the model is built on the default device.
 
     Raises:
+        ArgumentError: If torch cannot use the device here.
         SpecError: If no model has this name, or if its factory raises an error.
         MissingExtraError: If the name needs timm or torchvision, and it is not installed.
 
@@ -45,18 +47,29 @@ def find_model(name: str, device: str | None = None) -> Module:
         >>> sum(p.numel() for p in find_model("resnet18", device="meta").parameters())
         11689512
     """
+    _check_device(device)
     factory = _find_factory(str(name))
     try:
         model = _build(factory, device)
     except WeightshareError:
         raise
-    except Exception as error:  # a factory can raise any exception
-        text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        hint = "name a function that needs no arguments"
-        raise SpecError(repr(name), "must build a model when called without arguments", text, hint) from error
+    except (Exception, SystemExit) as error:  # a factory can raise any exception
+        expected = "must build a model when called without arguments"
+        hint = "name a function that needs none" if isinstance(error, TypeError) else None
+        raise SpecError(repr(name), expected, describe_exception(error), hint) from error
     if not isinstance(model, Module):
         raise SpecError(repr(name), "must build a torch.nn.Module", type(model).__name__)
     return model
+
+
+def _check_device(device: str | None) -> None:
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # its type depends on the device
+        got = f"{device!r} ({describe_exception(error)})"
+        raise ArgumentError(
+            "find_model", "device must be available here", got, "use 'cpu' or 'meta'"
+        ) from error
 
 
 def _build(factory: Callable[[], Any], device: str | None) -> Any:
@@ -83,17 +96,21 @@ def _find_factory(name: str) -> Callable[[], Any]:
         raise SpecError("model", "must be a model of the zoo or package.module:factory", repr(name), hint)
     if library in ("timm", "torchvision"):
         return _find_in_library(library, rest)
+    if not all(part.isidentifier() for part in library.split(".")):
+        got, hint = "text that is not the name of a module", "use package.module:factory instead of a path"
+        raise SpecError(repr(name), f"needs the module {library!r}", got, hint)
     try:
         found: Any = importlib.import_module(library)
-    except (ImportError, ValueError, TypeError) as error:  # the last two for names such as "" and ".a"
-        raise SpecError(
-            repr(name), f"needs the module {library!r}", f"{type(error).__name__}: {error}"
-        ) from error
-    for part in rest.split("."):
-        found = getattr(found, part, None)
+        for part in rest.split("."):
+            found = getattr(found, part, None)
+    except (Exception, SystemExit) as error:  # a module can raise any exception
+        got = describe_exception(error)
+        hint = "leave out .py" if library.endswith(".py") else None
+        raise SpecError(repr(name), f"needs the module {library!r}", got, hint) from error
     if not callable(found):
         got = "a name that does not exist" if found is None else type(found).__name__
-        raise SpecError(repr(name), "must name a class or a function", got)
+        file = getattr(sys.modules[library], "__file__", None) or "a module without a file"
+        raise SpecError(repr(name), "must name a class or a function", f"{got} in {file}")
     return found
 
 

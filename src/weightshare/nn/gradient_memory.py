@@ -4,6 +4,7 @@ from torch.nn import Module
 
 from ..backends import gradient_memory
 from ..errors import ArgumentError
+from ..parameters.modules import check_module
 from ..sharing import Local
 from .base import SharedLayer
 
@@ -38,8 +39,7 @@ def reuse_gradient_memory(model: Module, reuse: bool = True) -> None:
         ...     model.zero_grad()
         ...     model(torch.ones(4, 16, 32, 32)).sum().backward()
     """
-    if not isinstance(model, Module):
-        raise ArgumentError("reuse_gradient_memory", "model must be a torch.nn.Module", type(model).__name__)
+    check_module("reuse_gradient_memory", model)
     if not isinstance(reuse, bool):
         raise ArgumentError("reuse_gradient_memory", "reuse must be True or False", repr(reuse))
     layers = [m for m in model.modules() if isinstance(m, SharedLayer) and m.sharing == Local()]

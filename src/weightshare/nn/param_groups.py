@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from .._torch import BatchNormBase
 from ..errors import ArgumentError
+from ..parameters.modules import check_module
 from .base import SharedLayer
 
 _SCALES = (BatchNormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
@@ -65,8 +66,7 @@ def param_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
         [1, 5]
         >>> optimizer = torch.optim.AdamW(ws.param_groups(model, weight_decay=0.01), lr=1e-3)
     """
-    if not isinstance(model, Module):
-        raise ArgumentError("param_groups", "model must be a torch.nn.Module", type(model).__name__)
+    check_module("param_groups", model)
     is_number = isinstance(weight_decay, int | float) and not isinstance(weight_decay, bool)
     if not is_number or not 0 <= weight_decay < math.inf:
         raise ArgumentError("param_groups", "weight_decay must be a number of at least 0", repr(weight_decay))

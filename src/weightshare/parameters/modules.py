@@ -8,9 +8,16 @@ from torch import Tensor
 from torch.nn import Module
 
 from ..counting.keras_words import ALL_FORMS
+from ..errors import ArgumentError
 
 #: Submodule in which a Keras layer on the torch backend lists its own and all nested parameters.
 _KERAS_LIST = "_torch_params"
+
+
+def check_module(where: str, model: object) -> None:
+    """Raise `ArgumentError` if `model` is not a module."""
+    if not isinstance(model, Module):
+        raise ArgumentError(where, "model must be a torch.nn.Module", type(model).__name__)
 
 
 def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:

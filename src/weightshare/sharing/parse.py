@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, SpecError
+from ..errors import ArgumentError, SpecError, describe_exception
 from .along import SharedAlong
 from .base import Sharing
 from .full import Full
@@ -91,22 +92,17 @@ def _read_labels(path: Path) -> NDArray[Any]:
     import numpy as np  # only here: all other sharings work without numpy
 
     where = f"sharing 'mapped:{path}'"
-    if not path.is_file():
-        got = "a missing file" if not path.exists() else "something that is not a regular file"
-        raise SpecError(where, "must name a readable .npy file", got, "write it with numpy.save")
+    hint = "write it with numpy.save"
     try:
+        if path.exists() and not path.is_file():  # reading from a pipe would wait for its writer
+            raise OSError(EINVAL, "It is not a regular file")
         # as a memory map, so that dtype and size are checked before the entries are read
         labels: NDArray[Any] | NpzFile = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # a damaged header can raise any exception
         raise SpecError(
-            where,
-            "must name a readable .npy file",
-            f"{type(error).__name__}: {error}",
-            "write it with numpy.save",
+            where, "must name a readable .npy file", describe_exception(error).partition(". ")[0], hint
         ) from None
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.size > MAX_LABELS:
         kind = f"{labels.size} entries of {labels.dtype}" if isinstance(labels, np.ndarray) else "an archive"
-        raise SpecError(
-            where, f"must hold one array of at most {MAX_LABELS:,} integers", kind, "write it with numpy.save"
-        )
+        raise SpecError(where, f"must hold one array of at most {MAX_LABELS:,} integers", kind, hint)
     return labels

@@ -1,22 +1,27 @@
 """Run a study from its specification to its result, or continue one that was interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from ..errors import StudyError
-from .data import DataFacts, Images, load_images
+from .data import DataFacts, load_examples
+from .jobs import Job, make_fabric, make_jobs, remember, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
 from .result import StudyResult
 from .rows import Row, plan_rows
 from .spec import StudySpec
 from .summary import summarize
-from .trials import Trial, run_trial
+from .trials import Trial
+
+#: Number of jobs that wait in the queue of an executor, for each one that it may be running.
+QUEUED = 64
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Progress:
     Args:
         done, total: Number of finished trials, and of all trials.
         sharing, seed: Row and seed of the current trial.
-        epoch, validation_accuracy: Last epoch of the current trial, and its validation accuracy.
+        epoch, validation_score: Last epoch of the current trial, and its validation score.
         trial: The current trial once it is finished, otherwise None.
     """
 
@@ -35,26 +40,33 @@ class Progress:
     sharing: str
     seed: int
     epoch: int
-    validation_accuracy: float
+    validation_score: float
     trial: Trial | None = None
 
 
-def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> StudyResult:
+def run(
+    spec: StudySpec,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    executor: Executor | None = None,
+) -> StudyResult:
     """Run a study, or continue the one in `spec.out`.
 
-    All rows are trained on the same images, with the same seeds and in the same order. Everything is checked
+    All rows are trained on the same data, with the same seeds and in the same order. Everything is checked
     before the folder is created. Each trial is stored as soon as it is finished, so calling `run` again
-    continues an interrupted study. A finished study is only read, except that missing or outdated files are
-    written again.
+    continues an interrupted study, also with more sharings, seeds or questions. A finished study is only
+    read, except that missing or outdated files are written again.
 
     Args:
         spec: Specification of the study.
-        progress: Function to call after each epoch and each trial. With several devices, only the first
-            process calls it.
+        progress: Function to call after each epoch and each trial. With an executor, it is called only after
+            each trial. With several devices, only the first process calls it.
+        executor: Executor that runs the trials, such as a `concurrent.futures.ProcessPoolExecutor`. By
+            default, they run in this process, one after the other. The results are the same.
 
     Raises:
         DataError, SpecError: If the data cannot be loaded.
-        SharingError: If a sharing does not fit the images.
+        SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
             rejects its arguments, or if training diverges.
 
@@ -64,19 +76,29 @@ def run(spec: StudySpec, progress: Callable[[Progress], None] | None = None) -> 
         >>> [row.parameters for row in ws.study.run(spec).summary]
         [5018, 304394]
     """
-    images = load_images(spec.data, spec.train_images)
-    rows = plan_rows(spec, images)
+    examples = load_examples(spec)
+    remember(examples)
+    rows = plan_rows(spec, examples)
     fabric = make_fabric(spec)
     writes = spec.out is not None and not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
-    digest = spec.digest(images.digest)
+    digest = spec.digest(examples.digest)
     with open_folder(str(spec.out), digest, spec) if writes else nullcontext() as folder:
-        finished = folder.read_trials(images.shifts) if folder else []
+        finished = folder.read_trials(examples.shifts) if folder else []
         fabric.launch()
-        trials = _run_trials(spec, images, rows, fabric, folder, fabric.broadcast(finished), progress)
-        target, summary = summarize(rows, trials)
+        known = {(trial.key, trial.seed): trial for trial in fabric.broadcast(finished)}
+        jobs = make_jobs(spec, rows, examples, known)
+        done = _Done(spec, rows, folder, known, progress)
+        if executor is None:
+            _run_here(jobs, fabric, done)
+        else:
+            _run_in(executor, jobs, done)
+        trials = done.get_trials()
+        target, summary = summarize(spec, examples, rows, trials)
         out = Path(spec.out) if spec.out is not None else None
-        facts = DataFacts.from_images(images)
-        result = StudyResult(spec, facts, target, tuple(summary), tuple(trials), out)
+        facts = DataFacts.from_examples(examples)
+        main = tuple(row for row in summary if not row.question)
+        further = tuple(row for row in summary if row.question)
+        result = StudyResult(spec, facts, target, main, tuple(trials), out, further)
         if folder:
             _write_results(folder, result)
     return result
@@ -92,51 +114,59 @@ def _write_results(folder: Folder, result: StudyResult) -> None:
     folder.write(RESULTS, results)
 
 
-def _run_trials(
-    spec: StudySpec,
-    images: Images,
-    rows: list[Row],
-    fabric: Fabric,
-    folder: Folder | None,
-    finished: list[Trial],
-    progress: Callable[[Progress], None] | None,
-) -> list[Trial]:
-    """Return all trials in order: every row with the first seed, then every row with the next."""
-    known = {(trial.sharing, trial.seed): trial for trial in finished}
-    plan = [(row, seed) for seed in range(spec.seeds) for row in rows]
-    trials: list[Trial] = []
-    for row, seed in plan:
-        trial = known.get((row.name, seed))
-        if trial is None:
+class _Done:
+    """The finished trials, which are stored and reported as they arrive."""
 
-            def report(
-                epoch: int, accuracy: float, trial: Trial | None = None, row: Row = row, seed: int = seed
-            ) -> None:
-                rank = rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
-                if progress is not None and not rank:
-                    done = len(trials) + (trial is not None)
-                    progress(Progress(done, len(plan), row.name, seed, epoch, accuracy, trial))
+    def __init__(
+        self,
+        spec: StudySpec,
+        rows: list[Row],
+        folder: Folder | None,
+        known: dict[tuple[str, int], Trial],
+        progress: Callable[[Progress], None] | None,
+    ):
+        self.spec, self.rows, self.folder, self.progress = spec, rows, folder, progress
+        planned = {row.key for row in rows}
+        self.trials = {key: t for key, t in known.items() if key[0] in planned and key[1] < spec.seeds}
 
-            trial = run_trial(row, seed, images, spec, fabric, report)
-            if folder:
-                folder.append(trial)
-            report(trial.epochs, trial.validation_accuracy, trial)
-        trials.append(trial)
-    return trials
+    def report(self, job: Job, epoch: int, score: float, trial: Trial | None = None) -> None:
+        """Report an epoch, or a trial that is finished."""
+        if self.progress is not None and not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
+            total = self.spec.seeds * len(self.rows)
+            self.progress(Progress(len(self.trials), total, job.row.name, job.seed, epoch, score, trial))
+
+    def add(self, job: Job, trial: Trial) -> None:
+        """Store a finished trial."""
+        if self.folder:
+            self.folder.append(trial)
+        self.trials[trial.key, trial.seed] = trial
+        self.report(job, trial.epochs, trial.validation_score, trial)
+
+    def get_trials(self) -> list[Trial]:
+        """Return all trials in order, with the current names of their rows."""
+        return [
+            replace(self.trials[row.key, seed], sharing=row.name)
+            for seed in range(self.spec.seeds)
+            for row in self.rows
+        ]
 
 
-def make_fabric(spec: StudySpec) -> Fabric:
-    """Return Lightning Fabric with the arguments of the specification."""
-    devices = int(spec.devices) if str(spec.devices).isdigit() else spec.devices
-    flags = {"accelerator": spec.accelerator, "strategy": spec.strategy, "precision": spec.precision}
+def _run_here(jobs: Iterator[Job], fabric: Fabric, done: _Done) -> None:
+    for job in jobs:
+        done.add(job, job.run(fabric, lambda epoch, score, job=job: done.report(job, epoch, score)))
+
+
+def _run_in(executor: Executor, jobs: Iterator[Job], done: _Done) -> None:
+    """Run jobs in an executor, with a limited number of them in its queue."""
+    running: dict[Future[Trial], Job] = {}
     try:
-        return Fabric(devices=devices, **flags)  # pyright: ignore[reportArgumentType]
-    except Exception as error:  # Fabric's errors are of many types; their text names the argument
-        given = ", ".join(f"{name}={value}" for name, value in {**flags, "devices": spec.devices}.items())
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise StudyError(
-            "study",
-            "Lightning Fabric must accept accelerator, devices, strategy and precision on this machine",
-            f"{given} ({reason})",
-            "omit them to use the defaults",
-        ) from None
+        while True:
+            for job in islice(jobs, QUEUED - len(running)):
+                running[executor.submit(run_job, job)] = job
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done.add(running.pop(future), future.result())
+    finally:
+        for future in running:
+            future.cancel()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..nn import Conv2d
+from ..nn.base import SharedLayer
 from .checks import check_array, check_number
 
 MAX_CHANNELS = 32
@@ -46,11 +46,13 @@ class FirstLayer:
 
 
 @torch.no_grad()
-def sample_kernels(layer: Conv2d, size: tuple[int, int]) -> FirstLayer:
-    """Return the sampled kernels of a layer whose output has this size."""
+def sample_kernels(layer: SharedLayer) -> FirstLayer:
+    """Return the sampled kernels of a layer with two axes."""
     banks = layer.kernels().detach().float().cpu()
     if len(banks) == 1:
         return FirstLayer(_round(banks[0][:MAX_CHANNELS]), 0.0)
+    size = layer.output_size
+    assert size is not None  # sharings with several banks need it
     assignment = layer.assignment().detach().float().cpu()
     kernels = (assignment @ banks.flatten(1)).reshape(-1, *banks.shape[1:])
     mean = kernels.mean(0)

@@ -17,6 +17,8 @@ from .trials import Trial
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
 FILES = {RECORDS, RESULTS, REPORT, LOCK}
 OTHER_FOLDER = "choose another folder with --out"
+#: Beginning of every record; a file with an incomplete record that begins otherwise is not one of a study.
+BEGINNING = b'{"study": "'
 
 
 class Folder:
@@ -40,6 +42,8 @@ class Folder:
         file = self.path / RECORDS
         with _catch_os_error(file):
             complete, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
+        if torn and not complete and not torn.startswith(BEGINNING):
+            raise _record_error(file, 1)
         trials: list[Trial] = []
         for number, line in enumerate(complete.splitlines(), 1):
             record = _parse(line)
@@ -50,7 +54,7 @@ class Folder:
                     f"folder {str(self.path)!r}",
                     f"must be empty or contain this study ({self.spec.title}, digest {self.digest})",
                     f"another study ({record.get('title')}, digest {record.get('study')}"
-                    f"{describe_changes(record.get('spec'), self.spec.to_dict())})",
+                    f"{describe_changes(record.get('spec'), self.spec.fixed())})",
                     f"{OTHER_FOLDER}, or use the options of that study",
                 )
             try:
@@ -64,7 +68,7 @@ class Folder:
 
     def append(self, trial: Trial) -> None:
         """Append the record of a finished trial; it is on the disk when this returns."""
-        about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.to_dict()}
+        about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.fixed()}
         line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
         path = self.path / RECORDS
         with _catch_os_error(path), open(path, "a", encoding="utf-8") as file:

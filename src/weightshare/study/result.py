@@ -24,10 +24,11 @@ class StudyResult:
     Args:
         spec: Specification of the study.
         data: Facts about the data.
-        target: Validation accuracy to reach in `epochs_to_target`.
-        summary: One summary per row, in the order of the table.
+        target: Validation score to reach in `epochs_to_target`.
+        summary: One summary per row of the main table, in its order.
         trials: All trials.
         out: Folder that holds records, results and report; None if nothing was written.
+        further: One summary per row of the further questions, such as "train_sizes".
     """
 
     spec: StudySpec
@@ -36,26 +37,31 @@ class StudyResult:
     summary: tuple[RowSummary, ...]
     trials: tuple[Trial, ...]
     out: Path | None = None
+    further: tuple[RowSummary, ...] = ()
 
     def __getitem__(self, sharing: str) -> RowSummary:
         """Return the summary of the row with this name."""
-        return {row.sharing: row for row in self.summary}[sharing]
+        return {row.sharing: row for row in (*self.summary, *self.further)}[sharing]
 
     @cached_property
     def by_row(self) -> dict[str, list[Trial]]:
         """Trials of each row, in the order of their seeds."""
+        rows = (*self.summary, *self.further)
         ordered = sorted(self.trials, key=lambda trial: trial.seed)
-        return {row.sharing: [t for t in ordered if t.sharing == row.sharing] for row in self.summary}
+        return {row.sharing: [t for t in ordered if t.sharing == row.sharing] for row in rows}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `results.json`."""
         return {
             "version": __version__,
             "study": self.spec.digest(self.data.digest),
-            "spec": {**self.spec.to_dict(), "data": escape_controls(self.spec.data)},
+            "spec": {**self.spec.to_dict(), "data": escape_controls(self.spec.name)},
             "data": vars(self.data).copy(),
-            "target_accuracy": self.target,
+            "environment": self.trials[0].environment,
+            "metric": self.summary[0].metric,
+            "target_accuracy" if self.summary[0].metric == "accuracy" else "target_score": self.target,
             "summary": [row.to_dict() for row in self.summary],
+            "questions": [row.to_dict() for row in self.further],
         }
 
     def to_json(self) -> str:

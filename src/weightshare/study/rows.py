@@ -1,15 +1,19 @@
-"""The rows of a study: each requested sharing, and the size-matched rows of fully shared networks."""
+"""The rows of a study: each requested sharing, size-matched rows, and the rows of further questions."""
 
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
 
 from ..counting import explain
 from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
-from .data import Images
+from .building import Factory, count_macs
+from .data import Examples
 from .network import DEPTH, Network
-from .spec import StudySpec
+from .spec import StudySpec, get_step
 
 MAX_PARAMETERS = 2**27
 MAX_WIDTH = 4096
@@ -17,7 +21,7 @@ MAX_WIDTH = 4096
 
 @dataclass(frozen=True)
 class Row:
-    """A network of the study.
+    """A network of the study, and how it is trained.
 
     Args:
         name: Name of the row in tables.
@@ -25,7 +29,14 @@ class Row:
         width: Output channels of its convolutions.
         matches: Sharings that a size-matched row is matched to; empty for a requested sharing.
         parameters: Number of parameters of the network.
-        macs: Multiply-accumulates of the network per image.
+        macs: Multiply-accumulates of the network per example.
+        is_tied: Whether the decoders of an autoencoder use the weights of its encoders.
+        question: Option whose question the row answers, such as "train_sizes"; empty in the main table.
+        setting: Value of that option.
+        train_size: Number of training examples; None for all.
+        augment: Largest random shift of training inputs in pixels; 0 for none.
+        relax_after: Number of epochs with full sharing at the start of training.
+        layers: Pattern of the convolutions that have the sharing; None for those of the specification.
     """
 
     name: str
@@ -34,46 +45,90 @@ class Row:
     matches: tuple[str, ...]
     parameters: int
     macs: int
+    is_tied: bool = False
+    question: str = ""
+    setting: str = ""
+    train_size: int | None = None
+    augment: int = 0
+    relax_after: int = 0
+    layers: str | None = None
 
-    def build_network(self, images: Images, device: str | None = None) -> Network:
+    @property
+    def base(self) -> str:
+        """Name of the row without its setting."""
+        return self.name.removesuffix(f" [{self.setting}]") if self.question else self.name
+
+    @property
+    def key(self) -> str:
+        """Name that does not depend on the other rows of the study; it identifies the row in records."""
+        base = f"full (width {self.width})" if self.matches else self.base
+        return f"{base} [{self.setting}]" if self.question else base
+
+    def build_network(self, factory: Factory, device: str | None = None) -> nn.Module:
         """Return the network of this row with new weights."""
-        return build_network(images, self.sharing, self.width, device)
+        return factory.build(self.sharing, self.width, self.is_tied, self.layers, device)
 
 
-def build_network(images: Images, sharing: Sharing, width: int, device: str | None = None) -> Network:
-    """Return a network for these images with new weights."""
-    return Network(images.channels, images.size, len(images.class_names), width, sharing, device)
+def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
+    """Return the rows of a study: those of the main table, followed by those of each further question.
 
+    The main table has each sharing and, after each partly shared one, its size-matched row. If several
+    sharings have size-matched rows of the same width, the study has only one such row for them.
 
-def plan_rows(spec: StudySpec, images: Images) -> list[Row]:
-    """Return the rows of a study: each sharing and, after each partly shared one, its size-matched row.
+    A user's function that takes `sharing=` is called with each sharing. Any other one is called without, and
+    the convolutions of its network are given the sharing afterwards, with new weights. There are size-matched
+    rows only if it takes `width=`.
 
-    If several sharings have size-matched rows of the same width, the study has only one such row for them.
-    Nothing is allocated, because networks are counted on the meta device.
+    Nothing large is allocated: the networks of the study are counted on the meta device.
 
     Raises:
-        SharingError: If a sharing does not fit the size of the images.
-        StudyError: If a network is too large to train.
+        SharingError: If a sharing does not fit the size of the inputs.
+        StudyError: If a network is too large to train, cannot be built or does not take the data, or if a
+            further question does not fit the data.
     """
-    for sharing in spec.sharings:
-        height, width = images.size
-        sharing.check(images.size, "study: sharing=", f" from images of {height} x {width} pixels")
-        kernel = 9 * spec.width * (images.channels + (DEPTH - 1) * spec.width)
-        _check_parameters(images, sharing, spec.width, sharing.banks(images.size) * kernel)
+    factory = Factory(spec, examples)
+    if factory.function is None:
+        for sharing in spec.sharings:
+            _check_sharing(spec, examples, sharing)
+    rows = _plan_main_rows(spec, factory)
+    requested = [row for row in rows if not row.matches]
+    less = [row for row in requested if row.sharing != Full()]
+    return [
+        *rows,
+        *_plan_train_sizes(spec, examples, rows),
+        *_plan_widths(spec, factory, requested),
+        *_plan_layers(factory, less),
+        *_plan_steps(spec, "augment", rows),
+        *_plan_steps(spec, "schedules", less),
+    ]
+
+
+def _check_sharing(spec: StudySpec, examples: Examples, sharing: Sharing) -> None:
+    size = " x ".join(map(str, examples.size))
+    source = f" from images of {size} pixels" if len(examples.size) == 2 else f" from inputs of size {size}"
+    sharing.check(examples.size, "study: sharing=", source)
+    kernel = 3 ** len(examples.size) * spec.width * (examples.channels + (DEPTH - 1) * spec.width)
+    if examples.task_name != "reconstruction":
+        _check_parameters(examples, sharing, spec.width, sharing.banks(examples.size) * kernel)
+
+
+def _plan_main_rows(spec: StudySpec, factory: Factory) -> list[Row]:
     rows: list[Row] = []
     matched: dict[int, Row] = {}
     for sharing in spec.sharings:
-        row = _make_row(str(sharing), images, sharing, spec.width)
+        row = _make_row(str(sharing), factory, sharing, spec.width)
         rows.append(row)
-        if isinstance(sharing, Full | Local):
+        if factory.has_ties:
+            rows.append(_make_row(f"{sharing} (tied)", factory, sharing, spec.width, is_tied=True))
+        if isinstance(sharing, Full | Local) or not factory.has_widths:
             continue
-        width = match_width(row.parameters, lambda width: count_parameters(images, Full(), width))
+        width = match_width(row.parameters, lambda width: count_parameters(factory, Full(), width))
         if width == spec.width and Full() in spec.sharings:
             continue
         before = matched.get(width)
         matches = (row.name,) if before is None else (*before.matches, row.name)
         name = f"full (width {width}, size-matched to {' and '.join(matches)})"
-        matched[width] = _make_row(name, images, Full(), width, matches)
+        matched[width] = replace(_make_row(name, factory, Full(), width), matches=matches)
         if before is None:
             rows.append(matched[width])
         else:
@@ -81,9 +136,57 @@ def plan_rows(spec: StudySpec, images: Images) -> list[Row]:
     return rows
 
 
-def count_parameters(images: Images, sharing: Sharing, width: int) -> int:
+def _plan_train_sizes(spec: StudySpec, examples: Examples, rows: list[Row]) -> Iterator[Row]:
+    most = len(examples.train[1])
+    for size in spec.train_sizes:
+        least = examples.outputs if examples.task_name == "classification" else 2
+        if not least <= size <= most:
+            raise StudyError(
+                "study",
+                f"train_sizes must be between {least} and {most}, the number of training examples",
+                str(size),
+            )
+        for row in rows:
+            setting = f"{size} examples"
+            yield _ask(row, "train_sizes", setting, train_size=size)
+
+
+def _plan_widths(spec: StudySpec, factory: Factory, rows: list[Row]) -> Iterator[Row]:
+    if spec.widths and not factory.has_widths:
+        raise StudyError("study", "widths needs a model function that takes width=", "one that does not")
+    for width in spec.widths:
+        for row in rows:
+            wide = _make_row(row.name, factory, row.sharing, width, is_tied=row.is_tied)
+            yield _ask(wide, "widths", f"width {width}")
+
+
+def _plan_layers(factory: Factory, rows: list[Row]) -> Iterator[Row]:
+    """Yield rows in which the convolutions of one pattern share less, if there are several patterns."""
+    patterns = factory.patterns
+    for pattern in patterns if len(patterns) > 1 else []:
+        for row in rows:
+            part = _make_row(row.name, factory, row.sharing, row.width, row.is_tied, pattern)
+            yield _ask(part, "layers", pattern)
+
+
+def _plan_steps(spec: StudySpec, question: str, rows: list[Row]) -> Iterator[Row]:
+    for entry in getattr(spec, question):
+        step = get_step(entry)
+        for row in rows:
+            if question == "augment":
+                yield _ask(row, question, entry, augment=step)
+            else:
+                yield _ask(row, question, entry, relax_after=step)
+
+
+def _ask(row: Row, question: str, setting: str, **changes: int) -> Row:
+    name = f"{row.name} [{setting}]"
+    return replace(row, name=name, question=question, setting=setting, **changes)
+
+
+def count_parameters(factory: Factory, sharing: Sharing, width: int) -> int:
     """Return the number of parameters of a network."""
-    return sum(p.numel() for p in build_network(images, sharing, width, "meta").parameters())
+    return sum(p.numel() for p in factory.build(sharing, width, device="meta").parameters())
 
 
 def match_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
@@ -97,27 +200,40 @@ def match_width(parameters: int, parameters_at: Callable[[int], int]) -> int:
     return min(candidates, key=lambda width: abs(parameters_at(width) - parameters))
 
 
-def count_macs(network: Network, size: tuple[int, int]) -> int:
-    """Return the multiply-accumulates of the convolutions and the head per image."""
-    counts = [explain(layer, input_size=size).macs for layer in network.convolutions]
-    head = network.head.in_features * network.head.out_features
+def _make_row(
+    name: str,
+    factory: Factory,
+    sharing: Sharing,
+    width: int,
+    is_tied: bool = False,
+    layers: str | None = None,
+) -> Row:
+    network = factory.build(sharing, width, is_tied, layers, "meta")
+    parameters = sum(p.numel() for p in network.parameters())
+    _check_parameters(factory.examples, sharing, width, parameters)
+    macs = _count_macs(network, factory.examples)
+    return Row(name, sharing, width, (), parameters, macs, is_tied, layers=layers)
+
+
+def _count_macs(network: nn.Module, examples: Examples) -> int:
+    """Return the multiply-accumulates per example; those of the study's network are known without a run."""
+    if not isinstance(network, Network):
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        return count_macs(network, examples.train[0][:2].to(device))
+    counts = [explain(layer, input_size=examples.size).macs for layer in network.convolutions]
+    positions = torch.Size(examples.size).numel() if network.is_dense else 1
+    head = network.convolutions[0].out_channels * examples.outputs * positions  # type: ignore[operator]
     return head + sum(macs for macs in counts if macs is not None)
 
 
-def _make_row(name: str, images: Images, sharing: Sharing, width: int, matches: tuple[str, ...] = ()) -> Row:
-    network = build_network(images, sharing, width, "meta")
-    parameters = sum(p.numel() for p in network.parameters())
-    _check_parameters(images, sharing, width, parameters)
-    return Row(name, sharing, width, matches, parameters, count_macs(network, images.size))
-
-
-def _check_parameters(images: Images, sharing: Sharing, width: int, parameters: int) -> None:
+def _check_parameters(examples: Examples, sharing: Sharing, width: int, parameters: int) -> None:
     """Raise a StudyError if a network has too many parameters. `parameters` may be a lower bound."""
     if parameters > MAX_PARAMETERS:
-        height, breadth = images.size
+        size = " x ".join(map(str, examples.size))
+        what = f"images of {size} pixels" if len(examples.size) == 2 else f"inputs of size {size}"
         raise StudyError(
             f"study: sharing={sharing!r}, width={width}",
             f"a network must have at most {MAX_PARAMETERS:,} parameters",
-            f"{parameters:,} or more on images of {height} x {breadth} pixels",
+            f"{parameters:,} or more on {what}",
             "use smaller images, a smaller width or another sharing",
         )

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,52 @@ from .._args import check_integer
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
+from .tasks import find_task, name_function
 
 DEFAULT_SHARINGS = "full,tiled:2,regional:4,lowrank:4,local"
+#: Options that do not change what a trial measures. A study can be continued with other ones.
+FREE = ("out", "sharings", "seeds", "train_sizes", "widths", "augment", "schedules")
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """The specification of a study: sharings, data, seeds and training options.
+    """The specification of a study: data, network, sharings, seeds, further questions and training options.
 
     Args:
-        data: "digits", "faces", "npz:FILE" or "folder:DIR".
+        data: "digits", "faces", "npz:FILE", "folder:DIR", "package.module:function" or, in Python, arrays or
+            data sets; see `load_examples`.
         sharings: Sharings to compare, as values or as text, or as one comma-separated text. They are stored
             as a tuple.
         seeds: Number of runs per network, at least 1. The seeds are 0 to `seeds - 1`.
         out: Folder for records, results and report. If None, nothing is written.
-        train_images: Number of images to draw from the training set, for training and validation together; by
-            default all.
+        task: "auto" or a name in `TASKS`. By default, integer targets are classes, and other ones numbers.
+        metric: Name of a metric, "package.module:function" or a function; by default, that of the task. See
+            `find_metric`.
+        model: Function that builds the network, or "package.module:function"; by default, the network of the
+            study. See `plan_rows`.
+        layers: Comma-separated patterns of names of convolutions, such as "features.*". Only these differ in
+            their sharing; by default, all.
+        resize: Height and width to which the images of a folder are scaled; by default, they must have one
+            size.
+        train_images: Number of examples to draw from the training set, for training and validation together;
+            by default all.
+        train_sizes: Further question: how the results depend on the number of training examples.
+        widths: Further question: how they depend on the width of the network.
+        augment: Further question: how they change if training inputs are shifted at random. Each entry is
+            "shift:PIXELS".
+        schedules: Further question: what if training starts with full sharing. Each entry is "relax:EPOCHS",
+            the number of epochs after which every network gets its own sharing.
         width: Output channels of each convolution.
         epochs_max: Maximum number of epochs. The report states how many runs reached it.
-        patience: Epochs without a better validation accuracy before the learning rate drops and, after the
+        patience: Epochs without a better validation score before the learning rate drops and, after the
             last drop, before training stops.
         batch_size: Batch size.
         learning_rate: Initial learning rate of Adam.
+        threads: Threads of torch on the CPU in each trial. Results depend on it in the last digits.
         accelerator, devices, strategy, precision: Arguments of Lightning Fabric with the same names.
 
     Raises:
-        SpecError: If a text is not a sharing, a sharing occurs twice, or the learning rate is out of range.
+        SpecError: If a text is not a sharing, a sharing occurs twice, or an option is not valid.
         ArgumentError: If a number is not an integer or is too small.
 
     Example:
@@ -45,51 +66,137 @@ class StudySpec:
         (Full(), SharedAlong((0, 1)), Local())
     """
 
-    data: str = "digits"
+    data: Any = "digits"
     sharings: Any = DEFAULT_SHARINGS  # any form that parse_sharings accepts; a tuple once it is parsed
     seeds: int = 3
     out: Path | str | None = field(default=None, compare=False)
+    task: str = "auto"
+    metric: Any = None
+    model: Any = None
+    layers: str | None = None
+    resize: int | tuple[int, int] | None = None
     train_images: int | None = None
+    train_sizes: Any = ()  # sequences, or comma-separated texts; tuples once they are parsed
+    widths: Any = ()
+    augment: Any = ()
+    schedules: Any = ()
     width: int = 16
     epochs_max: int = 100
     patience: int = 6
     batch_size: int = 64
     learning_rate: float = 3e-3
+    threads: int = 1
     accelerator: str = "auto"
     devices: str = "1"
     strategy: str = "auto"
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sharings", parse_sharings(self.sharings))
-        for name in ("seeds", "width", "epochs_max", "patience", "batch_size"):
-            object.__setattr__(self, name, check_integer("study", name, getattr(self, name), least=1))
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        if isinstance(self.data, bytes) or self.data is None:
+            raise SpecError("study", "data must be a text, arrays or data sets", repr(self.data))
+        if isinstance(self.data, Path):
+            hint = "use 'folder:DIR' or 'npz:FILE'"
+            raise SpecError("study", "data must be a text, arrays or data sets", repr(self.data), hint)
+        put("sharings", parse_sharings(self.sharings))
+        if self.task != "auto":
+            find_task(self.task)
+        for name, most in MOST.items():
+            put(name, check_integer("study", name, getattr(self, name), least=1))
+            if getattr(self, name) > most:
+                raise SpecError("study", f"{name} must be at most {most:,}", f"{getattr(self, name):,}")
         if self.train_images is not None:
-            object.__setattr__(
-                self, "train_images", check_integer("study", "train_images", self.train_images, least=2)
-            )
-        if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate <= 1:
-            raise SpecError("study", "learning_rate must be above 0 and at most 1", repr(self.learning_rate))
+            put("train_images", check_integer("study", "train_images", self.train_images, least=2))
+        for name, least in (("train_sizes", 2), ("widths", 1)):
+            put(name, _parse_numbers(name, getattr(self, name), least))
+        put("augment", _parse_steps("augment", "shift", self.augment))
+        put("schedules", _parse_steps("schedules", "relax", self.schedules))
+        is_number = isinstance(self.learning_rate, Real) and not isinstance(self.learning_rate, bool)
+        if not is_number or not 0 < self.learning_rate <= 1:
+            expected = "learning_rate must be a number above 0 and at most 1"
+            raise SpecError("study", expected, repr(self.learning_rate))
+        put("learning_rate", float(self.learning_rate))
+        if self.out is not None and (not isinstance(self.out, str | Path) or "\0" in str(self.out)):
+            raise SpecError("study", "out must be a path", repr(self.out))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything that the results depend on, as JSON values. The folder is not included."""
+        """Return the options as JSON values. The folder is not included."""
+        values = {name: value for name, value in vars(self).items() if name != "out"}
+        values["sharings"] = [str(s) for s in self.sharings]
+        for name in ("data", "metric", "model"):
+            if values[name] is not None:
+                values[name] = name_function(values[name])
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    def fixed(self) -> dict[str, Any]:
+        """Return the options that must stay the same when a study is continued, as JSON values.
+
+        The name of the data is not among them, because the digest of the data is compared.
+        """
         return {
-            name: [str(s) for s in value] if name == "sharings" else value
-            for name, value in vars(self).items()
-            if name != "out"
+            name: value for name, value in self.to_dict().items() if name not in (*FREE, "data", "resize")
         }
+
+    @property
+    def name(self) -> str:
+        """Name of the data."""
+        return name_function(self.data)
 
     @property
     def title(self) -> str:
         """Data, sharings and number of seeds in one line."""
         sharings = ",".join(map(str, self.sharings))
-        return f"{self.data}: {sharings}; {self.seeds} seed{'s' * (self.seeds > 1)}"
+        return f"{self.name}: {sharings}; {self.seeds} seed{'s' * (self.seeds > 1)}"
 
     def digest(self, data_digest: str) -> str:
-        """Return a digest of this specification, the data and the version, in 16 hex digits."""
-        parts = {"spec": self.to_dict(), "data": data_digest, "version": __version__}
+        """Return a digest of the fixed options, the data and the version, in 16 hex digits."""
+        parts = {"spec": self.fixed(), "data": data_digest, "version": __version__}
         text = json.dumps(parts, sort_keys=True).encode()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+#: Largest numbers that the options accept.
+MOST = {
+    "seeds": 10**6,
+    "width": 4096,
+    "epochs_max": 10**6,
+    "patience": 10**6,
+    "batch_size": 2**31 - 1,
+    "threads": 4096,
+}
+
+
+def _parse_numbers(name: str, given: Any, least: int) -> tuple[int, ...]:
+    """Return numbers given as a sequence or as comma-separated text, sorted, each once."""
+    entries = [e for e in given.split(",") if e.strip()] if isinstance(given, str) else given
+    if not isinstance(entries, Sequence):
+        raise SpecError("study", f"{name} must be numbers such as 100,300", repr(given))
+    values: list[Any] = []
+    for entry in entries:
+        is_text = isinstance(entry, str)
+        values.append(int(entry) if is_text and entry.strip().isdigit() and len(entry) < 12 else entry)
+    return tuple(sorted({check_integer("study", name, value, least=least) for value in values}))
+
+
+def _parse_steps(name: str, word: str, given: Any) -> tuple[str, ...]:
+    """Return entries such as "shift:2", given as a sequence or as comma-separated text."""
+    entries = [e.strip() for e in given.split(",") if e.strip()] if isinstance(given, str) else given
+    if not isinstance(entries, Sequence) or not all(
+        isinstance(e, str) and re.fullmatch(rf"{word}:[1-9]\d{{0,5}}", e) for e in entries
+    ):
+        raise SpecError("study", f"{name} must be entries such as {word}:2", repr(given))
+    return tuple(dict.fromkeys(entries))
+
+
+def get_step(entry: str) -> int:
+    """Return the number of an entry such as "shift:2".
+
+    >>> get_step("shift:2")
+    2
+    """
+    return int(entry.partition(":")[2])
 
 
 def parse_sharings(given: str | Sharing | Iterable[str | Sharing]) -> tuple[Sharing, ...]:
@@ -102,7 +209,10 @@ def parse_sharings(given: str | Sharing | Iterable[str | Sharing]) -> tuple[Shar
         given = split_sharings(given)
     elif isinstance(given, Sharing):
         given = [given]
-    sharings = tuple(s if isinstance(s, Sharing) else parse_sharing(s) for s in given)
+    entries = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(s, str | Sharing) for s in entries):
+        raise SpecError("study", "sharings must be sharings or text such as 'full,local'", repr(given))
+    sharings = tuple(s if isinstance(s, Sharing) else parse_sharing(s) for s in entries)
     names = [str(s) for s in sharings]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not sharings or twice:

@@ -1,37 +1,48 @@
 """The summary of each row: means and 95% confidence intervals over its trials."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from .data import Examples
 from .intervals import compute_interval
 from .rows import Row
+from .scores import Scored
+from .spec import StudySpec
+from .tasks import Metric, find_metric
 from .trials import Trial
 
-TARGET = 0.95  # fraction of the best row's validation accuracy
+#: Fraction of the best row's validation score that is the target of a fraction, such as the accuracy.
+TARGET = 0.95
+#: The same for other metrics: share of the way from the first epoch's score to the best one.
+PROGRESS = 0.9
 
 
 @dataclass(frozen=True)
-class RowSummary:
-    """The results of a row over all its seeds. Accuracies are fractions; intervals are [low, high].
+class RowSummary(Scored):
+    """The results of a row over all its seeds. Scores are values of the metric; intervals are [low, high].
 
-    An interval shows how far the mean may vary with other seeds (initial weights and order of the images),
-    not with other images. With one seed it is None.
+    An interval shows how far the mean may vary with other seeds (initial weights and order of the examples),
+    not with other examples. With one seed, or the same value for all seeds, it is None.
+
+    If the metric is the accuracy, every score is also available as "accuracy", such as `accuracy_ci`.
 
     Args:
         sharing: Name of the row.
         layer_sharing: Sharing of its convolutions.
         width: Output channels of its convolutions.
         matches: Sharings that a size-matched row is matched to; empty for a requested sharing.
-        parameters, macs: Number of parameters, and multiply-accumulates per image.
+        question, setting: Option whose question the row answers, and its value; empty in the main table.
+        metric: Name of the metric.
+        parameters, macs: Number of parameters, and multiply-accumulates per example.
         seeds: Number of trials.
-        accuracy, accuracy_ci: Accuracy on the test set.
-        train_accuracy, validation_accuracy: Accuracy on the training set and the validation set.
-        gap, gap_ci: Training accuracy minus test accuracy.
-        accuracy_shifted, accuracy_shifted_ci: Accuracy on shifted test images, by shift in pixels.
+        score, score_ci: Score on the test set.
+        train_score, validation_score: Score on the training set and the validation set.
+        gap, gap_ci: Training score minus test score.
+        score_shifted, score_shifted_ci: Score on shifted test inputs, by shift.
+        class_scores: Share of the test examples of each class that are classified correctly.
         epochs: Mean number of epochs.
-        epochs_to_target: Mean number of epochs until the validation accuracy reached the target, over the
+        epochs_to_target: Mean number of epochs until the validation score reached the target, over the
             trials that reached it; None if no trial did.
         reached_target, hit_cap: Number of trials that reached the target, and number that stopped at the
             epoch limit.
@@ -42,73 +53,88 @@ class RowSummary:
     layer_sharing: str
     width: int
     matches: tuple[str, ...]
+    question: str
+    setting: str
+    metric: str
     parameters: int
     macs: int
     seeds: int
-    accuracy: float
-    accuracy_ci: list[float] | None
-    train_accuracy: float
-    validation_accuracy: float
+    score: float
+    score_ci: list[float] | None
+    train_score: float
+    validation_score: float
     gap: float
     gap_ci: list[float] | None
-    accuracy_shifted: dict[str, float]
-    accuracy_shifted_ci: dict[str, list[float] | None]
+    score_shifted: dict[str, float]
+    score_shifted_ci: dict[str, list[float] | None]
+    class_scores: list[float]
     epochs: float
     epochs_to_target: float | None
     reached_target: int
     hit_cap: int
     train_seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON values."""
-        return asdict(self)
 
-
-def summarize(rows: Sequence[Row], trials: Sequence[Trial]) -> tuple[float, list[RowSummary]]:
-    """Return the target accuracy, and one summary for each row that has trials."""
+def summarize(
+    spec: StudySpec, examples: Examples, rows: Sequence[Row], trials: Sequence[Trial]
+) -> tuple[float, list[RowSummary]]:
+    """Return the target score, and one summary for each row that has trials."""
+    metric = find_metric(spec.metric, examples.task)
     by_row = {row.name: [trial for trial in trials if trial.sharing == row.name] for row in rows}
-    target = compute_target(list(by_row.values()))
-    return target, [_summarize_row(row, by_row[row.name], target) for row in rows if by_row[row.name]]
+    main = [by_row[row.name] for row in rows if not row.question]
+    target = compute_target(main, metric)
+    return target, [_summarize_row(row, by_row[row.name], target, metric) for row in rows if by_row[row.name]]
 
 
-def compute_target(groups: Sequence[Sequence[Trial]]) -> float:
-    """Return 95% of the best row's validation accuracy.
+def compute_target(groups: Sequence[Sequence[Trial]], metric: Metric) -> float:
+    """Return 95% of the best row's validation score; if the metric is not a fraction, 90% of the way to it.
 
-    The accuracy of a row is the mean over its trials, each at its best epoch.
+    The score of a row is the mean over its trials, each at its best epoch.
     """
-    return TARGET * max(fmean(max(t.curve_accuracy) for t in group) for group in groups if group)
+    choose = min if metric.lower_is_better else max
+    best = choose(fmean(choose(t.curve_score) for t in group) for group in groups if group)
+    if metric.is_fraction:
+        return TARGET * best
+    first = fmean(t.curve_score[0] for group in groups for t in group)
+    return first + PROGRESS * (best - first)
 
 
-def find_epoch(curve: Sequence[float], target: float) -> int | None:
+def find_epoch(curve: Sequence[float], target: float, lower_is_better: bool = False) -> int | None:
     """Return the first epoch, counted from 1, at which a learning curve reaches the target.
 
     >>> find_epoch([0.2, 0.9, 0.8], 0.85)
     2
     """
-    return next((epoch for epoch, accuracy in enumerate(curve, 1) if accuracy >= target), None)
+    sign = -1 if lower_is_better else 1
+    return next((epoch for epoch, score in enumerate(curve, 1) if sign * score >= sign * target), None)
 
 
-def _summarize_row(row: Row, trials: Sequence[Trial], target: float) -> RowSummary:
-    shifts = list(trials[0].accuracy_shifted)
-    by_shift = {pixels: [t.accuracy_shifted[pixels] for t in trials] for pixels in shifts}
-    gaps = [t.train_accuracy - t.accuracy for t in trials]
-    reached = [epoch for t in trials if (epoch := find_epoch(t.curve_accuracy, target)) is not None]
+def _summarize_row(row: Row, trials: Sequence[Trial], target: float, metric: Metric) -> RowSummary:
+    shifts = list(trials[0].score_shifted)
+    by_shift = {pixels: [t.score_shifted[pixels] for t in trials] for pixels in shifts}
+    gaps = [t.train_score - t.score for t in trials]
+    found = [find_epoch(t.curve_score, target, metric.lower_is_better) for t in trials]
+    reached = [epoch for epoch in found if epoch is not None]
     return RowSummary(
         sharing=row.name,
         layer_sharing=str(row.sharing),
         width=row.width,
         matches=row.matches,
+        question=row.question,
+        setting=row.setting,
+        metric=metric.name,
         parameters=row.parameters,
         macs=row.macs,
         seeds=len(trials),
-        accuracy=fmean(t.accuracy for t in trials),
-        accuracy_ci=compute_interval([t.accuracy for t in trials]),
-        train_accuracy=fmean(t.train_accuracy for t in trials),
-        validation_accuracy=fmean(t.validation_accuracy for t in trials),
+        score=fmean(t.score for t in trials),
+        score_ci=compute_interval([t.score for t in trials]),
+        train_score=fmean(t.train_score for t in trials),
+        validation_score=fmean(t.validation_score for t in trials),
         gap=fmean(gaps),
         gap_ci=compute_interval(gaps),
-        accuracy_shifted={pixels: fmean(values) for pixels, values in by_shift.items()},
-        accuracy_shifted_ci={pixels: compute_interval(values) for pixels, values in by_shift.items()},
+        score_shifted={pixels: fmean(values) for pixels, values in by_shift.items()},
+        score_shifted_ci={pixels: compute_interval(values) for pixels, values in by_shift.items()},
+        class_scores=[fmean(shares) for shares in zip(*(t.class_scores for t in trials))],
         epochs=fmean(t.epochs for t in trials),
         epochs_to_target=fmean(reached) if reached else None,
         reached_target=len(reached),

@@ -93,15 +93,15 @@ def fit_columns(columns: dict[str, list[str]], width: int) -> dict[str, list[str
 def _make_columns(rows: Sequence[RowSummary]) -> dict[str, list[str]]:
     """Return the cells of each column of numbers by its heading."""
     shifts = {
-        f"shift\n{pixels} px": [format_percent(row.accuracy_shifted[pixels]) for row in rows]
-        for pixels in rows[0].accuracy_shifted
+        f"shift\n{pixels} px": [format_percent(row.score_shifted[pixels]) for row in rows]
+        for pixels in rows[0].score_shifted
     }
     epochs = [row.epochs_to_target for row in rows]
     return {
         "para-\nmeters": [abbreviate(row.parameters) for row in rows],
         "\nMACs": [abbreviate(row.macs) for row in rows],
-        "test\naccuracy": [format_percent_interval(row.accuracy, row.accuracy_ci) for row in rows],
-        "training\naccuracy": [format_percent(row.train_accuracy) for row in rows],
+        "test\naccuracy": [format_percent_interval(row.score, row.score_ci) for row in rows],
+        "training\naccuracy": [format_percent(row.train_score) for row in rows],
         **shifts,
         "epochs\nto target": ["-" if epoch is None else f"{epoch:.0f}" for epoch in epochs],
         "\nseconds": [f"{row.train_seconds:.1f}" for row in rows],

@@ -1,58 +1,75 @@
 """A trial: one training run of a row with one seed, and its measurements."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+import platform
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
+from .._version import __version__
+from ..nn.base import SharedLayer
+from .building import Factory
 from .checks import check_number
-from .data import Images, shift_images
+from .data import Examples, list_steps
 from .first_layer import FirstLayer, sample_kernels
 from .rows import Row
-from .spec import StudySpec
-from .training import evaluate, fit
+from .scores import Scored, to_key
+from .tasks import Metric, find_metric
+from .training import Pair, Training, evaluate, fit
 
 
 @dataclass(frozen=True)
-class Trial:
-    """The measurements of one row with one seed. Accuracies are fractions.
+class Trial(Scored):
+    """The measurements of one row with one seed. Scores are values of the metric.
+
+    If the metric is the accuracy, every score is also available as "accuracy", such as `train_accuracy`.
 
     Args:
+        key: Key of the row, which does not depend on the other rows of the study.
         sharing: Name of the row.
-        seed: Seed of the initial weights and of the order of the images.
-        accuracy, train_accuracy, validation_accuracy: Accuracy on the test, training and validation sets,
-            with the weights of the best epoch.
-        accuracy_shifted: Accuracy on shifted test images (at most 2,500), by shift in pixels: the mean over
-            shifts up, down, left and right. Pixels shifted in from outside are raw zeros.
+        seed: Seed of the initial weights and of the order of the examples.
+        metric: Name of the metric.
+        score, train_score, validation_score: Score on the test, training and validation sets, with the
+            weights of the best epoch.
+        score_shifted: Score on shifted test inputs (at most 2,500), by shift: the mean over shifts in both
+            directions of each axis.
         epochs: Number of epochs.
         best_epoch: The epoch whose weights were kept, counted from 1.
         hit_cap: Whether the run stopped at the epoch limit.
         train_seconds: Time spent on training and validation.
-        curve_accuracy: Validation accuracy after each epoch.
+        curve_score: Validation score after each epoch.
         curve_loss: Mean training loss of each epoch.
-        first_layer: Kernels of the first convolution; only for seed 0.
+        class_scores: Share of the test examples of each class that are classified correctly; empty unless
+            each example has one class.
+        environment: What the run used: versions, device and number of threads.
+        first_layer: Kernels of the first convolution; only for seed 0 of rows of the main table.
     """
 
+    key: str
     sharing: str
     seed: int
-    accuracy: float
-    train_accuracy: float
-    validation_accuracy: float
-    accuracy_shifted: dict[str, float]
+    metric: str
+    score: float
+    train_score: float
+    validation_score: float
+    score_shifted: dict[str, float]
     epochs: int
     best_epoch: int
     hit_cap: bool
     train_seconds: float
-    curve_accuracy: list[float]
+    curve_score: list[float]
     curve_loss: list[float]
+    class_scores: list[float]
+    environment: dict[str, str]
     first_layer: FirstLayer | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
-        return asdict(self)
+        return self.to_dict()
 
     @classmethod
     def from_record(cls, record: dict[str, Any], shifts: Sequence[int]) -> "Trial":
@@ -61,7 +78,8 @@ class Trial:
         Raises:
             KeyError, TypeError, ValueError, OverflowError: If the record does not describe a trial.
         """
-        values = {field.name: record[field.name] for field in fields(cls)}
+        metric = record["metric"]
+        values = {field.name: record[to_key(field.name, metric)] for field in fields(cls)}
         if values["first_layer"] is not None:
             values["first_layer"] = FirstLayer(**values["first_layer"])
             values["first_layer"].check()
@@ -71,18 +89,23 @@ class Trial:
 
     def _check(self, shifts: Sequence[int]) -> None:
         """Raise a TypeError or ValueError if a value is invalid."""
-        if not isinstance(self.sharing, str) or not isinstance(self.hit_cap, bool):
+        if (
+            not isinstance(self.key, str)
+            or not isinstance(self.sharing, str)
+            or not isinstance(self.hit_cap, bool)
+        ):
+            raise TypeError
+        if not isinstance(self.environment, dict) or not isinstance(self.class_scores, list):
             raise TypeError
         if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
             raise TypeError
-        if list(self.accuracy_shifted) != [str(pixels) for pixels in shifts]:
+        if list(self.score_shifted) != [str(pixels) for pixels in shifts]:
             raise ValueError
-        if not len(self.curve_accuracy) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
+        if not len(self.curve_score) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
             raise ValueError
-        accuracies = (self.accuracy, self.train_accuracy, self.validation_accuracy)
-        for value in (*accuracies, *self.accuracy_shifted.values(), *self.curve_accuracy):
-            if not 0 <= check_number(value) <= 1:
-                raise ValueError
+        scores = (self.score, self.train_score, self.validation_score, *self.score_shifted.values())
+        for value in (*scores, *self.curve_score, *self.class_scores):
+            check_number(value)
         for value in (self.train_seconds, *self.curve_loss):
             if check_number(value) < 0:
                 raise ValueError
@@ -91,50 +114,121 @@ class Trial:
 def run_trial(
     row: Row,
     seed: int,
-    images: Images,
-    spec: StudySpec,
+    factory: Factory,
     fabric: Fabric,
-    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+    on_epoch: Callable[[int, float], None] = lambda epoch, score: None,
+    state: dict[str, Any] | None = None,
+    save: Callable[[Callable[[], dict[str, Any]]], None] = lambda get_state: None,
 ) -> Trial:
-    """Train and evaluate a row with one seed. The state of torch's random number generators is restored.
+    """Train and evaluate a row with one seed.
+
+    The state of torch's random number generators and its number of threads are restored.
+
+    Args:
+        row: Row to train.
+        seed: Seed of the initial weights and of the order of the examples.
+        factory: What builds the network.
+        fabric: Lightning Fabric.
+        on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
+        state: State from which to continue an interrupted run.
+        save: Called after each epoch with a function that returns the state from which the run can continue.
 
     Raises:
-        StudyError: If training diverges.
+        StudyError: If training diverges, or the metric returns something other than a finite number.
     """
-    pairs = (images.train, images.validation, images.test, images.shift_test)
-    train, validation, test, shift_test = ((fabric.to_device(x), fabric.to_device(y)) for x, y in pairs)
-    with torch.random.fork_rng():
+    examples, spec = factory.examples, factory.spec
+    pairs = (examples.train, examples.validation, examples.test, examples.shift_test)
+    if row.train_size is not None:
+        pairs = (examples.take(row.train_size, seed).train, *pairs[1:])
+    train, validation, test, shift_test = (tuple(map(fabric.to_device, pair)) for pair in pairs)
+    with torch.random.fork_rng(), use_threads(spec.threads):
         torch.manual_seed(seed)
-        network: Any
-        where = f"study: {row.name}, seed {seed}"
-        network, fitted = fit(
-            row.build_network(images), train, validation, spec, fabric, seed, on_epoch, where
-        )
+        training = Training(row, seed, factory, train, validation, fabric)
+        if state is not None:
+            training.load_state_dict(state)
+
+        def report(epoch: int, score: float) -> None:
+            save(training.state_dict)
+            on_epoch(epoch, score)
+
+        fit(training, report)
+        metric = find_metric(spec.metric, examples.task)
+        network, history = training.network, training.history
         return Trial(
+            key=row.key,
             sharing=row.name,
             seed=seed,
-            accuracy=evaluate(network, test)[0],
-            train_accuracy=evaluate(network, train)[0],
-            validation_accuracy=evaluate(network, validation)[0],
-            accuracy_shifted={
-                str(pixels): evaluate_shifted(network, shift_test, pixels, images.background)
-                for pixels in images.shifts
+            metric=metric.name,
+            score=training.evaluate(test)[0],
+            train_score=training.evaluate(train)[0],
+            validation_score=training.evaluate(validation)[0],
+            score_shifted={
+                str(pixels): evaluate_shifted(network, shift_test, pixels, examples, metric)
+                for pixels in examples.shifts
             },
-            epochs=len(fitted.validation_accuracy),
-            best_epoch=fitted.best_epoch,
-            hit_cap=fitted.hit_cap,
-            train_seconds=fitted.seconds,
-            curve_accuracy=fitted.validation_accuracy,
-            curve_loss=fitted.train_loss,
-            first_layer=sample_kernels(network.convolutions[0], images.size) if seed == 0 else None,
+            epochs=len(history.scores),
+            best_epoch=history.best_epoch,
+            hit_cap=not history.has_converged,
+            train_seconds=history.seconds,
+            curve_score=history.scores,
+            curve_loss=history.losses,
+            class_scores=_score_classes(network, test, examples),
+            environment=describe_environment(fabric),
+            first_layer=_sample_first_layer(network.module) if seed == 0 and not row.question else None,
         )
 
 
 def evaluate_shifted(
-    network: nn.Module, pair: tuple[Tensor, Tensor], pixels: int, background: Tensor
+    network: nn.Module, pair: Pair, pixels: int, examples: Examples, metric: Metric
 ) -> float:
-    """Return the mean accuracy on images shifted up, down, left and right by this many pixels."""
-    images, labels = pair
-    moves = [(-pixels, 0), (pixels, 0), (0, -pixels), (0, pixels)]
-    shifted = [(shift_images(images, *move, background), labels) for move in moves]
-    return sum(evaluate(network, pair)[0] for pair in shifted) / len(moves)
+    """Return the mean score on inputs shifted by this much in both directions of each axis."""
+    steps = list_steps(pixels, len(examples.size))
+    return sum(evaluate(network, examples.shift(pair, s), examples, metric)[0] for s in steps) / len(steps)
+
+
+def _score_classes(network: nn.Module, pair: Pair, examples: Examples) -> list[float]:
+    """Return the share of the examples of each class that are classified correctly."""
+    if examples.task_name != "classification":
+        return []
+    shares = torch.zeros(examples.outputs, dtype=torch.float64)
+
+    def count(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        hits = (outputs.argmax(1) == targets).cpu()
+        counts = torch.bincount(targets.cpu(), minlength=examples.outputs)
+        right = torch.bincount(targets.cpu()[hits], minlength=examples.outputs)
+        shares.copy_(right / counts.clamp_min(1))
+        return 0.0
+
+    evaluate(network, pair, examples, Metric("class accuracy", count))
+    return [round(share, 6) for share in shares.tolist()]
+
+
+def _sample_first_layer(network: nn.Module) -> FirstLayer | None:
+    """Return the kernels of the first convolution with two axes, if there is one."""
+    layers = (m for m in network.modules() if isinstance(m, SharedLayer) and len(m.kernel_size) == 2)
+    layer = next(layers, None)
+    return None if layer is None or layer.transposed else sample_kernels(layer)
+
+
+def describe_environment(fabric: Fabric) -> dict[str, str]:
+    """Return what a trial runs on: versions, device and number of threads."""
+    device = fabric.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "weightshare": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} ({name})",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+@contextmanager
+def use_threads(threads: int) -> Generator[None]:
+    """Let torch use this many threads, and restore the number afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

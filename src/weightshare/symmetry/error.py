@@ -8,8 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from .._running import evaluating
-from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError
-from .outputs import FLOORS, check_finite, check_repeatable, check_tensor, get_name, is_close, to_real
+from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError, describe_exception
+from .outputs import (
+    FLOORS,
+    check_callable,
+    check_finite,
+    check_repeatable,
+    check_tensor,
+    get_name,
+    is_close,
+    to_real,
+)
 from .transforms import Identity, Transform, Translate, UndefinedError, as_transform, count_axes
 
 #: How an output should change, by name or as a transform.
@@ -64,6 +73,7 @@ def equivariance_error(
         `.undefined` is the reason.
 
     Raises:
+        ArgumentError: If f is not callable, x is not a tensor, or the transform is unknown.
         SymmetryError: If f is not deterministic, returns NaN or infinity, or rejects the transformed input.
         ShapeError: If the transform cannot be applied to the output, or if the output for the transformed
             input has another shape.
@@ -79,6 +89,7 @@ def equivariance_error(
         undefined for this stride: a shift by 1 is 1/2 of an output position
     """
     where = "equivariance_error"
+    check_callable(where, f)
     if not isinstance(x, Tensor) or not x.numel():
         got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ArgumentError(where, "x must be a non-empty tensor", got)
@@ -99,7 +110,7 @@ def equivariance_error(
                 where,
                 f"f must accept the transformed input {list(transformed.shape)}, as it accepts "
                 f"{list(x.shape)}",
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+                describe_exception(error),
                 "use a transform that keeps the shape, or a square input",
             ) from error
     check_finite(f, got)

@@ -17,6 +17,12 @@ def get_name(f: Callable[..., Any]) -> str:
     return type(f).__name__ if isinstance(f, nn.Module) else getattr(f, "__name__", type(f).__name__)
 
 
+def check_callable(where: str, f: object) -> None:
+    """Raise an error if `f` is not a module or another function."""
+    if not callable(f):
+        raise ArgumentError(where, "the model must be a module or another callable", type(f).__name__)
+
+
 def check_tensor(f: Callable[..., Any], output: Any) -> Tensor:
     """Return the output of `f`, or raise an error if it is not a single tensor."""
     if not isinstance(output, Tensor):

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, TieError
+from ..parameters.modules import check_module
 from .faults import find_fault, find_lost_references
 from .find import find_tied_weights
 from .fragile import (
@@ -37,7 +38,7 @@ def check_tied_weights(
         strict: Whether to raise an error if a tie is broken.
 
     Raises:
-        ArgumentError: If there is no such format.
+        ArgumentError: If `model` is not a module, or there is no such format.
         TieError: If `strict` is true and a tie is broken. The error names the first one, its likely cause and
             the repair.
 
@@ -49,6 +50,7 @@ def check_tied_weights(
         1 tie: 1 declared and intact, 0 broken, 0 undeclared
           intact  1.weight = 0.weight
     """
+    check_module("check_tied_weights", model)
     if saving is not None and saving not in SAVING:
         known = ", ".join(map(repr, sorted(SAVING)))
         raise ArgumentError("check_tied_weights", f"saving must be one of None, {known}", repr(saving))

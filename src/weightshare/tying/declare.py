@@ -8,7 +8,8 @@ from torch.nn import Module, Parameter, RNNBase
 from torch.nn.parameter import is_lazy
 
 from .._args import format_size
-from ..errors import TieError
+from ..errors import ArgumentError, TieError
+from ..parameters.modules import check_module
 from ..parameters.references import get_reference
 from .derived import make_reading_class, stop_reading
 from .linking import get_transformed_shape, link_ends
@@ -37,7 +38,7 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie]) -> _Module:
         The model itself.
 
     Raises:
-        ArgumentError: If a name is not a parameter.
+        ArgumentError: If `model` is not a module, `ties` is not a mapping, or a name is not a parameter.
         TieError: If shapes or dtypes do not fit, ties form a cycle, or an alias is already tied or is itself
             the source of another tie.
 
@@ -48,6 +49,9 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie]) -> _Module:
         >>> [name for name, _ in model.named_parameters()]
         ['0.weight', '0.bias', '1.bias']
     """
+    check_module("tie_weights", model)
+    if not isinstance(ties, Mapping):
+        raise ArgumentError("tie_weights", "ties must map aliases to sources", type(ties).__name__)
     requested = {alias: tie if isinstance(tie, Tie) else Tie(tie) for alias, tie in ties.items()}
     order, known = _sort_sources_first(model, requested), _KnownTies(model)
     for alias in order:
@@ -70,9 +74,10 @@ def untie_weights(model: _Module, name: str) -> _Module:
         The model itself.
 
     Raises:
-        ArgumentError: If the name is not a parameter.
+        ArgumentError: If `model` is not a module, or the name is not a parameter.
         TieError: If the parameter is not an alias, or is the source of another tie.
     """
+    check_module("untie_weights", model)
     module, attribute = get_owner(model, name, "untie_weights")
     known = dict(iter_ties(model))
     if name not in known:

@@ -13,6 +13,7 @@ from torch.nn import Module
 
 from .._torch import IncompatibleKeys
 from ..errors import ArgumentError, DataError, MissingExtraError, TieError
+from ..parameters.modules import check_module
 from ..parameters.references import get_reference
 from ..views.files import replacing
 from .check import check_tied_weights
@@ -46,8 +47,9 @@ def load_state_dict(
 
     Raises:
         TieError: If the ends of a tie differ and `on_conflict` is "error". The model is then unchanged.
-        ArgumentError: If `on_conflict` is anything else.
+        ArgumentError: If `model` is not a module, or `on_conflict` is anything else.
     """
+    check_module("load_state_dict", model)
     if on_conflict not in CONFLICTS:
         known = ", ".join(map(repr, CONFLICTS))
         raise ArgumentError("load_state_dict", f"on_conflict must be one of {known}", repr(on_conflict))
@@ -115,11 +117,13 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
     """Write each weight once, together with the names of its aliases, like `safetensors.torch.save_model`.
 
     Raises:
+        ArgumentError: If `model` is not a module.
         TieError: If a weight is read from a module outside of the model, so that the file would not contain
             it.
         DataError: If the file cannot be written.
         MissingExtraError: If safetensors is not installed.
     """
+    check_module("save_safetensors", model)
     if lost := [note.names[0] for note in check_tied_weights(model).broken if note.code == "LOST_SOURCE"]:
         got = f"{', '.join(lost)} read from another model"
         expected = "the model must contain all its weights"
@@ -147,9 +151,11 @@ def load_safetensors(
         The missing and unexpected keys, as in torch.
 
     Raises:
+        ArgumentError: If `model` is not a module.
         DataError: If there is no such file, or it is not a safetensors file.
         MissingExtraError: If safetensors is not installed.
     """
+    check_module("load_safetensors", model)
     safetensors = _import_safetensors(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ..parameters.groups import Group, Name, group_parameters
-from ..parameters.modules import iter_modules
+from ..parameters.modules import check_module, iter_modules
 
 #: Kinds of ties, by the kind of the alias's name.
 KINDS = {"repeated": "same_module", "alias": "same_parameter", "view": "view", "reference": "reference"}
@@ -38,12 +38,16 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
         equal_values: Whether to list separate parameters with the same values too. They may have been tied
             before.
 
+    Raises:
+        ArgumentError: If `model` is not a module.
+
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))
         >>> model[1].weight = model[0].weight
         >>> find_tied_weights(model)
         [TieGroup(kind='same_parameter', source='0.weight', alias='1.weight', transform=None)]
     """
+    check_module("find_tied_weights", model)
     groups = group_parameters(iter_modules(model))
     found = [
         TieGroup(KINDS[name.kind], group.owner.name, name.name, name.transform)

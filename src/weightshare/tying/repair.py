@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ..parameters.modules import check_module
 from .check import check_tied_weights
 from .faults import find_fault
 from .linking import link_ends
@@ -17,7 +18,11 @@ def retie_weights(model: nn.Module) -> TieReport:
 
     Returns:
         The report on the model after the repair.
+
+    Raises:
+        ArgumentError: If `model` is not a module.
     """
+    check_module("retie_weights", model)
     for alias, tie in iter_ties(model):
         if find_fault(model, alias, tie) in ("BROKEN_TIE", "ZOMBIE_TIE"):
             link_ends(model, alias, tie)

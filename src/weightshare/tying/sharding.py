@@ -6,7 +6,7 @@ from torch import nn
 
 from .._torch import get_fsdp_state, reshards_after_forward
 from ..parameters.groups import group_parameters
-from ..parameters.modules import iter_modules
+from ..parameters.modules import check_module, iter_modules
 from ..parameters.references import get_reference
 from .names import find_module
 
@@ -17,6 +17,9 @@ def fsdp_groups(model: nn.Module) -> list[list[nn.Module]]:
     Call `fully_shard(group)` for each set, then `fully_shard` for the blocks without shared weights, then for
     the model, which is never in a set itself.
 
+    Raises:
+        ArgumentError: If `model` is not a module.
+
     Example:
         >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False))
@@ -24,6 +27,7 @@ def fsdp_groups(model: nn.Module) -> list[list[nn.Module]]:
         >>> fsdp_groups(model)
         [[Embedding(10, 4), Linear(in_features=4, out_features=10, bias=False)]]
     """
+    check_module("fsdp_groups", model)
     sets: list[dict[int, nn.Module]] = []
     for group in group_parameters(iter_modules(model)):
         together = {id(name.module): name.module for name in group.names if name.module is not model}

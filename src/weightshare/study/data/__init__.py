@@ -1,8 +1,8 @@
-"""Images of a study: where they come from, and how they are checked, split and normalized."""
+"""The examples of a study: where they come from, and how they are checked, split and normalized."""
 
+from .examples import Examples, list_steps, pad_inputs, shift_inputs
 from .facts import DataFacts
-from .images import Images, shift_images
-from .loading import load_images
+from .loading import load_examples
 from .split import draw
 
-__all__ = ["DataFacts", "Images", "draw", "load_images", "shift_images"]
+__all__ = ["DataFacts", "Examples", "draw", "list_steps", "load_examples", "pad_inputs", "shift_inputs"]

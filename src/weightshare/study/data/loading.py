@@ -1,12 +1,14 @@
-"""Load images by the name of their source, check them, split them and normalize them."""
+"""Load examples by the name of their source, check them, split them and normalize them."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import DataError
+from ..spec import StudySpec
 from .checks import check_raw
-from .images import Images
+from .examples import Examples
+from .fill import find_fill
 from .normalization import compute_statistics, normalize
 from .raw import Raw
 from .sources import load_raw
@@ -20,21 +22,17 @@ from .split import (
 )
 
 
-def load_images(data: str, train_images: int | None = None) -> Images:
-    """Load images by the name of their source, split them and normalize them.
-
-    Args:
-        data: "digits", "faces", "npz:FILE" or "folder:DIR".
-        train_images: Number of images to draw from the training set, stratified by class; by default all.
+def load_examples(spec: StudySpec) -> Examples:
+    """Load the examples of a study, split them and normalize them.
 
     Raises:
-        SpecError: If `data` is not a known source.
+        SpecError: If `spec.data` is not a known source.
         DataError: If the data are missing, corrupt, too large, or not labeled images.
     """
-    return prepare_images(load_raw(data), train_images)
+    return prepare_examples(load_raw(spec.data), spec.train_images)
 
 
-def prepare_images(raw: Raw, train_images: int | None = None) -> Images:
+def prepare_examples(raw: Raw, train_images: int | None = None) -> Examples:
     """Check, split and normalize images. Splits are stratified, and always drawn with the same seeds."""
     check_raw(raw)
     x, y, x_test, y_test = raw.x, raw.y, raw.x_test, raw.y_test
@@ -57,11 +55,14 @@ def prepare_images(raw: Raw, train_images: int | None = None) -> Images:
     def to_tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         return normalize(raw.name, images, mean, deviation), torch.from_numpy(labels.astype(np.int64))
 
-    return Images(
+    fill = find_fill(x[train])
+    return Examples(
         name=raw.name,
         train=to_tensors(x[train], y[train]),
         validation=to_tensors(x[validation], y[validation]),
         test=to_tensors(x_test, y_test),
         class_names=raw.class_names,
-        background=torch.from_numpy((-mean / deviation).astype(np.float32).reshape(-1)),
+        fill=None
+        if fill is None
+        else torch.from_numpy(((fill - mean[:, 0, 0]) / deviation[:, 0, 0]).astype(np.float32)),
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+#: Fractions of the data without a test set, and of the training set.
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.2
 TEST_SEED, TRAIN_IMAGES_SEED, VALIDATION_SEED, SHIFT_SEED = range(20101, 20105)
@@ -25,3 +26,9 @@ def draw(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndar
     for label, number in enumerate(take):
         chosen[order[labels[order] == label][:number]] = True
     return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+
+
+def draw_any(total: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose `count` of `total` items at random; return ascending indices of the chosen and of the rest."""
+    order = np.random.default_rng(seed).permutation(total)
+    return np.sort(order[:count]), np.sort(order[count:])

@@ -28,8 +28,8 @@ def plot_accuracy_vs_parameters(result: StudyResult) -> str:
     """Plot the test accuracy of each row against its number of parameters, with intervals."""
     series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
-        low, high = row.accuracy_ci or [row.accuracy] * 2
-        accuracy = 100 * row.accuracy
+        low, high = row.score_ci or [row.score] * 2
+        accuracy = 100 * row.score
         series.append(
             Series(row.sharing, *style, [row.parameters], [accuracy], [_to_percent(low)], [_to_percent(high)])
         )
@@ -40,7 +40,7 @@ def plot_learning_curves(result: StudyResult) -> str:
     """Plot the mean validation accuracy of each row against the epoch, as long as all its seeds ran."""
     series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
-        curves = [trial.curve_accuracy for trial in result.by_row[row.sharing]]
+        curves = [trial.curve_score for trial in result.by_row[row.sharing]]
         length = min(map(len, curves))
         mean = 100 * np.array([curve[:length] for curve in curves]).mean(0)
         series.append(Series(row.sharing, *style, range(1, length + 1), mean.tolist()))
@@ -53,14 +53,14 @@ def plot_accuracy_vs_shift(result: StudyResult) -> str:
     series: list[Series] = []
     for row, style in zip(result.summary, assign_styles(result)):
         trials = result.by_row[row.sharing]
-        by_shift = [[t.accuracy for t in trials]]
-        by_shift += [[t.accuracy_shifted[pixels] for t in trials] for pixels in row.accuracy_shifted]
+        by_shift = [[t.score for t in trials]]
+        by_shift += [[t.score_shifted[pixels] for t in trials] for pixels in row.score_shifted]
         ends = [compute_interval(values) or [float(np.mean(values))] * 2 for values in by_shift]
         series.append(
             Series(
                 row.sharing,
                 *style,
-                [0, *map(int, row.accuracy_shifted)],
+                [0, *map(int, row.score_shifted)],
                 [100 * float(np.mean(values)) for values in by_shift],
                 [_to_percent(low) for low, _ in ends],
                 [_to_percent(high) for _, high in ends],

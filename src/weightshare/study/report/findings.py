@@ -40,9 +40,9 @@ class Measure:
         return f"{self.scale * value:.1f}"
 
 
-ACCURACY = Measure(lambda trial: trial.accuracy, "test accuracy")
+ACCURACY = Measure(lambda trial: trial.score, "test accuracy")
 GAP = Measure(
-    lambda trial: trial.train_accuracy - trial.accuracy,
+    lambda trial: trial.train_score - trial.score,
     "the gap between training and test accuracy",
     unit=" points",
 )
@@ -75,9 +75,9 @@ def collect_findings(result: StudyResult) -> list[Finding]:
 
 def _rank(result: StudyResult) -> list[str]:
     """Name the most accurate row, and the rows that are not clearly less accurate."""
-    ranked = sorted(result.summary, key=lambda row: -row.accuracy)
+    ranked = sorted(result.summary, key=lambda row: -row.score)
     best, rest = ranked[0], ranked[1:]
-    answer = f"{_name(best)} has the highest mean test accuracy, {format_percent(best.accuracy)}%."
+    answer = f"{_name(best)} has the highest mean test accuracy, {format_percent(best.score)}%."
     if not rest:
         return [answer]
     if result.spec.seeds < 2:
@@ -124,11 +124,11 @@ def _compare_gaps(result: StudyResult, full: RowSummary, others: Sequence[RowSum
 
 
 def _compare_shifts(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
-    pixels = list(full.accuracy_shifted)[-1]
-    before, after = format_percent(full.accuracy), format_percent(full.accuracy_shifted[pixels])
+    pixels = list(full.score_shifted)[-1]
+    before, after = format_percent(full.score), format_percent(full.score_shifted[pixels])
     shift = f"{pixels} pixel{'s' * (pixels != '1')}"
     answer = f"{_name(full)} drops from {before}% to {after}% when test images are shifted by {shift}."
-    shifted = Measure(lambda trial: trial.accuracy_shifted[pixels], f"accuracy on images shifted by {shift}")
+    shifted = Measure(lambda trial: trial.score_shifted[pixels], f"accuracy on images shifted by {shift}")
     return [answer, *_compare(result, [(row, full) for row in others], shifted)]
 
 
@@ -174,7 +174,7 @@ def _compare_speed(result: StudyResult, full: RowSummary | None, others: Sequenc
     if result.spec.seeds < 2 or not pairs:
         return [*answers, "This does not show whether sharing speeds up training."]
     measure = Measure(
-        lambda trial: find_epoch(trial.curve_accuracy, result.target) or 0,
+        lambda trial: find_epoch(trial.curve_score, result.target) or 0,
         "the number of epochs to target",
         more="{row} needs {value} more epochs than {other}",
         less="{row} needs {value} fewer epochs than {other}",

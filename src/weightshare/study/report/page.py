@@ -24,7 +24,7 @@ def render_page(result: StudyResult) -> str:
         spec=result.spec,
         data=result.data,
         rows=result.summary,
-        shifts=list(result.summary[0].accuracy_shifted),
+        shifts=list(result.summary[0].score_shifted),
         findings=collect_findings(result),
         point=format_points_per_image(result.data.test),
         comparisons=describe_comparisons(result.summary),

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..._args import Size
 from ..._running import evaluating
 from ...errors import ArgumentError
-from ..outputs import FLOORS, check_finite, check_repeatable, check_tensor, get_name, is_close
+from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
 from .causes import find_causes
 from .layout import lay_out_input, shift_tensor
 from .local import measure_step
@@ -38,7 +38,7 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         shift: Shift in pixels: one number for all spatial axes, or one per axis.
 
     Raises:
-        ArgumentError: If the input has no spatial axes, or the shift is 0.
+        ArgumentError: If the model is not callable, the input has no spatial axes, or the shift is 0.
         SymmetryError: If the model returns another output in a second run. The error names the first
             operation that differs.
 
@@ -55,6 +55,7 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Source: errors by layer after Lenc and Vedaldi, "Understanding image representations by measuring their
     equivariance and equivalence", IJCV 2019, section 3; first layers that lose it after Zhang, ICML 2019.
     """
+    check_callable("trace_equivariance", model)
     if not isinstance(x, Tensor) or x.dim() < 3 or not x.is_floating_point() or not x.numel():
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         expected = "x must be a floating-point tensor [N, C, *spatial]"

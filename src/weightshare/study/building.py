@@ -1,0 +1,162 @@
+"""Build the network of a row: that of the study, or that of the user."""
+
+import fnmatch
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..convert import relax
+from ..errors import StudyError, WeightshareError
+from ..nn.base import SharedLayer
+from ..sharing import Full, Sharing
+from .data import Examples
+from .network import Autoencoder, Network
+from .spec import StudySpec
+from .tasks import find_function, name_function
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class Factory:
+    """What builds the networks of a study.
+
+    Args:
+        spec: Specification of the study.
+        examples: Data of the study.
+    """
+
+    spec: StudySpec
+    examples: Examples
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The user's function that builds a network; None for the network of the study."""
+        given = self.spec.model
+        return find_function(given, "model") if isinstance(given, str) else given
+
+    @property
+    def parameters(self) -> set[str]:
+        """Names of the keyword arguments that the user's function takes among sharing, width and example."""
+        try:
+            found = inspect.signature(self.function).parameters  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return set()
+        return {name for name in found if name in ("sharing", "width")}
+
+    @property
+    def has_widths(self) -> bool:
+        """Whether networks can be built with another width."""
+        return self.function is None or "width" in self.parameters
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether there is a tied network for each sharing."""
+        return self.function is None and self.examples.task_name == "reconstruction"
+
+    @property
+    def patterns(self) -> list[str]:
+        """Patterns of the convolutions that share less; empty for all."""
+        return [] if self.spec.layers is None else [p.strip() for p in self.spec.layers.split(",")]
+
+    def build(
+        self,
+        sharing: Sharing,
+        width: int,
+        is_tied: bool = False,
+        layers: str | None = None,
+        device: str | None = None,
+    ) -> nn.Module:
+        """Return a network with new weights.
+
+        Args:
+            sharing: Sharing of its convolutions.
+            width: Width of the network, if it can be chosen.
+            is_tied: Whether the decoders of an autoencoder use the weights of its encoders.
+            layers: Pattern of the convolutions that get the sharing; by default, those of the specification.
+            device: Device of the study's network.
+
+        Raises:
+            StudyError: If the user's function fails, or its network does not take the data.
+            SharingError: If the sharing does not fit a layer.
+        """
+        examples = self.examples
+        patterns = self.patterns if layers is None else [layers]
+        if self.function is not None:
+            return self._build_from_function(sharing, width, patterns)
+        if patterns and sharing != Full():
+            network = self.build(Full(), width, is_tied)
+            return self._share_less(network, sharing, patterns, "study")
+        if examples.task_name == "reconstruction":
+            return Autoencoder(examples.channels, examples.size, width, sharing, is_tied, device)
+        sizes = (examples.channels, examples.size, examples.outputs, width)
+        return Network(*sizes, sharing, examples.task.is_dense, device)
+
+    def _build_from_function(self, sharing: Sharing, width: int, patterns: list[str]) -> nn.Module:
+        function, names = self.function, self.parameters
+        where = f"study, model {name_function(self.spec.model)!r}"
+        given = {"sharing": sharing, "width": width}
+        arguments = {name: given[name] for name in names}
+        try:
+            model = function(**arguments)  # type: ignore[misc]
+        except WeightshareError:
+            raise
+        except Exception as error:  # a function of the user can raise anything
+            call = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise StudyError(where, f"must build a network when called with ({call})", text) from error
+        if not isinstance(model, nn.Module):
+            raise StudyError(where, "must return a torch.nn.Module", type(model).__name__)
+        if "sharing" not in names and sharing != Full():
+            model = self._share_less(model, sharing, patterns, where)
+        self.check(model, where)
+        return model
+
+    def _share_less(self, model: nn.Module, sharing: Sharing, patterns: list[str], where: str) -> nn.Module:
+        """Give the selected convolutions a sharing, and new weights."""
+        names = [
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, (*_CONVOLUTIONS, SharedLayer))
+            and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns or ["*"])
+        ]
+        if not names:
+            known = [n for n, m in model.named_modules() if isinstance(m, (*_CONVOLUTIONS, SharedLayer))]
+            got = f"convolutions {', '.join(known[:8])}" if known else "no convolution"
+            raise StudyError(where, f"layers must select a convolution ({', '.join(patterns)})", got)
+        relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
+        for name in names:
+            relaxed.get_submodule(name).reset_parameters()  # type: ignore[operator]
+        return relaxed
+
+    @torch.no_grad()
+    def check(self, model: nn.Module, where: str) -> None:
+        """Raise `StudyError` unless a network maps the inputs to outputs of the right shape."""
+        inputs = self.examples.train[0][:2]
+        training = model.training
+        try:
+            outputs = model.eval()(inputs)
+        except Exception as error:  # a network of the user can raise anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise StudyError(where, f"must take inputs {list(inputs.shape)}", text) from error
+        finally:
+            model.train(training)
+        expected = [2, self.examples.outputs, *(self.examples.size if self.examples.task.is_dense else ())]
+        if not isinstance(outputs, torch.Tensor) or list(outputs.shape) != expected:
+            got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+            raise StudyError(where, f"must return {expected} for {self.examples.task_name}", str(got))
+
+
+@torch.no_grad()
+def count_macs(model: nn.Module, inputs: torch.Tensor) -> int:
+    """Return the multiply-accumulates of a network for one of these inputs."""
+    training = model.training
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(inputs[:1])
+    model.train(training)
+    return counter.get_total_flops() // 2
