@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from .._args import check_integer
+from .._args import check_integer, check_per_axis
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
@@ -38,8 +38,8 @@ class StudySpec:
             study. See `plan_rows`.
         layers: Comma-separated patterns of names of convolutions, such as "features.*". Only these differ in
             their sharing; by default, all.
-        resize: Height and width to which the images of a folder are scaled; by default, they must have one
-            size.
+        resize: Height and width to which the images of a folder are scaled, 4 to 512 pixels each, as a pair,
+            a number for both or a text such as "64x48"; by default, all images must have the same size.
         train_images: Number of examples to draw from the training set, for training and validation together;
             by default all.
         train_sizes: Further question: how the results depend on the number of training examples.
@@ -74,7 +74,7 @@ class StudySpec:
     metric: Any = None
     model: Any = None
     layers: str | None = None
-    resize: int | tuple[int, int] | None = None
+    resize: Any = None  # a pair, a number or a text; a pair once it is parsed
     train_images: int | None = None
     train_sizes: Any = ()  # sequences, or comma-separated texts; tuples once they are parsed
     widths: Any = ()
@@ -109,6 +109,7 @@ class StudySpec:
                 raise SpecError("study", f"{name} must be at most {most:,}", f"{getattr(self, name):,}")
         if self.train_images is not None:
             put("train_images", check_integer("study", "train_images", self.train_images, least=2))
+        put("resize", _parse_resize(self.resize))
         for name, least in (("train_sizes", 2), ("widths", 1)):
             put(name, _parse_numbers(name, getattr(self, name), least))
         put("augment", _parse_steps("augment", "shift", self.augment))
@@ -166,6 +167,25 @@ MOST = {
     "batch_size": 2**31 - 1,
     "threads": 4096,
 }
+
+
+#: Smallest and largest height and width of images.
+SIDES = 4, 512
+
+
+def _parse_resize(given: Any) -> tuple[int, int] | None:
+    """Return height and width, given as a pair, as a number or as a text such as "64" or "64x48"."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", given.strip()):
+            raise SpecError("study", 'resize must be a size such as "64" or "64x48"', repr(given))
+        numbers = [int(side) for side in given.strip().split("x")]
+        given = numbers[0] if len(numbers) == 1 else numbers
+    height, width = check_per_axis("study", "resize", given, ndim=2, least=SIDES[0])
+    if max(height, width) > SIDES[1]:
+        raise SpecError("study", f"resize must be at most {SIDES[1]} pixels", f"{height} x {width}")
+    return height, width
 
 
 def _parse_numbers(name: str, given: Any, least: int) -> tuple[int, ...]:

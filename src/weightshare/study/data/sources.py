@@ -1,33 +1,56 @@
-"""The sources of images (digits, faces, .npz files and folders), each read as one `Raw` value."""
+"""The sources of data (digits, faces, files, folders and functions), each read as one `Raw` value."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
+from ...views.escape import escape_controls
+from .describe import describe_path
 from .folders import load_folder
+from .given import load_function, load_given
 from .npz import load_npz
 from .raw import Raw
 
-SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR")
+SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR", "package.module:function")
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
-def load_raw(data: str) -> Raw:
-    """Load images by the name of their source."""
-    kind, _, path = data.partition(":")
+def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None = None) -> Raw:
+    """Load data by the name of their source, or data given in Python.
+
+    Args:
+        data: Value of `StudySpec.data`.
+        name: Name of the data for errors; by default, the name of the source.
+        resize: Height and width to which the images of a folder are scaled.
+
+    Raises:
+        SpecError: If there is no such source.
+        DataError: If the data are missing, damaged, too large or of another kind.
+    """
+    kind, _, place = data.partition(":") if isinstance(data, str) else ("", "", "")
+    name = escape_controls(str(data) if name is None else name)
+    if kind == "folder" and place:
+        return load_folder(Path(place), name, resize)
+    if resize is not None:
+        raise SpecError("study", "resize is only for folders of images", f"resize with {name!r}", "omit it")
+    if not isinstance(data, str):
+        return load_given(data, name)
     if data == "digits":
         return load_digits()
     if data == "faces":
         return load_faces()
-    if kind == "npz" and path:
-        return load_npz(Path(path), data)
-    if kind == "folder" and path:
-        return load_folder(Path(path), data)
-    if Path(data).is_dir():
-        hint = f"did you mean 'folder:{data}'?"
+    if kind == "npz" and place:
+        return load_npz(Path(place), name)
+    if kind not in ("npz", "folder") and re.fullmatch(f"{_NAME}:{_NAME}", data):
+        return load_function(data, name)
+    if describe_path(Path(data)) == "a folder":
+        hint = f"did you mean 'folder:{name}'?"
     elif data.endswith(".npz"):
-        hint = f"did you mean 'npz:{data}'?"
+        hint = f"did you mean 'npz:{name}'?"
     else:
         hint = did_you_mean(data, SOURCES)
     raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", repr(data), hint)
