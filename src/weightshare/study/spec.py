@@ -13,6 +13,7 @@ from .._args import check_integer, check_per_axis
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
+from ..views.escape import quote
 from .tasks import find_task, name_function
 
 DEFAULT_SHARINGS = "full,tiled:2,regional:4,lowrank:4,local"
@@ -126,7 +127,8 @@ class StudySpec:
         """Return the options as JSON values. The folder is not included."""
         values = {name: value for name, value in vars(self).items() if name != "out"}
         values["sharings"] = [str(s) for s in self.sharings]
-        for name in ("data", "metric", "model"):
+        values["data"] = self.name
+        for name in ("metric", "model"):
             if values[name] is not None:
                 values[name] = name_function(values[name])
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
@@ -142,8 +144,8 @@ class StudySpec:
 
     @property
     def name(self) -> str:
-        """Name of the data."""
-        return name_function(self.data)
+        """Name of the data: "data" for arrays and data sets given in Python."""
+        return name_function(self.data) if isinstance(self.data, str) or callable(self.data) else "data"
 
     @property
     def title(self) -> str:
@@ -179,7 +181,7 @@ def _parse_resize(given: Any) -> tuple[int, int] | None:
         return None
     if isinstance(given, str):
         if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", given.strip()):
-            raise SpecError("study", 'resize must be a size such as "64" or "64x48"', repr(given))
+            raise SpecError("study", 'resize must be a size such as "64" or "64x48"', quote(given))
         numbers = [int(side) for side in given.strip().split("x")]
         given = numbers[0] if len(numbers) == 1 else numbers
     height, width = check_per_axis("study", "resize", given, ndim=2, least=SIDES[0])

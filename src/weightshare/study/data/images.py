@@ -24,15 +24,15 @@ ORIENTATION, ROTATING = 0x0112, (5, 6, 7, 8)
 
 #: What can be done to an image, as the end of a sentence such as "2 images were ...".
 CONVERSIONS = {
-    "rotated": "rotated or mirrored by their EXIF orientation",
-    "first frame": "reduced to their first frame",
+    "rotated": "rotated or mirrored according to the EXIF orientation",
+    "first frame": "reduced to the first frame",
     "white": "partly transparent and were composited onto white",
     "CMYK": "converted from CMYK to RGB without a color profile",
     "8 bits": "reduced from 16 to 8 bits per channel",
     "16 bits": "scaled from 16 bits to the range 0 to 255, without rounding",
     "colored": "converted from grayscale to RGB",
     "scaled": "scaled to the given size",
-    "stretched": "changed in their aspect ratio",
+    "stretched": "changed in aspect ratio",
 }
 
 
@@ -64,15 +64,14 @@ def read_header(file: Path, where: str, can_scale: bool = False) -> Header:
     """
     with _open(file, where) as image:
         height, width = image.height, image.width
-        if image.getexif().get(ORIENTATION) in ROTATING:
+        if max(height, width) > MAX_SIDE and not can_scale:
+            raise _size_error(where, f"{height} x {width}")
+        if image.mode not in GRAY_MODES + COLOR_MODES:
+            hint = "convert it to RGB or grayscale"
+            raise DataError(where, "must be a grayscale or RGB image", f"mode {image.mode!r}", hint)
+        if image.getexif().get(ORIENTATION) in ROTATING:  # may decode the pixels
             height, width = width, height
-        mode, depth = image.mode, _get_depth(image)
-    if max(height, width) > MAX_SIDE and not can_scale:
-        raise _size_error(where, f"{height} x {width}")
-    if mode not in GRAY_MODES + COLOR_MODES:
-        hint = "convert it to RGB or grayscale"
-        raise DataError(where, "must be a grayscale or RGB image", f"mode {mode!r}", hint)
-    return Header((height, width), mode in COLOR_MODES, depth)
+        return Header((height, width), image.mode in COLOR_MODES, _get_depth(image))
 
 
 def read_pixels(
@@ -93,13 +92,13 @@ def read_pixels(
     """
     done: set[str] = set()
     with _open(file, where) as image:
+        depth = _get_depth(image)
+        if depth == 8 and ";16" in str(getattr(image, "tile", "")):
+            done.add("8 bits")
         if getattr(image, "n_frames", 1) > 1:
             done.add("first frame")
         if image.getexif().get(ORIENTATION, 1) in range(2, 9):
             done.add("rotated")
-        depth = _get_depth(image)
-        if depth == 8 and ";16" in str(getattr(image, "tile", "")):
-            done.add("8 bits")
         if image.mode == "CMYK":
             done.add("CMYK")
         if channels == 3 and image.mode not in COLOR_MODES:
