@@ -86,7 +86,7 @@ WITH_NAN = np.full((16, 6, 6), np.nan)
 BAD_ARRAYS = [
     (
         {"x_test": None},
-        "must contain x_train, y_train, x_test, y_test, or x and y, got x_train.npy, y_test.npy, y_train.npy (no",
+        "must contain x_train, y_train, x_test, y_test, or x and y, got x_train.npy, y_test.npy, y_train",
     ),
     ({"x_train": np.array([Harmful()] * 16, dtype=object)}, "pickled objects, which are never loaded"),
     (

@@ -111,7 +111,9 @@ def test_classes_at_positions_can_be_missing():
 
 def test_classes_of_integers_of_any_type():
     for kind in (np.int8, np.uint16, np.uint64, ">i4"):
-        assert torch.equal(_all_targets(load(IMAGES, CLASSES.astype(kind))), _all_targets(load(IMAGES, CLASSES)))
+        assert torch.equal(
+            _all_targets(load(IMAGES, CLASSES.astype(kind))), _all_targets(load(IMAGES, CLASSES))
+        )
 
 
 def test_a_study_of_each_task_runs():
@@ -124,22 +126,42 @@ NEGATIVE = np.where(CLASSES == 0, -1, CLASSES)
 MASKS = GENERATOR.integers(0, 3, (40, 5, 6))
 
 BAD_TARGETS = [
-    (CLASSES[:39], "auto", "training targets: there must be one target per input, got 40 inputs and 39 targets."),
-    (np.array(3), "auto", "there must be one target per input, got 40 inputs and one single targets"),
+    (
+        CLASSES[:39],
+        "auto",
+        "training targets: there must be one target per input, got 40 inputs and 39 targets.",
+    ),
+    (np.array(3), "auto", "there must be one target per input, got 40 inputs and a single number"),
     (np.zeros((40, 0)), "auto", "training targets: must not be empty, got shape (40, 0)."),
     (NAN, "auto", "must be finite numbers, got NaN or infinity in 2 examples, first in example 3; remove or"),
     (np.full(40, np.inf), "regression", "got NaN or infinity in 40 examples, first in example 0; remove"),
     (NAN.astype(np.float32), "classification", "must be finite numbers"),
-    (np.eye(3)[CLASSES], "auto", "classes must be given as integers, got one-hot vectors (40, 3); use y.argmax(1)"),
-    (np.eye(3)[CLASSES], "classification", "must be integers for classification, got float64; number the classes"),
-    (CLASSES / 2, "classification", "must be integers for classification, got float64; number the classes from 0"),
+    (
+        np.eye(3)[CLASSES],
+        "auto",
+        "classes must be given as integers, got one-hot vectors (40, 3); use y.argmax(1)",
+    ),
+    (
+        np.eye(3)[CLASSES],
+        "classification",
+        "must be integers for classification, got float64; number the classes",
+    ),
+    (
+        CLASSES / 2,
+        "classification",
+        "must be integers for classification, got float64; number the classes from 0",
+    ),
     (MASKS / 2, "pixel-classification", "must be integers for pixel-classification, got float64"),
     (NEGATIVE, "auto", "training targets: classes must be at least 0, got -1."),
     (CLASSES - 100, "auto", "training targets: classes must be at least 0, got -100."),
     (MASKS - 1, "auto", "classes must be at least 0, got -1."),
     (np.zeros(40, int), "auto", "there must be at least 2 classes, got 1."),
     (np.full((40, 5, 6), IGNORED), "auto", "there must be at least 2 classes, got 0."),
-    (np.arange(40) // 39, "auto", "every class must have at least 4 examples to split, got 1 in class '1'; add"),
+    (
+        np.arange(40) // 39,
+        "auto",
+        "every class must have at least 4 examples to split, got 1 in class '1'; add",
+    ),
     (np.zeros((40, 2), int), "auto", "must have the shape [N] for classification, got (40, 2)."),
     (np.zeros((40, 5), int), "auto", "must have the shape [N] for classification, got (40, 5)."),
     (np.zeros((40, 6, 5), int), "auto", "must have the shape [N] for classification, got (40, 6, 5)."),
@@ -147,7 +169,11 @@ BAD_TARGETS = [
     (CLASSES, "pixel-classification", "must have the shape [N, 5, 6] for pixel-classification, got (40,)."),
     (MASKS, "regression", "must have the shape [N, outputs] for regression, got (40, 5, 6)."),
     (CLASSES, "pixel-regression", "must have the shape [N, outputs, 5, 6] for pixel-regression, got (40,)."),
-    (np.zeros((40, 1, 4, 6)), "auto", "must have the shape [N, outputs, 5, 6] for pixel-regression, got (40, 1, 4"),
+    (
+        np.zeros((40, 1, 4, 6)),
+        "auto",
+        "must have the shape [N, outputs, 5, 6] for pixel-regression, got (40, 1, 4",
+    ),
     (np.zeros((40, 1, 5, 6, 2)), "auto", "must have the shape [N, outputs, 5, 6] for pixel-regression, got"),
     (np.ones(40), "auto", "training targets: must not be constant, got the same value everywhere."),
     (np.linspace(0, 1e308, 40), "auto", "training targets: must be small enough to normalize, got values"),
@@ -155,7 +181,9 @@ BAD_TARGETS = [
 ]
 
 
-@pytest.mark.parametrize(("y", "task", "text"), BAD_TARGETS, ids=[f"{t}: {m[:50]}" for _, t, m in BAD_TARGETS])
+@pytest.mark.parametrize(
+    ("y", "task", "text"), BAD_TARGETS, ids=[f"{t}: {m[:50]}" for _, t, m in BAD_TARGETS]
+)
 def test_targets_that_do_not_fit(y, task, text):
     with pytest.raises(DataError) as caught:
         load(IMAGES, y, task)
@@ -165,10 +193,18 @@ def test_targets_that_do_not_fit(y, task, text):
 def test_test_targets_that_do_not_fit():
     numbers = GENERATOR.random((40, 2))
     for y, y_test, text in (
-        (CLASSES, CLASSES + 1, "test targets: every class must occur in the training targets, got class 3, which"),
+        (
+            CLASSES,
+            CLASSES + 1,
+            "test targets: every class must occur in the training targets, got class 3, which",
+        ),
         (CLASSES, NEGATIVE, "test targets: classes must be at least 0, got -1."),
         (CLASSES, CLASSES / 2, "test targets: must be integers for classification, got float64"),
-        (numbers, numbers[:, :1], "test targets: must have as many outputs as the training targets (2), got 1."),
+        (
+            numbers,
+            numbers[:, :1],
+            "test targets: must have as many outputs as the training targets (2), got 1.",
+        ),
         (numbers, NAN, "test targets: must be finite numbers, got NaN or infinity in 2 examples"),
         (MASKS, CLASSES, "test targets: must have the shape [N, 5, 6] for pixel-classification, got (40,)."),
     ):
@@ -178,12 +214,16 @@ def test_test_targets_that_do_not_fit():
 
 
 def test_an_unknown_task():
-    with pytest.raises(SpecError, match="task must be auto, classification, regression, .*did you mean 'regression'"):
+    with pytest.raises(
+        SpecError, match=r"task must be auto, classification, regression, .*did you mean 'regression'"
+    ):
         StudySpec(task="regresion")
 
 
 def test_too_few_examples():
     with pytest.raises(DataError, match="there must be at least 4 training examples to split, got 3"):
         load(IMAGES[:3], np.arange(3.0))
-    with pytest.raises(DataError, match=r"train_images must be between 2 and 30 \(all training examples\), got 31"):
+    with pytest.raises(
+        DataError, match=r"train_images must be between 2 and 30 \(all training examples\), got 31"
+    ):
         load(IMAGES, GENERATOR.random(40), train_images=31)

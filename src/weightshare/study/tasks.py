@@ -227,5 +227,4 @@ def name_function(given: Any) -> str:
         return given
     if isinstance(given, Metric):
         return given.name
-    name = getattr(given, "__qualname__", type(given).__qualname__)
-    return f"{given.__module__}:{name}" if hasattr(given, "__module__") else name
+    return f"{getattr(given, '__module__', '')}:{getattr(given, '__qualname__', type(given).__qualname__)}"

@@ -75,7 +75,8 @@ def assemble(name: str, arrays: Mapping[str, Any], guess_axes: Callable[[str, tu
         guess_axes: Function that returns the axes of inputs by their shape, if they are not given.
     """
     keys = ("x_train", "y_train", "x_test", "y_test") if "x_train" in arrays else ("x", "y")
-    found = {key: to_array(f"{name}, {key}", arrays[key]) for key in keys if arrays.get(key) is not None}
+    given = [key for key in keys if key in ("x", "x_train", "x_test") or arrays.get(key) is not None]
+    found = {key: to_array(f"{name}, {key}", arrays[key]) for key in given}
     for key in keys[::2]:
         axes = arrays.get("axes")
         axes = guess_axes(f"{name}, {key}", found[key].shape) if axes is None else str(axes)

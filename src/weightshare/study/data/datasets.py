@@ -101,7 +101,7 @@ def _split_item(where: str, item: Any) -> tuple[np.ndarray, ...]:
     if len(item) not in (1, 2):
         raise _pair_error(where, f"{len(item)} values")
     if not isinstance(item[0], torch.Tensor | np.ndarray):
-        raise _pair_error(where, f"the input {type(item[0]).__name__}")
+        raise _pair_error(where, f"an input of type {type(item[0]).__name__}")
     return tuple(to_array(f"{where}, {what}", part) for what, part in zip(("input", "target"), item))
 
 

@@ -28,5 +28,10 @@ def describe_exception(error: BaseException) -> str:
     >>> describe_exception(KeyError("a"))
     "KeyError: 'a'"
     """
-    text = escape_controls(" ".join(f"{type(error).__name__}: {error}".split())).rstrip(".:")
+    return shorten(" ".join(f"{type(error).__name__}: {error}".split())).rstrip(".:")
+
+
+def shorten(text: str) -> str:
+    """Return text from outside without control characters, cut to a readable length."""
+    text = escape_controls(text)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."

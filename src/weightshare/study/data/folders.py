@@ -8,7 +8,7 @@ import numpy as np
 from ...errors import DataError
 from .describe import describe_path
 from .images import CONVERSIONS, Header, read_header, read_pixels
-from .listing import ONE_PER_CLASS, Listing
+from .listing import Listing
 from .raw import Raw
 
 #: Names of the folders of a data set that is split already.
@@ -39,7 +39,7 @@ def load_folder(folder: Path, name: str, resize: tuple[int, int] | None = None) 
             is a link or a damaged image, or if sizes differ.
     """
     if (got := describe_path(folder)) != "a folder":
-        raise DataError(name, f"must be a folder: it {ONE_PER_CLASS}", got)
+        raise DataError(name, "must be a folder with one subfolder of images per class", got)
     listing = Listing(folder, name)
     places = listing.list_folders(folder)
     splits = _find_splits(places, name)
@@ -88,7 +88,9 @@ def _list_labeled(listing: Listing, places: list[Path], class_names: list[str]) 
     for place in places:
         if place.name not in class_names:
             where = listing.label(place)
-            raise DataError(where, "every class must have training images", "a class without", "remove it")
+            raise DataError(
+                where, "every class must have training images", "none for this class", "add or remove it"
+            )
         label = class_names.index(place.name)
         labeled += [(file, label) for file in listing.list_images(place)]
     return labeled

@@ -18,8 +18,8 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 #: Keys that belong together.
 KEYS = ({*ARRAYS}, {"x_train", "x_test"}, {"x", "y"}, {"x"}, {"train", "test"}, {"train"})
 FORMS = (
-    f"the data must be ({', '.join(ARRAYS)}), (x, y), a Dataset, a pair of Datasets, "
-    "or a dictionary with these keys or train and test"
+    f"data must be arrays (x, y) or ({', '.join(ARRAYS)}), a Dataset, a pair of Datasets, "
+    "or a dictionary with these names, or train and test, as its keys"
 )
 
 
@@ -67,12 +67,13 @@ def _name_parts(given: Any, name: str) -> dict[Any, Any]:
     got = type(given).__name__
     if isinstance(given, Mapping):
         parts = dict(given)
-        got = f"a dictionary with the keys {', '.join(quote(str(key)) for key in list(parts)[:8])}"
+        names = ", ".join(quote(str(key)) for key in list(parts)[:8])
+        got = f"a dictionary with the keys {names}" if parts else "an empty dictionary"
     elif isinstance(given, tuple | list):
         are_datasets = all(isinstance(part, Dataset | DataLoader) for part in given)
         keys = ("train", "test") if are_datasets else ("x", "y") if len(given) == 2 else ARRAYS
         parts = dict(zip(keys, given)) if len(keys) == len(given) else {}
-        got = f"{got} of {len(given)}"
+        got = f"a {got} of {len(given)}"
     else:
         parts = {}
     if set(parts) - {"axes"} not in KEYS:

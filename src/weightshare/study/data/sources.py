@@ -8,8 +8,8 @@ import numpy as np
 
 from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
-from ...views.escape import escape_controls
-from .describe import describe_path
+from ...views.escape import quote
+from .describe import describe_path, shorten
 from .folders import load_folder
 from .given import load_function, load_given
 from .npz import load_npz
@@ -32,7 +32,7 @@ def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None 
         DataError: If the data are missing, damaged, too large or of another kind.
     """
     kind, _, place = data.partition(":") if isinstance(data, str) else ("", "", "")
-    name = escape_controls(str(data) if name is None else name)
+    name = shorten(str(data) if name is None else name)
     if kind == "folder" and place:
         return load_folder(Path(place), name, resize)
     if resize is not None:
@@ -47,13 +47,15 @@ def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None 
         return load_npz(Path(place), name)
     if kind not in ("npz", "folder") and re.fullmatch(f"{_NAME}:{_NAME}", data):
         return load_function(data, name)
-    if describe_path(Path(data)) == "a folder":
+    if "://" in data:
+        hint = "download it, and use npz:FILE or folder:DIR"
+    elif data and describe_path(Path(data)) == "a folder":
         hint = f"did you mean 'folder:{name}'?"
     elif data.endswith(".npz"):
         hint = f"did you mean 'npz:{name}'?"
     else:
         hint = did_you_mean(data, SOURCES)
-    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", repr(data), hint)
+    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", quote(data), hint)
 
 
 def load_digits() -> Raw:

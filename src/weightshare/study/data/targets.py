@@ -63,7 +63,7 @@ def encode_targets(raw: Raw, task_name: str = "auto") -> Targets:
 def _check_values(where: str, x: np.ndarray, y: np.ndarray) -> None:
     """Raise a DataError unless there is one finite target per input."""
     if y.ndim == 0 or len(x) != len(y):
-        got = f"{len(x)} inputs and {len(y) if y.ndim else 'one single'} targets"
+        got = f"{len(x)} inputs and {f'{len(y)} targets' if y.ndim else 'a single number'}"
         raise DataError(where, "there must be one target per input", got)
     if y.size == 0:
         raise DataError(where, "must not be empty", f"shape {y.shape}")
