@@ -32,7 +32,7 @@ FORMATS = {
     "webp": "WEBP",
 }
 
-#: Values of `StudySpec.data` that are no sources, or that lead to nothing.
+#: Values of `StudySpec.data` that do not name a source, or name one that does not exist.
 NAMES = [
     "", " ", "digit", "DIGITS", "digits ", "faces/", "npz", "folder", "npz:", "folder:", ":", "::", "a:",
     ":a", "a:b:c", "a.b", "a:1", "1:a", "a b:c", "npz:missing.npz", "npz:.", "npz:/", "npz:/dev/null",

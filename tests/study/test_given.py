@@ -169,11 +169,26 @@ def test_a_data_set_is_read_once(monkeypatch):
     reads = []
     load_examples(StudySpec(Broken(lambda k: reads.append(k) or (X[k], Y[k]), 40)))
     assert reads == [*range(40), 0]  # the first one again, to see whether it is random
-    monkeypatch.setattr(datasets, "MAX_BYTES", 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "MAX_BYTES", 1000)
+        with pytest.raises(
+            DataError, match="examples and 1,000 bytes, got more in example 6; use fewer or smaller"
+        ):
+            load_examples(StudySpec(TensorDataset(X, Y)))
+    monkeypatch.setattr(datasets, "MAX_EXAMPLES", 9)
     with pytest.raises(
-        DataError, match="train: must have at most 1,000 bytes, got more after 7 examples; use fewer"
+        DataError, match=r"train: must have at most 9 examples and .*, got more in example 9; use"
     ):
-        load_examples(StudySpec(TensorDataset(X, Y)))
+        load_examples(StudySpec(Stream()))
+
+
+def test_a_data_set_may_use_its_memory_again():
+    buffer = torch.zeros(1, 6, 6)
+    assert digest(Broken(lambda k: (buffer.copy_(X[k]), Y[k]), 40)) == digest((X, Y))
+
+
+def test_booleans_are_numbers():
+    assert digest((X > 0, Y > 0)) == digest(((X > 0).byte(), Y))
 
 
 def raise_error(error):
@@ -182,6 +197,10 @@ def raise_error(error):
 
 PAIR = X[0], 0
 BAD = [
+    (
+        Broken(lambda k: (X[0] * torch.nan, k % 2)),
+        "training inputs: must be finite numbers, got NaN or infinity in 8",
+    ),
     (Broken(lambda k: PAIR, 0), "train: must have at least one example, got an empty data set."),
     (
         Broken(lambda k: raise_error(KeyError("k")) if k == 3 else PAIR),

@@ -17,7 +17,7 @@ AXES = "axes must be N, C and one to three of D, H, W and L, such as NCL or NHWC
 
 
 def to_array(where: str, value: Any) -> np.ndarray:
-    """Return numbers as an array.
+    """Return numbers as an array, and booleans as 0 and 1.
 
     Raises:
         DataError: If the value is not an array or tensor of real numbers.
@@ -39,7 +39,7 @@ def to_array(where: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in NUMBERS:
         got = type(value).__name__ if array.dtype.hasobject else f"an array of {array.dtype}"
         raise DataError(where, "must be an array or a tensor of numbers", got)
-    return array
+    return array.astype(np.uint8) if array.dtype == bool else array
 
 
 def place_channels(where: str, inputs: np.ndarray, axes: str) -> np.ndarray:

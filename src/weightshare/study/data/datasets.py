@@ -20,6 +20,8 @@ from .arrays import to_array
 from .describe import describe_exception
 from .raw import MAX_BYTES
 
+MAX_EXAMPLES = 2**22
+
 
 def read_dataset(where: str, dataset: Any) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
     """Return inputs [N, C, *size], targets [N, ...] (None if there are none) and the names of the classes.
@@ -42,22 +44,20 @@ def read_dataset(where: str, dataset: Any) -> tuple[np.ndarray, np.ndarray | Non
         if len(columns) != len(pair):
             raise _pair_error(f"{where}, example {k}", "a pair and an input alone")
         for what, column, part in zip(("input", "target"), columns, pair):
-            column.append(part)
+            column.append(part.copy())  # the data set may use the same memory again
             if (part.shape, part.dtype) != (column[0].shape, column[0].dtype):
                 got = f"{_describe(column[0])} in example 0 and {_describe(part)} in example {k}"
                 raise DataError(where, f"every {what} must have the same shape and type", got)
         total += sum(part.nbytes for part in pair)
-        if total > MAX_BYTES:
-            expected = f"must have at most {MAX_BYTES:,} bytes"
-            raise DataError(
-                where, expected, f"more after {k + 1:,} examples", "use fewer or smaller examples"
-            )
+        if total > MAX_BYTES or k >= MAX_EXAMPLES:
+            expected = f"must have at most {MAX_EXAMPLES:,} examples and {MAX_BYTES:,} bytes"
+            raise DataError(where, expected, f"more in example {k}", "use fewer or smaller examples")
     if not columns:
         raise DataError(where, "must have at least one example", "an empty data set")
     inputs, *targets = map(np.stack, columns)
     if not isinstance(dataset, IterableDataset):
         again = _split_item(f"{where}, example 0", next(_iterate(where, dataset)))
-        if not all(np.array_equal(part, column[0]) for part, column in zip(again, columns)):
+        if not all(np.array_equal(part, column[0], equal_nan=True) for part, column in zip(again, columns)):
             hint = "remove random augmentation"
             raise DataError(
                 where, "an example must not change", "another example 0 when it is read again", hint

@@ -25,7 +25,8 @@ FORMS = (
 
 def load_function(path: str, name: str) -> Raw:
     """Load the data of a function by "package.module:function"."""
-    return load_given(find_function(path, "data"), name)
+    with search_current_folder():
+        return load_given(find_function(path, "data"), name)
 
 
 def load_given(given: Any, name: str) -> Raw:
@@ -51,8 +52,7 @@ def load_given(given: Any, name: str) -> Raw:
 
 def _call(function: Callable[[], Any], name: str) -> Any:
     try:
-        with search_current_folder():
-            return function()
+        return function()
     except (Exception, SystemExit) as error:  # a function of the user can raise anything
         reason = describe_exception(error)
         raise DataError(name, "must return data when called without arguments", reason) from error
