@@ -261,7 +261,7 @@ def invalid_utf8(folder):
             too_large,
             "dog/x.png: must be at most 512 pixels wide and high, got 6 x 513; scale the images with",
         ),
-        (bomb, "dog/x.png: must be at most 512 pixels wide and high, got far more; scale"),
+        (bomb, "dog/x.png: must have at most 178,956,970 pixels, got more; scale it first."),
         (lab, "dog/x.tiff: must be a grayscale or RGB image, got mode 'LAB'; convert it"),
         (file_link, "cat/link.png: must be a folder or a file, got a link, which is not followed; copy the"),
         (

@@ -113,23 +113,35 @@ def test_cmyk_palettes_and_animations(class_folder):
     )
 
 
-def test_color_images_of_16_bits_are_reduced_with_a_note(tmp_path):
+def write_deep_pngs(folder, color_type, values, *chunks):
+    """Write images of 16 bits and 6 x 6 pixels, which Pillow cannot write."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 6, 6, 16, 2, 0, 0, 0)
-    rows = b"".join(b"\0" + noise(6, 3, dtype=np.uint16).tobytes() for _ in range(6))
-    image = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    header = struct.pack(">IIBBBBB", 6, 6, 16, color_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir()
         for number in range(4):
-            (tmp_path / name / f"{number}.png").write_bytes(image)
+            content = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+            (folder / name / f"{number}.png").write_bytes(content)
+
+
+def test_color_images_of_16_bits_are_reduced_with_a_note(tmp_path):
+    write_deep_pngs(tmp_path, 2, noise(6, 6, 3, dtype=np.uint16))
     assert load_raw(f"folder:{tmp_path}").notes == ("8 images were reduced from 16 to 8 bits per channel.",)
+
+
+def test_a_transparent_value_of_16_bits_is_white(tmp_path):
+    values = np.full((6, 6), 1000)
+    values[0, 0] = 300
+    write_deep_pngs(tmp_path, 0, values, (b"tRNS", struct.pack(">H", 300)))
+    raw = load_raw(f"folder:{tmp_path}")
+    assert raw.x[0, 0, 0, 0] == 255
+    assert raw.x[0, 0, 1, 1] == np.float32(1000) / np.float32(257)
+    assert "8 images were partly transparent and were composited onto white." in raw.notes
 
 
 def test_resize_scales_images_of_any_size(class_folder):

@@ -41,7 +41,7 @@ class Header:
     """Size and kind of an image, as a viewer shows it.
 
     Args:
-        size: Height and width in pixels.
+        size: Height and width in pixels; before any rotation if the image is to be scaled anyway.
         has_color: Whether the image has colors.
         depth: Bits per value: 8 or 16; 32 if the values are numbers of unknown range.
     """
@@ -65,11 +65,12 @@ def read_header(file: Path, where: str, can_scale: bool = False) -> Header:
     with _open(file, where) as image:
         height, width = image.height, image.width
         if max(height, width) > MAX_SIDE and not can_scale:
-            raise _size_error(where, f"{height} x {width}")
+            expected = f"must be at most {MAX_SIDE} pixels wide and high"
+            raise DataError(where, expected, f"{height} x {width}", "scale the images with resize")
         if image.mode not in GRAY_MODES + COLOR_MODES:
             hint = "convert it to RGB or grayscale"
             raise DataError(where, "must be a grayscale or RGB image", f"mode {image.mode!r}", hint)
-        if image.getexif().get(ORIENTATION) in ROTATING:  # may decode the pixels
+        if not can_scale and image.getexif().get(ORIENTATION) in ROTATING:  # slow: may decode the pixels
             height, width = width, height
         return Header((height, width), image.mode in COLOR_MODES, _get_depth(image))
 
@@ -129,6 +130,10 @@ def _convert_deep(image: Image.Image, depth: int, done: set[str]) -> Image.Image
     values = np.asarray(image, dtype=np.float32)
     if depth == 16:
         done.add("16 bits")
+        key = image.info.get("transparency")
+        if key is not None and (values == key).any():
+            done.add("white")
+            values = np.where(values == key, 65535, values)
         values = values / 257
     return Image.fromarray(values)
 
@@ -155,14 +160,10 @@ def _open(file: Path, where: str) -> Generator[Image.Image]:
     except DataError:
         raise
     except Image.DecompressionBombError:
-        raise _size_error(where, "far more") from None
+        expected = f"must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+        raise DataError(where, expected, "more", "scale it first") from None
     except PermissionError as error:
         raise DataError(where, "must be readable", str(error.strerror)) from None
     except Exception as error:
         reason = describe_exception(error).replace(escape_controls(str(file)), file.name)
         raise DataError(where, "must be a readable image", reason, "repair or remove it") from None
-
-
-def _size_error(where: str, got: str) -> DataError:
-    expected = f"must be at most {MAX_SIDE} pixels wide and high"
-    return DataError(where, expected, got, "scale the images with resize")

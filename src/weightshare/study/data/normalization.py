@@ -31,8 +31,8 @@ def compute_statistics(
         total = sum(np.square(chunk - center).sum(axis=axes) for chunk in split_chunks(values))
         deviation = np.sqrt(total / (values.size / values.shape[1]))
     if not deviation.any():
-        got = " ".join(["the same value everywhere", *([f"({' '.join(notes)})"] if notes else [])])
-        raise DataError(where, "must not be constant", got)
+        reason = f" ({' '.join(notes).rstrip('.')})" if notes else ""
+        raise DataError(where, "must not be constant", f"the same value everywhere{reason}")
     if not np.isfinite(deviation).all():
         raise _overflow_error(where)
     return mean, np.where(deviation > 0, deviation, 1.0)
