@@ -11,7 +11,7 @@ from PIL import Image
 
 from weightshare.errors import DataError
 from weightshare.study import StudySpec
-from weightshare.study.data import folders, load_examples
+from weightshare.study.data import DataFacts, folders, load_examples
 
 GENERATOR = np.random.default_rng(0)
 
@@ -109,6 +109,14 @@ def test_a_class_can_be_named_train(tmp_path):
     for name in ("train", "bus"):
         write(tmp_path / name, noise(4, 6, 6))
     assert load(tmp_path).class_names == ("bus", "train")
+
+
+def test_names_of_classes_are_shown_escaped(class_folder):
+    control_characters(class_folder)
+    write(class_folder / "a\x1b[31m\nb\u202e", noise(1, 6, 6))
+    os.rename(class_folder / "dog", os.fsencode(class_folder) + b"/\xff")
+    facts = DataFacts.from_examples(load(class_folder))
+    assert facts.class_names == (r"a\x1b[31m\nb\u202e", r"\udcff")
 
 
 def empty(folder):

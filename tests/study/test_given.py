@@ -108,6 +108,14 @@ def test_axes_of_a_dictionary():
     assert load_examples(StudySpec({"x": images, "y": Y, "axes": "NCL"})).notes == ()
 
 
+def test_pairs_of_keras_have_the_channels_last():
+    colors = torch.randn(40, 3, 6, 6)
+    last = colors.permute(0, 2, 3, 1).numpy()
+    assert digest(((last, Y), (last[:10], Y[:10]))) == digest((colors, Y, colors[:10], Y[:10]))
+    gray = X.numpy()[:, 0]
+    assert digest(((gray, Y), (gray[:10], Y[:10]))) == digest((X, Y, *TEST))
+
+
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """Write a module into the current folder."""

@@ -171,8 +171,8 @@ MOST = {
 }
 
 
-#: Smallest and largest height and width of images.
-SIDES = 4, 512
+#: Smallest spatial size of inputs, and largest size of an image, along each axis.
+MIN_SIDE, MAX_SIDE = 4, 512
 
 
 def _parse_resize(given: Any) -> tuple[int, int] | None:
@@ -184,9 +184,9 @@ def _parse_resize(given: Any) -> tuple[int, int] | None:
             raise SpecError("study", 'resize must be a size such as "64" or "64x48"', quote(given))
         numbers = [int(side) for side in given.strip().split("x")]
         given = numbers[0] if len(numbers) == 1 else numbers
-    height, width = check_per_axis("study", "resize", given, ndim=2, least=SIDES[0])
-    if max(height, width) > SIDES[1]:
-        raise SpecError("study", f"resize must be at most {SIDES[1]} pixels", f"{height} x {width}")
+    height, width = check_per_axis("study", "resize", given, ndim=2, least=MIN_SIDE)
+    if max(height, width) > MAX_SIDE:
+        raise SpecError("study", f"resize must be at most {MAX_SIDE} pixels", f"{height} x {width}")
     return height, width
 
 

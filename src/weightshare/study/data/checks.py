@@ -6,11 +6,11 @@ import numpy as np
 
 from ..._args import format_size
 from ...errors import DataError
+from ..spec import MIN_SIDE
 from .normalization import split_chunks
 from .raw import MAX_BYTES, Raw
 from .targets import Targets
 
-MIN_SIDE = 4
 MAX_SCALE_RATIO = 16.0
 
 

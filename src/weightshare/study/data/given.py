@@ -9,9 +9,10 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import DataError
 from ...views.escape import quote
 from ..tasks import find_function, search_current_folder
-from .arrays import assemble
+from .arrays import assemble, to_array
 from .datasets import read_dataset
 from .describe import describe_exception
+from .npz import guess_axes
 from .raw import Raw
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -33,6 +34,7 @@ def load_given(given: Any, name: str) -> Raw:
     """Load arrays, tensors, data sets or loaders, or what a function without arguments returns.
 
     Inputs have the shape [N, C, L], [N, C, H, W] or [N, C, D, H, W], unless a dictionary gives their "axes".
+    Pairs ((x_train, y_train), (x_test, y_test)) come from Keras; their axes are those of a .npz file.
 
     Raises:
         DataError: If the function raises an exception, or the data have another form.
@@ -62,8 +64,10 @@ def _name_parts(given: Any, name: str) -> dict[Any, Any]:
     """Return the data as a dictionary with the keys of one set in `KEYS`, and possibly "axes"."""
     if isinstance(given, Dataset | DataLoader):
         return {"train": given}
-    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(g, tuple) for g in given):
-        given = (*given[0], *given[1])  # ((x_train, y_train), (x_test, y_test)), as in Keras
+    if isinstance(given, tuple | list) and [isinstance(g, tuple) and len(g) for g in given] == [2, 2]:
+        parts = dict(zip(ARRAYS, (*given[0], *given[1])))
+        shape = to_array(f"{name}, x_train", parts["x_train"]).shape
+        return {**parts, "axes": guess_axes(f"{name}, x_train", shape)}
     got = type(given).__name__
     if isinstance(given, Mapping):
         parts = dict(given)

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from ...errors import DataError
 from ...views.escape import escape_controls
+from ..spec import MAX_SIDE
 from .describe import describe_exception
 
 _COMMON = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -19,7 +20,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Modes of grayscale and color images, in Pillow's words.
 GRAY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I", "F")
 COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-MAX_SIDE = 512
 ORIENTATION, ROTATING = 0x0112, (5, 6, 7, 8)
 
 #: What can be done to an image, as the end of a sentence such as "2 images were ...".

@@ -9,7 +9,7 @@ import numpy as np
 from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
 from ...views.escape import quote
-from .describe import describe_path, shorten
+from .describe import describe_exception, describe_path, shorten
 from .folders import load_folder
 from .given import load_function, load_given
 from .npz import load_npz
@@ -78,7 +78,7 @@ def load_faces() -> Raw:
         raise DataError(
             "faces",
             "scikit-image must be able to load lfw_subset",
-            f"{type(error).__name__}: {error}",
+            describe_exception(error),
             "connect to the network once, or use digits",
         ) from None
     labels = np.repeat([0, 1], [100, 100])
