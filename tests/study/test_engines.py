@@ -125,7 +125,9 @@ def test_a_pool_that_cannot_replace_its_workers(dying, tmp_path):
     (tmp_path / "dies").write_text("x")
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as executor,
-        pytest.raises(StudyError, match=r"executor: must not lose its workers, .* use .*ProcessExecutor, which"),
+        pytest.raises(
+            StudyError, match=r"executor: must not lose its workers, .* use .*ProcessExecutor, which"
+        ),
     ):
         run(dying, executor=executor)
     assert len(read_records(dying)) == 1
@@ -147,7 +149,10 @@ def test_several_devices_and_an_executor(serial):
 
 def test_a_model_that_cannot_be_sent_to_a_worker(serial):
     spec = replace(serial[0], out=None, model=lambda: build_or_die("full", 2))
-    with ProcessExecutor(1) as executor, pytest.raises(StudyError, match="model and metric must be importable"):
+    with (
+        ProcessExecutor(1) as executor,
+        pytest.raises(StudyError, match="model and metric must be importable"),
+    ):
         run(spec, executor=executor)
 
 

@@ -70,7 +70,9 @@ def test_a_node_is_lost_and_its_trials_are_started_again(quick, tmp_path, cluste
 
 @pytest.mark.long
 def test_a_cluster_without_enough_resources(cluster):
-    with pytest.raises(StudyError, match=r"a node must have 1 CPUs and 7 GPUs per trial, got at most 1 CPUs and"):
+    with pytest.raises(
+        StudyError, match=r"a node must have 1 CPUs and 7 GPUs per trial, got at most 1 CPUs and"
+    ):
         RayExecutor(cluster.address, gpus_per_trial=7)
     assert not ray.is_initialized()
 

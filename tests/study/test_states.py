@@ -72,7 +72,9 @@ def test_no_state_is_stored_before_the_interval_has_passed(quick, monkeypatch):
     assert not (quick.out / ".states").exists()
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: b"", lambda _: b"\x80\x02" * 99])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-100], lambda content: b"", lambda _: b"\x80\x02" * 99]
+)
 def test_a_damaged_state_is_ignored(quick, monkeypatch, damage):
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         stop_at(patch, 2)
