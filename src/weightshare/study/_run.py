@@ -123,6 +123,7 @@ def run(
         result = StudyResult(spec, facts, target, main, tuple(trials), out, further)
         if folder:
             _write_results(folder, result)
+            folder.remove_states()
     return result
 
 
