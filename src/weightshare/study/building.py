@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..convert import relax
@@ -127,8 +128,10 @@ class Factory:
         ]
         if not names:
             known = [n for n, m in model.named_modules() if isinstance(m, (*_CONVOLUTIONS, SharedLayer))]
-            got = f"convolutions {', '.join(known[:8])}" if known else "no convolution"
-            raise StudyError(where, f"layers must select a convolution ({', '.join(patterns)})", got)
+            if not known:
+                raise StudyError(where, "must have a convolution, which can share less", "none")
+            expected = f"layers must select a convolution ({', '.join(patterns)})"
+            raise StudyError(where, expected, f"convolutions {', '.join(known[:8])}")
         relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
         for name in names:
             relaxed.get_submodule(name).reset_parameters()  # type: ignore[operator]
@@ -160,3 +163,20 @@ def count_macs(model: nn.Module, inputs: torch.Tensor) -> int:
         model.eval()(inputs[:1])
     model.train(training)
     return counter.get_total_flops() // 2
+
+
+def measure_activations(model: nn.Module, inputs: torch.Tensor) -> int:
+    """Return the bytes per example that a network keeps for its backward pass, on any device."""
+    training = model.training
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.eval()(inputs)
+    model.train(training)
+    return sum(s.nbytes() for key, s in kept.items() if key not in weights) // len(inputs)
