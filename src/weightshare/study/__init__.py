@@ -24,9 +24,10 @@ for _package, _module in NEEDED.items():
         raise MissingExtraError.for_package("study", _package, extra="study")
 
 from ._run import Progress, run  # noqa: E402
+from .reading import read, redraw  # noqa: E402
 from .result import StudyResult  # noqa: E402
 from .spec import StudySpec  # noqa: E402
 from .summary import RowSummary  # noqa: E402
 from .trials import Trial  # noqa: E402
 
-__all__ = ["Progress", "RowSummary", "StudyResult", "StudySpec", "Trial", "run"]
+__all__ = ["Progress", "RowSummary", "StudyResult", "StudySpec", "Trial", "read", "redraw", "run"]

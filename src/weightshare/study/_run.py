@@ -10,14 +10,14 @@ from pathlib import Path
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from .data import DataFacts, load_examples
+from .data import load_examples
+from .description import Description
 from .jobs import Job, make_fabric, make_jobs, remember, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
 from .result import StudyResult
 from .rows import Row, plan_rows
 from .spec import StudySpec
-from .summary import summarize
 from .trials import Trial
 
 #: Number of jobs that wait in the queue of an executor, for each one that it may be running.
@@ -81,24 +81,19 @@ def run(
     rows = plan_rows(spec, examples)
     fabric = make_fabric(spec)
     writes = spec.out is not None and not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
-    digest = spec.digest(examples.digest)
-    with open_folder(str(spec.out), digest, spec) if writes else nullcontext() as folder:
+    description = Description.from_plan(spec, examples, rows)
+    with open_folder(str(spec.out), description.digest, spec) if writes else nullcontext() as folder:
         finished = folder.read_trials(examples.shifts) if folder else []
         fabric.launch()
         known = {(trial.key, trial.seed): trial for trial in fabric.broadcast(finished)}
         jobs = make_jobs(spec, rows, examples, known)
-        done = _Done(spec, rows, folder, known, progress)
+        done = _Done(spec, rows, folder, known, progress, description)
         if executor is None:
             _run_here(jobs, fabric, done)
         else:
             _run_in(executor, jobs, done)
-        trials = done.get_trials()
-        target, summary = summarize(spec, examples, rows, trials)
         out = Path(spec.out) if spec.out is not None else None
-        facts = DataFacts.from_examples(examples)
-        main = tuple(row for row in summary if not row.question)
-        further = tuple(row for row in summary if row.question)
-        result = StudyResult(spec, facts, target, main, tuple(trials), out, further)
+        result = StudyResult.from_trials(description, done.get_trials(), spec, out)
         if folder:
             _write_results(folder, result)
     return result
@@ -124,7 +119,9 @@ class _Done:
         folder: Folder | None,
         known: dict[tuple[str, int], Trial],
         progress: Callable[[Progress], None] | None,
+        description: Description,
     ):
+        self.description = description
         self.spec, self.rows, self.folder, self.progress = spec, rows, folder, progress
         planned = {row.key for row in rows}
         self.trials = {key: t for key, t in known.items() if key[0] in planned and key[1] < spec.seeds}
@@ -138,7 +135,7 @@ class _Done:
     def add(self, job: Job, trial: Trial) -> None:
         """Store a finished trial."""
         if self.folder:
-            self.folder.append(trial)
+            self.folder.append(trial, self.description.to_record(trial.sharing))
         self.trials[trial.key, trial.seed] = trial
         self.report(job, trial.epochs, trial.validation_score, trial)
 

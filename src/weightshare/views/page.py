@@ -31,20 +31,21 @@ def make_environment(package: str) -> Environment:
     )
 
 
-def render_fragment(title: str, sections: Sequence[Section], with_style: bool = True) -> str:
+def render_fragment(title: str, sections: Sequence[Section], with_style: bool = True, level: int = 2) -> str:
     """Return the sections as one `<div>`.
 
     Args:
         with_style: Whether the `<div>` contains its style sheet.
+        level: Level of the title's heading.
     """
     template = make_environment(__package__).get_template("fragment.html.jinja")
-    return template.render(title=title, sections=sections, with_style=with_style)
+    return template.render(title=title, sections=sections, with_style=with_style, level=level)
 
 
 def render_document(title: str, sections: Sequence[Section]) -> str:
     """Return the sections as a complete HTML page."""
     template = make_environment(__package__).get_template("document.html.jinja")
-    return template.render(title=title, fragment=render_fragment(title, sections))
+    return template.render(title=title, fragment=render_fragment(title, sections, level=1))
 
 
 def _escape_text(value: Any) -> Any:
