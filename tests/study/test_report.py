@@ -65,25 +65,28 @@ def render(result: StudyResult, width: int) -> str:
 
 def test_the_verdict_names_clear_differences_and_separates_sharing_from_size(result):
     assert result.verdict == (
-        "tiled:2 (+3.5 points) is clearly better than full in test accuracy. "
-        "local (-14.0 points) is clearly worse than full in test accuracy. "
-        "tiled:2 is also clearly better than a fully shared network of the same size."
+        "tiled:2 (+3.5 points) is clearly better than full sharing in test accuracy, and local (-14.0 "
+        "points) is clearly worse. tiled:2 is also clearly better than fully shared networks of the same "
+        "size. tiled:2 (+3.5 points) is clearly better than full sharing in accuracy on test examples "
+        "shifted by 2 pixels, and local (-14.0 points) is clearly worse."
     )
 
 
 def test_the_verdict_says_if_the_size_may_be_the_reason():
     same = make_result({**SCORES, MATCHED: [0.97, 0.99, 0.98]}, matches=MATCHES)
-    assert same.verdict.endswith(
-        "For tiled:2, the gain may come from the size: a fully shared network of the same size is not "
+    assert (
+        "For tiled:2, the gain may come from the size: fully shared networks of the same size are not "
         "clearly worse."
-    )
+    ) in same.verdict
+    larger = make_result({**SCORES, MATCHED: [0.991, 0.999, 0.996]}, matches=MATCHES)
+    assert "For tiled:2, the gain comes from the size: " in larger.verdict
 
 
 def test_the_verdict_on_thin_evidence_says_how_many_seeds_are_needed():
     thin = make_result({"full": [0.90, 0.95, 0.94], "tiled:2": [0.92, 0.94, 0.98]})
     assert re.fullmatch(
-        r"No sharing is clearly better or worse than full in test accuracy: tiled:2 \(about \d+ seeds "
-        r"needed\)\.",
+        r"No sharing is clearly better or worse than full sharing in test accuracy: tiled:2 \(about \d+ "
+        r"seeds needed\)\.",
         thin.verdict,
     )
     assert "Seeds needed: an estimate" in str(thin)
@@ -109,9 +112,9 @@ def test_a_network_that_learned_nothing_is_called_that():
     ]
     noise = make_result({"full": [0.96] * 2, "local": [0.96] * 2}, facts=facts, trials=trials)
     assert noise.verdict == (
-        "No network is clearly more accurate than always predicting the most frequent class, which is correct "
-        "for 96.0% of the test examples. This study does not show which sharing is better. The highest "
-        "balanced accuracy (the mean over the classes) is 62.0%, and chance is 50.0%."
+        "No network is clearly more accurate than always predicting the most frequent class, which is "
+        "correct for 96.0% of the test examples. This study does not show which sharing is better. The "
+        "highest balanced accuracy (the mean over the classes) is 62.0%, and chance is 50.0%."
     )
     for text in (str(noise), render_page(noise)):
         assert "most frequent class has an accuracy of 96.0%" in " ".join(text.split())
@@ -121,10 +124,10 @@ def test_a_network_that_learned_nothing_is_called_that():
 
 def test_lower_is_better():
     result = make_result({"full": [3.0, 3.1, 3.2], "local": [2.0, 2.2, 2.1]}, scale=RMSE)
-    assert result.verdict == "local (-1.00) is clearly better than full in test RMSE."
+    assert result.verdict.startswith("local (-1.00) is clearly better than full sharing in test RMSE.")
     answers = answer_all(result)
     assert "local has the lowest mean test RMSE, 2.100." in answers["Which network is best?"]
-    assert "local is 1.00 below full in test RMSE" in answers["Does sharing improve the score?"]
+    assert "local is 1.00 below full in test RMSE" in answers["Does sharing improve RMSE?"]
     text, page = str(result), render_page(result)
     assert "RMSE ± half-width of the 95% CI over seeds (not over test examples); lower is better." in text
     assert "2.10 ± 0.25" in text
@@ -182,7 +185,7 @@ def test_a_clear_difference_is_reported_with_its_interval(result):
     answers = answer_all(result)
     assert (
         "local is 14.0 points below full in test accuracy (95% CI 12.0 to 16.0 points)."
-        in answers["Does sharing improve the score?"]
+        in answers["Does sharing improve accuracy?"]
     )
     assert (
         "tiled:2 is 3.5 points above full at width 24 in test accuracy"
@@ -195,12 +198,12 @@ def test_differences_without_spread_are_reported_without_a_verdict():
     assert (
         "With every seed, test accuracy differs by the same amount between local (mean 99.6%) and full (mean "
         "90.0%), so this difference has no confidence interval."
-    ) in answer_all(same)["Does sharing improve the score?"]
+    ) in answer_all(same)["Does sharing improve accuracy?"]
     assert "local (the same difference with every seed)" in same.verdict
     equal = make_result({"full": [0.9, 0.9], "local": [0.9, 0.9]})
     assert (
         "No difference in test accuracy with any seed: local vs. full."
-        in answer_all(equal)["Does sharing improve the score?"]
+        in answer_all(equal)["Does sharing improve accuracy?"]
     )
     assert "(no difference with any seed)" in equal.verdict
 
@@ -241,7 +244,7 @@ def test_one_seed_gives_no_comparisons():
     one = make_result({"full": [0.9], "local": [0.95]})
     answers = answer_all(one)
     assert "One seed does not show" in answers["Which network is best?"]
-    assert "Does sharing improve the score?" not in answers
+    assert "Does sharing improve accuracy?" not in answers
     assert "comparisons" not in str(one)
     assert "One seed gives no confidence intervals" in render_page(one)
 
@@ -258,8 +261,8 @@ def test_questions_are_answered_with_intervals(result):
     assert sizes.values == (60, 240)
     assert set(sizes.rows) == set(SCORES)
     text = " ".join(answer(result, sizes))
-    assert "local [60 examples] is 20.0 points below full [60 examples] in test accuracy" in text
-    assert "tiled:2 [60 examples] vs. full [60 examples] (about" in text
+    assert "60 examples: local is 20.0 points below full in test accuracy" in text
+    assert "tiled:2 vs. full (about" in text
     assert schedules.settings == ("none", "relax:3")
     assert "local [relax:3] is 10.7 points above local in test accuracy" in " ".join(
         answer(result, schedules)
@@ -296,7 +299,7 @@ def test_an_unfinished_study_says_so_and_compares_the_seeds_that_rows_share():
     trials += [make_trial("local", i, s) for i, s in enumerate([0.80, 0.82])]
     result = make_result({"full": [0.9] * 3, "local": [0.8] * 3}, trials=trials)
     assert "The study is not finished: 5 of 6 trials have a result." in str(result)
-    assert "local is 9.5 points below full" in answer_all(result)["Does sharing improve the score?"]
+    assert "local is 9.5 points below full" in answer_all(result)["Does sharing improve accuracy?"]
     assert "The study is not finished" in render_page(result)
 
 

@@ -78,7 +78,7 @@ class StudyResult:
 
     @property
     def verdict(self) -> str:
-        """What the study shows, in one to three sentences."""
+        """What the study shows, in a few sentences."""
         return judge(self)
 
     def __getitem__(self, sharing: str) -> RowSummary:

@@ -43,7 +43,10 @@ def collect_findings(result: StudyResult) -> list[Finding]:
     full, others = find_full(result)
     answers = [
         ("Which network is best?", _rank(result)),
-        ("Does sharing improve the score?", _compare_scores(result, full, others) if full else []),
+        (
+            f"Does sharing improve {result.scale.label}?",
+            _compare_scores(result, full, others) if full else [],
+        ),
         ("Is it the sharing or the size?", _compare_at_equal_size(result)),
         ("Does sharing reduce overfitting?", _compare_gaps(result, full, others) if full else []),
         ("What if test inputs are shifted?", _compare_shifts(result, full, others) if full else []),
@@ -65,12 +68,13 @@ def answer(result: StudyResult, answered: Answered) -> list[str]:
         ]
         return describe(compare_pairs(result, pairs, measure), measure, has_seeds)
     sentences: list[str] = []
-    for rows in zip(*answered.rows.values()):
+    for setting, rows in zip(answered.settings, zip(*answered.rows.values())):
         present = [row for row in rows if row is not None and not row.matches]
         full = next((row for row in present if row.layer_sharing == "full"), None)
         if full is not None and full.question:
             others = [row for row in present if row is not full]
-            sentences += describe(compare_with(result, others, full, measure), measure, has_seeds)
+            found = describe(compare_with(result, others, full, measure), measure, has_seeds)
+            sentences += [f"{setting}: {sentence}" for sentence in found]
     return sentences
 
 

@@ -87,9 +87,16 @@ class Comparison:
     values: tuple[float, float]
 
     @property
+    def names(self) -> tuple[str, str]:
+        """Names of both rows, without a setting that they share."""
+        if self.row.setting == self.other.setting:
+            return get_name(self.row), get_name(self.other)
+        return _get_full_name(self.row), _get_full_name(self.other)
+
+    @property
     def pair(self) -> str:
-        """Names of both rows."""
-        return f"{get_name(self.row)} vs. {get_name(self.other)}"
+        """Names of both rows in one text."""
+        return " vs. ".join(self.names)
 
 
 def compare_pairs(result: "StudyResult", pairs: Sequence[Pair], measure: Measure) -> list[Comparison]:
@@ -144,12 +151,9 @@ def describe(comparisons: Sequence[Comparison], measure: Measure, has_seeds: boo
         else:
             low, high = (measure.format_difference(end) for end in sorted(map(abs, difference.ci)))
             sentence = measure.more if difference.mean > 0 else measure.less
-            text = sentence.format(
-                row=get_name(one.row),
-                value=measure.format_difference(abs(difference.mean)),
-                other=get_name(one.other),
-                name=measure.name,
-            )
+            value = measure.format_difference(abs(difference.mean))
+            row, other = one.names
+            text = sentence.format(row=row, value=value, other=other, name=measure.name)
             answers.append(f"{text} (95% CI {low.removesuffix(' points')} to {high}).")
     if unclear and has_seeds:
         answers.append(f"No clear difference in {measure.name}: {words.join(unclear)}.")
@@ -160,11 +164,10 @@ def describe(comparisons: Sequence[Comparison], measure: Measure, has_seeds: boo
 
 def describe_constant(one: Comparison, measure: Measure) -> str:
     """Return both values of a difference that has no interval, since it is the same with every seed."""
-    first, second = map(measure.format, one.values)
+    row, other = (f"{name} (mean {measure.format(value)})" for name, value in zip(one.names, one.values))
     return (
-        f"With every seed, {measure.name} differs by the same amount between {get_name(one.row)} "
-        f"(mean {first}) and {get_name(one.other)} (mean {second}), so this difference has no confidence "
-        "interval."
+        f"With every seed, {measure.name} differs by the same amount between {row} and {other}, so this "
+        "difference has no confidence interval."
     )
 
 
@@ -179,9 +182,8 @@ def describe_needed(difference: Difference) -> str:
 
 
 def get_name(row: RowSummary) -> str:
-    """Return the name of a row in sentences."""
-    name = f"full at width {row.width}" if row.matches else row.base
-    return f"{name} [{row.setting}]" if row.question else name
+    """Return the name of a row in sentences, without its setting."""
+    return f"full at width {row.width}" if row.matches else row.base
 
 
 def find_full(result: "StudyResult") -> tuple[RowSummary | None, list[RowSummary]]:
@@ -195,6 +197,10 @@ def match_sizes(result: "StudyResult") -> list[Pair]:
     """Return each partly shared row with its size-matched row."""
     matched = {name: row for row in result.summary for name in row.matches}
     return [(row, matched[row.sharing]) for row in result.summary if row.sharing in matched]
+
+
+def _get_full_name(row: RowSummary) -> str:
+    return f"{get_name(row)} [{row.setting}]" if row.question else get_name(row)
 
 
 def _mean(values: Sequence[float]) -> float:

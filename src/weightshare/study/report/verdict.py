@@ -1,4 +1,4 @@
-"""The verdict on a study: what it shows, in one to three sentences."""
+"""The verdict on a study: what it shows, in a few sentences."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from .measures import (
     get_name,
     match_sizes,
     measure_score,
+    measure_shifted,
 )
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 def judge(result: "StudyResult") -> str:
     """Return the verdict.
 
-    It names the sharings that are clearly better or worse than full sharing and, for the better ones, states
-    whether their size may be the reason. If no network beats the most frequent class, that is the verdict.
+    It names the sharings that are clearly better or worse than full sharing, also on shifted test inputs. For
+    the better ones, it states whether their size may be the reason. If no network beats the most frequent
+    class, that is the verdict.
     """
     baseline = find_baseline(result.data, result.summary)
     if baseline is not None and not baseline.is_beaten:
@@ -41,17 +43,15 @@ def judge(result: "StudyResult") -> str:
         return f"{top}, with one seed. One seed does not show how much of this is chance; use at least three."
     full, others = find_full(result)
     if full is None or not others:
-        return f"{top}. A comparison with full sharing needs the sharing full."
+        return f"{top}. To compare sharings with full sharing, add full."
     comparisons = compare_with(result, others, full, measure)
-    better, worse, other = _sort(comparisons, scale.sign)
-    sentences = [*_list("better", better, measure), *_list("worse", worse, measure)]
-    if other:
-        rows = words.join([f"{get_name(one.row)} ({describe_needed(one.difference)})" for one in other])
-        if sentences:
-            sentences.append(f"{rows} {_be(other)} neither clearly better nor clearly worse than full.")
-        else:
-            sentences.append(f"No sharing is clearly better or worse than full in {measure.name}: {rows}.")
-    return " ".join([*sentences, *_judge_size(result, better, measure)])
+    sentences = [_describe_clear(comparisons, measure, scale.sign), _describe_unclear(comparisons, measure)]
+    sentences.append(_judge_size(result, comparisons, measure))
+    if full.score_shifted:
+        amount = list(full.score_shifted)[-1]
+        shifted = measure_shifted(scale, amount, words.describe_shift(result.data, amount))
+        sentences.append(_describe_clear(compare_with(result, others, full, shifted), shifted, scale.sign))
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _report_baseline(baseline: Baseline) -> str:
@@ -68,44 +68,61 @@ def _report_baseline(baseline: Baseline) -> str:
     )
 
 
-def _sort(
-    comparisons: Sequence[Comparison], sign: int
-) -> tuple[list[Comparison], list[Comparison], list[Comparison]]:
-    """Return the comparisons whose row is clearly better, whose row is clearly worse, and the others."""
-    better = [one for one in comparisons if one.difference.is_clear and sign * one.difference.mean > 0]
-    worse = [one for one in comparisons if one.difference.is_clear and sign * one.difference.mean < 0]
-    return better, worse, [one for one in comparisons if not one.difference.is_clear]
+def _describe_clear(comparisons: Sequence[Comparison], measure: Measure, sign: int) -> str:
+    """Return which rows are clearly better and worse, with their differences; "" if none is."""
+    better, worse = (_choose(comparisons, sign * side) for side in (1, -1))
+    phrases: list[str] = []
+    for quality, group in (("better", better), ("worse", worse)):
+        if group:
+            than = "" if phrases else f" than full sharing in {measure.name}"
+            phrases.append(f"{_list_differences(group, measure)} {_be(group)} clearly {quality}{than}")
+    return f"{', and '.join(phrases)}." if phrases else ""
 
 
-def _list(quality: str, comparisons: Sequence[Comparison], measure: Measure) -> list[str]:
-    """Return a sentence that names the rows of comparisons, with their differences; none without rows."""
-    if not comparisons:
-        return []
-    names: list[str] = []
-    for one in comparisons:
-        sign = "+" if one.difference.mean > 0 else "-"
-        names.append(f"{get_name(one.row)} ({sign}{measure.format_difference(abs(one.difference.mean))})")
-    return [f"{words.join(names)} {_be(comparisons)} clearly {quality} than full in {measure.name}."]
+def _describe_unclear(comparisons: Sequence[Comparison], measure: Measure) -> str:
+    """Return which rows are neither clearly better nor worse, with the seeds needed; "" if none is."""
+    unclear = [one for one in comparisons if not one.difference.is_clear]
+    if not unclear:
+        return ""
+    rows = words.join([f"{get_name(one.row)} ({describe_needed(one.difference)})" for one in unclear])
+    if len(unclear) == len(comparisons):
+        return f"No sharing is clearly better or worse than full sharing in {measure.name}: {rows}."
+    return f"{rows} {_be(unclear)} neither clearly better nor clearly worse."
 
 
-def _judge_size(result: "StudyResult", better: Sequence[Comparison], measure: Measure) -> list[str]:
-    """Return whether the better rows are also better than fully shared networks of their size."""
-    names = [one.row.sharing for one in better]
+def _judge_size(result: "StudyResult", comparisons: Sequence[Comparison], measure: Measure) -> str:
+    """Return how the better rows compare with fully shared networks of their size; "" if there are none."""
+    sign = result.scale.sign
+    names = [one.row.sharing for one in _choose(comparisons, sign)]
     pairs = [pair for pair in match_sizes(result) if pair[0].sharing in names]
     matched = compare_pairs(result, pairs, measure)
-    also = _sort(matched, result.scale.sign)[0]
-    by_size = [one for one in matched if one not in also]
-    same = "a fully shared network of the same size"
-    sentences: list[str] = []
-    if also:
-        sentences.append(f"{_name_rows(also)} {_be(also)} also clearly better than {same}.")
-    if by_size:
-        rows = _name_rows(by_size)
-        sentences.append(f"For {rows}, the gain may come from the size: {same} is not clearly worse.")
-    return sentences
+    same = "fully shared networks of the same size"
+    unclear = [one for one in matched if not one.difference.is_clear]
+    better = _choose(matched, sign)
+    groups = (
+        (better, f"{{}} {_be(better)} also clearly better than {same}."),
+        (unclear, f"For {{}}, the gain may come from the size: {same} are not clearly worse."),
+        (_choose(matched, -sign), f"For {{}}, the gain comes from the size: {same} are clearly better."),
+    )
+    return " ".join(text.format(_name(group)) for group, text in groups if group)
 
 
-def _name_rows(comparisons: Sequence[Comparison]) -> str:
+def _choose(comparisons: Sequence[Comparison], sign: int) -> list[Comparison]:
+    """Return the comparisons whose difference is clear and has this sign."""
+    return [one for one in comparisons if one.difference.is_clear and sign * one.difference.mean > 0]
+
+
+def _list_differences(comparisons: Sequence[Comparison], measure: Measure) -> str:
+    differences = [(get_name(one.row), one.difference.mean) for one in comparisons]
+    return words.join(
+        [
+            f"{name} ({'+' if mean > 0 else '-'}{measure.format_difference(abs(mean))})"
+            for name, mean in differences
+        ]
+    )
+
+
+def _name(comparisons: Sequence[Comparison]) -> str:
     return words.join([get_name(one.row) for one in comparisons])
 
 
