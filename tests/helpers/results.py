@@ -99,6 +99,7 @@ def make_result(
         facts or (make_facts() if scale.is_fraction else make_regression_facts()),
         scale,
         tuple(rows),
+        sum(map(len, given.values())),
     )
     made = [
         make_trial(name, seed, score, scale, class_scores=[score] * len(description.data.test_counts))

@@ -21,7 +21,9 @@ INTERRUPTED = 130
 
 
 def command(
-    data: Annotated[str, typer.Argument(help="Data set: digits, faces, npz:FILE or folder:DIR.")],
+    data: Annotated[
+        str | None, typer.Argument(help="Data set: digits, faces, npz:FILE or folder:DIR.")
+    ] = None,
     sharing: Annotated[
         str, typer.Option(help="Comma-separated sharings to compare.")
     ] = "full,tiled:2,regional:4,lowrank:4,local",
@@ -41,11 +43,23 @@ def command(
     devices: Annotated[str, typer.Option(help="Fabric devices: a number or a list.")] = "1",
     strategy: Annotated[str, typer.Option(help="Fabric strategy: auto, ddp, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="Fabric precision: 32-true, bf16-mixed, ...")] = "32-true",
+    report: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a study whose report to draw again from its records, to --out if given (a file; "
+            "- for standard output)."
+        ),
+    ] = None,
 ) -> None:
     """Compare sharings by training a small network with each.
 
     Running the same command again continues an interrupted study.
     """
+    if report is not None:
+        redraw_report(report, out)
+        return
+    if data is None:
+        raise typer.BadParameter("give a data set, or --report with the folder of a study", param_hint="DATA")
     from ..study import StudySpec
 
     spec = StudySpec(
@@ -65,6 +79,17 @@ def command(
         precision=precision,
     )
     raise typer.Exit(run_study(spec if out is not None else replace(spec, out=get_default_folder(spec))))
+
+
+def redraw_report(folder: str, out: str | None) -> None:
+    """Draw the report of a study again, to a file or to standard output."""
+    from ..study import read, redraw
+    from ..study.report.page import render_page
+
+    if out == "-":
+        print(render_page(read(folder)))
+    else:
+        print(f"Report: {escape_controls(str(redraw(folder, out)))}")
 
 
 def get_default_folder(spec: StudySpec) -> Path:

@@ -26,6 +26,7 @@ class Description:
         data: Facts about the data.
         scale: Scale of the metric.
         rows: Facts about each row.
+        planned: Number of trials of the finished study.
     """
 
     digest: str
@@ -33,6 +34,7 @@ class Description:
     data: DataFacts
     scale: Scale
     rows: tuple[RowFacts, ...]
+    planned: int
 
     @classmethod
     def from_plan(cls, spec: StudySpec, examples: Examples, rows: Sequence[Row]) -> "Description":
@@ -43,6 +45,7 @@ class Description:
             DataFacts.from_examples(examples),
             Scale.from_metric(find_metric(spec.metric, examples.task)),
             tuple(map(RowFacts.from_row, rows)),
+            spec.seeds * len(rows),
         )
 
     def to_record(self, sharing: str) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class Description:
             "data": asdict(self.data),
             "scale": asdict(self.scale),
             "row": asdict(row),
+            "planned": self.planned,
         }
 
 

@@ -96,4 +96,4 @@ def _parse_trial(record: dict[str, Any]) -> Trial:
 
 def _parse_description(record: dict[str, Any]) -> Description:
     data, scale = parse_facts(DataFacts, record["data"]), parse_facts(Scale, record["scale"])
-    return Description(record["study"], dict(record["options"]), data, scale, ())
+    return Description(record["study"], dict(record["options"]), data, scale, (), int(record["planned"]))

@@ -89,7 +89,7 @@ def describe_limit(result: "StudyResult") -> str | None:
 
 def describe_missing(result: "StudyResult") -> str | None:
     """Return how many trials are missing, as a sentence, or None if the study is finished."""
-    planned = len(result.description.rows) * result.options["seeds"]
+    planned = result.description.planned
     if len(result.trials) >= planned:
         return None
     return f"The study is not finished: {len(result.trials)} of {planned} trials have a result."
