@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,18 +62,54 @@ def test_stopping_keeps_finished_trials(quick):
     assert len(run(quick).summary) == 3
 
 
+def train_what(spec):
+    """Run a study and return the trials that it trained."""
+    trained = []
+    run(spec, lambda state: trained.append((state.sharing, state.seed)) if state.trial else None)
+    return trained
+
+
+def test_more_seeds_continue_a_study(quick):
+    assert len(train_what(quick)) == 3
+    more = replace(quick, seeds=2)
+    assert train_what(more) == [("full", 1), ("tiled:2", 1), (MATCHED, 1)]
+    fresh = run(replace(more, out=None))
+    assert without_time([trial.to_record() for trial in run(more).trials]) == without_time(
+        [trial.to_record() for trial in fresh.trials]
+    )
+    assert [row.seeds for row in run(quick).summary] == [1, 1, 1]
+
+
+def test_more_sharings_and_questions_continue_a_study(quick):
+    run(replace(quick, sharings="full"))
+    assert train_what(quick) == [("tiled:2", 0), (MATCHED, 0)]
+    wider = replace(quick, sharings="local,full,tiled:2,regional:2", train_sizes="4")
+    # regional:2 has as many parameters as tiled:2, so both are matched to the row that is trained already
+    assert [name for name, _ in train_what(wider)] == [
+        "local", "regional:2", "local [4 examples]", "full [4 examples]", "tiled:2 [4 examples]",
+        "full (width 6, size-matched to tiled:2 and regional:2) [4 examples]", "regional:2 [4 examples]",
+    ]  # fmt: skip
+    assert train_what(wider) == []
+
+
+def test_the_same_images_under_another_path_continue_a_study(quick, tiny, tmp_path):
+    run(quick)
+    (tmp_path / "deeper").mkdir()
+    moved = tmp_path / "deeper" / "moved.npz"
+    moved.write_bytes(Path(tiny.partition(":")[2]).read_bytes())
+    assert train_what(replace(quick, data=f"npz:{moved}")) == []
+
+
 def test_another_study_in_the_folder(quick):
     run(quick)
     before = (quick.out / "records.jsonl").read_bytes()
     with pytest.raises(StudyError) as caught:
-        run(replace(quick, seeds=2))
+        run(replace(quick, width=4, seeds=2))
     text = str(caught.value)
     assert "full,tiled:2; 2 seeds, digest" in text
     assert "another study" in text
     assert "full,tiled:2; 1 seed, digest" in text
-    assert "; seeds=1 instead of 2); choose another folder with --out" in text
-    with pytest.raises(StudyError, match=r"; sharings=full,tiled:2 instead of full; width=3 instead of 4\)"):
-        run(replace(quick, sharings="full", width=4))
+    assert "; width=3 instead of 4); choose another folder with --out" in text
     assert (quick.out / "records.jsonl").read_bytes() == before
 
 
@@ -84,7 +121,7 @@ def test_another_study_without_stored_options(quick):
     ]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     with pytest.raises(StudyError, match=r"another study \(.*; 1 seed, digest \w{16}\); choose"):
-        run(replace(quick, seeds=2))
+        run(replace(quick, width=4))
     assert len(run(quick).trials) == 3
 
 
@@ -196,15 +233,74 @@ def test_a_folder_locked_by_another_process(quick):
     assert run(quick)
 
 
-def test_a_folder_with_other_files(quick):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"run": 1, "loss": 0.5}',
+        b'{"run": 1, "loss": 0.5}\n{"run": 2}\n',
+        b"my notes of Monday\n",
+        b'{"stud',  # the beginning of a record, but beside files that are not those of a study
+        b'{"study": "of my thesis", "loss": 0.5}',
+        b'{"study": "of my thesis", "loss": 0.5}\n',
+        b"",
+        b"\xff\xfe",
+    ],
+)
+def test_foreign_records_are_left_alone(quick, content):
     quick.out.mkdir()
-    (quick.out / "thesis.tex").write_text("mine")
+    (quick.out / "records.jsonl").write_bytes(content)
+    (quick.out / "train.py").write_text("print(1)")
+    with pytest.raises(StudyError, match="must be"):
+        run(quick)
+    assert (quick.out / "records.jsonl").read_bytes() == content
+    assert (
+        {"records.jsonl", "train.py"} <= set(os.listdir(quick.out)) <= {"records.jsonl", "train.py", ".lock"}
+    )
+
+
+@pytest.mark.parametrize("line", [b"my notes of Monday", b"my notes of Monday\n", b'{"study": "other", "a'])
+def test_a_foreign_line_after_the_records_is_left_alone(quick, line):
+    run(quick)
+    file = quick.out / "records.jsonl"
+    content = file.read_bytes() + line
+    file.write_bytes(content)
+    with pytest.raises(StudyError, match="line 4: must be the record of a trial, got something else"):
+        run(quick)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"study": "', b""])
+def test_a_study_that_was_killed_at_its_first_record_continues(quick, torn):
+    quick.out.mkdir()
+    (quick.out / "records.jsonl").write_bytes(torn)
+    assert len(run(quick).trials) == len(read_records(quick)) == 3
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "results.json", "report.html"])
+def test_a_folder_with_other_files(quick, name):
+    quick.out.mkdir()
+    (quick.out / name).write_text("mine")
     with pytest.raises(
         StudyError,
-        match=r"must be empty or contain a study, got 'thesis.tex'; choose another folder with --out",
+        match=f"must be empty or contain a study, got '{name}'; choose another folder with --out",
     ):
         run(quick)
-    assert os.listdir(quick.out) == ["thesis.tex"]
+    assert os.listdir(quick.out) == [name]
+    assert (quick.out / name).read_text() == "mine"
+
+
+def test_out_below_a_folder_that_cannot_be_entered(quick, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(StudyError, match="must be a writable folder, got Permission denied"):
+        run(quick)
+
+
+def test_out_with_a_name_that_is_too_long(quick):
+    with pytest.raises(StudyError, match="must be a writable folder, got File name too long"):
+        run(replace(quick, out=quick.out / ("a" * 300)))
 
 
 def test_out_that_is_a_file(quick):
@@ -223,6 +319,13 @@ def test_out_that_is_a_file(quick):
         {"data": "npz:missing.npz"},
         {"accelerator": "abacus"},
         {"precision": "3-bit"},
+        {"strategy": "ddp_spawn"},
+        {"strategy": "ddp_notebook"},
+        {"metric": "rmse"},
+        {"widths": "4096", "sharings": "local"},
+        {"train_sizes": "1000"},
+        {"augment": "shift:6"},
+        {"schedules": "relax:2"},
     ],
 )
 def test_nothing_is_written_before_everything_is_checked(quick, change):

@@ -23,11 +23,26 @@ for _package, _module in NEEDED.items():
     if find_spec(_module) is None:
         raise MissingExtraError.for_package("study", _package, extra="study")
 
+from ._plan import Plan, plan  # noqa: E402
 from ._run import Progress, run  # noqa: E402
+from .engines import ProcessExecutor, RayExecutor  # noqa: E402
 from .reading import read, redraw  # noqa: E402
 from .result import StudyResult  # noqa: E402
 from .spec import StudySpec  # noqa: E402
 from .summary import RowSummary  # noqa: E402
 from .trials import Trial  # noqa: E402
 
-__all__ = ["Progress", "RowSummary", "StudyResult", "StudySpec", "Trial", "read", "redraw", "run"]
+__all__ = [
+    "Plan",
+    "ProcessExecutor",
+    "Progress",
+    "RayExecutor",
+    "RowSummary",
+    "StudyResult",
+    "StudySpec",
+    "Trial",
+    "plan",
+    "read",
+    "redraw",
+    "run",
+]

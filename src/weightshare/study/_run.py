@@ -1,27 +1,32 @@
 """Run a study from its specification to its result, or continue one that was interrupted."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from .data import load_examples
+from ..errors import StudyError
+from ._plan import Plan, plan_study
+from .data import Examples, load_examples
 from .description import Description
-from .jobs import Job, make_fabric, make_jobs, remember, run_job
+from .engines import LostWorkerError, ProcessExecutor, RayExecutor
+from .jobs import Job, make_fabric, make_jobs, make_worker_fabric, remember, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
 from .result import StudyResult
-from .rows import Row, plan_rows
 from .spec import StudySpec
+from .states import INTERVAL
+from .tasks import Metric, find_metric
 from .trials import Trial
 
-#: Number of jobs that wait in the queue of an executor, for each one that it may be running.
-QUEUED = 64
+#: Largest number of jobs that are submitted to an executor at once.
+QUEUED = 1024
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Progress:
         done, total: Number of finished trials, and of all trials.
         sharing, seed: Row and seed of the current trial.
         epoch, validation_score: Last epoch of the current trial, and its validation score.
+        metric: Metric of the score.
         trial: The current trial once it is finished, otherwise None.
     """
 
@@ -41,6 +47,7 @@ class Progress:
     seed: int
     epoch: int
     validation_score: float
+    metric: Metric
     trial: Trial | None = None
 
 
@@ -49,26 +56,32 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     *,
     executor: Executor | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    state_seconds: float = INTERVAL,
 ) -> StudyResult:
     """Run a study, or continue the one in `spec.out`.
 
     All rows are trained on the same data, with the same seeds and in the same order. Everything is checked
     before the folder is created. Each trial is stored as soon as it is finished, so calling `run` again
-    continues an interrupted study, also with more sharings, seeds or questions. A finished study is only
-    read, except that missing or outdated files are written again.
+    continues an interrupted study, also with more sharings, seeds or questions. A trial that was interrupted
+    continues from its last stored state. A finished study is only read, except that missing or outdated files
+    are written again.
 
     Args:
         spec: Specification of the study.
         progress: Function to call after each epoch and each trial. With an executor, it is called only after
             each trial. With several devices, only the first process calls it.
-        executor: Executor that runs the trials, such as a `concurrent.futures.ProcessPoolExecutor`. By
-            default, they run in this process, one after the other. The results are the same.
+        executor: Executor that runs the trials, such as `ProcessExecutor(2)`, `RayExecutor()` or any other
+            one of `concurrent.futures`. By default, they run in this process, one after the other. The results
+            are the same.
+        on_plan: Function to call with the plan before the first trial, unless all trials are finished.
+        state_seconds: Number of seconds between two stored states of a trial.
 
     Raises:
         DataError, SpecError: If the data cannot be loaded.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
-            rejects its arguments, or if training diverges.
+            rejects its arguments, if training diverges, or if trials lose their workers again and again.
 
     Example:
         >>> import weightshare as ws
@@ -78,20 +91,28 @@ def run(
     """
     examples = load_examples(spec)
     remember(examples)
-    rows = plan_rows(spec, examples)
-    fabric = make_fabric(spec)
-    writes = spec.out is not None and not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
-    description = Description.from_plan(spec, examples, rows)
+    plan = plan_study(spec, examples)
+    fabric = make_fabric(spec) if executor is None else None
+    if isinstance(executor, ProcessExecutor):
+        make_worker_fabric(spec)  # its processes can do what this one can
+    is_first = not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
+    metric = find_metric(spec.metric, examples.task)
+    description = Description.from_plan(plan, metric)
+    writes = spec.out is not None and is_first
     with open_folder(str(spec.out), description.digest, spec) if writes else nullcontext() as folder:
-        finished = folder.read_trials(examples.shifts) if folder else []
-        fabric.launch()
-        known = {(trial.key, trial.seed): trial for trial in fabric.broadcast(finished)}
-        jobs = make_jobs(spec, rows, examples, known)
-        done = _Done(spec, rows, folder, known, progress, description)
+        finished = folder.read_trials(examples.shifts, metric) if folder else []
+        if fabric is not None:
+            fabric.launch()
+            finished = fabric.broadcast(finished)
+        done = _Done(plan, metric, description, folder, finished, progress if is_first else None)
+        jobs = make_jobs(spec, plan.rows, examples.digest, done.trials, state_seconds)
+        if on_plan is not None and is_first and len(done.trials) < plan.trials:
+            on_plan(replace(plan, finished=len(done.trials)))
         if executor is None:
-            _run_here(jobs, fabric, done)
+            _run_here(jobs, fabric or make_fabric(spec), done)
         else:
-            _run_in(executor, jobs, done)
+            sends = isinstance(executor, RayExecutor) or not isinstance(spec.data, str)
+            _run_in(executor, jobs, examples if sends else None, done)
         out = Path(spec.out) if spec.out is not None else None
         result = StudyResult.from_trials(description, done.get_trials(), spec, out)
         if folder:
@@ -110,60 +131,101 @@ def _write_results(folder: Folder, result: StudyResult) -> None:
 
 
 class _Done:
-    """The finished trials, which are stored and reported as they arrive."""
+    """The finished trials, which are stored and reported as they arrive.
+
+    Args:
+        plan: Plan of the study.
+        metric: Metric of its scores.
+        description: What to store with each trial.
+        folder: Folder for the records; None if nothing is written.
+        finished: Trials that were finished before, possibly of rows and seeds that are not in the plan.
+        progress: Function to call with the progress.
+    """
 
     def __init__(
         self,
-        spec: StudySpec,
-        rows: list[Row],
-        folder: Folder | None,
-        known: dict[tuple[str, int], Trial],
-        progress: Callable[[Progress], None] | None,
+        plan: Plan,
+        metric: Metric,
         description: Description,
+        folder: Folder | None,
+        finished: list[Trial],
+        progress: Callable[[Progress], None] | None,
     ):
-        self.description = description
-        self.spec, self.rows, self.folder, self.progress = spec, rows, folder, progress
-        planned = {row.key for row in rows}
-        self.trials = {key: t for key, t in known.items() if key[0] in planned and key[1] < spec.seeds}
+        self.plan, self.metric, self.description = plan, metric, description
+        self.folder, self.progress = folder, progress
+        planned = {row.key for row in plan.rows}
+        self.trials = {
+            (trial.key, trial.seed): trial
+            for trial in finished
+            if trial.key in planned and trial.seed < plan.spec.seeds
+        }
+        self.lost: list[str] = []
 
     def report(self, job: Job, epoch: int, score: float, trial: Trial | None = None) -> None:
         """Report an epoch, or a trial that is finished."""
-        if self.progress is not None and not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
-            total = self.spec.seeds * len(self.rows)
-            self.progress(Progress(len(self.trials), total, job.row.name, job.seed, epoch, score, trial))
+        if self.progress is not None:
+            numbers = len(self.trials), self.plan.trials
+            self.progress(Progress(*numbers, job.row.name, job.seed, epoch, score, self.metric, trial))
 
     def add(self, job: Job, trial: Trial) -> None:
         """Store a finished trial."""
         if self.folder:
             self.folder.append(trial, self.description.to_record(trial.sharing))
+            job.state_file.remove()
         self.trials[trial.key, trial.seed] = trial
         self.report(job, trial.epochs, trial.validation_score, trial)
 
     def get_trials(self) -> list[Trial]:
-        """Return all trials in order, with the current names of their rows."""
+        """Return all trials in order, with the current names of their rows.
+
+        Raises:
+            StudyError: If trials have lost their workers.
+        """
+        if self.lost:
+            more = f" and {len(self.lost) - 8} more" if len(self.lost) > 8 else ""
+            raise StudyError(
+                "study",
+                "every trial must finish",
+                f"trials that lost their worker again and again: {'; '.join(self.lost[:8])}{more}",
+                "run the study again to retry them; all other trials are saved",
+            )
         return [
             replace(self.trials[row.key, seed], sharing=row.name)
-            for seed in range(self.spec.seeds)
-            for row in self.rows
+            for seed in range(self.plan.spec.seeds)
+            for row in self.plan.rows
         ]
 
 
 def _run_here(jobs: Iterator[Job], fabric: Fabric, done: _Done) -> None:
     for job in jobs:
-        done.add(job, job.run(fabric, lambda epoch, score, job=job: done.report(job, epoch, score)))
+        on_epoch = partial(done.report, job)
+        done.add(job, job.run(fabric, on_epoch=on_epoch))
 
 
-def _run_in(executor: Executor, jobs: Iterator[Job], done: _Done) -> None:
+def _run_in(executor: Executor, jobs: Iterator[Job], examples: Examples | None, done: _Done) -> None:
     """Run jobs in an executor, with a limited number of them in its queue."""
     running: dict[Future[Trial], Job] = {}
     try:
         while True:
             for job in islice(jobs, QUEUED - len(running)):
-                running[executor.submit(run_job, job)] = job
+                running[executor.submit(run_job, job, examples)] = job
             if not running:
                 return
+            errors: list[Exception] = []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                done.add(running.pop(future), future.result())
+                job = running.pop(future)
+                try:
+                    done.add(job, future.result())
+                except LostWorkerError as error:
+                    done.lost.append(f"{job.row.name}, seed {job.seed} ({error})")
+                except Exception as error:  # first store what else is finished
+                    errors.append(error)
+            for error in errors:
+                raise error
+    except BrokenExecutor as error:
+        text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        hint = "use weightshare.study.ProcessExecutor, which replaces lost workers; finished trials are saved"
+        raise StudyError("study, executor", "must not lose its workers", text, hint) from error
     finally:
         for future in running:
             future.cancel()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..convert import relax
@@ -160,3 +161,20 @@ def count_macs(model: nn.Module, inputs: torch.Tensor) -> int:
         model.eval()(inputs[:1])
     model.train(training)
     return counter.get_total_flops() // 2
+
+
+def measure_activations(model: nn.Module, inputs: torch.Tensor) -> int:
+    """Return the bytes per example that a network keeps for its backward pass, on any device."""
+    training = model.training
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.eval()(inputs)
+    model.train(training)
+    return sum(s.nbytes() for key, s in kept.items() if key not in weights) // len(inputs)

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 
-def check_number(value: Any) -> float:
-    """Return a finite number as a float. Raise a TypeError or ValueError for anything else."""
+def check_number(value: Any, most: float | None = None) -> None:
+    """Raise a TypeError or ValueError unless a value is a finite number, from 0 to `most` if that is given."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    if not isfinite(value):
+    if not isfinite(value) or (most is not None and not 0 <= value <= most):
         raise ValueError
-    return float(value)
 
 
 def check_array(nested: Any, ndim: int) -> tuple[int, ...]:

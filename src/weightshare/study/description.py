@@ -1,16 +1,14 @@
 """What a study is apart from its trials: stored with each record, so that records explain themselves."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
 from ..views.escape import escape_controls
-from .data import DataFacts, Examples
-from .rows import Row
+from ._plan import Plan
+from .data import DataFacts
 from .scale import Scale
-from .spec import StudySpec
 from .summary import RowFacts
-from .tasks import find_metric
+from .tasks import Metric
 
 _T = TypeVar("_T")
 
@@ -37,15 +35,15 @@ class Description:
     planned: int
 
     @classmethod
-    def from_plan(cls, spec: StudySpec, examples: Examples, rows: Sequence[Row]) -> "Description":
-        """Return the description of a study that is about to run."""
+    def from_plan(cls, plan: Plan, metric: Metric) -> "Description":
+        """Return the description of a planned study."""
         return cls(
-            spec.digest(examples.digest),
-            {**spec.to_dict(), "data": escape_controls(spec.name)},
-            DataFacts.from_examples(examples),
-            Scale.from_metric(find_metric(spec.metric, examples.task)),
-            tuple(map(RowFacts.from_row, rows)),
-            spec.seeds * len(rows),
+            plan.spec.digest(plan.data.digest),
+            {**plan.spec.to_dict(), "data": escape_controls(plan.spec.name)},
+            plan.data,
+            Scale.from_metric(metric),
+            tuple(map(RowFacts.from_row, plan.rows)),
+            plan.trials,
         )
 
     def to_record(self, sharing: str) -> dict[str, Any]:

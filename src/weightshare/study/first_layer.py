@@ -36,7 +36,8 @@ class FirstLayer:
 
     def check(self) -> None:
         """Raise a TypeError or ValueError if a value is invalid."""
-        if not 0 <= check_number(self.spread) <= 1 or 0 in check_array(self.mean, 4):
+        check_number(self.spread, most=1.0)
+        if 0 in check_array(self.mean, 4):
             raise ValueError
         if self.by_position is not None:
             shape = check_array(self.by_position, 5)

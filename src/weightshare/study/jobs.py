@@ -1,8 +1,9 @@
 """A job: one trial with everything that another process or machine needs to run it."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 from lightning_fabric import Fabric
 
@@ -11,10 +12,12 @@ from .building import Factory
 from .data import Examples, load_examples
 from .rows import Row
 from .spec import StudySpec
+from .states import INTERVAL, StateFile
 from .trials import Trial, run_trial
 
 #: The data that this process has loaded last, by their digest.
 _loaded: dict[str, Examples] = {}
+_running = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -26,23 +29,32 @@ class Job:
         row: Row to train.
         seed: Seed of the trial.
         digest: Digest of the data.
-        examples: The data; None to load them by the name in the specification.
+        state_seconds: Number of seconds between two stored states of the trial.
     """
 
     spec: StudySpec
     row: Row
     seed: int
     digest: str
-    examples: Examples | None = None
+    state_seconds: float = INTERVAL
 
-    def load(self) -> Examples:
+    @property
+    def state_file(self) -> StateFile:
+        """The file with the state of the trial."""
+        folder = None if self.spec.out is None else Path(self.spec.out)
+        study = self.spec.digest(self.digest)
+        return StateFile(folder, study, self.row.key, self.seed, self.state_seconds)
+
+    def load(self, examples: Examples | None = None) -> Examples:
         """Return the data, which a process loads once.
+
+        Args:
+            examples: The data; None to load them by their name in the specification.
 
         Raises:
             StudyError: If the data are not those of the study.
         """
         if self.digest not in _loaded:
-            examples = self.examples
             if examples is None:
                 examples = load_examples(self.spec)
             if examples.digest != self.digest:
@@ -55,20 +67,22 @@ class Job:
 
     def run(
         self,
-        fabric: Fabric | None = None,
+        fabric: Fabric,
+        examples: Examples | None = None,
         on_epoch: Callable[[int, float], None] = lambda epoch, score: None,
-        **state: Any,
     ) -> Trial:
-        """Run the trial; the arguments are those of `run_trial`."""
-        examples = self.load()
-        return run_trial(
-            self.row,
-            self.seed,
-            Factory(self.spec, examples),
-            fabric or make_fabric(self.spec),
-            on_epoch,
-            **state,
-        )
+        """Run the trial, or continue it from its stored state.
+
+        Args:
+            fabric: Lightning Fabric. With several processes, no state is stored.
+            examples: The data; None to load them.
+            on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
+        """
+        factory = Factory(self.spec, self.load(examples))
+        if fabric.world_size > 1:
+            return run_trial(self.row, self.seed, factory, fabric, on_epoch)
+        file = self.state_file
+        return run_trial(self.row, self.seed, factory, fabric, on_epoch, file.load(), file.save)
 
 
 def remember(examples: Examples) -> None:
@@ -77,29 +91,51 @@ def remember(examples: Examples) -> None:
     _loaded[examples.digest] = examples
 
 
-def run_job(job: Job) -> Trial:
-    """Run a job in another process."""
-    return job.run()
+def run_job(job: Job, examples: Examples | None = None) -> Trial:
+    """Run a job in a worker of an executor. In one process, only one job runs at a time."""
+    with _running:  # a trial uses the random state and the number of threads of its process
+        return job.run(make_worker_fabric(job.spec), examples)
 
 
 def make_jobs(
-    spec: StudySpec, rows: list[Row], examples: Examples, known: dict[tuple[str, int], Trial]
+    spec: StudySpec,
+    rows: Sequence[Row],
+    digest: str,
+    known: Container[tuple[str, int]],
+    state_seconds: float,
 ) -> Iterator[Job]:
-    """Yield the jobs that are not finished: every row with the first seed, then every row with the next."""
-    sent = None if isinstance(spec.data, str) else examples
-    plain = spec if isinstance(spec.data, str) else replace(spec, data=spec.name)
+    """Yield the jobs that are not finished: every row with the first seed, then every row with the next.
+
+    Args:
+        digest: Digest of the data.
+        known: Keys and seeds of finished trials.
+        state_seconds: Number of seconds between two stored states of a trial.
+    """
+    out = None if spec.out is None else Path(spec.out).resolve()
+    plain = replace(spec, data=spec.name, out=out)
     for seed in range(spec.seeds):
         for row in rows:
             if (row.key, seed) not in known:
-                yield Job(plain, row, seed, examples.digest, sent)
+                yield Job(plain, row, seed, digest, state_seconds)
 
 
 def make_fabric(spec: StudySpec) -> Fabric:
-    """Return Lightning Fabric with the arguments of the specification."""
+    """Return Lightning Fabric with the arguments of the specification.
+
+    Raises:
+        StudyError: If Fabric rejects them, or if the strategy starts processes from a function.
+    """
+    if str(spec.strategy).endswith(("spawn", "fork", "notebook")):
+        raise StudyError(
+            "study",
+            "strategy must start its processes as commands, as ddp and fsdp do",
+            repr(spec.strategy),
+            f"use {str(spec.strategy).partition('_')[0]!r}",
+        )
     devices = int(spec.devices) if str(spec.devices).isdigit() else spec.devices
     flags = {"accelerator": spec.accelerator, "strategy": spec.strategy, "precision": spec.precision}
     try:
-        return Fabric(devices=devices, **flags)  # pyright: ignore[reportArgumentType]
+        return Fabric(devices=devices, num_nodes=spec.num_nodes, **flags)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # Fabric's errors are of many types; their text names the argument
         given = ", ".join(f"{name}={value}" for name, value in {**flags, "devices": spec.devices}.items())
         reason = " ".join(str(error).split()).rstrip(".")
@@ -109,3 +145,16 @@ def make_fabric(spec: StudySpec) -> Fabric:
             f"{given} ({reason})",
             "omit them to use the defaults",
         ) from None
+
+
+def make_worker_fabric(spec: StudySpec) -> Fabric:
+    """Return Lightning Fabric for a worker of an executor.
+
+    Raises:
+        StudyError: If Fabric rejects its arguments, or if they name several devices.
+    """
+    fabric = make_fabric(spec)
+    if fabric.world_size > 1:
+        hint = "use devices=1 and num_nodes=1, and as many workers as there are devices"
+        raise StudyError("study", "a trial in a worker must use one device", str(fabric.world_size), hint)
+    return fabric

@@ -45,8 +45,9 @@ def read(folder: Path | str) -> StudyResult:
         where = f"file {str(file)!r}, line {number}"
         try:
             record = json.loads(line)
-            row, trial = parse_facts(RowFacts, record["row"]), _parse_trial(record)
+            row = parse_facts(RowFacts, record["row"])
             descriptions.append(_parse_description(record))
+            trial = _parse_trial(record, descriptions[-1].scale)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise StudyError(
                 where,
@@ -89,9 +90,9 @@ def redraw(folder: Path | str, out: Path | str | None = None) -> Path:
     return path
 
 
-def _parse_trial(record: dict[str, Any]) -> Trial:
-    shifts = record[to_key("score_shifted", record["metric"])]
-    return Trial.from_record(record, [int(amount) for amount in shifts])
+def _parse_trial(record: dict[str, Any], scale: Scale) -> Trial:
+    shifts = record[to_key("score_shifted", scale.name)]
+    return Trial.from_record(record, [int(amount) for amount in shifts], scale)
 
 
 def _parse_description(record: dict[str, Any]) -> Description:

@@ -1,9 +1,13 @@
-"""The folder of a study: records, results and report. Only one run can use it at a time."""
+"""The folder of a study: records, results, report, and the states of interrupted trials.
+
+Only one run can use a folder at a time. Files that are not those of this study are never changed.
+"""
 
 import json
 import os
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,14 @@ from filelock import FileLock, Timeout
 from ..errors import StudyError
 from ..views.files import write_atomic
 from .spec import StudySpec
+from .states import STATES
+from .tasks import Metric
 from .trials import Trial
 
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
 FILES = {RECORDS, RESULTS, REPORT, LOCK}
 OTHER_FOLDER = "choose another folder with --out"
-#: Beginning of every record; a file with an incomplete record that begins otherwise is not one of a study.
+#: Beginning of the records of all studies.
 BEGINNING = b'{"study": "'
 
 
@@ -33,8 +39,10 @@ class Folder:
     def __init__(self, path: Path, digest: str, spec: StudySpec):
         self.path, self.digest, self.spec = path, digest, spec
 
-    def read_trials(self, shifts: Sequence[int]) -> list[Trial]:
-        """Return the finished trials, measured at these shifts. An incomplete last line is removed.
+    def read_trials(self, shifts: Sequence[int], metric: Metric) -> list[Trial]:
+        """Return the finished trials, measured by this metric at these shifts.
+
+        An incomplete last record of this study is removed.
 
         Raises:
             StudyError: If the file cannot be read, or if a line is not a record or belongs to another study.
@@ -42,10 +50,9 @@ class Folder:
         file = self.path / RECORDS
         with _catch_os_error(file):
             complete, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
-        if torn and not complete and not torn.startswith(BEGINNING):
-            raise _record_error(file, 1)
         trials: list[Trial] = []
-        for number, line in enumerate(complete.splitlines(), 1):
+        lines = complete.splitlines()
+        for number, line in enumerate(lines, 1):
             record = _parse(line)
             if record is None:
                 raise _record_error(file, number)
@@ -58,10 +65,13 @@ class Folder:
                     f"{OTHER_FOLDER}, or use the options of that study",
                 )
             try:
-                trials.append(Trial.from_record(record, shifts))
+                trials.append(Trial.from_record(record, shifts, metric))
             except (KeyError, TypeError, ValueError, OverflowError):
                 raise _record_error(file, number) from None
         if torn:
+            ours = BEGINNING + self.digest.encode()
+            if not torn.startswith(ours) and not ours.startswith(torn):
+                raise _record_error(file, len(lines) + 1)
             with _catch_os_error(file):
                 os.truncate(file, len(complete))
         return trials
@@ -104,11 +114,12 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Fol
     """
     path = Path(path)
     where = f"folder {str(path)!r}"
-    if path.exists() and not path.is_dir():
-        raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        _check_entries(path, where)
+        if path.exists() and not path.is_dir():
+            raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
+        if path.exists():
+            _check_entries(path, where)
+        (path / STATES).mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
@@ -125,19 +136,27 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Fol
     try:
         yield Folder(path, digest, spec)
     finally:
+        with suppress(OSError):  # it contains states, or this folder is gone
+            (path / STATES).rmdir()
         lock.release()
 
 
 def _check_entries(path: Path, where: str) -> None:
     """Raise a StudyError if the folder contains something other than a study."""
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in FILES)
-    others = [name for name in others if not name.startswith(".weightshare-")]
-    if others and not (path / RECORDS).is_file():
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise StudyError(where, "must be empty or contain a study", f"{others[0]!r}{more}", OTHER_FOLDER)
     for name in sorted(FILES):
         if (path / name).exists() and not (path / name).is_file():
             raise StudyError(f"{where}, {name}", "must be a file", "something else", OTHER_FOLDER)
+    with open(path / RECORDS, "rb") if (path / RECORDS).exists() else BytesIO() as file:
+        beginning = file.read(len(BEGINNING))
+    if beginning and not BEGINNING.startswith(beginning):
+        raise _record_error(path / RECORDS, 1)
+    if beginning != BEGINNING:
+        known = {LOCK, STATES, *([RECORDS] if (path / RECORDS).exists() else [])}
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in known)
+        others = [name for name in others if not name.startswith(".weightshare-")]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise StudyError(where, "must be empty or contain a study", f"{others[0]!r}{more}", OTHER_FOLDER)
 
 
 @contextmanager

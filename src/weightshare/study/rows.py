@@ -5,18 +5,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..counting import explain
 from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
-from .building import Factory, count_macs
+from .building import Factory, count_macs, measure_activations
 from .data import Examples
 from .network import DEPTH, Network
 from .spec import StudySpec, get_step
 
 MAX_PARAMETERS = 2**27
 MAX_WIDTH = 4096
+#: Copies of each parameter during training: itself, its gradient, two moments of Adam and its best value.
+COPIES = 5
+#: Bytes of a parameter.
+BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Row:
         augment: Largest random shift of training inputs in pixels; 0 for none.
         relax_after: Number of epochs with full sharing at the start of training.
         layers: Pattern of the convolutions that have the sharing; None for those of the specification.
+        memory: Estimated memory of a trial in bytes, without the data: weights, gradients, the state of Adam,
+            the weights of the best epoch, and the activations of a batch.
     """
 
     name: str
@@ -52,6 +58,7 @@ class Row:
     augment: int = 0
     relax_after: int = 0
     layers: str | None = None
+    memory: int = 0
 
     @property
     def base(self) -> str:
@@ -98,8 +105,8 @@ def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
         *_plan_train_sizes(spec, examples, rows),
         *_plan_widths(spec, factory, requested),
         *_plan_layers(factory, less),
-        *_plan_steps(spec, "augment", rows),
-        *_plan_steps(spec, "schedules", less),
+        *_plan_steps(spec, "augment", "augment", rows, min(examples.size)),
+        *_plan_steps(spec, "schedules", "relax_after", less, spec.epochs_max),
     ]
 
 
@@ -169,14 +176,15 @@ def _plan_layers(factory: Factory, rows: list[Row]) -> Iterator[Row]:
             yield _ask(part, "layers", pattern)
 
 
-def _plan_steps(spec: StudySpec, question: str, rows: list[Row]) -> Iterator[Row]:
+def _plan_steps(spec: StudySpec, question: str, name: str, rows: list[Row], end: int) -> Iterator[Row]:
+    """Yield rows whose field `name` has the number of each entry, which must be less than `end`."""
     for entry in getattr(spec, question):
         step = get_step(entry)
+        if step >= end:
+            limit = "the size of the inputs" if question == "augment" else "epochs_max"
+            raise StudyError("study", f"{question} must be less than {end}, {limit}", repr(entry))
         for row in rows:
-            if question == "augment":
-                yield _ask(row, question, entry, augment=step)
-            else:
-                yield _ask(row, question, entry, relax_after=step)
+            yield _ask(row, question, entry, **{name: step})
 
 
 def _ask(row: Row, question: str, setting: str, **changes: int) -> Row:
@@ -211,15 +219,18 @@ def _make_row(
     network = factory.build(sharing, width, is_tied, layers, "meta")
     parameters = sum(p.numel() for p in network.parameters())
     _check_parameters(factory.examples, sharing, width, parameters)
-    macs = _count_macs(network, factory.examples)
-    return Row(name, sharing, width, (), parameters, macs, is_tied, layers=layers)
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    inputs = factory.examples.train[0][:2].to(device)
+    macs = _count_macs(network, inputs, factory.examples)
+    batch = min(factory.spec.batch_size, len(factory.examples.train[1]))
+    memory = COPIES * BYTES * parameters + batch * measure_activations(network, inputs)
+    return Row(name, sharing, width, (), parameters, macs, is_tied, layers=layers, memory=memory)
 
 
-def _count_macs(network: nn.Module, examples: Examples) -> int:
+def _count_macs(network: nn.Module, inputs: Tensor, examples: Examples) -> int:
     """Return the multiply-accumulates per example; those of the study's network are known without a run."""
     if not isinstance(network, Network):
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        return count_macs(network, examples.train[0][:2].to(device))
+        return count_macs(network, inputs)
     counts = [explain(layer, input_size=examples.size).macs for layer in network.convolutions]
     positions = torch.Size(examples.size).numel() if network.is_dense else 1
     head = network.convolutions[0].out_channels * examples.outputs * positions  # type: ignore[operator]

@@ -55,7 +55,7 @@ class StudySpec:
         batch_size: Batch size.
         learning_rate: Initial learning rate of Adam.
         threads: Threads of torch on the CPU in each trial. Results depend on it in the last digits.
-        accelerator, devices, strategy, precision: Arguments of Lightning Fabric with the same names.
+        accelerator, devices, num_nodes, strategy, precision: Arguments of Lightning Fabric with the same names.
 
     Raises:
         SpecError: If a text is not a sharing, a sharing occurs twice, or an option is not valid.
@@ -88,6 +88,7 @@ class StudySpec:
     threads: int = 1
     accelerator: str = "auto"
     devices: str = "1"
+    num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
 
@@ -103,14 +104,14 @@ class StudySpec:
         put("sharings", parse_sharings(self.sharings))
         if self.task != "auto":
             find_task(self.task)
-        for name, most in MOST.items():
+        for name in COUNTS:
             put(name, check_integer("study", name, getattr(self, name), least=1))
-            if getattr(self, name) > most:
-                raise SpecError("study", f"{name} must be at most {most:,}", f"{getattr(self, name):,}")
+            _check_most(name, getattr(self, name))
         if self.train_images is not None:
             put("train_images", check_integer("study", "train_images", self.train_images, least=2))
         for name, least in (("train_sizes", 2), ("widths", 1)):
             put(name, _parse_numbers(name, getattr(self, name), least))
+            _check_most(name, max(getattr(self, name), default=0))
         put("augment", _parse_steps("augment", "shift", self.augment))
         put("schedules", _parse_steps("schedules", "relax", self.schedules))
         is_number = isinstance(self.learning_rate, Real) and not isinstance(self.learning_rate, bool)
@@ -157,6 +158,8 @@ class StudySpec:
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
+#: Options that are one number of at least 1.
+COUNTS = ("seeds", "width", "epochs_max", "patience", "batch_size", "threads", "num_nodes")
 #: Largest numbers that the options accept.
 MOST = {
     "seeds": 10**6,
@@ -165,7 +168,15 @@ MOST = {
     "patience": 10**6,
     "batch_size": 2**31 - 1,
     "threads": 4096,
+    "num_nodes": 10**6,
+    "train_sizes": 2**31 - 1,
+    "widths": 4096,
 }
+
+
+def _check_most(name: str, number: int) -> None:
+    if number > MOST[name]:
+        raise SpecError("study", f"{name} must be at most {MOST[name]:,}", f"{number:,}")
 
 
 def _parse_numbers(name: str, given: Any, least: int) -> tuple[int, ...]:

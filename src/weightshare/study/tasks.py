@@ -184,6 +184,8 @@ def find_metric(given: Any, task: Task) -> Metric:
             did_you_mean(str(given), known),
         )
     name = getattr(function, "__name__", type(function).__name__)
+    if any(name in metrics for metrics in METRICS.values()):
+        name = name_function(function)
     return Metric(name, function, bool(getattr(function, "lower_is_better", False)))
 
 

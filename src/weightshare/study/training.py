@@ -193,11 +193,13 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the run needs to continue later."""
+        device = self.fabric.device
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "order": self.order.get_state(),
             "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": vars(self.history),
         }
 
@@ -212,6 +214,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.order.set_state(state["order"])
         torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
 
 
 def fit(training: Training, on_epoch: Callable[[int, float], None]) -> None:

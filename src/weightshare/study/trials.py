@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from .checks import check_number
 from .data import Examples, list_steps
 from .first_layer import FirstLayer, sample_kernels
 from .rows import Row
+from .scale import Scale
 from .scores import Scored, to_key
 from .tasks import Metric, find_metric
 from .training import Pair, Training, evaluate, fit
@@ -72,22 +74,23 @@ class Trial(Scored):
         return self.to_dict()
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], shifts: Sequence[int]) -> "Trial":
-        """Return the trial of a record, measured at these shifts. Other keys of the record are ignored.
+    def from_record(
+        cls, record: dict[str, Any], shifts: Sequence[int], metric: Metric | Scale
+    ) -> "Trial":
+        """Return the trial of a record, measured by this metric at these shifts. Other keys are ignored.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError: If the record does not describe a trial.
         """
-        metric = record["metric"]
-        values = {field.name: record[to_key(field.name, metric)] for field in fields(cls)}
+        values = {field.name: record[to_key(field.name, metric.name)] for field in fields(cls)}
         if values["first_layer"] is not None:
             values["first_layer"] = FirstLayer(**values["first_layer"])
             values["first_layer"].check()
         trial = cls(**values)
-        trial._check(shifts)
+        trial._check(shifts, metric)
         return trial
 
-    def _check(self, shifts: Sequence[int]) -> None:
+    def _check(self, shifts: Sequence[int], metric: Metric | Scale) -> None:
         """Raise a TypeError or ValueError if a value is invalid."""
         if (
             not isinstance(self.key, str)
@@ -99,16 +102,17 @@ class Trial(Scored):
             raise TypeError
         if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
             raise TypeError
-        if list(self.score_shifted) != [str(pixels) for pixels in shifts]:
+        if self.metric != metric.name or list(self.score_shifted) != [str(pixels) for pixels in shifts]:
             raise ValueError
         if not len(self.curve_score) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
             raise ValueError
         scores = (self.score, self.train_score, self.validation_score, *self.score_shifted.values())
-        for value in (*scores, *self.curve_score, *self.class_scores):
-            check_number(value)
+        for value in (*scores, *self.curve_score):
+            check_number(value, most=1.0 if metric.is_fraction else None)
+        for value in self.class_scores:
+            check_number(value, most=1.0)
         for value in (self.train_seconds, *self.curve_loss):
-            if check_number(value) < 0:
-                raise ValueError
+            check_number(value, most=inf)
 
 
 def run_trial(
@@ -130,7 +134,7 @@ def run_trial(
         factory: What builds the network.
         fabric: Lightning Fabric.
         on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
-        state: State from which to continue an interrupted run.
+        state: State from which to continue an interrupted run; None to start from the beginning.
         save: Called after each epoch with a function that returns the state from which the run can continue.
 
     Raises:

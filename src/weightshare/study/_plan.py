@@ -1,0 +1,84 @@
+"""The plan of a study: what it will train, before it trains anything."""
+
+from dataclasses import dataclass
+
+from ..views.escape import escape_controls
+from ..views.numbers import format_count
+from .data import DataFacts, Examples, load_examples
+from .rows import Row, plan_rows
+from .spec import StudySpec
+from .tasks import find_metric
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a study. `str` is a table of its rows.
+
+    Args:
+        spec: Specification of the study.
+        data: Facts about the data.
+        rows: The rows, in the order in which they are trained with each seed.
+        data_bytes: Memory of the data in bytes.
+        finished: Number of trials that are finished already.
+    """
+
+    spec: StudySpec
+    data: DataFacts
+    rows: tuple[Row, ...]
+    data_bytes: int
+    finished: int = 0
+
+    @property
+    def trials(self) -> int:
+        """Number of trials."""
+        return self.spec.seeds * len(self.rows)
+
+    @property
+    def memory(self) -> int:
+        """Estimated memory in bytes of the data and the largest trial."""
+        return self.data_bytes + max(row.memory for row in self.rows)
+
+    def __str__(self) -> str:
+        lines = [("row", "parameters", "memory (MB)")]
+        lines += [(r.name, format_count(r.parameters), _format_megabytes(r.memory)) for r in self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        table = ["  ".join([a.ljust(widths[0]), b.rjust(widths[1]), c.rjust(widths[2])]) for a, b, c in lines]
+        data, seeds = self.data, self.spec.seeds
+        examples = f"{data.train:,} training, {data.validation:,} validation, {data.test:,} test examples"
+        counts = f"{self.trials:,} trials ({len(self.rows)} rows x {seeds:,} seed{'s' * (seeds > 1)})"
+        finished = f", {self.finished:,} of them finished" if self.finished else ""
+        return "\n".join(
+            [
+                f"Data: {data.name}, {data.task}, {examples}.",
+                *map(escape_controls, table),
+                f"{counts}{finished}, of at most {self.spec.epochs_max:,} epochs each.",
+                f"Estimated memory: {_format_megabytes(self.memory)} MB for the data and the largest trial.",
+            ]
+        )
+
+
+def _format_megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f}" if count >= 10e6 else f"{count / 1e6:.1f}"
+
+
+def plan(spec: StudySpec) -> Plan:
+    """Return the plan of a study. The data are loaded and everything is checked, but nothing is written.
+
+    Raises:
+        DataError, SpecError, SharingError, StudyError: As in `run`.
+
+    Example:
+        >>> import weightshare as ws
+        >>> ws.study.plan(ws.study.StudySpec(sharings="full,tiled:2", seeds=5)).trials
+        15
+    """
+    return plan_study(spec, load_examples(spec))
+
+
+def plan_study(spec: StudySpec, examples: Examples) -> Plan:
+    """Return the plan of a study on these data."""
+    find_metric(spec.metric, examples.task)
+    pairs = (examples.train, examples.validation, examples.test)
+    data_bytes = sum(tensor.nbytes for pair in pairs for tensor in pair)
+    facts = DataFacts.from_examples(examples)
+    return Plan(spec, facts, tuple(plan_rows(spec, examples)), data_bytes)
