@@ -10,6 +10,8 @@ from .scale import Scale
 from .scores import Scored
 from .trials import Trial
 
+#: The earlier name of `compute_interval`.
+interval = compute_interval
 #: Fraction of the best row's validation score that is the target of a fraction, such as the accuracy.
 TARGET = 0.95
 #: The same for other metrics: share of the way from the first epoch's score to the best one.
