@@ -162,7 +162,7 @@ def run_study(
 
 
 def _compare(first: list[float], second: list[float]) -> dict[str, Any]:
-    """Return the difference of two means with its 95% confidence interval (Welch's t over the seeds)."""
+    """Return the difference of two means with its 95% confidence interval (paired t-test over the seeds)."""
     difference = compare_means(first, second)
     return {"mean": difference.mean, "ci": difference.ci}
 

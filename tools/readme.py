@@ -4,7 +4,7 @@ import base64
 import sys
 
 from weightshare import study
-from weightshare.study.report.charts import plot_accuracy_vs_shift
+from weightshare.study.report.charts import plot_score_vs_shift
 
 from .blocks import ROOT, replace_block
 from .outputs import write_outputs
@@ -12,8 +12,8 @@ from .outputs import write_outputs
 
 def main(folder: str) -> None:
     """Update the page."""
-    result = study.run(study.StudySpec(out=folder))  # a finished study is only read
-    picture = plot_accuracy_vs_shift(result).partition(",")[2]
+    result = study.read(folder)
+    picture = plot_score_vs_shift(result).partition(",")[2]
     (ROOT / "docs/images/digits-shift.svg").write_bytes(base64.b64decode(picture))
     page = ROOT / "README.md"
     replace_block(page, f"```text\n{result}\n```")

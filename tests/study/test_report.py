@@ -1,37 +1,50 @@
-"""The table, the findings and the page of a study: wording, comparisons, and names that must be escaped."""
+"""The verdict, the findings, the table and the page of a study: wording, comparisons and escaping."""
 
 import io
-import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
-from weightshare import parse_sharing
-from weightshare.study import StudySpec, run
+from tests.helpers.results import (
+    RMSE,
+    make_facts,
+    make_regression_facts,
+    make_result,
+    make_trial,
+)
+from weightshare.study import StudyResult
 from weightshare.study.comparisons import count_comparisons
-from weightshare.study.report.findings import collect_findings
+from weightshare.study.questions import collect_answered
+from weightshare.study.report.findings import answer, collect_findings
 from weightshare.study.report.page import render_page
-from weightshare.study.rows import Row
-from weightshare.study.summary import summarize
+from weightshare.study.scale import Scale
 from weightshare.views.escape import escape_controls
 
-EVIL = "<script>alert(1)</script>"
+EVIL = "<script>alert(1)</script> [red] **a** `b` | \x1b[31m\u202e"
+MATCHED = "full (width 24, size-matched to tiled:2)"
+SCORES = {
+    "full": [0.94, 0.95, 0.96],
+    "tiled:2": [0.98, 0.99, 0.985],
+    MATCHED: [0.95, 0.955, 0.945],
+    "local": [0.80, 0.82, 0.81],
+}
+MATCHES = {MATCHED: ["tiled:2"]}
+SIZES = {
+    ("train_sizes", "60 examples"): {
+        "full": [0.7, 0.72, 0.71],
+        "tiled:2": [0.6, 0.7, 0.65],
+        MATCHED: [0.7, 0.7, 0.7],
+        "local": [0.5, 0.52, 0.51],
+    },
+    ("schedules", "relax:3"): {"tiled:2": [0.981, 0.992, 0.984], "local": [0.9, 0.93, 0.92]},
+}
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "[red]<b>data"
-    for name, shade in ((EVIL.replace("/", "∕"), 40), ("[bold]\x1b[31mdog", 200)):
-        (folder / name).mkdir(parents=True)
-        for number in range(6):
-            pixels = np.full((6, 6), shade + 5 * number, dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    sharings = "full,tiled:2,lowrank:1,local"
-    return run(StudySpec(f"folder:{folder}", sharings, seeds=2, width=3, epochs_max=2, accelerator="cpu"))
+def result():
+    return make_result(SCORES, matches=MATCHES, questions=SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +52,281 @@ def page(result):
     return render_page(result)
 
 
-def test_the_page_has_all_sections_and_pictures(page):
+def answer_all(result: StudyResult) -> dict[str, str]:
+    """Return the answers of each finding by its question."""
+    return {finding.question: " ".join(finding.answers) for finding in collect_findings(result)}
+
+
+def render(result: StudyResult, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(result)
+    return console.file.getvalue()
+
+
+def test_the_verdict_names_clear_differences_and_separates_sharing_from_size(result):
+    assert result.verdict == (
+        "tiled:2 (+3.5 points) is clearly better than full sharing in test accuracy, and local (-14.0 "
+        "points) is clearly worse. tiled:2 is also clearly better than fully shared networks of the same "
+        "size. tiled:2 (+3.5 points) is clearly better than full sharing in accuracy on test examples "
+        "shifted by 2 pixels, and local (-14.0 points) is clearly worse."
+    )
+
+
+def test_the_verdict_says_if_the_size_may_be_the_reason():
+    same = make_result({**SCORES, MATCHED: [0.97, 0.99, 0.98]}, matches=MATCHES)
+    assert (
+        "For tiled:2, the gain may come from the size: fully shared networks of the same size are not "
+        "clearly worse."
+    ) in same.verdict
+    larger = make_result({**SCORES, MATCHED: [0.991, 0.999, 0.996]}, matches=MATCHES)
+    assert "For tiled:2, the gain comes from the size: " in larger.verdict
+
+
+def test_the_verdict_on_thin_evidence_says_how_many_seeds_are_needed():
+    thin = make_result({"full": [0.90, 0.95, 0.94], "tiled:2": [0.92, 0.94, 0.98]})
+    assert re.fullmatch(
+        r"No sharing is clearly better or worse than full sharing in test accuracy: tiled:2 \(about \d+ "
+        r"seeds needed\)\.",
+        thin.verdict,
+    )
+    assert "Seeds needed: an estimate" in str(thin)
+    hopeless = make_result({"full": [0.90, 0.95, 0.94], "tiled:2": [0.9401, 0.90, 0.95]})
+    assert "(more than 1,000 seeds needed)" in hopeless.verdict
+
+
+def test_the_verdict_of_one_seed():
+    one = make_result({"full": [0.9], "local": [0.95]})
+    assert one.verdict == (
+        "local has the highest test accuracy, 95.0%, with one seed. One seed does not show how much of this "
+        "is chance; use at least three."
+    )
+
+
+def test_a_network_that_learned_nothing_is_called_that():
+    facts = make_facts(majority=0.96, test_counts=(96, 4))
+    shares = {"full": [1.0, 0.0], "local": [0.99, 0.25]}
+    trials = [
+        make_trial(name, seed, 0.96, class_scores=by_class)
+        for name, by_class in shares.items()
+        for seed in range(2)
+    ]
+    noise = make_result({"full": [0.96] * 2, "local": [0.96] * 2}, facts=facts, trials=trials)
+    assert noise.verdict == (
+        "No network is clearly more accurate than always predicting the most frequent class, which is "
+        "correct for 96.0% of the test examples. This study does not show which sharing is better. The "
+        "highest balanced accuracy (the mean over the classes) is 62.0%, and chance is 50.0%."
+    )
+    for text in (str(noise), render_page(noise)):
+        assert "most frequent class has an accuracy of 96.0%" in " ".join(text.split())
+    assert "± 0.0" not in str(noise) + render_page(noise)
+    assert noise["full"].accuracy_ci is None
+
+
+def test_lower_is_better():
+    result = make_result({"full": [3.0, 3.1, 3.2], "local": [2.0, 2.2, 2.1]}, scale=RMSE)
+    assert result.verdict.startswith("local (-1.00) is clearly better than full sharing in test RMSE.")
+    answers = answer_all(result)
+    assert "local has the lowest mean test RMSE, 2.100." in answers["Which network is best?"]
+    assert "local is 1.00 below full in test RMSE" in answers["Does sharing improve RMSE?"]
+    text, page = str(result), render_page(result)
+    assert "RMSE ± half-width of the 95% CI over seeds (not over test examples); lower is better." in text
+    assert "2.10 ± 0.25" in text
+    assert "%</td>" not in page
+    assert "accura" not in (text + page).lower()
+    assert "epochs to a validation RMSE of" in text
+    assert re.search(r'<tr class=" best">\s*<th scope="row"><span[^>]*></span>local</th>', page)
+
+
+def test_an_error_on_the_test_set_that_is_larger_than_in_training_is_a_positive_gap():
+    trials = [
+        make_trial(name, seed, 3.0 + 0.1 * seed, RMSE, train_score=train + 0.1 * seed**slope)
+        for name, train, slope in (("full", 2.5, 1), ("local", 1.0, 2))
+        for seed in range(3)
+    ]
+    result = make_result({"full": [3.0], "local": [3.0]}, scale=RMSE, trials=trials)
+    assert (
+        "The gap between training and test RMSE is larger for local (1.93) than for full (0.500)."
+        in answer_all(result)["Does sharing reduce overfitting?"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "shift"),
+    [((32,), "32 values", "2 positions"), ((4, 8, 8), "4 x 8 x 8 values", "2 positions")],
+)
+def test_other_numbers_of_axes(size, unit, shift):
+    result = make_result({"full": [3.0, 3.1], "local": [2.0, 2.2]}, scale=RMSE,
+                         facts=make_regression_facts(size=size))  # fmt: skip
+    assert f"100 test examples of {unit}, 1 output, 2 seeds" in str(result)
+    assert shift in answer_all(result)["What if test inputs are shifted?"]
+    assert "the gap is filled with the values at the border" in " ".join(str(result).split())
+    assert "pixel" not in str(result) + render_page(result)
+
+
+def test_inputs_that_are_too_small_to_shift():
+    names = {"full": [3.0, 3.1], "local": [2.0, 2.2]}
+    trials = [make_trial(n, i, s, RMSE, score_shifted={}) for n, v in names.items() for i, s in enumerate(v)]
+    small = make_result(names, scale=RMSE, trials=trials)
+    assert "shift" not in str(small)
+    assert 'id="shift"' not in render_page(small)
+    assert "What if test inputs are shifted?" not in answer_all(small)
+
+
+def test_a_metric_of_the_user():
+    scale = Scale("F1 <b>\x1b", lower_is_better=False, is_fraction=False)
+    result = make_result({"full": [0.5, 0.6], "local": [0.9, 0.8]}, scale=scale, facts=make_facts())
+    assert "test F1 <b>\\x1b" in str(result)
+    page = render_page(result)
+    assert "F1 &lt;b&gt;\\x1b" in page
+    assert "<b>" not in page
+
+
+def test_a_clear_difference_is_reported_with_its_interval(result):
+    answers = answer_all(result)
+    assert (
+        "local is 14.0 points below full in test accuracy (95% CI 12.0 to 16.0 points)."
+        in answers["Does sharing improve accuracy?"]
+    )
+    assert (
+        "tiled:2 is 3.5 points above full at width 24 in test accuracy"
+        in answers["Is it the sharing or the size?"]
+    )
+
+
+def test_differences_without_spread_are_reported_without_a_verdict():
+    same = make_result({"full": [0.9, 0.9], "local": [0.996, 0.996]})
+    assert (
+        "With every seed, test accuracy differs by the same amount between local (mean 99.6%) and full (mean "
+        "90.0%), so this difference has no confidence interval."
+    ) in answer_all(same)["Does sharing improve accuracy?"]
+    assert "local (the same difference with every seed)" in same.verdict
+    equal = make_result({"full": [0.9, 0.9], "local": [0.9, 0.9]})
+    assert (
+        "No difference in test accuracy with any seed: local vs. full."
+        in answer_all(equal)["Does sharing improve accuracy?"]
+    )
+    assert "(no difference with any seed)" in equal.verdict
+
+
+def with_curves(result, **curves):
+    """Return the result with other learning curves for some rows, one per seed."""
+    trials = [
+        replace(trial, curve_score=curves.get(trial.sharing.replace(":", ""), ([0.1, 1.0],) * 3)[trial.seed])
+        for trial in result.trials
+    ]
+    return StudyResult.from_trials(result.description, trials)
+
+
+def test_speed_is_compared_if_every_seed_reached_the_target():
+    slow = [0.1] * 9
+    result = with_curves(
+        make_result(SCORES, matches=MATCHES),
+        tiled2=([*slow, 1.0], [*slow, 0.1, 1.0], [*slow, 0.1, 1.0]),
+        local=([1.0], [0.1], [0.1]),
+    )
+    found = answer_all(result)["Does sharing speed up training?"]
+    assert re.search(r"tiled:2 needs 8\.7 more epochs than full \(95% CI \d+\.\d to \d+\.\d\)\.", found)
+    assert "tiled:2 needs 8.7 more epochs than full at width 24 (95% CI" in found
+    assert "because not all seeds reached it: local (1 of 3)." in found
+    assert "local vs." not in found
+
+
+def test_the_number_of_comparisons_counts_simultaneous_ones_once(result):
+    # score, gap, shift and epochs against full; score and epochs against the size-matched row; the best row
+    assert count_comparisons(result.summary) == 4 + 2 + 1
+    assert count_comparisons(result.summary, result.further) == 4 + 2 + 1 + 1 + 2
+    caveat = "About 10 comparisons at the 95% level: a false positive is possible."
+    assert caveat in str(result)
+    assert caveat in render_page(result)
+
+
+def test_one_seed_gives_no_comparisons():
+    one = make_result({"full": [0.9], "local": [0.95]})
+    answers = answer_all(one)
+    assert "One seed does not show" in answers["Which network is best?"]
+    assert "Does sharing improve accuracy?" not in answers
+    assert "comparisons" not in str(one)
+    assert "One seed gives no confidence intervals" in render_page(one)
+
+
+def test_costs_are_counted(result):
+    found = answer_all(result)["What does it cost?"]
+    assert "local has 60 times as many parameters as full (60k vs. 1k)." in found
+    assert "sharing saves memory, not arithmetic" in found
+
+
+def test_questions_are_answered_with_intervals(result):
+    sizes, schedules = collect_answered(result)
+    assert sizes.settings == ("60 examples", "all")
+    assert sizes.values == (60, 240)
+    assert set(sizes.rows) == set(SCORES)
+    text = " ".join(answer(result, sizes))
+    assert "60 examples: local is 20.0 points below full in test accuracy" in text
+    assert "tiled:2 vs. full (about" in text
+    assert schedules.settings == ("none", "relax:3")
+    assert "local [relax:3] is 10.7 points above local in test accuracy" in " ".join(
+        answer(result, schedules)
+    )
+
+
+def test_questions_have_tables_of_their_own(result, page):
+    text = str(result)
+    assert "[60 examples]" not in text.split("\n\nFewer training examples")[0]
+    assert re.search(r"\n sharing +60 examples +all\n", text)
+    assert re.search(r"\n tiled:2 +65\.0 ± 12\.4 +98\.5 ± 1\.2\n", text)
+    assert 'id="train_sizes"' in page
+    assert 'id="schedules"' in page
+    assert 'id="widths"' not in page
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_a_narrow_table_has_everything(width):
+    scores = {f"{name}": values for name, values in SCORES.items()}
+    shifted = {str(i): 0.5 for i in (1, 2, 3, 4)}
+    trials = [make_trial(n, i, s, score_shifted=shifted) for n, v in scores.items() for i, s in enumerate(v)]
+    text = render(make_result(scores, matches=MATCHES, trials=trials), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for heading in ("meters", "MACs", "accuracy", "shift 1", "shift 4", "epochs", "seconds"):
+        assert heading in text
+    folded = re.sub(r"\s", "", text)
+    for cell in ("95.0±2.5", "81.0±2.5", "60k", "50.0"):
+        assert cell in folded
+
+
+def test_an_unfinished_study_says_so_and_compares_the_seeds_that_rows_share():
+    trials = [make_trial("full", i, s) for i, s in enumerate([0.9, 0.91, 0.2])]
+    trials += [make_trial("local", i, s) for i, s in enumerate([0.80, 0.82])]
+    result = make_result({"full": [0.9] * 3, "local": [0.8] * 3}, trials=trials)
+    assert "The study is not finished: 5 of 6 trials have a result." in str(result)
+    assert "local is 9.5 points below full" in answer_all(result)["Does sharing improve accuracy?"]
+    assert "The study is not finished" in render_page(result)
+
+
+def test_the_page_begins_with_the_verdict_and_ends_with_the_command(page):
     assert re.findall(r'<h2 id="(\w+)">', page) == [
-        "findings", "table", "parameters", "learning", "shift", "kernels", "method"
+        "table", "findings", "charts", "train_sizes", "schedules", "classes", "method", "environment",
+        "command",
     ]  # fmt: skip
-    for row in ("full", "tiled:2", "lowrank:1", "local", "size-matched to lowrank:1"):
-        assert row in page
-    # three charts; mean kernels of four sharings, and kernels by position of the three that vary with it
-    assert page.count("data:image/svg+xml;base64,") == 3
-    assert page.count("data:image/png;base64,") == 4 + 3
+    assert page.index("</h1>") < page.index('id="verdict"') < page.index("<table")
+    assert "weightshare study digits --sharing full,tiled:2,regional:4,lowrank:4,local" in page
+    assert page.count("data:image/svg+xml;base64,") == 3 + 2
+
+
+def test_the_page_states_data_settings_and_environment():
+    facts = make_facts(notes=("Turned 3 images upright.",), fill="the value of the background")
+    page = " ".join(render_page(make_result(SCORES, facts=facts, epochs_max=7)).split())
+    for text in (
+        "240 training, 60 validation and 100 test examples of 8 x 8 pixels",
+        "Turned 3 images upright.",
+        "the gap is filled with the value of the background",
+        "At most 7 epochs",
+        "<dt>torch</dt><dd>2.11</dd>",
+        "<dt>device</dt><dd>cpu (x86_64)</dd>",
+        "--epochs-max 7",
+        "mean over classes (balanced accuracy)",
+    ):
+        assert text in page
 
 
 def test_the_page_is_self_contained(page):
@@ -56,177 +335,32 @@ def test_the_page_is_self_contained(page):
     assert not re.search(r"<(link|script|iframe)|@import|url\(", page)
 
 
-def test_names_from_outside_are_escaped_on_the_page(page):
+def test_names_from_outside_are_plain_text():
+    name = escape_controls(EVIL)
+    facts = make_facts(name=name, class_names=(name, "dog"), notes=(name,))
+    questions = {("layers", EVIL): {"local": [0.9, 0.8]}}
+    result = make_result(
+        {"full": [0.5, 0.6], EVIL: [0.9, 0.95], "local": [0.8, 0.9]},
+        facts=facts,
+        questions=questions,
+        data=name,
+        model=EVIL,
+    )
+    page = render_page(result)
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
-    assert "<b>data" not in page
+    for text in (page, str(result), render(result, 80)):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert "[red]" in str(result)
 
 
-def test_names_from_outside_are_plain_text_in_the_terminal(result):
-    text = str(result)
-    assert "[red]<b>data" in text
-    assert "\x1b" not in text
-    named = replace(result, data=replace(result.data, name="a\x1b[31mb\nc"))
-    assert "a\\x1b[31mb\\nc" in str(named)
-    assert escape_controls("a\u202eb\u2028") == "a\\u202eb\\u2028"
-
-
-def test_names_with_control_characters_are_written_out(tmp_path):
-    folder = tmp_path / "data\u202e"
-    for name in ("cat\udcff", "dog\x1b[31m", "emu\u202egnp"):
-        (folder / name).mkdir(parents=True)
-        for number in range(5):
-            Image.fromarray(np.full((6, 6), 9 * number, dtype=np.uint8)).save(folder / name / f"{number}.png")
-    out = tmp_path / "out\udcff"
-    spec = StudySpec(f"folder:{folder}", "full", seeds=1, width=2, epochs_max=1, out=out, accelerator="cpu")
-    run(spec)
-    page = (out / "report.html").read_text(encoding="utf-8")
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert results["data"]["class_names"] == ["cat\\udcff", "dog\\x1b[31m", "emu\\u202egnp"]
-    for name in results["data"]["class_names"]:
-        assert name in page
-    assert results["spec"]["data"] == results["data"]["name"] == f"folder:{tmp_path}/data\\u202e"
-    assert not re.search("[\udc80-\udcff\x1b\u202e]", page + json.dumps(results, ensure_ascii=False))
-    assert json.loads(run(spec).to_json()) == results
-
-
-def test_kernel_pictures_state_how_much_varies_with_position(page):
-    assert page.count("All positions have the same kernels.") == 1
-    assert len(re.findall(r"% of the kernels(&#39;|') energy varies with position", page)) == 3
-
-
-def with_accuracies(result, **accuracies):
-    """Return the result with other test accuracies for some rows, one per seed."""
-    trials = []
-    for trial in result.trials:
-        values = accuracies.get(trial.sharing.replace(":", ""))
-        accuracy = trial.accuracy if values is None else values[trial.seed]
-        shifted = dict.fromkeys(trial.accuracy_shifted, accuracy)
-        trials.append(replace(trial, accuracy=accuracy, train_accuracy=1.0, accuracy_shifted=shifted))
-    return replace(result, trials=tuple(trials))
-
-
-def answer_all(result) -> dict[str, str]:
-    """Return the answers of each finding by its question."""
-    return {finding.question: " ".join(finding.answers) for finding in collect_findings(result)}
-
-
-def test_a_clear_difference_is_reported_with_its_interval(result):
-    clear = with_accuracies(
-        result, full=(0.9, 0.901), tiled2=(0.8, 0.801), lowrank1=(0.9, 0.902), local=(0.7, 0.95)
-    )
-    answer = answer_all(clear)["Does sharing improve accuracy?"]
-    assert "tiled:2 is 10.0 points below full in test accuracy (95% CI 9.7 to 10.3)." in answer
-    assert "No clear difference in test accuracy: lowrank:1 vs. full and local vs. full." in answer
-    assert "is larger for tiled:2" in answer_all(clear)["Does sharing reduce overfitting?"]
-
-
-def test_values_without_spread_are_reported_without_a_verdict(result):
-    same = (0.996, 0.996)
-    fixed = with_accuracies(result, full=(1.0, 1.0), tiled2=same, lowrank1=(1.0, 1.0), local=(0.8, 0.9))
-    answers = answer_all(fixed)
-    sentence = (
-        "With every seed, test accuracy is 99.6% for tiled:2 and 100.0% for full, so this difference has no "
-        "confidence interval."
-    )
-    assert sentence in answers["Does sharing improve accuracy?"]
-    assert (
-        "No difference in test accuracy with any seed: lowrank:1 vs. full."
-        in answers["Does sharing improve accuracy?"]
-    )
-    assert (
-        "No clear difference in test accuracy: local vs. full." in answers["Does sharing improve accuracy?"]
-    )
-    assert (
-        "the gap between training and test accuracy is 0.4 points for tiled:2 and 0.0 points for full"
-        in answers["Does sharing reduce overfitting?"]
-    )
-
-
-def with_curves(result, **curves):
-    """Return the result with other learning curves for some rows, one per seed."""
-    names = {trial.sharing.replace(":", ""): trial.sharing for trial in result.trials}
-    given = {names[name]: values for name, values in curves.items()}
-    trials = tuple(
-        replace(trial, curve_accuracy=given.get(trial.sharing, ([0.1, 1.0],) * 2)[trial.seed])
-        for trial in result.trials
-    )
-    layers = {row.sharing: Row(row.sharing, parse_sharing(row.layer_sharing), row.width, row.matches,
-              row.parameters, row.macs) for row in result.summary}  # fmt: skip
-    target, summary = summarize(list(layers.values()), trials)
-    return replace(result, trials=trials, target=target, summary=tuple(summary))
-
-
-def test_speed_is_compared_if_every_seed_reached_the_target(result):
-    slow = [0.1] * 9
-    answer = answer_all(
-        with_curves(
-            result,
-            tiled2=([*slow, 1.0], [*slow, 0.1, 1.0]),
-            local=([1.0], [0.1]),
-            lowrank1=([1.0, 1.0], [0.1, 1.0]),
-        )
-    )["Does sharing speed up training?"]
-    assert "tiled:2 needs 8.5 more epochs than full (95% CI 2.1 to 14.9)." in answer
-    assert "tiled:2 needs 8.5 more epochs than full at width 6 (95% CI" in answer
-    assert "No clear difference in the number of epochs to target: lowrank:1 vs. full" in answer
-    assert "because not all seeds reached it: local (1 of 2)." in answer
-    assert "local vs." not in answer
-
-
-def test_table_and_page_explain_the_intervals(result):
-    number = count_comparisons(result.summary)
-    assert number == 4 * 3 + 2 * 2 + 5
-    text = " ".join(str(result).split())
-    assert (
-        "± half-width of the 95% CI over seeds (not over test images); one test image = 33 percentage" in text
-    )
-    assert f"About {number} comparisons at the 95% level: expect one or two false positives." in text
-    page = " ".join(render_page(result).split())
-    assert f"About {number} comparisons at the 95% level: expect one or two false positives." in page
-    assert f"changes the accuracy by {100 / result.data.test:.2g} percentage points" in page
-
-
-def with_four_shifts(result):
-    rows = [
-        replace(row, accuracy_shifted=dict.fromkeys("1234", 0.5), parameters=304_394, macs=4_750_000)
-        for row in result.summary
-    ]
-    return replace(result, summary=tuple(rows))
-
-
-def test_a_narrow_table_keeps_the_names(result):
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(with_four_shifts(result))
-    text = console.file.getvalue()
-    assert max(map(len, text.splitlines())) <= 80
-    head = text[text.index("para-") : text.index("───")].split()
-    assert [word for word in head if word.isdigit()] == ["1", "4"]
-    assert "seconds" not in head
-    assert "MACs" not in head
-    assert "…" not in text
-    body = " ".join(text[text.index("───") :].split())
-    for name in ("full", "tiled:2", "lowrank:1", "local", "full (width 6,"):
-        assert f" {name} " in body
-    wide = Console(file=io.StringIO(), width=120, color_system=None)
-    wide.print(with_four_shifts(result))
-    assert all(word in wide.file.getvalue() for word in ("seconds", "MACs", "1 px", "2 px", "3 px", "4 px"))
-
-
-def test_one_seed_gives_no_comparisons(result):
-    one = replace(
-        result,
-        spec=replace(result.spec, seeds=1),
-        trials=tuple(trial for trial in result.trials if trial.seed == 0),
-    )
-    answers = answer_all(one)
-    assert "One seed does not show" in answers["Which network is most accurate?"]
-    assert "Does sharing improve accuracy?" not in answers
-    assert not any("points" in answer for answer in answers.values())
-    assert "One seed gives no confidence intervals" in render_page(one)
-
-
-def test_costs_are_counted(result):
-    answer = answer_all(result)["What does it cost?"]
-    assert "sharing saves memory, not arithmetic" in answer
-    assert "lowrank:1 computes 2.0 times as many MACs as full." in answer
+def test_many_classes_are_cut_to_the_worst():
+    names = tuple(f"class {k}" for k in range(100))
+    facts = make_facts(class_names=names, outputs=100, test_counts=(1,) * 100, majority=0.01)
+    shares = [1.0] * 60 + [0.1] * 40
+    trials = [make_trial("full", 0, 0.64, class_scores=shares)]
+    page = render_page(make_result({"full": [0.64]}, facts=facts, trials=trials))
+    assert "class 60<" in page
+    assert "class 59<" not in page
+    assert "The 40 classes with the lowest accuracy, of 100." in page

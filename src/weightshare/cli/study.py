@@ -27,8 +27,9 @@ INTERRUPTED = 130
 
 def command(
     data: Annotated[
-        str, typer.Argument(help="Data: digits, faces, npz:FILE, folder:DIR or package.module:function.")
-    ],
+        str | None,
+        typer.Argument(help="Data: digits, faces, npz:FILE, folder:DIR or package.module:function."),
+    ] = None,
     sharing: Annotated[
         str, typer.Option(help="Comma-separated sharings to compare.")
     ] = "full,tiled:2,regional:4,lowrank:4,local",
@@ -101,11 +102,23 @@ def command(
         float, typer.Option(help="Seconds between two stored states of a long trial.")
     ] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a study whose report to draw again from its records, to --out if given (a file; "
+            "- for standard output)."
+        ),
+    ] = None,
 ) -> None:
     """Compare sharings by training a small network with each.
 
     Running the same command again continues an interrupted study.
     """
+    if report is not None:
+        redraw_report(report, out)
+        return
+    if data is None:
+        raise typer.BadParameter("give a data set, or --report with the folder of a study", param_hint="DATA")
     from ..study import StudySpec, plan
 
     find_current_folder()
@@ -172,6 +185,17 @@ def make_executor(
     if address is not None:
         raise SpecError("study", "address needs a cluster", f"engine {engine!r}", "add --engine ray")
     return nullcontext() if workers is None else ProcessExecutor(workers)
+
+
+def redraw_report(folder: str, out: str | None) -> None:
+    """Draw the report of a study again, to a file or to standard output."""
+    from ..study import read, redraw
+    from ..study.report.page import render_page
+
+    if out == "-":
+        print(render_page(read(folder)))
+    else:
+        print(f"Report: {escape_controls(str(redraw(folder, out)))}")
 
 
 def get_default_folder(spec: StudySpec) -> Path:

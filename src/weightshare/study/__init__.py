@@ -26,6 +26,7 @@ for _package, _module in NEEDED.items():
 from ._plan import Plan, plan  # noqa: E402
 from ._run import Progress, run  # noqa: E402
 from .engines import ProcessExecutor, RayExecutor  # noqa: E402
+from .reading import read, redraw  # noqa: E402
 from .result import StudyResult  # noqa: E402
 from .spec import StudySpec  # noqa: E402
 from .summary import RowSummary  # noqa: E402
@@ -41,5 +42,7 @@ __all__ = [
     "StudySpec",
     "Trial",
     "plan",
+    "read",
+    "redraw",
     "run",
 ]

@@ -13,7 +13,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ..errors import StudyError
 from ._plan import Plan, plan_study
-from .data import DataFacts, Examples, load_examples
+from .data import Examples, load_examples
+from .description import Description
 from .engines import LostWorkerError, ProcessExecutor, RayExecutor
 from .jobs import Job, make_fabric, make_jobs, make_worker_fabric, remember, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
@@ -21,7 +22,6 @@ from .report.page import render_page
 from .result import StudyResult
 from .spec import StudySpec
 from .states import INTERVAL
-from .summary import summarize
 from .tasks import Metric, find_metric
 from .trials import Trial
 
@@ -96,16 +96,15 @@ def run(
     if isinstance(executor, ProcessExecutor):
         make_worker_fabric(spec)  # its processes can do what this one can
     is_first = not rank_zero_only.rank  # pyright: ignore[reportFunctionMemberAccess]
-    digest = spec.digest(examples.digest)
     metric = find_metric(spec.metric, examples.task)
-    with (
-        open_folder(spec.out, digest, spec) if spec.out is not None and is_first else nullcontext() as folder
-    ):
+    description = Description.from_plan(plan, metric)
+    writes = spec.out is not None and is_first
+    with open_folder(str(spec.out), description.digest, spec) if writes else nullcontext() as folder:
         finished = folder.read_trials(examples.shifts, metric) if folder else []
         if fabric is not None:
             fabric.launch()
             finished = fabric.broadcast(finished)
-        done = _Done(plan, metric, folder, finished, progress if is_first else None)
+        done = _Done(plan, metric, description, folder, finished, progress if is_first else None)
         jobs = make_jobs(spec, plan.rows, examples.digest, done.trials, state_seconds)
         if on_plan is not None and is_first and len(done.trials) < plan.trials:
             on_plan(replace(plan, finished=len(done.trials)))
@@ -114,13 +113,8 @@ def run(
         else:
             sends = isinstance(executor, RayExecutor) or not isinstance(spec.data, str)
             _run_in(executor, jobs, examples if sends else None, done)
-        trials = done.get_trials()
-        target, summary = summarize(spec, examples, plan.rows, trials)
         out = Path(spec.out) if spec.out is not None else None
-        facts = DataFacts.from_examples(examples)
-        main = tuple(row for row in summary if not row.question)
-        further = tuple(row for row in summary if row.question)
-        result = StudyResult(spec, facts, target, main, tuple(trials), out, further)
+        result = StudyResult.from_trials(description, done.get_trials(), spec, out)
         if folder:
             _write_results(folder, result)
             folder.remove_states()
@@ -143,6 +137,7 @@ class _Done:
     Args:
         plan: Plan of the study.
         metric: Metric of its scores.
+        description: What to store with each trial.
         folder: Folder for the records; None if nothing is written.
         finished: Trials that were finished before, possibly of rows and seeds that are not in the plan.
         progress: Function to call with the progress.
@@ -152,11 +147,13 @@ class _Done:
         self,
         plan: Plan,
         metric: Metric,
+        description: Description,
         folder: Folder | None,
         finished: list[Trial],
         progress: Callable[[Progress], None] | None,
     ):
-        self.plan, self.metric, self.folder, self.progress = plan, metric, folder, progress
+        self.plan, self.metric, self.description = plan, metric, description
+        self.folder, self.progress = folder, progress
         planned = {row.key for row in plan.rows}
         self.trials = {
             (trial.key, trial.seed): trial
@@ -174,7 +171,7 @@ class _Done:
     def add(self, job: Job, trial: Trial) -> None:
         """Store a finished trial."""
         if self.folder:
-            self.folder.append(trial)
+            self.folder.append(trial, self.description.to_record(trial.sharing))
             job.state_file.remove()
         self.trials[trial.key, trial.seed] = trial
         self.report(job, trial.epochs, trial.validation_score, trial)

@@ -4,15 +4,26 @@ Rows share their seeds, and so their initial conditions and data order. Two rows
 pairs, seed by seed, and several rows with one by Dunnett's simultaneous intervals.
 """
 
+import inspect
+import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+#: Probability with which a difference as large as the measured one becomes clear with `seeds_needed` seeds.
+POWER = 0.8
+#: Largest number of seeds that is given as needed.
+MOST_SEEDS = 1000
+#: Spread relative to the values up to which values are the same; only rounding makes them differ.
+_ROUNDING = 1e-12
+#: The argument of `dunnett` for a random generator, which was renamed in scipy 1.15.
+_GENERATOR = "rng" if "rng" in inspect.signature(stats.dunnett).parameters else "random_state"
 
 
 def compute_interval(values: Sequence[float]) -> list[float] | None:
@@ -23,7 +34,7 @@ def compute_interval(values: Sequence[float]) -> list[float] | None:
     >>> [round(end, 3) for end in compute_interval([0.9, 0.8, 1.0])]
     [0.652, 1.148]
     """
-    if len(values) < 2 or len(set(values)) == 1:
+    if len(values) < 2 or _are_equal(values, values):
         return None
     interval = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
     return [float(interval.low), float(interval.high)]
@@ -39,7 +50,7 @@ class Difference:
         constant: Whether there is no interval because the difference is the same with every seed. The true
             spread is then unknown.
         seeds_needed: Number of seeds with which the interval would probably exclude zero; None if it does
-            already, or if that cannot be estimated.
+            already, if there is no interval, or if more than 1,000 seeds are needed.
     """
 
     mean: float
@@ -63,45 +74,80 @@ def compare_means(first: Sequence[float], second: Sequence[float]) -> Difference
     if len(first) != len(second) or len(first) < 2:
         return Difference(mean, None)
     differences = [a - b for a, b in zip(first, second)]
-    if np.ptp(differences) < 1e-12:
-        return Difference(mean, None, constant=True)
+    scale = (*first, *second)
+    if _are_equal(differences, scale):
+        return Difference(0.0 if _are_equal((mean, 0.0), scale) else mean, None, constant=True)
     interval = stats.ttest_rel(first, second).confidence_interval(CONFIDENCE)
-    ci = [float(interval.low), float(interval.high)]
-    return Difference(mean, ci, seeds_needed=estimate_seeds(differences))
+    needed = estimate_seeds(mean, stdev(differences), len(first))
+    return Difference(mean, [float(interval.low), float(interval.high)], seeds_needed=needed)
 
 
 def compare_with_control(rows: Sequence[Sequence[float]], control: Sequence[float]) -> list[Difference]:
     """Return the difference of each row from the control, with Dunnett's simultaneous intervals.
 
     All intervals together contain the true differences with a probability of 95%. With one row, the
-    difference is compared in pairs.
+    difference is compared in pairs. Dunnett's intervals assume the same spread in all rows.
+
+    Args:
+        rows: Values of each row, with the same seeds as the control.
+        control: Values of the row with which the others are compared.
     """
-    if len(rows) == 1:
-        return [compare_means(rows[0], control)]
     plain = [compare_means(row, control) for row in rows]
-    if len(control) < 2 or all(len(set(values)) == 1 for values in (control, *rows)):
+    everything = (control, *rows)
+    if len(rows) < 2 or len(control) < 2 or all(_are_equal(values, values) for values in everything):
         return plain
-    test = stats.dunnett(*map(np.asarray, rows), control=np.asarray(control), random_state=0)
+    generator: dict[str, Any] = {
+        _GENERATOR: np.random.default_rng(0)
+    }  # the quantile is found by a random integration
+    with warnings.catch_warnings():  # rows without spread are fine
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.dunnett(*map(np.asarray, rows), control=np.asarray(control), **generator)
     interval = test.confidence_interval(CONFIDENCE)
+    spread = (2 * fmean(stdev(values) ** 2 for values in everything)) ** 0.5
     return [
-        Difference(one.mean, [float(low), float(high)], seeds_needed=one.seeds_needed)
+        Difference(
+            one.mean,
+            [float(low), float(high)],
+            seeds_needed=None
+            if low > 0 or high < 0
+            else estimate_seeds(one.mean, spread, len(control), len(rows)),
+        )
         for one, low, high in zip(plain, interval.low, interval.high)
     ]
 
 
-def estimate_seeds(differences: Sequence[float]) -> int | None:
-    """Return with how many seeds the interval of the mean would probably exclude zero.
+def estimate_seeds(mean: float, spread: float, seeds: int, rows: int = 1) -> int | None:
+    """Return with how many seeds the interval of a difference would exclude zero, with a probability of 80%.
 
-    This is the number at which the half-width, with the same spread, is the size of the mean; None if that
-    is the case already or the mean is zero.
+    The estimate assumes that the mean and the spread are the true ones.
 
-    >>> estimate_seeds([0.1, 0.3, -0.1, 0.1])
-    12
+    Args:
+        mean: Mean difference.
+        spread: Standard deviation of the difference with one seed.
+        seeds: Number of seeds so far.
+        rows: Number of rows that are compared simultaneously. Several need Bonferroni's quantile, which is a
+            little above Dunnett's.
+
+    Returns:
+        A number above `seeds`. None if the interval excludes zero already, or if more than 1,000 are needed.
+
+    >>> estimate_seeds(0.1, 0.16, 4), estimate_seeds(0.1, 0.16, 4, rows=3), estimate_seeds(0.1, 0.01, 4)
+    (23, 28, None)
     """
-    mean, spread, seeds = abs(fmean(differences)), stdev(differences), len(differences)
-    if mean == 0:
+    groups = rows + 1 if rows > 1 else 1
+
+    def is_probable(number: int, power: float) -> bool:
+        freedom = groups * (number - 1)
+        quantile = stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / rows, freedom) + stats.t.ppf(power, freedom)
+        return bool(quantile * spread / number**0.5 < abs(mean))
+
+    if is_probable(seeds, power=0.5):  # the interval itself
         return None
-    needed = max(2, ceil((1.96 * spread / mean) ** 2))
-    while needed < 10**6 and stats.t.ppf(0.975, needed - 1) * spread / needed**0.5 >= mean:
-        needed += max(1, needed // 20)
-    return needed if seeds < needed < 10**6 else None
+    numbers = range(seeds + 1, MOST_SEEDS + 1)
+    needed = seeds + 1 + bisect_left(numbers, True, key=lambda number: is_probable(number, POWER))
+    return needed if needed <= MOST_SEEDS else None
+
+
+def _are_equal(values: Sequence[float], scale: Sequence[float]) -> bool:
+    """Return whether values differ by no more than rounding, relative to the largest value in `scale`."""
+    return bool(np.ptp(values) <= _ROUNDING * np.abs(scale).max())

@@ -77,9 +77,14 @@ class Folder:
                 os.truncate(file, len(complete))
         return trials
 
-    def append(self, trial: Trial) -> None:
-        """Append the record of a finished trial; it is on the disk when this returns."""
-        about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.fixed()}
+    def append(self, trial: Trial, description: dict[str, Any]) -> None:
+        """Append the record of a finished trial; it is on the disk when this returns.
+
+        Args:
+            trial: The trial.
+            description: What else to store, as `Description.to_record` returns it.
+        """
+        about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.fixed(), **description}
         line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
         path = self.path / RECORDS
         with _catch_os_error(path), open(path, "a", encoding="utf-8") as file:

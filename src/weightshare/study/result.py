@@ -1,6 +1,7 @@
 """The result of a study."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from .._version import __version__
-from ..views.escape import escape_controls
 from .data import DataFacts
+from .description import Description
+from .report.verdict import judge
+from .scale import Scale
 from .spec import StudySpec
-from .summary import RowSummary
+from .summary import RowSummary, summarize
 from .table import build_table, format_table
 from .trials import Trial
 
@@ -22,22 +25,61 @@ class StudyResult:
     """The result of a study: one summary per row, and all trials. `str` is the table.
 
     Args:
-        spec: Specification of the study.
-        data: Facts about the data.
+        description: What the study is: options, data, metric and rows.
         target: Validation score to reach in `epochs_to_target`.
         summary: One summary per row of the main table, in its order.
         trials: All trials.
-        out: Folder that holds records, results and report; None if nothing was written.
         further: One summary per row of the further questions, such as "train_sizes".
+        spec: Specification of the study; None if the result was read from records.
+        out: Folder that holds records, results and report; None if nothing was written.
     """
 
-    spec: StudySpec
-    data: DataFacts
+    description: Description
     target: float
     summary: tuple[RowSummary, ...]
     trials: tuple[Trial, ...]
-    out: Path | None = None
     further: tuple[RowSummary, ...] = ()
+    spec: StudySpec | None = None
+    out: Path | None = None
+
+    @classmethod
+    def from_trials(
+        cls,
+        description: Description,
+        trials: Sequence[Trial],
+        spec: StudySpec | None = None,
+        out: Path | None = None,
+    ) -> "StudyResult":
+        """Return the result of the trials, of which there may be fewer than planned, but at least one."""
+        target, rows = summarize(description.scale, description.rows, trials)
+        main = tuple(row for row in rows if not row.question)
+        further = tuple(row for row in rows if row.question)
+        return cls(description, target, main, tuple(trials), further, spec, out)
+
+    @property
+    def data(self) -> DataFacts:
+        """Facts about the data."""
+        return self.description.data
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the study, as JSON values."""
+        return self.description.options
+
+    @property
+    def scale(self) -> Scale:
+        """Scale of the metric."""
+        return self.description.scale
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds."""
+        return len({trial.seed for trial in self.trials})
+
+    @property
+    def verdict(self) -> str:
+        """What the study shows, in a few sentences."""
+        return judge(self)
 
     def __getitem__(self, sharing: str) -> RowSummary:
         """Return the summary of the row with this name."""
@@ -54,12 +96,14 @@ class StudyResult:
         """Return the content of `results.json`."""
         return {
             "version": __version__,
-            "study": self.spec.digest(self.data.digest),
-            "spec": {**self.spec.to_dict(), "data": escape_controls(self.spec.name)},
+            "study": self.description.digest,
+            "spec": self.options,
             "data": vars(self.data).copy(),
             "environment": self.trials[0].environment,
-            "metric": self.summary[0].metric,
-            "target_accuracy" if self.summary[0].metric == "accuracy" else "target_score": self.target,
+            "metric": self.scale.name,
+            "lower_is_better": self.scale.lower_is_better,
+            "verdict": self.verdict,
+            "target_accuracy" if self.scale.name == "accuracy" else "target_score": self.target,
             "summary": [row.to_dict() for row in self.summary],
             "questions": [row.to_dict() for row in self.further],
         }
@@ -69,7 +113,7 @@ class StudyResult:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     def __str__(self) -> str:
-        return format_table(self.spec, self.data, self.target, self.summary)
+        return format_table(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield build_table(self.spec, self.data, self.target, self.summary, options.max_width)
+        yield build_table(self, options.max_width)

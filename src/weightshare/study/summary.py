@@ -4,18 +4,55 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from .data import Examples
 from .intervals import compute_interval
 from .rows import Row
+from .scale import Scale
 from .scores import Scored
-from .spec import StudySpec
-from .tasks import Metric, find_metric
 from .trials import Trial
 
+#: The earlier name of `compute_interval`.
+interval = compute_interval
 #: Fraction of the best row's validation score that is the target of a fraction, such as the accuracy.
 TARGET = 0.95
 #: The same for other metrics: share of the way from the first epoch's score to the best one.
 PROGRESS = 0.9
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known about a row before it is trained. It is stored with each record.
+
+    Args:
+        sharing: Name of the row.
+        layer_sharing: Sharing of its convolutions.
+        width: Output channels of its convolutions.
+        matches: Sharings that a size-matched row is matched to; empty for a requested sharing.
+        question, setting: Option whose question the row answers, and its value; empty in the main table.
+        parameters, macs: Number of parameters, and multiply-accumulates per example.
+    """
+
+    sharing: str
+    layer_sharing: str
+    width: int
+    matches: tuple[str, ...]
+    question: str
+    setting: str
+    parameters: int
+    macs: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> "RowFacts":
+        """Return the facts about a row."""
+        return cls(
+            row.name,
+            str(row.sharing),
+            row.width,
+            row.matches,
+            row.question,
+            row.setting,
+            row.parameters,
+            row.macs,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,26 +111,32 @@ class RowSummary(Scored):
     hit_cap: int
     train_seconds: float
 
+    @property
+    def base(self) -> str:
+        """Name of the row without the setting of a further question."""
+        return self.sharing.removesuffix(f" [{self.setting}]") if self.question else self.sharing
+
 
 def summarize(
-    spec: StudySpec, examples: Examples, rows: Sequence[Row], trials: Sequence[Trial]
+    scale: Scale, rows: Sequence[RowFacts], trials: Sequence[Trial]
 ) -> tuple[float, list[RowSummary]]:
     """Return the target score, and one summary for each row that has trials."""
-    metric = find_metric(spec.metric, examples.task)
-    by_row = {row.name: [trial for trial in trials if trial.sharing == row.name] for row in rows}
-    main = [by_row[row.name] for row in rows if not row.question]
-    target = compute_target(main, metric)
-    return target, [_summarize_row(row, by_row[row.name], target, metric) for row in rows if by_row[row.name]]
+    by_row = {row.sharing: [trial for trial in trials if trial.sharing == row.sharing] for row in rows}
+    main = [by_row[row.sharing] for row in rows if not row.question]
+    target = compute_target([group for group in main if group] or [list(trials)], scale)
+    return target, [
+        _summarize_row(row, by_row[row.sharing], target, scale) for row in rows if by_row[row.sharing]
+    ]
 
 
-def compute_target(groups: Sequence[Sequence[Trial]], metric: Metric) -> float:
+def compute_target(groups: Sequence[Sequence[Trial]], scale: Scale) -> float:
     """Return 95% of the best row's validation score; if the metric is not a fraction, 90% of the way to it.
 
-    The score of a row is the mean over its trials, each at its best epoch.
+    The score of a row is the mean over its trials, each at its best epoch. The way begins at the mean score
+    after the first epoch.
     """
-    choose = min if metric.lower_is_better else max
-    best = choose(fmean(choose(t.curve_score) for t in group) for group in groups if group)
-    if metric.is_fraction:
+    best = scale.choose_best(fmean(scale.choose_best(t.curve_score) for t in group) for group in groups)
+    if scale.is_fraction and not scale.lower_is_better:
         return TARGET * best
     first = fmean(t.curve_score[0] for group in groups for t in group)
     return first + PROGRESS * (best - first)
@@ -109,22 +152,15 @@ def find_epoch(curve: Sequence[float], target: float, lower_is_better: bool = Fa
     return next((epoch for epoch, score in enumerate(curve, 1) if sign * score >= sign * target), None)
 
 
-def _summarize_row(row: Row, trials: Sequence[Trial], target: float, metric: Metric) -> RowSummary:
+def _summarize_row(row: RowFacts, trials: Sequence[Trial], target: float, scale: Scale) -> RowSummary:
     shifts = list(trials[0].score_shifted)
     by_shift = {pixels: [t.score_shifted[pixels] for t in trials] for pixels in shifts}
     gaps = [t.train_score - t.score for t in trials]
-    found = [find_epoch(t.curve_score, target, metric.lower_is_better) for t in trials]
+    found = [find_epoch(t.curve_score, target, scale.lower_is_better) for t in trials]
     reached = [epoch for epoch in found if epoch is not None]
     return RowSummary(
-        sharing=row.name,
-        layer_sharing=str(row.sharing),
-        width=row.width,
-        matches=row.matches,
-        question=row.question,
-        setting=row.setting,
-        metric=metric.name,
-        parameters=row.parameters,
-        macs=row.macs,
+        **vars(row),
+        metric=scale.name,
         seeds=len(trials),
         score=fmean(t.score for t in trials),
         score_ci=compute_interval([t.score for t in trials]),

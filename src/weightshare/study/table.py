@@ -1,114 +1,139 @@
 """The table of a study, for a terminal."""
 
 import io
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..views.escape import escape_controls
-from ..views.numbers import abbreviate, format_percent, format_percent_interval, format_points_per_image
-from .comparisons import describe_comparisons
-from .data import DataFacts
-from .spec import StudySpec
-from .summary import RowSummary
+from ..views.numbers import abbreviate
+from . import words
+from .questions import Answered, collect_answered
+from .scale import Scale
+
+if TYPE_CHECKING:
+    from .result import StudyResult
 
 TEXT_WIDTH = 120
-NAME_WIDTH = 24  # columns are dropped until the names have this many characters
+NAME_WIDTH = 24  # with more columns than fit beside such names, a table has several parts
+LEAST_NAME_WIDTH = 12
 
 
-def build_table(
-    spec: StudySpec, data: DataFacts, target: float, rows: Sequence[RowSummary], width: int = TEXT_WIDTH
-) -> Group:
-    """Return the table with its title and caption. Names are shown as plain text, never as markup.
+def build_table(result: "StudyResult", width: int = TEXT_WIDTH) -> Group:
+    """Return the title, the verdict, the table and its caption. Names are shown as plain text.
 
-    If `width` is too small, MACs, seconds and the middle shifts are left out.
+    A table that is wider than `width` has several parts, each with the names.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    columns = fit_columns(_make_columns(rows), width)
-    table.add_column("\nsharing", ratio=1, overflow="fold", min_width=12)
-    for heading in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row, *cells in zip(rows, *columns.values()):
-        table.add_row(Text(("  " if row.matches else "") + escape_controls(row.sharing)), *cells)
-    return Group(Text(describe_data(spec, data)), table, Text(describe_columns(spec, data, target, rows)))
+    names = [("  " if row.matches else "") + row.sharing for row in result.summary]
+    parts: list[RenderableType] = [
+        Text(escape_controls(describe_title(result))),
+        Text(),
+        Text(escape_controls(result.verdict)),
+        *_build_parts(names, _make_columns(result), width),
+        Text(describe_columns(result)),
+    ]
+    for answered in collect_answered(result):
+        heading = f"{answered.question.title}: test {result.scale.heading} by {answered.question.axis}"
+        columns = _make_settings(answered, result.scale)
+        parts += [Text(f"\n{heading}"), *_build_parts(list(answered.rows), columns, width)]
+    return Group(*parts)
 
 
-def format_table(spec: StudySpec, data: DataFacts, target: float, rows: Sequence[RowSummary]) -> str:
+def format_table(result: "StudyResult") -> str:
     """Return the table as plain text."""
     text = io.StringIO()
     console = Console(file=text, width=TEXT_WIDTH, color_system=None)
-    console.print(build_table(spec, data, target, rows))
+    console.print(build_table(result))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def describe_data(spec: StudySpec, data: DataFacts) -> str:
-    """Return the title of the table: split sizes, image size, classes and seeds."""
-    return escape_controls(
-        f"{data.name}: {data.train:,} training, {data.validation:,} validation and "
-        f"{data.test:,} test images; "
-        f"{data.size[0]} x {data.size[1]} pixels, {len(data.class_names)} classes, "
-        f"{spec.seeds} seed{'s' * (spec.seeds > 1)}"
+def describe_title(result: "StudyResult") -> str:
+    """Return the title of the table: name and sizes of the data, and the number of seeds."""
+    return (
+        f"{result.data.name}: {words.describe_data(result.data)}, "
+        f"{words.count(result.options['seeds'], 'seed')}"
     )
 
 
-def describe_columns(spec: StudySpec, data: DataFacts, target: float, rows: Sequence[RowSummary]) -> str:
+def describe_columns(result: "StudyResult") -> str:
     """Return the caption of the table: what the columns mean, and what limits the results."""
-    spread = " ± half-width of the 95% CI over seeds (not over test images)" if spec.seeds > 1 else ""
+    heading, data = result.scale.heading, result.data
+    spread = " ± half-width of the 95% CI over seeds (not over test examples)" if result.seeds > 1 else ""
+    better = "; lower is better" if result.scale.lower_is_better else ""
     lines = [
-        f"Accuracy (%){spread}; one test image = {format_points_per_image(data.test)} percentage points.",
-        "MACs: per image; shift: mean accuracy on test images shifted up, down, left and right.",
-        f"epochs to target: epochs to reach {format_percent(target)}% validation accuracy; "
+        f"{heading[:1].upper()}{heading[1:]}{spread}{better}.",
+        f"MACs: per example; epochs to target: epochs to {words.describe_target(result)}; "
         "seconds: per training run.",
     ]
-    if comparisons := describe_comparisons(rows):
-        lines.append(comparisons)
-    if limit := describe_limit(spec, rows):
-        lines.append(limit)
-    return "\n".join(lines)
+    if result.summary[0].score_shifted:
+        lines.append(f"shift: mean over {words.describe_shifts(data)}.")
+    if "seeds needed" in result.verdict:
+        lines.append(
+            "Seeds needed: an estimate; with so many, a difference of this size is clear with a probability "
+            "of 80%."
+        )
+    return "\n".join([*lines, *words.list_notes(result)])
 
 
-def describe_limit(spec: StudySpec, rows: Sequence[RowSummary]) -> str | None:
-    """Return how many runs stopped at the epoch limit, as a sentence, or None if there are none."""
-    stopped = sum(row.hit_cap for row in rows)
-    if not stopped:
-        return None
-    runs = sum(row.seeds for row in rows)
-    limit = f"the {spec.epochs_max}-epoch limit"
-    return f"{stopped} of {runs} runs stopped at {limit} and may not have converged."
+def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, list[str]]]:
+    """Return the columns in parts that fit in `width`, in order; each part has at least one column."""
+    parts: list[dict[str, list[str]]] = [{}]
+    left = width
+    for heading, cells in columns.items():
+        needed = 1 + max(map(len, (*heading.split("\n"), *cells)))
+        if parts[-1] and needed > left:
+            parts.append({})
+        if not parts[-1]:
+            left = width
+        parts[-1][heading] = cells
+        left -= needed
+    return parts
 
 
-def fit_columns(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
-    """Return the columns that leave enough of `width` for the names."""
-    shifts = [heading for heading in columns if heading.startswith("shift")]
-    droppable = ["\nMACs", "\nseconds", *shifts[1:-1]]
-    fitting = dict(columns)
-    while NAME_WIDTH + 3 + sum(map(_column_width, fitting.items())) > width and droppable:
-        del fitting[droppable.pop(0)]
-    return fitting
+def _build_parts(names: list[str], columns: dict[str, list[str]], width: int) -> list[Table]:
+    longest = max(map(len, (*names, "sharing")))
+    parts = split_columns(columns, width - min(longest, NAME_WIDTH) - 3)
+    return [_build_part(names, part) for part in parts]
 
 
-def _make_columns(rows: Sequence[RowSummary]) -> dict[str, list[str]]:
+def _build_part(names: list[str], columns: dict[str, list[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    lines = max(heading.count("\n") for heading in columns)
+    table.add_column(lines * "\n" + "sharing", ratio=1, overflow="fold", min_width=LEAST_NAME_WIDTH)
+    for heading in columns:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    for name, *cells in zip(names, *columns.values()):
+        table.add_row(Text(escape_controls(name)), *map(Text, cells))
+    return table
+
+
+def _make_columns(result: "StudyResult") -> dict[str, list[str]]:
     """Return the cells of each column of numbers by its heading."""
+    rows, scale, unit = result.summary, result.scale, words.get_shift_unit(result.data)
     shifts = {
-        f"shift\n{pixels} px": [format_percent(row.score_shifted[pixels]) for row in rows]
-        for pixels in rows[0].score_shifted
+        f"shift {amount}\n({unit})": [scale.format_cell(row.score_shifted[amount]) for row in rows]
+        for amount in rows[0].score_shifted
     }
     epochs = [row.epochs_to_target for row in rows]
     return {
         "para-\nmeters": [abbreviate(row.parameters) for row in rows],
         "\nMACs": [abbreviate(row.macs) for row in rows],
-        "test\naccuracy": [format_percent_interval(row.score, row.score_ci) for row in rows],
-        "training\naccuracy": [format_percent(row.train_score) for row in rows],
+        f"test\n{scale.label}": [scale.format_interval(row.score, row.score_ci) for row in rows],
+        f"training\n{scale.label}": [scale.format_cell(row.train_score) for row in rows],
         **shifts,
         "epochs\nto target": ["-" if epoch is None else f"{epoch:.0f}" for epoch in epochs],
         "\nseconds": [f"{row.train_seconds:.1f}" for row in rows],
     }
 
 
-def _column_width(column: tuple[str, list[str]]) -> int:
-    """Return the width of a column in characters, including the two spaces after it."""
-    heading, cells = column
-    return 2 + max(map(len, (*heading.split("\n"), *cells)))
+def _make_settings(answered: Answered, scale: Scale) -> dict[str, list[str]]:
+    """Return the scores of each row by setting."""
+    return {
+        escape_controls(setting): [
+            "-" if row is None else scale.format_interval(row.score, row.score_ci) for row in rows
+        ]
+        for setting, rows in zip(answered.settings, zip(*answered.rows.values()))
+    }

@@ -18,6 +18,7 @@ from .checks import check_number
 from .data import Examples, list_steps
 from .first_layer import FirstLayer, sample_kernels
 from .rows import Row
+from .scale import Scale
 from .scores import Scored, to_key
 from .tasks import Metric, find_metric
 from .training import Pair, Training, evaluate, fit
@@ -73,7 +74,7 @@ class Trial(Scored):
         return self.to_dict()
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], shifts: Sequence[int], metric: Metric) -> "Trial":
+    def from_record(cls, record: dict[str, Any], shifts: Sequence[int], metric: Metric | Scale) -> "Trial":
         """Return the trial of a record, measured by this metric at these shifts. Other keys are ignored.
 
         Raises:
@@ -87,7 +88,7 @@ class Trial(Scored):
         trial._check(shifts, metric)
         return trial
 
-    def _check(self, shifts: Sequence[int], metric: Metric) -> None:
+    def _check(self, shifts: Sequence[int], metric: Metric | Scale) -> None:
         """Raise a TypeError or ValueError if a value is invalid."""
         if (
             not isinstance(self.key, str)

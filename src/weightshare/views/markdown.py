@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from .escape import escape_controls
+
 
 def format_table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, with the text of each cell escaped.
@@ -19,5 +21,9 @@ def format_table(align: str, head: Sequence[str], rows: Sequence[Sequence[str]])
 
 
 def escape(text: str) -> str:
-    """Return the text on one line, with Markdown's special characters escaped."""
-    return re.sub(r"([\\`*_<>|])", r"\\\1", " ".join(text.split()))
+    """Return the text on one line, with control characters and Markdown's special characters escaped.
+
+    >>> print(escape("![a](b) <i> *c*"))
+    \\!\\[a\\](b) \\<i\\> \\*c\\*
+    """
+    return re.sub(r"([\\`*_<>|\[\]!&~$])", r"\\\1", escape_controls(" ".join(text.split())))

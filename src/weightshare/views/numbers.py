@@ -1,5 +1,7 @@
 """Numbers as text."""
 
+from math import floor, log10
+
 
 def format_count(n: int | None) -> str:
     """Return a count with thousands separators; "-" for an unknown one.
@@ -13,19 +15,42 @@ def format_count(n: int | None) -> str:
 def format_percent(fraction: float, digits: int = 1) -> str:
     """Return a fraction in percent, without the percent sign.
 
-    >>> format_percent(0.9567)
-    '95.7'
+    >>> format_percent(0.9567), format_percent(-0.0001)
+    ('95.7', '0.0')
     """
-    return f"{100 * fraction:.{digits}f}"
+    return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def format_percent_interval(fraction: float, ci: list[float] | None) -> str:
     """Return a fraction in percent with the half-width of its confidence interval, if there is one.
 
-    >>> format_percent_interval(0.95, [0.94, 0.96])
-    '95.0 ± 1.0'
+    A half-width below 0.05 has one significant digit, so that it is never shown as zero.
+
+    >>> format_percent_interval(0.95, [0.94, 0.96]), format_percent_interval(0.95, [0.9498, 0.9502])
+    ('95.0 ± 1.0', '95.0 ± 0.02')
     """
-    return format_percent(fraction) + ("" if ci is None else f" ± {format_percent((ci[1] - ci[0]) / 2)}")
+    if ci is None:
+        return format_percent(fraction)
+    half = 50 * (ci[1] - ci[0])
+    return (
+        f"{format_percent(fraction)} ± {half:.1f}"
+        if half >= 0.05
+        else f"{format_percent(fraction)} ± {half:.1g}"
+    )
+
+
+def format_significant(value: float, digits: int = 4) -> str:
+    """Return a number with this many significant digits.
+
+    >>> format_significant(0.123456), format_significant(1234.56), format_significant(1.5e-9)
+    ('0.1235', '1,235', '1.500e-09')
+    """
+    if value == 0:
+        return "0"
+    exponent = floor(log10(abs(value)))
+    if not -5 <= exponent < 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
 
 
 def format_points_per_image(images: int) -> str:

@@ -1,8 +1,7 @@
-"""Pictures as data URIs, drawn without matplotlib's global state.
+"""Pictures as data URIs, drawn without matplotlib's global state, whatever the user's settings are.
 
-The colors are distinguishable with all common kinds of color vision.
-
-Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
+They are transparent. All colors have a contrast of at least 3 both to white and to the background of dark
+pages, and they were chosen so that their smallest difference under simulated color blindness is large.
 """
 
 # the types of matplotlib are incomplete
@@ -10,6 +9,7 @@ Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,25 +21,37 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from .colors import INK
 from .escape import escape_controls
 from .kernels import draw_kernels
 from .numbers import abbreviate
 
-PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00")
+PALETTE = ("#7A7A7A", "#C3290B", "#365BD9", "#B78826", "#149DC2", "#A03AA4", "#FD43B0", "#A56BFE")
 MARKERS = "osD^vP*X"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "weightshare",
     "svg.fonttype": "path",
+    "text.usetex": False,
     "text.parse_math": False,  # "$" in a name does not start a formula
+    "text.color": INK,
     "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.grid": True,
-    "grid.color": "#e4e4e4",
+    "grid.color": INK,
+    "grid.alpha": 0.2,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "savefig.bbox": None,
+    "savefig.facecolor": "auto",
+    "savefig.transparent": False,
 }
+_WIDTH, _HEIGHT = 5.0, 3.4  # inches, without the legend; the text is still readable on a phone
+_LONG_NAME, _MAX_LINE = 30, 62  # characters of a legend entry with a line of its own, and of such a line
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class Series:
 def draw_points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
     """Draw points with intervals over a logarithmic x axis, and return an SVG data URI."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _make_figure(7.6, 4.2)
+        figure, axes = _make_figure()
         for one in series:
             errors = _get_error_bars(one)
             axes.errorbar(
@@ -78,26 +90,32 @@ def draw_points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
                 fmt=_get_marker(one),
                 capsize=3,
                 **_get_style(one),
-                label=escape_controls(one.name),
+                label=_wrap(one.name),
             )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: abbreviate(value)))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        _set_log_axis(axes)
         axes.margins(x=0.08, y=0.1)
         return _finish(figure, axes, xlabel, ylabel)
 
 
 def draw_lines(
-    series: Sequence[Series], xlabel: str, ylabel: str, markers: bool = False, floor: float | None = None
+    series: Sequence[Series],
+    xlabel: str,
+    ylabel: str,
+    *,
+    markers: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
 ) -> str:
     """Draw lines with bands for their intervals, and return an SVG data URI.
 
     Args:
         markers: Whether to draw a marker at each value.
-        floor: Value below which lines are cut off; None to show all values.
+        low, high: Values below and above which lines are cut off; None to show all values.
+        log: Whether the x axis is logarithmic.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _make_figure(7.6, 4.2)
+        figure, axes = _make_figure()
         for one in series:
             style: dict[str, Any] = {
                 **_get_style(one),
@@ -108,15 +126,18 @@ def draw_lines(
                 one.x,
                 one.y,
                 marker=_get_marker(one) if markers else "",
-                label=escape_controls(one.name),
+                label=_wrap(one.name),
                 **style,
             )
             if one.low is not None and one.high is not None:
                 color = PALETTE[one.color % len(PALETTE)]
                 axes.fill_between(one.x, one.low, one.high, color=color, alpha=0.1, linewidth=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if floor is not None and axes.get_ylim()[0] < floor:
-            axes.set_ylim(bottom=floor)
+        if log:
+            _set_log_axis(axes)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(bottom if low is None else max(bottom, low), top if high is None else min(top, high))
         return _finish(figure, axes, xlabel, ylabel)
 
 
@@ -130,18 +151,32 @@ def draw_tiles(images: np.ndarray, row_labels: Sequence[str] = (), column_labels
         row_labels: Labels to the left of the rows.
         column_labels: Labels above the columns.
     """
-    return _encode(draw_kernels("draw_tiles", images, row_labels, column_labels, scale=False), "png")
+    with matplotlib.rc_context(STYLE):
+        return _encode(draw_kernels("draw_tiles", images, row_labels, column_labels, scale=False), "png")
 
 
-def _make_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _make_figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained", facecolor="none")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    return figure, axes
+
+
+def _set_log_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: abbreviate(value)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def _wrap(name: str) -> str:
+    """Return the name in lines that fit below a chart."""
+    return textwrap.fill(escape_controls(name), _MAX_LINE)
 
 
 def _get_style(one: Series) -> dict[str, Any]:
     color = PALETTE[one.color % len(PALETTE)]
-    return {"color": color, "markerfacecolor": "white" if one.hollow else color, "markersize": 7}
+    return {"color": color, "markerfacecolor": "none" if one.hollow else color, "markersize": 7}
 
 
 def _get_marker(one: Series) -> str:
@@ -155,9 +190,13 @@ def _get_error_bars(one: Series) -> np.ndarray | None:
 
 
 def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> str:
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    axes.set_xlabel(escape_controls(xlabel))
+    axes.set_ylabel(escape_controls(ylabel))
+    names = [str(line.get_label()) for line in axes.get_legend_handles_labels()[0]]
+    columns = 1 if max(map(len, names)) > _LONG_NAME else 2
+    lines = sum(name.count("\n") + 1 for name in names) / columns
+    figure.set_figheight(_HEIGHT + 0.2 * lines)
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=9)
     return _encode(figure, "svg")
 
 

@@ -1,6 +1,7 @@
 """Charts and kernel images of a report, each as a data URI."""
 
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -8,65 +9,101 @@ from ...views import pictures
 from ...views.pictures import Series
 from ..first_layer import FirstLayer
 from ..intervals import compute_interval
+from ..questions import Answered
 from ..result import StudyResult
+from ..words import get_shift_unit
 
-POINTS_BELOW_TARGET = 25  # percentage points of the learning curves that are shown below the target
+#: How far below the target learning curves are shown, relative to the best row's progress after one epoch.
+CURVES_BELOW_TARGET = 0.5
 
 
-def assign_styles(result: StudyResult) -> list[tuple[int, bool]]:
-    """Return the color index of each row, and whether it is hollow.
+def assign_styles(result: StudyResult) -> dict[str, tuple[int, bool]]:
+    """Return the color index of each row, by name, and whether it is hollow.
 
     A size-matched row has the color of the first row that it is matched to, but is hollow.
     """
     requested = [row.sharing for row in result.summary if not row.matches]
-    return [
-        (requested.index((row.matches or (row.sharing,))[0]), bool(row.matches)) for row in result.summary
+    return {
+        row.sharing: (find_color(requested, (row.matches or (row.sharing,))[0]), bool(row.matches))
+        for row in result.summary
+    }
+
+
+def find_color(requested: list[str], name: str) -> int:
+    """Return the color index of a row; rows without results have that of the first one."""
+    return requested.index(name) if name in requested else 0
+
+
+def plot_score_vs_parameters(result: StudyResult) -> str:
+    """Plot the test score of each row against its number of parameters, with intervals."""
+    series = [
+        _make_series(result, row.sharing, [row.parameters], [[t.score for t in result.by_row[row.sharing]]])
+        for row in result.summary
     ]
-
-
-def plot_accuracy_vs_parameters(result: StudyResult) -> str:
-    """Plot the test accuracy of each row against its number of parameters, with intervals."""
-    series: list[Series] = []
-    for row, style in zip(result.summary, assign_styles(result)):
-        low, high = row.score_ci or [row.score] * 2
-        accuracy = 100 * row.score
-        series.append(
-            Series(row.sharing, *style, [row.parameters], [accuracy], [_to_percent(low)], [_to_percent(high)])
-        )
-    return pictures.draw_points(series, "parameters (log scale)", "test accuracy (%)")
+    return pictures.draw_points(series, "parameters (log scale)", f"test {result.scale.heading}")
 
 
 def plot_learning_curves(result: StudyResult) -> str:
-    """Plot the mean validation accuracy of each row against the epoch, as long as all its seeds ran."""
+    """Plot the mean validation score of each row against the epoch, as long as all its seeds ran.
+
+    Values far on the bad side of the target are cut off.
+    """
+    scale = result.scale
+    styles = assign_styles(result)
     series: list[Series] = []
-    for row, style in zip(result.summary, assign_styles(result)):
+    first: list[float] = []
+    best: list[float] = []
+    for row in result.summary:
         curves = [trial.curve_score for trial in result.by_row[row.sharing]]
         length = min(map(len, curves))
-        mean = 100 * np.array([curve[:length] for curve in curves]).mean(0)
-        series.append(Series(row.sharing, *style, range(1, length + 1), mean.tolist()))
-    floor = 100 * result.target - POINTS_BELOW_TARGET
-    return pictures.draw_lines(series, "epoch", "validation accuracy (%)", floor=floor)
+        mean = scale.factor * np.array([curve[:length] for curve in curves]).mean(0)
+        series.append(Series(row.sharing, *styles[row.sharing], range(1, length + 1), mean.tolist()))
+        first.append(mean[0])
+        best.append(scale.choose_best(mean))
+    reach = CURVES_BELOW_TARGET * abs(scale.choose_best(best) - scale.choose_best(first)) or 1
+    cut = scale.factor * result.target - scale.sign * reach
+    low, high = (None, cut) if scale.lower_is_better else (cut, None)
+    return pictures.draw_lines(series, "epoch", f"validation {scale.heading}", low=low, high=high)
 
 
-def plot_accuracy_vs_shift(result: StudyResult) -> str:
-    """Plot the test accuracy of each row against the shift of the test images, with intervals."""
+def plot_score_vs_shift(result: StudyResult) -> str:
+    """Plot the test score of each row against the shift of the test inputs, with intervals."""
     series: list[Series] = []
-    for row, style in zip(result.summary, assign_styles(result)):
+    for row in result.summary:
         trials = result.by_row[row.sharing]
-        by_shift = [[t.score for t in trials]]
-        by_shift += [[t.score_shifted[pixels] for t in trials] for pixels in row.score_shifted]
-        ends = [compute_interval(values) or [float(np.mean(values))] * 2 for values in by_shift]
-        series.append(
-            Series(
-                row.sharing,
-                *style,
-                [0, *map(int, row.score_shifted)],
-                [100 * float(np.mean(values)) for values in by_shift],
-                [_to_percent(low) for low, _ in ends],
-                [_to_percent(high) for _, high in ends],
-            )
-        )
-    return pictures.draw_lines(series, "shift (px)", "test accuracy (%)", markers=True)
+        values = [[t.score for t in trials]]
+        values += [[t.score_shifted[amount] for t in trials] for amount in row.score_shifted]
+        series.append(_make_series(result, row.sharing, [0, *map(int, row.score_shifted)], values))
+    xlabel = f"shift ({get_shift_unit(result.data)})"
+    return pictures.draw_lines(series, xlabel, f"test {result.scale.heading}", markers=True)
+
+
+def plot_answers(result: StudyResult, answered: Answered) -> str | None:
+    """Plot the test score of each row against the settings of a question; None if these are not numbers."""
+    if answered.question.option == "layers":
+        return None
+    series: list[Series] = []
+    for name, rows in answered.rows.items():
+        present = [(x, row) for x, row in zip(answered.values, rows) if row is not None]
+        values = [[t.score for t in result.by_row[row.sharing]] for _, row in present]
+        series.append(_make_series(result, name, [x for x, _ in present], values))
+    log = answered.question.is_log
+    xlabel = answered.question.axis + (" (log scale)" if log else "")
+    return pictures.draw_lines(series, xlabel, f"test {result.scale.heading}", markers=True, log=log)
+
+
+def _make_series(result: StudyResult, name: str, x: list[int], values: list[list[float]]) -> Series:
+    """Return the means of the values at each x, with their intervals."""
+    factor = result.scale.factor
+    means = [fmean(some) for some in values]
+    ends = [compute_interval(some) or [mean] * 2 for some, mean in zip(values, means)]
+    low, high = ([_clip(result, end[side]) for end in ends] for side in (0, 1))
+    return Series(name, *assign_styles(result)[name], x, [factor * mean for mean in means], low, high)
+
+
+def _clip(result: StudyResult, end: float) -> float:
+    """Return the end of an interval in the unit of the axis. That of a fraction is at most 100%."""
+    return 100 * min(max(end, 0.0), 1.0) if result.scale.is_fraction else end
 
 
 @dataclass(frozen=True)
@@ -115,8 +152,3 @@ def draw_kernels_by_position(layer: FirstLayer) -> str:
     kernels = np.array(layer.by_position).mean(2)
     rows, columns = ([str(i) for i in indices or ()] for indices in (layer.rows, layer.columns))
     return pictures.draw_tiles(kernels, rows, columns)
-
-
-def _to_percent(fraction: float) -> float:
-    """Return the end of an interval in percent, clipped to possible accuracies."""
-    return 100 * min(max(fraction, 0.0), 1.0)

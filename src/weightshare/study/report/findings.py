@@ -1,50 +1,32 @@
 """Findings of a study: the questions that it can answer, with an answer in sentences.
 
-A difference is called clear only if its 95% confidence interval over the seeds excludes zero. If neither side
-varies over its seeds, there is no interval: both values are reported, and nothing is called clear or unclear.
+A difference is called clear only if its 95% confidence interval over the seeds excludes zero. Several rows
+are compared with one by simultaneous intervals. If a difference is the same with every seed, there is no
+interval: both values are reported, and nothing is called clear or unclear.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...views.numbers import abbreviate, format_percent, format_ratio
-from ..intervals import Difference, compare_means
+from ...views.numbers import abbreviate, format_ratio
+from .. import words
+from ..questions import Answered
 from ..result import StudyResult
-from ..summary import RowSummary, find_epoch
-from ..trials import Trial
-
-Pair = tuple[RowSummary, RowSummary]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number measured in each trial, with the sentences that report it.
-
-    Args:
-        value: Function that returns the number for a trial.
-        name: Name of the number in sentences.
-        more, less: Sentences for a difference, with placeholders {row}, {value}, {other} and {name}.
-        unit: Text after a single value.
-        scale: Factor from the number to its unit.
-    """
-
-    value: Callable[[Trial], float]
-    name: str
-    more: str = "{row} is {value} points above {other} in {name}"
-    less: str = "{row} is {value} points below {other} in {name}"
-    unit: str = "%"
-    scale: float = 100
-
-    def format(self, value: float) -> str:
-        """Return a value as text, without the unit."""
-        return f"{self.scale * value:.1f}"
-
-
-ACCURACY = Measure(lambda trial: trial.score, "test accuracy")
-GAP = Measure(
-    lambda trial: trial.train_score - trial.score,
-    "the gap between training and test accuracy",
-    unit=" points",
+from ..summary import RowSummary
+from .measures import (
+    compare_pairs,
+    compare_with,
+    describe,
+    describe_constant,
+    describe_needed,
+    find_full,
+    find_gap,
+    get_name,
+    match_sizes,
+    measure_epochs,
+    measure_gap,
+    measure_score,
+    measure_shifted,
 )
 
 
@@ -58,78 +40,109 @@ class Finding:
 
 def collect_findings(result: StudyResult) -> list[Finding]:
     """Return the findings for each question that this study can answer."""
-    rows = [row for row in result.summary if not row.matches]
-    full = next((row for row in rows if row.layer_sharing == "full"), None)
-    others = [row for row in rows if row is not full]
+    full, others = find_full(result)
     answers = [
-        ("Which network is most accurate?", _rank(result)),
-        ("Does sharing improve accuracy?", _compare_accuracy(result, full, others) if full else []),
+        ("Which network is best?", _rank(result)),
+        (
+            f"Does sharing improve {result.scale.label}?",
+            _compare_scores(result, full, others) if full else [],
+        ),
         ("Is it the sharing or the size?", _compare_at_equal_size(result)),
         ("Does sharing reduce overfitting?", _compare_gaps(result, full, others) if full else []),
-        ("What if test images are shifted?", _compare_shifts(result, full, others) if full else []),
+        ("What if test inputs are shifted?", _compare_shifts(result, full, others) if full else []),
         ("What does it cost?", _compare_costs(full, others) if full else []),
         ("Does sharing speed up training?", _compare_speed(result, full, others)),
     ]
     return [Finding(question, tuple(sentences)) for question, sentences in answers if sentences]
 
 
+def answer(result: StudyResult, answered: Answered) -> list[str]:
+    """Return what a further question shows, in sentences."""
+    measure, has_seeds = measure_score(result.scale), result.seeds > 1
+    if answered.question.compares_settings:
+        pairs = [
+            (row, rows[0])
+            for rows in answered.rows.values()
+            for row in rows[1:]
+            if row is not None and rows[0] is not None
+        ]
+        return describe(compare_pairs(result, pairs, measure), measure, has_seeds)
+    sentences: list[str] = []
+    for setting, rows in zip(answered.settings, zip(*answered.rows.values())):
+        present = [row for row in rows if row is not None and not row.matches]
+        full = next((row for row in present if row.layer_sharing == "full"), None)
+        if full is not None and full.question:
+            others = [row for row in present if row is not full]
+            found = describe(compare_with(result, others, full, measure), measure, has_seeds)
+            sentences += [f"{setting}: {sentence}" for sentence in found]
+    return sentences
+
+
 def _rank(result: StudyResult) -> list[str]:
-    """Name the most accurate row, and the rows that are not clearly less accurate."""
-    ranked = sorted(result.summary, key=lambda row: -row.score)
-    best, rest = ranked[0], ranked[1:]
-    answer = f"{_name(best)} has the highest mean test accuracy, {format_percent(best.score)}%."
+    """Name the best row, and the rows that are not clearly worse."""
+    scale, measure = result.scale, measure_score(result.scale)
+    best, *rest = sorted(result.summary, key=lambda row: -scale.sign * row.score)
+    word = "lowest" if scale.lower_is_better else "highest"
+    sentence = f"{get_name(best)} has the {word} mean {measure.name}, {scale.format(best.score)}."
     if not rest:
-        return [answer]
-    if result.spec.seeds < 2:
-        return [f"{answer} One seed does not show how much of this is chance; use at least three."]
-    differences = [(row, _difference(result, (best, row), ACCURACY)) for row in rest]
-    constant = [row for row, one in differences if one.constant and one.mean]
-    close = [_name(row) for row, one in differences if not one.is_clear and row not in constant]
-    below = [_name(row) for row, one in differences if one.is_clear]
-    if len(below) == len(rest):
-        answer += " All other rows are clearly lower."
+        return [sentence]
+    if result.seeds < 2:
+        return [f"{sentence} One seed does not show how much of this is chance; use at least three."]
+    comparisons = compare_with(result, rest, best, measure)
+    constant = [one for one in comparisons if one.difference.constant and one.difference.mean]
+    clear = [one for one in comparisons if one.difference.is_clear]
+    close = [one for one in comparisons if one not in clear and one not in constant]
+    if len(clear) == len(rest):
+        sentence += " All other rows are clearly worse."
     elif len(close) == len(rest):
-        answer += " No other row is clearly lower."
+        sentence += " No other row is clearly worse."
     elif close:
-        answer += f" Not clearly lower: {_join(close)}."
-    return [answer, *(_report_constant(result, (best, row), ACCURACY) for row in constant)]
+        names = [f"{get_name(one.row)} ({describe_needed(one.difference)})" for one in close]
+        sentence += f" Not clearly worse: {words.join(names)}."
+    return [sentence, *(describe_constant(one, measure) for one in constant)]
 
 
-def _compare_accuracy(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
-    return _compare(result, [(row, full) for row in others], ACCURACY)
+def _compare_scores(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+    measure = measure_score(result.scale)
+    return describe(compare_with(result, others, full, measure), measure, result.seeds > 1)
 
 
 def _compare_at_equal_size(result: StudyResult) -> list[str]:
-    return _compare(result, _match_sizes(result), ACCURACY)
+    measure = measure_score(result.scale)
+    return describe(compare_pairs(result, match_sizes(result), measure), measure, result.seeds > 1)
 
 
 def _compare_gaps(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
+    scale, measure = result.scale, measure_gap(result.scale)
+    gaps = {row.sharing: scale.format_difference(find_gap(scale, row)) for row in (full, *others)}
     answers: list[str] = []
-    for row in others:
-        difference = _difference(result, (row, full), GAP)
-        if difference.is_clear:
-            word = "larger" if difference.mean > 0 else "smaller"
+    for one in compare_with(result, others, full, measure):
+        if one.difference.is_clear:
+            word = "larger" if one.difference.mean > 0 else "smaller"
             answers.append(
-                f"The gap between training and test accuracy is {word} for {_name(row)} "
-                f"({format_percent(row.gap)} points) than for {_name(full)} "
-                f"({format_percent(full.gap)} points)."
+                f"The gap between training and test {scale.label} is {word} for {get_name(one.row)} "
+                f"({gaps[one.row.sharing]}) than for {get_name(full)} ({gaps[full.sharing]})."
             )
-        elif difference.constant and difference.mean:
-            answers.append(_report_constant(result, (row, full), GAP))
-    if not answers and others and result.spec.seeds > 1:
-        answers.append(
-            f"No row differs clearly from {_name(full)} in the gap between training and test accuracy."
-        )
+        elif one.difference.constant and one.difference.mean:
+            answers.append(describe_constant(one, measure))
+    if not answers and others and result.seeds > 1:
+        answers.append(f"No row differs clearly from {get_name(full)} in {measure.name}.")
     return answers
 
 
 def _compare_shifts(result: StudyResult, full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
-    pixels = list(full.score_shifted)[-1]
-    before, after = format_percent(full.score), format_percent(full.score_shifted[pixels])
-    shift = f"{pixels} pixel{'s' * (pixels != '1')}"
-    answer = f"{_name(full)} drops from {before}% to {after}% when test images are shifted by {shift}."
-    shifted = Measure(lambda trial: trial.score_shifted[pixels], f"accuracy on images shifted by {shift}")
-    return [answer, *_compare(result, [(row, full) for row in others], shifted)]
+    if not full.score_shifted:
+        return []
+    scale, amount = result.scale, list(full.score_shifted)[-1]
+    shift = words.describe_shift(result.data, amount)
+    before, after = scale.format(full.score), scale.format(full.score_shifted[amount])
+    sentence = (
+        f"The test {scale.label} of {get_name(full)} goes from {before} to {after} when test inputs are "
+        f"shifted by {shift}."
+    )
+    measure = measure_shifted(scale, amount, shift)
+    comparisons = compare_with(result, others, full, measure)
+    return [sentence, *describe(comparisons, measure, result.seeds > 1)]
 
 
 def _compare_costs(full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
@@ -137,17 +150,18 @@ def _compare_costs(full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
         return []
     most = max(others, key=lambda row: row.parameters)
     answers = [
-        f"{_name(most)} has {format_ratio(most.parameters / full.parameters)} times as many parameters as "
-        f"{_name(full)} ({abbreviate(most.parameters)} vs. {abbreviate(full.parameters)})."
+        f"{get_name(most)} has {format_ratio(most.parameters / full.parameters)} times as many parameters as "
+        f"{get_name(full)} ({abbreviate(most.parameters)} vs. {abbreviate(full.parameters)})."
     ]
-    same = [_name(row) for row in others if row.macs == full.macs]
+    same = [get_name(row) for row in others if row.macs == full.macs]
     if same:
         answers.append(
-            f"{_join([_name(full), *same])} compute the same number of MACs per image "
+            f"{words.join([get_name(full), *same])} compute the same number of MACs per example "
             f"({abbreviate(full.macs)}): sharing saves memory, not arithmetic."
         )
     answers += [
-        f"{_name(row)} computes {format_ratio(row.macs / full.macs)} times as many MACs as {_name(full)}."
+        f"{get_name(row)} computes {format_ratio(row.macs / full.macs)} times as many MACs as "
+        f"{get_name(full)}."
         for row in others
         if row.macs > 1.05 * full.macs
     ]
@@ -160,81 +174,25 @@ def _compare_speed(result: StudyResult, full: RowSummary | None, others: Sequenc
     reached.sort(key=lambda pair: pair[0])
     if len(rows) < 2 or not reached:
         return []
-    epochs = ", ".join(f"{epochs:.0f} ({_name(row)})" for epochs, row in reached)
-    answers = [f"Mean epochs to {format_percent(result.target)}% validation accuracy: {epochs}."]
+    epochs = ", ".join(f"{epochs:.0f} ({get_name(row)})" for epochs, row in reached)
+    answers = [f"Mean epochs to {words.describe_target(result)}: {epochs}."]
     missed = [
-        f"{_name(row)} ({row.reached_target} of {row.seeds})"
+        f"{get_name(row)} ({row.reached_target} of {row.seeds})"
         for row in result.summary
         if row.reached_target < row.seeds
     ]
     if missed:
-        answers.append(f"Not compared, because not all seeds reached it: {_join(missed)}.")
-    pairs = [*([(row, full) for row in others] if full else []), *_match_sizes(result)]
-    pairs = [pair for pair in pairs if all(row.reached_target == row.seeds for row in pair)]
-    if result.spec.seeds < 2 or not pairs:
+        answers.append(f"Not compared, because not all seeds reached it: {words.join(missed)}.")
+
+    def is_complete(row: RowSummary) -> bool:
+        return row.reached_target == row.seeds
+
+    measure = measure_epochs(result.scale, result.target)
+    comparisons = compare_pairs(
+        result, [pair for pair in match_sizes(result) if all(map(is_complete, pair))], measure
+    )
+    if full is not None and is_complete(full):
+        comparisons = [*compare_with(result, list(filter(is_complete, others)), full, measure), *comparisons]
+    if result.seeds < 2 or not comparisons:
         return [*answers, "This does not show whether sharing speeds up training."]
-    measure = Measure(
-        lambda trial: find_epoch(trial.curve_score, result.target) or 0,
-        "the number of epochs to target",
-        more="{row} needs {value} more epochs than {other}",
-        less="{row} needs {value} fewer epochs than {other}",
-        unit="",
-        scale=1,
-    )
-    return [*answers, *_compare(result, pairs, measure)]
-
-
-def _match_sizes(result: StudyResult) -> list[Pair]:
-    """Return each partly shared row with its size-matched row."""
-    matched = {name: row for row in result.summary for name in row.matches}
-    return [(row, matched[row.sharing]) for row in result.summary if row.sharing in matched]
-
-
-def _compare(result: StudyResult, pairs: Sequence[Pair], measure: Measure) -> list[str]:
-    """Return one sentence per clear difference within a pair, and one for all pairs without any."""
-    answers: list[str] = []
-    unclear: list[str] = []
-    same: list[str] = []
-    for pair in pairs:
-        row, other = map(_name, pair)
-        difference = _difference(result, pair, measure)
-        if difference.constant and difference.mean:
-            answers.append(_report_constant(result, pair, measure))
-        elif difference.constant:
-            same.append(f"{row} vs. {other}")
-        elif difference.ci is None or not difference.is_clear:
-            unclear.append(f"{row} vs. {other}")
-        else:
-            low, high = (measure.format(end) for end in sorted(map(abs, difference.ci)))
-            sentence = measure.more if difference.mean > 0 else measure.less
-            value = measure.format(abs(difference.mean))
-            text = sentence.format(row=row, value=value, other=other, name=measure.name)
-            answers.append(f"{text} (95% CI {low} to {high}).")
-    if unclear and result.spec.seeds > 1:
-        answers.append(f"No clear difference in {measure.name}: {_join(unclear)}.")
-    if same:
-        answers.append(f"No difference in {measure.name} with any seed: {_join(same)}.")
-    return answers
-
-
-def _difference(result: StudyResult, pair: Pair, measure: Measure) -> Difference:
-    first, second = ([measure.value(trial) for trial in result.by_row[row.sharing]] for row in pair)
-    return compare_means(first, second)
-
-
-def _report_constant(result: StudyResult, pair: Pair, measure: Measure) -> str:
-    """Return both values of a difference that has no interval, since neither side varies."""
-    row, other = map(_name, pair)
-    first, second = (measure.format(measure.value(result.by_row[row.sharing][0])) for row in pair)
-    return (
-        f"With every seed, {measure.name} is {first}{measure.unit} for {row} and {second}{measure.unit} for "
-        f"{other}, so this difference has no confidence interval."
-    )
-
-
-def _name(row: RowSummary) -> str:
-    return f"full at width {row.width}" if row.matches else row.sharing
-
-
-def _join(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+    return [*answers, *describe(comparisons, measure, True)]

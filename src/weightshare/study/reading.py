@@ -1,0 +1,100 @@
+"""Read the result of a study from its records, and draw its report again, without its data."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import StudyError
+from ..views.files import write_atomic
+from .data import DataFacts
+from .description import Description, parse_facts
+from .records import RECORDS, REPORT, split_torn
+from .report.page import render_page
+from .result import StudyResult
+from .scale import Scale
+from .scores import to_key
+from .summary import RowFacts
+from .trials import Trial
+
+
+def read(folder: Path | str) -> StudyResult:
+    """Return the result of a study from its records. Its data are not needed, and nothing is written.
+
+    The study may be unfinished or in use, and another version may have made it.
+
+    Args:
+        folder: Folder of the study.
+
+    Raises:
+        StudyError: If the folder has no records of finished trials, if they belong to several studies, or if
+            they are those of a version before 0.13, which did not describe the study.
+    """
+    file = Path(folder) / RECORDS
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StudyError(
+            f"folder {str(folder)!r}", f"must contain the {RECORDS} of a study", reason
+        ) from None
+    trials: dict[tuple[str, int], Trial] = {}
+    rows: dict[str, RowFacts] = {}
+    descriptions: list[Description] = []
+    for number, line in enumerate(split_torn(content)[0].splitlines(), 1):
+        where = f"file {str(file)!r}, line {number}"
+        try:
+            record = json.loads(line)
+            row = parse_facts(RowFacts, record["row"])
+            descriptions.append(_parse_description(record))
+            trial = _parse_trial(record, descriptions[-1].scale)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise StudyError(
+                where,
+                "must be the record of a trial, with a description of the study",
+                "something else",
+                "run the study again; records of older versions cannot be read",
+            ) from None
+        if descriptions[-1].digest != descriptions[0].digest:
+            raise StudyError(where, "all records must belong to one study", "another study")
+        rows[trial.key] = row
+        trials[trial.key, trial.seed] = trial
+    if not trials:
+        raise StudyError(f"file {str(file)!r}", "must contain a finished trial", "none")
+    description = replace(descriptions[-1], rows=tuple(rows.values()))
+    named = [replace(trial, sharing=rows[key].sharing) for (key, _), trial in trials.items()]
+    return StudyResult.from_trials(description, named, out=Path(folder))
+
+
+def redraw(folder: Path | str, out: Path | str | None = None) -> Path:
+    """Draw the report of a study again from its records, and return its path.
+
+    Args:
+        folder: Folder of the study.
+        out: File to write; by default `report.html` in the folder.
+
+    Raises:
+        StudyError: If the records cannot be read, or if the file cannot be written.
+    """
+    page = render_page(read(folder))
+    path = Path(folder) / REPORT if out is None else Path(out)
+    try:
+        write_atomic(path, page)
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"file {str(path)!r}",
+            "must be writable",
+            getattr(error, "strerror", None) or str(error),
+            "choose another file with --out",
+        ) from None
+    return path
+
+
+def _parse_trial(record: dict[str, Any], scale: Scale) -> Trial:
+    shifts = record[to_key("score_shifted", scale.name)]
+    return Trial.from_record(record, [int(amount) for amount in shifts], scale)
+
+
+def _parse_description(record: dict[str, Any]) -> Description:
+    data, scale = parse_facts(DataFacts, record["data"]), parse_facts(Scale, record["scale"])
+    return Description(record["study"], dict(record["options"]), data, scale, (), int(record["planned"]))

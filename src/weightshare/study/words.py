@@ -1,0 +1,113 @@
+"""Sentences about a study that its table and its report share."""
+
+from typing import TYPE_CHECKING
+
+from ..views.numbers import format_percent, format_points_per_image
+from .baseline import find_baseline
+from .comparisons import describe_comparisons
+from .data import DataFacts
+
+if TYPE_CHECKING:
+    from .result import StudyResult
+
+
+def describe_data(data: DataFacts) -> str:
+    """Return the sizes of the splits and of the inputs, and the number of classes or outputs."""
+    kind = f"{len(data.class_names)} classes" if data.class_names else count(data.outputs, "output")
+    return (
+        f"{data.train:,} training, {data.validation:,} validation and {data.test:,} test examples of "
+        f"{describe_size(data)}, {kind}"
+    )
+
+
+def describe_size(data: DataFacts) -> str:
+    """Return the size of an input, with its unit."""
+    size = " x ".join(map(str, data.size))
+    return f"{size} {'pixels' if len(data.size) == 2 else 'values'}"
+
+
+def describe_shift(data: DataFacts, amount: str) -> str:
+    """Return the amount of a shift with its unit: pixels for inputs with two axes, otherwise positions."""
+    return count(int(amount), "pixel" if len(data.size) == 2 else "position")
+
+
+def get_shift_unit(data: DataFacts) -> str:
+    """Return the unit of shifts, for columns and axes."""
+    return "px" if len(data.size) == 2 else "positions"
+
+
+def describe_shifts(data: DataFacts) -> str:
+    """Return how test inputs are shifted, as a noun phrase."""
+    most = 2_500
+    which = f"{most:,} of the test examples" if data.test > most else "the test examples"
+    return f"{which}, shifted in both directions of each axis; the gap is filled with {data.fill}"
+
+
+def describe_target(result: "StudyResult") -> str:
+    """Return the target score of the validation set, with the name of the metric."""
+    scale = result.scale
+    if scale.is_fraction:
+        return f"{scale.format(result.target)} validation {scale.label}"
+    return f"a validation {scale.label} of {scale.format(result.target)}"
+
+
+def describe_baseline(result: "StudyResult") -> str | None:
+    """Return the share of the most frequent class and the chance level; None without classes."""
+    baseline = find_baseline(result.data, result.summary)
+    if baseline is None:
+        return None
+    return (
+        f"Always predicting the most frequent class has an accuracy of {format_percent(baseline.majority)}%; "
+        f"guessing each class equally often has {format_percent(baseline.chance)}% (chance level)."
+    )
+
+
+def list_notes(result: "StudyResult") -> list[str]:
+    """Return what limits the results, as sentences."""
+    rows = result.summary
+    notes: list[str] = []
+    if rows[0].metric == "accuracy" and result.data.task == "classification":
+        point = format_points_per_image(result.data.test)
+        notes.append(f"One test example changes the accuracy by {point} percentage points.")
+    found = (
+        describe_baseline(result),
+        describe_comparisons(rows, result.further),
+        describe_limit(result),
+        describe_missing(result),
+    )
+    return [*notes, *(note for note in found if note is not None)]
+
+
+def describe_limit(result: "StudyResult") -> str | None:
+    """Return how many runs stopped at the epoch limit, as a sentence, or None if there are none."""
+    stopped = sum(trial.hit_cap for trial in result.trials)
+    if not stopped:
+        return None
+    limit = f"the {result.options['epochs_max']}-epoch limit"
+    return f"{stopped} of {len(result.trials)} runs stopped at {limit} and may not have converged."
+
+
+def describe_missing(result: "StudyResult") -> str | None:
+    """Return how many trials are missing, as a sentence, or None if the study is finished."""
+    planned = result.description.planned
+    if len(result.trials) >= planned:
+        return None
+    return f"The study is not finished: {len(result.trials)} of {planned} trials have a result."
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural.
+
+    >>> count(1, "pixel"), count(2, "pixel")
+    ('1 pixel', '2 pixels')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def join(names: list[str]) -> str:
+    """Return names as an enumeration.
+
+    >>> join(["a", "b", "c"])
+    'a, b and c'
+    """
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
