@@ -12,12 +12,14 @@ from .._args import did_you_mean
 from ..errors import MissingExtraError, SpecError, WeightshareError
 from .autoencoders import conv_autoencoder, dense_autoencoder
 from .classics import alexnet, lenet5, vgg16
+from .lecun1989 import zip_code_network
 from .resnet import resnet18
 from .unshared import deepface_head, yolov1_head
 
 #: The zoo: for each name, the function that builds the model and the shape of one example.
 EXAMPLES: dict[str, tuple[Callable[..., Module], tuple[int, ...]]] = {
     "lenet5": (lenet5, (1, 28, 28)),
+    "zip_code_network": (zip_code_network, (1, 16, 16)),
     "alexnet": (alexnet, (3, 224, 224)),
     "vgg16": (vgg16, (3, 224, 224)),
     "resnet18": (resnet18, (3, 224, 224)),

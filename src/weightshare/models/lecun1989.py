@@ -47,7 +47,8 @@ class SelectMaps(torch.nn.Module):
 def zip_code_network(*, sharing: Sharing = FULL) -> torch.nn.Sequential:
     """Build LeCun's zip-code network for 16 x 16 images from -1 to 1: 9,760 parameters.
 
-    Without sharing, it has 64,660. The outputs are linear. Those of the paper have an activation and are trained with squared error.
+    Without sharing, it has 64,660. The outputs are linear, because the network is meant to be trained with
+    cross-entropy. Those of the paper have an activation and are trained with squared error.
 
     Args:
         sharing: Sharing of both convolutions.

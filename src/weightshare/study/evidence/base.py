@@ -42,7 +42,9 @@ class Finding:
 
     @property
     def result(self) -> str:
-        """The words "agrees", "does not agree" or "not compared"."""
+        """The words "agrees", "does not agree" or "not compared"; "-" if nothing is published."""
+        if self.published is None:
+            return "-"
         return {True: "agrees", False: "does not agree", None: "not compared"}[self.agrees]
 
     def to_row(self) -> tuple[str, ...]:
