@@ -19,13 +19,13 @@ from .unshared import deepface_head, yolov1_head
 #: The zoo: for each name, the function that builds the model and the shape of one example.
 EXAMPLES: dict[str, tuple[Callable[..., Module], tuple[int, ...]]] = {
     "lenet5": (lenet5, (1, 28, 28)),
-    "zip_code_network": (zip_code_network, (1, 16, 16)),
     "alexnet": (alexnet, (3, 224, 224)),
     "vgg16": (vgg16, (3, 224, 224)),
     "resnet18": (resnet18, (3, 224, 224)),
     "deepface_head": (deepface_head, (16, 63, 63)),
     "yolov1_head": (yolov1_head, (1024, 7, 7)),
     "conv_autoencoder": (conv_autoencoder, (1, 28, 28)),
+    "zip_code_network": (zip_code_network, (1, 16, 16)),
     "dense_autoencoder": (dense_autoencoder, (784,)),
 }
 

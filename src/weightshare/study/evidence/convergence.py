@@ -155,7 +155,7 @@ EXPERIMENT = Experiment(
     title="Convergence",
     question="After how many epochs does a network reach a target accuracy, with more and less sharing?",
     source="No published factor was found, so none is compared.",
-    seeds=5,
+    seeds=10,
     settings={
         "images": f"at most {TRAIN:,} for training and {TEST:,} for testing, {SIZE} x {SIZE} pixels",
         "networks": f"two 3 x 3 convolutions with {MAPS[0]} and {MAPS[1]} maps, the second with stride 2, "

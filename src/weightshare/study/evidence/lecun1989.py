@@ -99,7 +99,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
             else "Some images stay wrong in some redraws: squared error, saturated units.",
         )
     )
-    note = "Other images than in the publication, so only the order is compared."
+    note = "Other images, so only the order is compared."
     accuracies = {
         n: measure(f"{NETS[n]}: test accuracy (%)", test[n], f"{ACCURACY[n]:.1f}", note) for n in NETS
     }

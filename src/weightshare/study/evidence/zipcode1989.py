@@ -70,7 +70,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
                     f"{title}: {words}",
                     values[name],
                     "5.0" if is_published else None,
-                    "The published error is on zip codes, which are not available." if is_published else "",
+                    "Other images: the zip codes are not available." if is_published else "",
                 )
             )
         differences = [a - b for a, b in zip(values["unshared"], values["shared"])]
