@@ -9,7 +9,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from tests.helpers.browser import visit
-from tests.helpers.programs import require
+from tests.helpers.programs import require, require_packages
 from tools import evidence_page
 from weightshare.errors import ArgumentError, SpecError, StudyError
 from weightshare.study import evidence
@@ -340,7 +340,10 @@ def test_the_page_fits_a_phone(toy, tmp_path, scheme):
         assert opened.messages == []
         ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+        opened.page.add_script_tag(path=require_packages() / "axe-core/axe.min.js")
+        violations = opened.page.evaluate("async () => (await axe.run()).violations.map((one) => one.id)")
         browser.close()
+    assert violations == []
 
 
 # the command
