@@ -1,7 +1,7 @@
 """Published comparisons: exact counts, tiny runs, resumed runs, and what tables and pages show."""
 
 import json
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 from tests.helpers.browser import visit
 from tests.helpers.programs import require, require_packages
 from tools import evidence_page
-from weightshare.errors import ArgumentError, SpecError, StudyError
+from weightshare.errors import ArgumentError, DataError, SpecError, StudyError
 from weightshare.study import evidence
 from weightshare.study.evidence import (
     Evidence,
@@ -235,6 +235,19 @@ def test_results_do_not_depend_on_the_order_in_which_seeds_finish(toy, tmp_path,
     assert [json.loads(line)["seed"] for line in lines] == [2, 1, 0]
 
 
+def test_a_process_that_ends_is_reported(toy, monkeypatch):
+    pool = LastFirst()
+
+    def break_all(futures):
+        for future in futures:
+            future.set_exception(BrokenExecutor())
+        return futures
+
+    monkeypatch.setattr(running, "as_completed", break_all)
+    with pytest.raises(StudyError, match=r"evidence, toy: each process must finish its seeds, got a process"):
+        evidence.run("toy", executor=pool)
+
+
 @pytest.mark.long
 def test_two_workers_measure_the_same():
     assert evidence.run("kunin2019", seeds=2, workers=2) == evidence.run("kunin2019", seeds=2)
@@ -296,6 +309,15 @@ def test_images_are_resized_and_between_zero_and_one():
     assert images.train[0].min() == 0
     assert 0.9 < images.train[0].max() <= 1
     assert images.digest != load_images("digits").digest
+
+
+def test_data_that_an_experiment_cannot_use(tmp_path):
+    with pytest.raises(DataError, match=r"digits: there must be at most 9 classes .*, got 10\."):
+        load_images("digits", 16, most_classes=9)
+    with pytest.raises(DataError, match=r"digits: there must be at least 2,000 images .*, got 1,797\."):
+        load_images("digits", 16, needed=2000)
+    with pytest.raises(DataError, match=r"npz:none\.npz: must be a file, got a path that does not exist"):
+        evidence.run("convergence", data="npz:none.npz")
 
 
 def test_shifts_uncover_the_fill_and_stay_in_range():

@@ -58,7 +58,7 @@ def run_seed(data: str, seed: int) -> Record:
     """Train every network with every learning rate, and return what `train_to_target` does."""
     images = load_images(data, SIZE)
     train_pair, test_pair = (
-        (inputs[:count, :1], labels[:count])
+        (inputs[:count].mean(1, keepdim=True), labels[:count])
         for (inputs, labels), count in ((images.train, TRAIN), (images.test, TEST))
     )
     record: Record = {"steps_per_epoch": ceil(len(train_pair[0]) / BATCH)}

@@ -25,7 +25,7 @@ CLOSE = 0.01
 def run_seed(data: str, seed: int) -> Record:
     """Train linear autoencoders with and without decay, and tied and untied ones with ReLU."""
     images = load_images(data, SIZE)
-    x, x_test = (inputs[:, 0].flatten(1) for inputs, _ in (images.train, images.test))
+    x, x_test = (inputs.mean(1).flatten(1) for inputs, _ in (images.train, images.test))
     centered = (x - x.mean(0)).double()
     covariance = centered.T @ centered / len(centered)
     return {
