@@ -131,7 +131,7 @@ def command(
         metric=metric,
         model=model,
         layers=layers,
-        resize=_parse_size(resize),
+        resize=resize,
         train_images=train_images,
         train_sizes=train_sizes,
         widths=widths,
@@ -156,15 +156,6 @@ def command(
     with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
         code = run_study(spec, executor=executor, state_seconds=state_seconds)
     raise typer.Exit(code)
-
-
-def _parse_size(text: str | None) -> int | tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip())
-    if found is None:
-        raise SpecError("study", "resize must be a size such as 32 or 32x48", repr(text))
-    return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
 def make_executor(
