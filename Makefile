@@ -7,7 +7,7 @@ NATIVE = hatch_build.py $(wildcard src/weightshare/backends/native/*.c src/weigh
 	src/weightshare/backends/native/*.inc)
 
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table bench bench-peers bench-gpu golden web web-bench wheel \
+	speed-table consistency-table pros-cons-table evidence bench bench-peers bench-gpu golden web web-bench wheel \
 	test-portable clean
 
 help:  ## list the targets
@@ -66,6 +66,10 @@ consistency-table: .venv/.test  ## write the results of the last benchmark of bl
 
 pros-cons-table: .venv/.test  ## write measured pros and cons of sharing into docs/pros_and_cons.md
 	.venv/bin/python -m tools.pros_cons_table
+
+evidence: .venv/.test  ## rerun the published comparisons and write them into docs/evidence.md; continues an interrupted run
+	.venv/bin/weightshare evidence all --workers 2 --out benchmarks/results/evidence
+	.venv/bin/python -m tools.evidence_page
 
 bench: .venv/.test  ## time the layers against the alternatives; leave the machine alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py

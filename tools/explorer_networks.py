@@ -8,7 +8,6 @@ weights are rounded to 16-bit floats or 8-bit integers, and all figures are meas
 import base64
 import copy
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import weightshare as ws
-from weightshare.models import dense_autoencoder
+from weightshare.models import dense_autoencoder, zip_code_network
+from weightshare.models.lecun1989 import BACKGROUND, SEEN
 from weightshare.study.data import draw, shift_inputs
 from weightshare.views.section import Section
 from weightshare.views.text import render
@@ -29,66 +29,11 @@ from .blocks import ROOT
 
 PATH = ROOT / "src/weightshare/explorer/data/networks.json"
 SIZE = 16
-BACKGROUND = -1.0
 TEST_IMAGES = 500
 SPLIT_SEED, WEIGHT_SEED, ORDER_SEED = 1989, 1, 2
 SAMPLES_PER_CLASS = 2
 HIDDEN = 15
 SHIFTS = (1, 2)
-#: Maps of H1 that each map of H2 sees: 8 of 12. The paper states the number but not the table, so this table
-#: is that of Karpathy's re-implementation (2022), in which 4 consecutive maps of H2 see the same 8 maps.
-SEEN = (
-    *[tuple(range(8))] * 4,
-    *[tuple(range(4, 12))] * 4,
-    *[(*range(4), *range(8, 12))] * 4,
-)
-
-
-class ScaledTanh(nn.Module):
-    """The activation of the paper, 1.7159 tanh(2 x / 3), which maps 1 to 1 and -1 to -1."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return 1.7159 * torch.tanh(input * (2 / 3))
-
-
-class SelectMaps(nn.Module):
-    """Copy the maps that each group of a grouped convolution sees, one group after the other."""
-
-    index: Tensor
-
-    def __init__(self, maps: Sequence[int]):
-        super().__init__()
-        self.register_buffer("index", torch.tensor(maps), persistent=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return input[:, self.index]
-
-
-def build_zip_code_network() -> nn.Sequential:
-    """Build LeCun's zip-code network for 16 x 16 images in [-1, 1]: 9,760 parameters.
-
-    Every unit has its own bias. Windows that reach over the border see a background of -1. The outputs are
-    linear, because the network is trained with cross-entropy; those of the paper have an activation and are
-    trained with squared error.
-
-    Source: LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition.
-    """
-    local = ws.Local()
-    seen = [channel for maps in SEEN[::4] for channel in maps]
-    layers: dict[str, nn.Module] = {
-        "pad1": nn.ConstantPad2d(2, BACKGROUND),
-        "h1": ws.nn.Conv2d(1, 12, 5, stride=2, input_size=20, bias_sharing=local),
-        "tanh1": ScaledTanh(),
-        "pad2": nn.ConstantPad2d(2, BACKGROUND),
-        "select": SelectMaps(seen),
-        "h2": ws.nn.Conv2d(24, 12, 5, stride=2, groups=3, input_size=12, bias_sharing=local),
-        "tanh2": ScaledTanh(),
-        "flatten": nn.Flatten(),
-        "h3": nn.Linear(192, 30),
-        "tanh3": ScaledTanh(),
-        "output": nn.Linear(30, 10),
-    }
-    return nn.Sequential(OrderedDict(layers))
 
 
 def build_unshared_twin(network: nn.Sequential) -> nn.Sequential:
@@ -121,7 +66,7 @@ def build_untied_autoencoder(autoencoder: nn.Sequential) -> nn.Sequential:
 def build_all(mean: Tensor) -> dict[str, nn.Sequential]:
     """Build the four models with their initial weights, for flat images with this mean."""
     torch.manual_seed(WEIGHT_SEED)
-    shared, tied = build_zip_code_network(), build_autoencoder(mean)
+    shared, tied = zip_code_network(), build_autoencoder(mean)
     return {
         "shared": shared,
         "unshared": build_unshared_twin(shared),

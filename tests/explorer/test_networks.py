@@ -10,6 +10,7 @@ from torch.nn.functional import mse_loss, pad
 import weightshare as ws
 from tests.helpers.node import run_node
 from tools import explorer_networks as tool
+from weightshare.models import zip_code_network
 
 IMAGES = 500
 LARGEST_FILE = 140_000
@@ -125,7 +126,7 @@ def test_the_pair_starts_as_the_same_function():
 
 def test_counts_of_the_paper():
     """The paper counts 1,068 weights and biases in H1 and 19,968 connections, which include the biases."""
-    network = tool.build_zip_code_network()
+    network = zip_code_network()
     twin = tool.build_unshared_twin(network)
     sizes = [
         [
@@ -139,7 +140,7 @@ def test_counts_of_the_paper():
 
 def test_each_map_of_h2_sees_its_eight_maps(document):
     """The gradient of a map of H2 reaches the maps of H1 in the table and no others."""
-    network = tool.build_zip_code_network()
+    network = zip_code_network()
     h1 = torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     h2 = network.h2(network.select(network.pad2(h1)))
     stored = document["networks"]["shared"]["layers"][1]["seen"]

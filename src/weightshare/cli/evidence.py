@@ -46,8 +46,9 @@ def command(
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         if out is not None:
+            folder = escape_controls(out)
             print(
-                f"Finished seeds are saved in {escape_controls(out)}; run the same command again to continue.",
+                f"Finished seeds are saved in {folder}; run the same command again to continue.",
                 file=sys.stderr,
             )
         raise typer.Exit(INTERRUPTED) from None

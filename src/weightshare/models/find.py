@@ -12,6 +12,7 @@ from .._args import did_you_mean
 from ..errors import MissingExtraError, SpecError, WeightshareError
 from .autoencoders import conv_autoencoder, dense_autoencoder
 from .classics import alexnet, lenet5, vgg16
+from .lecun1989 import zip_code_network
 from .resnet import resnet18
 from .unshared import deepface_head, yolov1_head
 
@@ -24,6 +25,7 @@ EXAMPLES: dict[str, tuple[Callable[..., Module], tuple[int, ...]]] = {
     "deepface_head": (deepface_head, (16, 63, 63)),
     "yolov1_head": (yolov1_head, (1024, 7, 7)),
     "conv_autoencoder": (conv_autoencoder, (1, 28, 28)),
+    "zip_code_network": (zip_code_network, (1, 16, 16)),
     "dense_autoencoder": (dense_autoencoder, (784,)),
 }
 

@@ -42,7 +42,9 @@ class Finding:
 
     @property
     def result(self) -> str:
-        """The words "agrees", "does not agree" or "not compared"."""
+        """The words "agrees", "does not agree" or "not compared"; "-" if nothing is published."""
+        if self.published is None:
+            return "-"
         return {True: "agrees", False: "does not agree", None: "not compared"}[self.agrees]
 
     def to_row(self) -> tuple[str, ...]:
@@ -191,6 +193,7 @@ class Evidence:
         data: Description of the data.
         seeds: Number of seeds.
         settings: What was chosen.
+        environment: Versions and machine.
         findings: One per published figure or claim.
         plots: Charts.
     """
@@ -202,12 +205,13 @@ class Evidence:
     data: str
     seeds: int
     settings: Mapping[str, Any]
+    environment: str
     findings: tuple[Finding, ...]
     plots: tuple[Plot, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """How many of the compared findings agree, as a sentence."""
+        """Number of findings that agree, as a sentence."""
         compared = [finding.agrees for finding in self.findings if finding.agrees is not None]
         if not compared:
             return "No published figure is compared."
@@ -215,9 +219,15 @@ class Evidence:
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
-        """Source, data, seeds and settings, as names and values."""
+        """Source, data, seeds, settings and environment, as names and values."""
         settings = tuple((name, str(value)) for name, value in self.settings.items())
-        return (("source", self.source), ("data", self.data), ("seeds", str(self.seeds)), *settings)
+        return (
+            ("source", self.source),
+            ("data", self.data),
+            ("seeds", str(self.seeds)),
+            *settings,
+            ("environment", self.environment),
+        )
 
     def __str__(self) -> str:
         rows = tuple(finding.to_row() for finding in self.findings)

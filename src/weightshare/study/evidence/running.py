@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -119,7 +120,9 @@ def run(
 
 
 def make_evidence(experiment: Experiment, data: str, records: list[Record]) -> Evidence:
-    """Return the evidence of these records, by seed."""
+    """Return the evidence of these records, by seed. Torch's generators are restored."""
+    with torch.random.fork_rng():
+        findings = tuple(experiment.judge(records))
     return Evidence(
         name=experiment.name,
         title=experiment.title,
@@ -128,7 +131,11 @@ def make_evidence(experiment: Experiment, data: str, records: list[Record]) -> E
         data=data,
         seeds=len(records),
         settings=experiment.settings,
-        findings=tuple(experiment.judge(records)),
+        environment=(
+            f"weightshare {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+            f"{platform.machine()}, one thread per process"
+        ),
+        findings=findings,
         plots=tuple(experiment.plot(records)),
     )
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data import shift_inputs
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -87,3 +89,10 @@ def shift_randomly(
     )
     index = torch.arange(len(images))[:, None, None]
     return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def shift_all(images: Tensor, pixels: int, fill: float = 0.0) -> list[Tensor]:
+    """Return all images [N, C, H, W] shifted up, down, left and right by this many pixels."""
+    background = torch.full((images.shape[1],), fill)
+    moves = ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))
+    return [shift_inputs(images, move, background) for move in moves]
