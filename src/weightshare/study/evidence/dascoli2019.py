@@ -1,6 +1,7 @@
 """d'Ascoli et al. 2019: a convolution whose weights are unshared during training."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..rows import Row
 from ..spec import StudySpec, get_step
@@ -8,7 +9,13 @@ from .base import Experiment, Finding, Record, compare_order, measure
 from .study_rows import collect, measure_rows
 
 EPOCHS = (3, 12)
-OPTIONS = {"width": 16, "train_images": 600, "batch_size": 32, "epochs_max": 40, "patience": 4}
+OPTIONS: dict[str, Any] = {
+    "width": 16,
+    "train_images": 600,
+    "batch_size": 32,
+    "epochs_max": 40,
+    "patience": 4,
+}
 RELAXED = tuple(f"relaxed after {epochs} epochs" for epochs in EPOCHS)
 
 

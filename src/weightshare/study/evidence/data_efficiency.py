@@ -42,7 +42,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         findings += [
             compare_order(
                 f"{size:,} images, {more} - {less} (points)",
-                f"{more} > {less}",
+                f"expected: {more} > {less}",
                 values[more],
                 values[less],
                 digits=2,
@@ -66,7 +66,7 @@ EXPERIMENT = Experiment(
     name="data-efficiency",
     title="Accuracy with few training images",
     question="Do networks that share more weights need fewer training images?",
-    source="none; these are the usual claims about weight sharing",
+    source="None. These are the usual claims about weight sharing.",
     seeds=4,
     settings={
         "networks": DESCRIPTION,

@@ -1,6 +1,7 @@
 """Elsayed et al. 2020: low-rank sharing against convolutions and locally connected layers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..rows import Row
 from ..spec import StudySpec
@@ -8,7 +9,13 @@ from .base import Experiment, Finding, Record, compare_order, measure
 from .study_rows import collect, measure_rows
 
 RANK = 2
-OPTIONS = {"width": 16, "train_images": 600, "batch_size": 32, "epochs_max": 40, "patience": 4}
+OPTIONS: dict[str, Any] = {
+    "width": 16,
+    "train_images": 600,
+    "batch_size": 32,
+    "epochs_max": 40,
+    "patience": 4,
+}
 LOW_RANK, MATCHED = f"lowrank:{RANK}", "wide full"
 
 

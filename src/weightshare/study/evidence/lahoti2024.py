@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from math import log2
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ... import nn as shared
-from ...sharing import Full, Local
+from ...sharing import Full, Local, Sharing
 from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
 from .sample_counts import Curve, descend, find_size, measure_curve, measure_sign_accuracy
 
@@ -19,8 +20,8 @@ SIZES = tuple(2**power for power in range(2, 15))
 TARGETS = (0.8, 0.9)
 TEST_EXAMPLES = 4000
 CHANNELS = 4
-TRAINING = {"steps": 300, "learning_rate": 0.3}
-NETWORKS = {"convolution": Full(), "locally connected": Local(), "dense": None}
+TRAINING: dict[str, Any] = {"steps": 300, "learning_rate": 0.3}
+NETWORKS: dict[str, Sharing | None] = {"convolution": Full(), "locally connected": Local(), "dense": None}
 #: Accuracy of the best linear rule, which is the signal in every patch.
 LINEAR = NormalDist().cdf(1 / (NOISE * PATCHES**0.5))
 NOTES = {
@@ -37,11 +38,11 @@ class _Network(nn.Module):
         super().__init__()
         sharing, length = NETWORKS[name], PATCHES * PATCH_SIZE
         self.is_dense = sharing is None
-        if sharing is None:
-            self.first: nn.Module = nn.Linear(length, PATCHES * CHANNELS)
-        else:
-            options = {"sharing": sharing, "input_size": length}
-            self.first = shared.Conv1d(1, CHANNELS, PATCH_SIZE, stride=PATCH_SIZE, **options)
+        self.first = (
+            nn.Linear(length, PATCHES * CHANNELS)
+            if sharing is None
+            else shared.Conv1d(1, CHANNELS, PATCH_SIZE, PATCH_SIZE, sharing=sharing, input_size=length)
+        )
         self.last = nn.Linear(PATCHES * CHANNELS if self.is_dense else CHANNELS, 1)
 
     def forward(self, x: Tensor) -> Tensor:

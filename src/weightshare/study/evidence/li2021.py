@@ -2,30 +2,31 @@
 
 from collections.abc import Sequence
 from math import log, log2
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ... import nn as shared
-from ...sharing import Full, Local
+from ...sharing import Full, Local, Sharing
 from ..intervals import compute_interval
 from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
 from .sample_counts import descend, find_size, measure_curve, measure_sign_accuracy
 
 DIMENSIONS = (10, 16, 24, 34)
 #: Powers of 2 of the smallest and the largest number of training examples.
-FIRST_POWERS = {"convolution": 1, "locally connected": 4, "dense": 6}
+FIRST_POWERS = {"convolution": 2, "locally connected": 4, "dense": 6}
 LAST_POWER = 13
 #: Small training sets are drawn again until all draws have this many examples, and accuracies are averaged.
-LEAST_DRAWN = 16
+LEAST_DRAWN = 64
 TARGET = 0.9
 TEST_EXAMPLES = 2000
 CHANNELS = 8
-TRAINING = {"steps": 300, "learning_rate": 0.3}
+TRAINING: dict[str, Any] = {"steps": 300, "learning_rate": 0.3}
 #: Largest distance of an interval from the published exponent.
 MARGIN = 0.5
-NETWORKS = {"convolution": Full(), "locally connected": Local(), "dense": None}
+NETWORKS: dict[str, Sharing | None] = {"convolution": Full(), "locally connected": Local(), "dense": None}
 
 
 class _Network(nn.Module):
@@ -37,11 +38,13 @@ class _Network(nn.Module):
 
     def __init__(self, name: str, dimension: int):
         super().__init__()
-        sharing, self.first = NETWORKS[name], nn.Linear(dimension, 2 * dimension, bias=False)
-        if sharing is not None:
-            options = {"bias": False, "sharing": sharing, "input_size": dimension // 2}
-            self.first = shared.Conv1d(2, CHANNELS, 1, **options)
+        sharing = NETWORKS[name]
         self.is_dense = sharing is None
+        self.first = (
+            nn.Linear(dimension, 2 * dimension, bias=False)
+            if sharing is None
+            else shared.Conv1d(2, CHANNELS, 1, bias=False, sharing=sharing, input_size=dimension // 2)
+        )
         self.last = nn.Linear(2 * dimension if self.is_dense else CHANNELS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,6 +147,7 @@ EXPERIMENT = Experiment(
         "dimensions": DIMENSIONS,
         "training": "gradient descent with momentum on all examples, clipped to norm 1",
         **TRAINING,
+        "training sets drawn": f"{LEAST_DRAWN} / size, at least one; accuracies are averaged",
         "test examples": TEST_EXAMPLES,
     },
     run_seed=run_seed,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ TEST_AMOUNT = 0.25
 MARGIN = 0.25
 TRAIN_IMAGES = 1000
 WIDTHS = (8, 16, 16)
-TRAINING = {"epochs": 40, "batch_size": 64, "learning_rate": 4e-3}
+TRAINING: dict[str, Any] = {"epochs": 40, "batch_size": 64, "learning_rate": 4e-3}
 NETWORKS: dict[str, Sharing] = {"full": Full(), "local": Local()}
 #: Published accuracies on MNIST, as far as the amount of shifts is the same.
 PUBLISHED = {
@@ -129,7 +130,7 @@ def _shift(images: Tensor, generator: torch.Generator, most: tuple[int, int]) ->
 def judge(records: Sequence[Record]) -> list[Finding]:
     """Compare the effect of shifted training images on both networks, and how alike kernels are."""
 
-    def collect(name: str, amount: float, key: str) -> list[float]:
+    def collect(name: str, amount: float, key: str) -> list[Any]:
         return [r[name][AMOUNTS.index(amount)][key] for r in records]
 
     findings = [
@@ -169,7 +170,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
 def plot(records: Sequence[Record]) -> list[Plot]:
     """Return the accuracy on shifted images, and the distance of kernels, against the amount of shifts."""
 
-    def collect(name: str, key: str) -> list[list[float]]:
+    def collect(name: str, key: str) -> list[list[Any]]:
         return [[r[name][i][key] for r in records] for i in range(len(AMOUNTS))]
 
     accuracy = tuple(

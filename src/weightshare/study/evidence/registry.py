@@ -16,6 +16,7 @@ MODULES = {
     "lahoti2024": "lahoti2024",
     "data-efficiency": "data_efficiency",
     "shuffled-pixels": "shuffled_pixels",
+    "aligned-faces": "aligned_faces",
     "ott2020": "ott2020",
     "elsayed2020": "elsayed2020",
     "dascoli2019": "dascoli2019",

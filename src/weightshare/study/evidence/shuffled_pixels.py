@@ -57,13 +57,15 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     }
     for name in ("full", "lowrank:4"):
         plain, shuffled, quantity = losses[name]
-        findings.append(compare_order(quantity, "plain > shuffled", plain, shuffled))
+        findings.append(compare_order(quantity, "expected: plain > shuffled", plain, shuffled))
     for name in ("local", "dense"):
         plain, shuffled, quantity = losses[name]
         findings.append(_compare_equal(quantity, plain, shuffled))
     more = ("plain", "full", "dense"), ("shuffled", "dense", "full")
     findings += [
-        compare_order(f"{order}, {a} - {b} (points)", f"{a} > {b}", values[a, order], values[b, order])
+        compare_order(
+            f"{order}, {a} - {b} (points)", f"expected: {a} > {b}", values[a, order], values[b, order]
+        )
         for order, a, b in more
     ]
     return findings
@@ -75,7 +77,7 @@ def _compare_equal(quantity: str, first: Sequence[float], second: Sequence[float
     interval = difference.ci
     agrees = interval is not None and -MARGIN <= interval[0] <= interval[1] <= MARGIN
     note = f"It agrees if the interval is within {MARGIN:g} point of 0."
-    return Finding(quantity, "no difference", difference.mean, interval, agrees, note)
+    return Finding(quantity, "expected: no difference", difference.mean, interval, agrees, note)
 
 
 EXPERIMENT = Experiment(
@@ -83,7 +85,7 @@ EXPERIMENT = Experiment(
     title="Images with shuffled pixels",
     question="If the pixels of all images are shuffled in the same way, does a convolution lose its "
     "advantage? Is the accuracy of local and dense layers unchanged?",
-    source="none; the test follows from the definition of the layers",
+    source="None. The expectations follow from the definitions of the layers.",
     seeds=5,
     settings={"networks": DESCRIPTION, "training images": TRAIN_IMAGES, "training": f"Adam, {EPOCHS} epochs"},
     run_seed=run_seed,
