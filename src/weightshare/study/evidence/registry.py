@@ -12,6 +12,14 @@ MODULES = {
     "zipcode1989": "zipcode1989",
     "kunin2019": "kunin2019",
     "convergence": "convergence",
+    "li2021": "li2021",
+    "lahoti2024": "lahoti2024",
+    "data-efficiency": "data_efficiency",
+    "shuffled-pixels": "shuffled_pixels",
+    "aligned-faces": "aligned_faces",
+    "ott2020": "ott2020",
+    "elsayed2020": "elsayed2020",
+    "dascoli2019": "dascoli2019",
 }
 NAMES = tuple(MODULES)
 
