@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..views.escape import escape_controls
-from ._model import print_escaped
+from ._output import print_escaped
 
 if TYPE_CHECKING:
     from ..study.evidence import Progress
