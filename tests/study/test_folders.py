@@ -49,11 +49,12 @@ def test_hidden_system_and_other_files_are_skipped_with_a_count(class_folder):
     for name in (".DS_Store", "Thumbs.db", "cat/desktop.ini", "cat/._0.png", "README.md", "dog/labels.csv"):
         (class_folder / name).write_text("mine")
     (class_folder / "__MACOSX" / "cat").mkdir(parents=True)
+    (class_folder / "__pycache__").mkdir()
     (class_folder / "dog" / "LICENSE").write_text("mine")
     images = load(class_folder)
     assert images.digest == digest
     assert images.notes == (
-        "5 hidden or system files were skipped.",
+        "6 hidden or system files were skipped.",
         "3 files were skipped that are not images (.csv, .md, no suffix).",
     )
 
@@ -235,7 +236,7 @@ def invalid_utf8(folder):
     [
         (empty, "cat: must contain images, got no images; add images or remove the folder."),
         (no_classes, "must have one subfolder of images per class, got an empty folder."),
-        (only_notes, "must have one subfolder of images per class, got no subfolder (1 files)."),
+        (only_notes, "must have one subfolder of images per class, got no subfolder (1 file)."),
         (corrupt, "cat/0.png: must be a readable image, got"),
         (cut_off, "cat/0.png: must be a readable image, got"),
         (

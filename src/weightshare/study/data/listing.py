@@ -9,8 +9,8 @@ from ...views.escape import escape_controls
 from .describe import describe_path
 from .images import SUFFIXES
 
-#: Files and folders of operating systems, which are skipped like hidden ones.
-SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir")
+#: Files and folders of operating systems and Python, which are skipped like hidden ones.
+SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "$recycle.bin", "@eadir")
 #: Types of images that cannot be read. They are an error, because skipping them would lose data.
 OTHER_IMAGES = (".avif", ".dcm", ".dng", ".exr", ".heic", ".heif", ".jp2", ".nef", ".psd", ".svg", ".tga")
 #: Files of which the folder of a study contains at least one.
@@ -44,7 +44,8 @@ class Listing:
             hint = "move each image into the folder of its class"
             raise DataError(self.label(folder), f"{ONE_PER_CLASS} and no images itself", got, hint)
         if not folders:
-            got = f"no subfolder ({sum(self.others.values())} files)" if self.others else "an empty folder"
+            count = sum(self.others.values())
+            got = f"no subfolder ({count} file{'s' * (count > 1)})" if count else "an empty folder"
             raise DataError(self.label(folder), ONE_PER_CLASS, got)
         return folders
 
