@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import weightshare as ws
+from weightshare.symmetry import EquivarianceTrace, Interventions
+from weightshare.symmetry.trace.interventions import Effect
 
 
 @pytest.fixture
@@ -82,3 +84,27 @@ def test_errors_are_one_line(run, arguments, text):
     assert err.startswith("weightshare: ")
     assert len(err.splitlines()) == 1
     assert text in err
+
+
+def test_activations_that_do_not_fit_are_refused(run, monkeypatch):
+    monkeypatch.setattr("weightshare._memory.get_free_bytes", lambda: 50_000)  # the input needs 12,544 bytes
+    code, out, err = run("lenet5")
+    assert (code, out) == (2, "")
+    assert (
+        "equivariance: the tensors of two runs must fit in 50,000 bytes of memory, got input 1x28x28" in err
+    )
+
+
+def test_infinite_errors_are_null_in_json(run, monkeypatch):
+    effect = Effect("padding", ("0",), float("inf"), 0.5)
+    changed = Interventions((1, 1), 0.5, (effect,), float("inf"), float("nan"))
+    monkeypatch.setattr(EquivarianceTrace, "interventions", lambda self: changed)
+    monkeypatch.setattr(EquivarianceTrace, "at", lambda self, shift: float("inf"))
+    code, out, _ = run("lenet5", "--shift", "1", "--shift", "2", "--json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert found["shifts"] == {"2": None}
+    assert found["interventions"]["rest"] is None
+    assert found["interventions"]["interaction"] is None
+    assert found["interventions"]["effects"][0]["only_this"] is None
+    assert found["interventions"]["effects"][0]["without_this"] == 0.5

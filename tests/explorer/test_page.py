@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.browser import make_link, read_link, report
 from tests.helpers.node import read_export
 from tests.helpers.programs import require_packages
+from weightshare import explain
 from weightshare.explorer import render_frame
 
 ARROWS = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")
@@ -115,6 +116,20 @@ def test_accessibility_rules(open_page, places, scheme):
         page.go(link)
         failures += [f"{link}: {violation}" for violation in page.page.evaluate(AXE)]
     report(failures)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("layer", ["Linear(1000, 1000)", "Conv2d(3, 64, 3, padding=1, groups=1)"])
+def test_accessibility_rules_of_an_explanation(open_page, tmp_path, layer, scheme):
+    explain(layer, 32 if layer.startswith("Conv") else 1000).to_html(tmp_path / "page.html")
+    size = {"width": 400, "height": 900}
+    page = open_page(path=tmp_path / "page.html", color_scheme=scheme, bypass_csp=True, viewport=size)
+    page.page.add_script_tag(path=require_packages() / "axe-core" / "axe.min.js")
+    report(page.page.evaluate(AXE))
+    assert page.page.locator("main").count() == page.page.locator("h1").count() == 1
+    assert page.page.evaluate(
+        "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
 
 
 @pytest.mark.parametrize("width", WIDTHS)

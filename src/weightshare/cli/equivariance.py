@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,8 @@ from ._output import print_escaped
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+    from ..symmetry.trace.interventions import Effect, Interventions
 
 
 def command(
@@ -69,6 +71,7 @@ def make_report(
 
     from ..models.find import get_example_shape
     from ..symmetry import trace_equivariance
+    from ..symmetry.trace.result import replace_infinite
     from ..views.numbers import format_error
 
     steps = [_parse_shift(text) for text in shifts]
@@ -91,10 +94,11 @@ def make_report(
             except SymmetryError as error:
                 reason = str(error)
     if as_json:
-        effects = (
-            None if changed is None else {**vars(changed), "effects": [vars(e) for e in changed.effects]}
-        )
-        return json.dumps({**trace.to_dict(), "shifts": others, "interventions": effects}, indent=2)
+        effects = None
+        if changed is not None:
+            effects = {**_get_fields(changed), "effects": list(map(_get_fields, changed.effects))}
+        errors = {text: replace_infinite(error) for text, error in others.items()}
+        return json.dumps({**trace.to_dict(), "shifts": errors, "interventions": effects}, indent=2)
     lines = [str(trace)]
     if others:
         errors = (
@@ -104,6 +108,13 @@ def make_report(
         lines.append(f"\nrelative error of the output for other shifts: {', '.join(errors)}")
     lines.append(f"\n{changed}" if changed is not None else f"\n{reason}" if reason else "")
     return "\n".join(lines).rstrip()
+
+
+def _get_fields(record: Interventions | Effect) -> dict[str, Any]:
+    """Return the fields of a record, with None for infinite errors."""
+    from ..symmetry.trace.result import replace_infinite
+
+    return {name: replace_infinite(v) if isinstance(v, float) else v for name, v in vars(record).items()}
 
 
 def _parse_size(text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from torch.nn import Module
 from ..errors import DataError, TieError, describe_exception
 from ..parameters.modules import check_module
 from ..tying import load_safetensors, load_state_dict
+from ..views.files import to_path
 
 #: A safetensors file begins with the length of its JSON header, which is at most this.
 LONGEST_HEADER = 100_000_000
@@ -28,17 +29,18 @@ def load_weights(model: Module, path: str | Path) -> None:
             content, not from the file name.
 
     Raises:
-        ArgumentError: If `model` is not a module.
+        ArgumentError: If `model` is not a module, or `path` is neither text nor a path.
         DataError: If the file cannot be read, has another format, contains code, or does not fit the model.
         MissingExtraError: If the file is a safetensors file, and the package safetensors is not installed.
     """
     check_module("load_weights", model)
+    file = to_path("load_weights", path)
     where = f"weights {str(path)!r}"
     if any(tensor.is_meta for tensor in model.state_dict().values() if isinstance(tensor, Tensor)):
         raise DataError(
             where, "needs a model with allocated memory", "one on the meta device", "build it on the CPU"
         )
-    file, before = Path(path), copy.deepcopy(model.state_dict())
+    before = copy.deepcopy(model.state_dict())
     try:
         if _is_safetensors(where, file):
             load_safetensors(model, file)

@@ -1,6 +1,6 @@
 """Reuse the memory of large gradients, on request."""
 
-from torch.nn import Module
+from torch import nn
 
 from ..backends import gradient_memory
 from ..errors import ArgumentError
@@ -9,7 +9,7 @@ from ..sharing import Local
 from .base import SharedLayer
 
 
-def reuse_gradient_memory(model: Module, reuse: bool = True) -> None:
+def reuse_gradient_memory(model: nn.Module, reuse: bool = True) -> None:
     """Let unshared layers write the gradient of their weight to the same memory in every training step.
 
     The weight of an unshared layer can be very large. Usually, its gradient is written to new memory in each

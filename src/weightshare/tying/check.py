@@ -38,7 +38,8 @@ def check_tied_weights(
         strict: Whether to raise an error if a tie is broken.
 
     Raises:
-        ArgumentError: If `model` is not a module, or there is no such format.
+        ArgumentError: If `model` is not a module, `optimizer` is not an optimizer, or there is no such
+            format.
         TieError: If `strict` is true and a tie is broken. The error names the first one, its likely cause and
             the repair.
 
@@ -54,6 +55,9 @@ def check_tied_weights(
     if saving is not None and saving not in SAVING:
         known = ", ".join(map(repr, sorted(SAVING)))
         raise ArgumentError("check_tied_weights", f"saving must be one of None, {known}", repr(saving))
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        got = type(optimizer).__name__
+        raise ArgumentError("check_tied_weights", "optimizer must be a torch.optim.Optimizer", got)
     intact: list[tuple[str, Tie]] = []
     broken: list[TieWarning] = []
     declared = list(iter_ties(model))

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping, MutableMapping
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 from torch.nn import Module
 
 from .._torch import IncompatibleKeys
-from ..errors import ArgumentError, DataError, MissingExtraError, TieError
+from ..errors import ArgumentError, DataError, MissingExtraError, TieError, describe_exception
 from ..parameters.modules import check_module
 from ..parameters.references import get_reference
-from ..views.files import replacing
+from ..views.files import replacing, to_path
 from .check import check_tied_weights
 from .linking import has_equal_values
 from .loading import make_conflict_error
@@ -117,26 +116,27 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
     """Write each weight once, together with the names of its aliases, like `safetensors.torch.save_model`.
 
     Raises:
-        ArgumentError: If `model` is not a module.
+        ArgumentError: If `model` is not a module, or `path` is neither text nor a path.
         TieError: If a weight is read from a module outside of the model, so that the file would not contain
             it.
         DataError: If the file cannot be written.
         MissingExtraError: If safetensors is not installed.
     """
     check_module("save_safetensors", model)
+    file = to_path("save_safetensors", path)
     if lost := [note.names[0] for note in check_tied_weights(model).broken if note.code == "LOST_SOURCE"]:
         got = f"{', '.join(lost)} read from another model"
         expected = "the model must contain all its weights"
         raise TieError("save_safetensors", expected, got, "save the whole model")
     safetensors = _import_safetensors(path)
     try:
-        with replacing(Path(path)) as temporary:
+        with replacing(file) as temporary:
             temporary.touch()
             mode = temporary.stat().st_mode
             safetensors.torch.save_model(model, str(temporary))
             temporary.chmod(mode)  # safetensors creates files that only their owner can read
-    except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(str(path), "must be a writable file", str(error)) from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:  # `ValueError` for a null character
+        raise DataError(str(file), "must be a writable file", describe_exception(error)) from error
 
 
 def load_safetensors(
@@ -151,11 +151,12 @@ def load_safetensors(
         The missing and unexpected keys, as in torch.
 
     Raises:
-        ArgumentError: If `model` is not a module.
+        ArgumentError: If `model` is not a module, or `path` is neither text nor a path.
         DataError: If there is no such file, or it is not a safetensors file.
         MissingExtraError: If safetensors is not installed.
     """
     check_module("load_safetensors", model)
+    path = to_path("load_safetensors", path)
     safetensors = _import_safetensors(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:

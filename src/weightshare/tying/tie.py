@@ -19,7 +19,7 @@ class Tie:
             alias's shape).
 
     Raises:
-        ArgumentError: If there is no such transform.
+        ArgumentError: If the source is not text, or there is no such transform.
 
     Example:
         >>> Tie("enc.weight", transform="t")
@@ -30,7 +30,9 @@ class Tie:
     transform: str | None = None
 
     def __post_init__(self) -> None:
-        if self.transform is not None and self.transform not in TRANSFORMS:
+        if not isinstance(self.source, str):
+            raise ArgumentError("Tie", "source must be the name of a parameter", repr(self.source))
+        if self.transform is not None and self.transform not in list(TRANSFORMS):
             known = ", ".join(map(repr, TRANSFORMS))
             raise ArgumentError("Tie", f"transform must be one of None, {known}", repr(self.transform))
 

@@ -18,14 +18,23 @@ def write_atomic(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def to_path(where: str, path: str | PathLike[str]) -> Path:
+    """Return a `Path`; raise `ArgumentError` if `path` is neither text nor a path."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise ArgumentError(where, "path must be text or a pathlib.Path", repr(path)) from None
+
+
 def write_page(path: str | PathLike[str], text: str) -> None:
     """Write a page atomically.
 
     Raises:
         ArgumentError: If the file cannot be written.
     """
+    file = to_path("page", path)
     try:
-        write_atomic(Path(path), text)
+        write_atomic(file, text)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ArgumentError("page", "path must be a writable file", f"{fspath(path)!r} ({reason})") from None

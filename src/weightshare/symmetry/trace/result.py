@@ -151,12 +151,12 @@ class EquivarianceTrace:
         """Return everything as plain data for JSON, with None for an infinite error."""
         names = ("first_loss", "error", "exact_for", "followed", "verdict", "floor")
         data = {"shift": list(self.shift), **{name: getattr(self, name) for name in names}}
-        data["error"] = _replace_infinite(self.error)
+        data["error"] = replace_infinite(self.error)
         rows = [
             {
                 **vars(row),
-                "local": _replace_infinite(row.local),
-                "accumulated": _replace_infinite(row.accumulated),
+                "local": replace_infinite(row.local),
+                "accumulated": replace_infinite(row.accumulated),
             }
             for row in self.rows
         ]
@@ -202,6 +202,6 @@ def _make_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _replace_infinite(value: float | None) -> float | None:
+def replace_infinite(value: float | None) -> float | None:
     """Return None instead of a value that JSON cannot represent."""
     return value if value is not None and isfinite(value) else None
