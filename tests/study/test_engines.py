@@ -178,7 +178,7 @@ def fail(kind):
     raise kind("told")
 
 
-class Stubborn(Exception):
+class StubbornError(Exception):
     """An error that cannot be pickled."""
 
     def __reduce__(self):
@@ -189,8 +189,8 @@ def test_errors_of_tasks_are_raised():
     with ProcessExecutor(1) as executor:
         with pytest.raises(KeyError, match="told"):
             executor.submit(fail, KeyError).result()
-        with pytest.raises(RuntimeError, match="Stubborn: told"):
-            executor.submit(fail, Stubborn).result()
+        with pytest.raises(RuntimeError, match="StubbornError: told"):
+            executor.submit(fail, StubbornError).result()
         with pytest.raises(LostWorkerError, match="it ended with exit code 7"):
             executor.submit(os._exit, 7).result()
         assert executor.submit(abs, -1).result() == 1

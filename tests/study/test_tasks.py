@@ -248,7 +248,8 @@ def return_nan(outputs, targets):
         (return_nan, "metric return_nan: must return a finite number, got nan"),
         (
             "rmse",
-            "metric must be accuracy, balanced_accuracy, mean_iou, or a function, for classification, got 'rmse'",
+            "metric must be accuracy, balanced_accuracy, mean_iou, or a function, for classification, got "
+            "'rmse'",
         ),
         ("acuracy", "got 'acuracy'; did you mean 'accuracy'"),
         ("math:pi", "study, metric 'math:pi': must name a function, got float"),
