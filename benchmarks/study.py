@@ -3,9 +3,9 @@
 The sides are a training loop written by hand, and `weightshare.study.run` in one process and with two worker
 processes. All train the same networks on the same images, in the same order, for the same number of epochs,
 with one thread per process, and evaluate them on the validation set after each epoch and on the test set at
-the end. The study also evaluates shifted images and writes its records, which counts as its time; loading the
-data, starting the processes and drawing the report, which take the same time for any number of trials, do not.
-Sides alternate; the results are medians over the rounds.
+the end. The study also evaluates shifted images and writes its records, which counts as its time. Loading the
+data, starting the processes and drawing the report take the same time for any number of trials, and do not
+count. Sides alternate; the results are medians over the rounds.
 """
 
 import argparse
@@ -37,7 +37,11 @@ def make_spec(is_quick: bool) -> StudySpec:
 def train_by_hand(spec: StudySpec, examples: Examples) -> list[float]:
     """Train and evaluate the networks of a study in a plain loop, and return their test accuracies."""
     accuracies = []
-    (x, y), (x_validation, y_validation), (x_test, y_test) = examples.train, examples.validation, examples.test
+    (x, y), (x_validation, y_validation), (x_test, y_test) = (
+        examples.train,
+        examples.validation,
+        examples.test,
+    )
     for seed in range(spec.seeds):
         for sharing in spec.sharings:
             torch.manual_seed(seed)

@@ -14,9 +14,8 @@ from torch import nn
 
 from tests.helpers.study import read_records, tiny_arrays, without_time
 from weightshare.errors import ArgumentError, StudyError
-from weightshare.study import ProcessExecutor, RayExecutor, StudySpec, run
+from weightshare.study import ProcessExecutor, StudySpec, run
 from weightshare.study.engines import LostWorkerError
-from weightshare.study.engines import ray as engine
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,8 @@ def test_a_trial_whose_process_dies_again_and_again_fails_and_the_others_go_on(d
         run(dying, executor=executor)
     assert str(caught.value) == (
         "study: every trial must finish, got trials that lost their worker again and again: "
-        "local, seed 0 (it was ended by signal 9); run the study again to retry them; all other trials are saved."
+        "local, seed 0 (it was ended by signal 9); run the study again to retry them; all other trials are "
+        "saved."
     )
     assert [record["sharing"] for record in read_records(dying)] == ["full"]
     assert not (dying.out / "results.json").exists()
@@ -148,7 +148,9 @@ def test_several_devices_and_an_executor(serial):
 
 
 def test_a_model_that_cannot_be_sent_to_a_worker(serial):
-    spec = replace(serial[0], out=None, model=lambda: build_or_die("full", 2))
+    spec = replace(
+        serial[0], out=None, model=lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    )
     with (
         ProcessExecutor(1) as executor,
         pytest.raises(StudyError, match="model and metric must be importable"),
@@ -176,7 +178,7 @@ def fail(kind):
     raise kind("told")
 
 
-class Stubborn(Exception):
+class StubbornError(Exception):
     """An error that cannot be pickled."""
 
     def __reduce__(self):
@@ -187,8 +189,8 @@ def test_errors_of_tasks_are_raised():
     with ProcessExecutor(1) as executor:
         with pytest.raises(KeyError, match="told"):
             executor.submit(fail, KeyError).result()
-        with pytest.raises(RuntimeError, match="Stubborn: told"):
-            executor.submit(fail, Stubborn).result()
+        with pytest.raises(RuntimeError, match="StubbornError: told"):
+            executor.submit(fail, StubbornError).result()
         with pytest.raises(LostWorkerError, match="it ended with exit code 7"):
             executor.submit(os._exit, 7).result()
         assert executor.submit(abs, -1).result() == 1
@@ -198,9 +200,9 @@ def test_processes_end_at_once_after_an_error():
     start = time.monotonic()
     with pytest.raises(KeyError), ProcessExecutor(1) as executor:  # noqa: PT012
         executor.submit(abs, 1).result()
-        executor.submit(time.sleep, 60)
+        executor.submit(time.sleep, 600)
         raise KeyError
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
 
 
 def test_threads_are_restored(serial):

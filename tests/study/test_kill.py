@@ -1,4 +1,4 @@
-"""A study whose process is killed at random moments loses no finished trial and ends with the same results."""
+"""A study that is killed at random moments loses no finished trial, and ends with the same results."""
 
 import os
 import random
@@ -19,9 +19,9 @@ def kill_and_resume(spec, kills: int, *options: str) -> None:
     """Run a study on the command line, kill it `kills` times, let it finish, and compare its records."""
     run(replace(spec, out=spec.out.parent / "whole"))
     command = [
-        sys.executable, "-m", "weightshare.cli", "study", spec.data, "--sharing", "full,tiled:2", "--seeds",
-        str(spec.seeds), "--width", str(spec.width), "--epochs-max", str(spec.epochs_max), "--accelerator", "cpu",
-        "--out", str(spec.out), "--state-seconds", "0", *options,
+        sys.executable, "-m", "weightshare.cli", "study", spec.data, "--sharing", "full,tiled:2",
+        "--seeds", str(spec.seeds), "--width", str(spec.width), "--epochs-max", str(spec.epochs_max),
+        "--accelerator", "cpu", "--out", str(spec.out), "--state-seconds", "0", *options,
     ]  # fmt: skip
     environment = {**os.environ, "WEIGHTSHARE_TEST": str(spec.out)}  # by which its workers are found
     records, chance, before = spec.out / "records.jsonl", random.Random(0), b""

@@ -32,6 +32,14 @@ def stop_at(monkeypatch, epoch):
     return trained
 
 
+def interrupt(spec, monkeypatch, epoch):
+    """Run a study until its first trial stops before this epoch."""
+    with monkeypatch.context() as patch:
+        stop_at(patch, epoch)
+        with pytest.raises(Stopped):
+            run(spec, state_seconds=0)
+
+
 def build_with_dropout(sharing, width):
     return nn.Sequential(
         nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16 * width, 2)
@@ -53,9 +61,7 @@ def build_with_dropout(sharing, width):
 def test_a_trial_continues_where_it_was_interrupted(quick, tmp_path, monkeypatch, change, epoch):
     spec = replace(quick, epochs_max=5, patience=1, **change)
     run(replace(spec, out=tmp_path / "whole"))
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, epoch)
-        run(spec, state_seconds=0)
+    interrupt(spec, monkeypatch, epoch)
     assert len(os.listdir(spec.out / ".states")) == 1
     trained = stop_at(monkeypatch, 99)
     run(spec, state_seconds=0)
@@ -76,9 +82,7 @@ def test_no_state_is_stored_before_the_interval_has_passed(quick, monkeypatch):
     "damage", [lambda content: content[:-100], lambda content: b"", lambda _: b"\x80\x02" * 99]
 )
 def test_a_damaged_state_is_ignored(quick, monkeypatch, damage):
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 2)
-        run(quick, state_seconds=0)
+    interrupt(quick, monkeypatch, 2)
     (file,) = (quick.out / ".states").iterdir()
     file.write_bytes(damage(file.read_bytes()))
     trained = stop_at(monkeypatch, 99)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.helpers.study import read_records
-from weightshare import Full, Local, Tiled
+from weightshare import Full, Local
 from weightshare import nn as shared
 from weightshare.errors import SpecError, StudyError
 from weightshare.study import StudySpec, run
@@ -80,7 +80,9 @@ def test_tied_autoencoders_have_half_the_weights(study):
 def test_regression_is_learned(study):
     examples = make_examples("regression")
     pairs = [(x, x.mean(dim=(2, 3)).repeat(1, 2)) for x, _ in (examples.train, examples.validation)]
-    result = study(replace(examples, train=pairs[0], validation=pairs[1]), "full", epochs_max=100, learning_rate=0.01)
+    result = study(
+        replace(examples, train=pairs[0], validation=pairs[1]), "full", epochs_max=100, learning_rate=0.01
+    )
     (trial,) = result.trials
     assert trial.curve_score[trial.best_epoch - 1] == min(trial.curve_score) < 0.8 * trial.curve_score[0]
     assert trial.validation_score == pytest.approx(min(trial.curve_score))
@@ -246,7 +248,8 @@ def return_nan(outputs, targets):
         (return_nan, "metric return_nan: must return a finite number, got nan"),
         (
             "rmse",
-            "metric must be accuracy, balanced_accuracy, mean_iou, or a function, for classification, got 'rmse'",
+            "metric must be accuracy, balanced_accuracy, mean_iou, or a function, for classification, got "
+            "'rmse'",
         ),
         ("acuracy", "got 'acuracy'; did you mean 'accuracy'"),
         ("math:pi", "study, metric 'math:pi': must name a function, got float"),

@@ -108,8 +108,8 @@ class TimeLeft:
 
     def describe(self) -> str:
         """Return the estimate as a sentence."""
-        epochs = self._plan.spec.epochs_max
-        return f"Estimated time left: {format_seconds(self._seconds or 0)} if every trial takes {epochs:,} epochs."
+        left, epochs = format_seconds(self._seconds or 0), self._plan.spec.epochs_max
+        return f"Estimated time left: {left} if every trial takes {epochs:,} epochs."
 
 
 def format_score(state: Progress, kind: str) -> str:

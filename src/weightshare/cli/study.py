@@ -38,8 +38,8 @@ def command(
     task: Annotated[
         str,
         typer.Option(
-            help="Task: classification, regression, pixel-classification, pixel-regression or reconstruction; "
-            "by default, it follows from the targets."
+            help="Task: classification, regression, pixel-classification, pixel-regression, reconstruction, "
+            "or auto to derive it from the targets."
         ),
     ] = "auto",
     metric: Annotated[

@@ -44,8 +44,10 @@ class Factory:
     @property
     def parameters(self) -> set[str]:
         """Names of the keyword arguments that the user's function takes among sharing, width and example."""
+        if self.function is None:
+            return set()
         try:
-            found = inspect.signature(self.function).parameters  # type: ignore[arg-type]
+            found = inspect.signature(self.function).parameters
         except (TypeError, ValueError):
             return set()
         return {name for name in found if name in ("sharing", "width")}
@@ -89,7 +91,7 @@ class Factory:
         examples = self.examples
         patterns = self.patterns if layers is None else [layers]
         if self.function is not None:
-            return self._build_from_function(sharing, width, patterns)
+            return self._build_from_function(self.function, sharing, width, patterns)
         if patterns and sharing != Full():
             network = self.build(Full(), width, is_tied)
             return self._share_less(network, sharing, patterns, "study")
@@ -98,13 +100,15 @@ class Factory:
         sizes = (examples.channels, examples.size, examples.outputs, width)
         return Network(*sizes, sharing, examples.task.is_dense, device)
 
-    def _build_from_function(self, sharing: Sharing, width: int, patterns: list[str]) -> nn.Module:
-        function, names = self.function, self.parameters
+    def _build_from_function(
+        self, function: Callable[..., Any], sharing: Sharing, width: int, patterns: list[str]
+    ) -> nn.Module:
+        names = self.parameters
         where = f"study, model {name_function(self.spec.model)!r}"
         given = {"sharing": sharing, "width": width}
         arguments = {name: given[name] for name in names}
         try:
-            model = function(**arguments)  # type: ignore[misc]
+            model = function(**arguments)
         except WeightshareError:
             raise
         except Exception as error:  # a function of the user can raise anything
@@ -134,7 +138,8 @@ class Factory:
             raise StudyError(where, expected, f"convolutions {', '.join(known[:8])}")
         relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
         for name in names:
-            relaxed.get_submodule(name).reset_parameters()  # type: ignore[operator]
+            layer: Any = relaxed.get_submodule(name)
+            layer.reset_parameters()
         return relaxed
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class Network(nn.Module):
             if is_dense
             else nn.Linear(width, outputs, device=device)
         )
-        self.is_dense = is_dense
+        self.is_dense, self.width = is_dense, width
 
     def forward(self, x: Tensor) -> Tensor:
         for convolution, norm in zip(self.convolutions, self.norms):
@@ -99,12 +100,12 @@ class Autoencoder(nn.Module):
         super().__init__()
         ndim = len(size)
         convolution = _CONVOLUTIONS[ndim]
-        options = {"sharing": sharing, "device": device}
+        options: dict[str, Any] = {"sharing": sharing, "device": device}
         first = convolution(channels, width, 3, 2, 1, input_size=tuple(size), **options)
         second = convolution(width, 2 * width, 3, 2, 1, input_size=first.output_size, **options)
         self.convolutions = nn.ModuleList([first, second])
 
-        def make_decoder(encoder: nn.Module) -> nn.Module:
+        def make_decoder(encoder: Any) -> nn.Module:
             if is_tied:
                 return _TIED[ndim](encoder).to(device=device)
             return _DECODERS[ndim](

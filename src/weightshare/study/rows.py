@@ -233,7 +233,7 @@ def _count_macs(network: nn.Module, inputs: Tensor, examples: Examples) -> int:
         return count_macs(network, inputs)
     counts = [explain(layer, input_size=examples.size).macs for layer in network.convolutions]
     positions = torch.Size(examples.size).numel() if network.is_dense else 1
-    head = network.convolutions[0].out_channels * examples.outputs * positions  # type: ignore[operator]
+    head = network.width * examples.outputs * positions
     return head + sum(macs for macs in counts if macs is not None)
 
 

@@ -142,7 +142,9 @@ def run_trial(
     pairs = (examples.train, examples.validation, examples.test, examples.shift_test)
     if row.train_size is not None:
         pairs = (examples.take(row.train_size, seed).train, *pairs[1:])
-    train, validation, test, shift_test = (tuple(map(fabric.to_device, pair)) for pair in pairs)
+    train, validation, test, shift_test = (
+        (fabric.to_device(inputs), fabric.to_device(targets)) for inputs, targets in pairs
+    )
     with torch.random.fork_rng(), use_threads(spec.threads):
         torch.manual_seed(seed)
         training = Training(row, seed, factory, train, validation, fabric)

@@ -5,9 +5,9 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, TypeVar
@@ -110,7 +110,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other,), daemon=True)
-        self.process.start()
+        with _safe_path():
+            self.process.start()
         other.close()
 
     def call(self, task: bytes) -> Any:
@@ -129,6 +130,20 @@ class _Worker:
         self.process.join()
         code = self.process.exitcode or 0
         return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+
+
+@contextmanager
+def _safe_path() -> Generator[None]:
+    """Start Python so that files in the current folder do not hide the modules that it starts with."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _serve(connection: Connection) -> None:

@@ -54,7 +54,7 @@ class RayExecutor(Executor):
             import ray
         except ImportError:
             raise MissingExtraError.for_package("study, engine ray", "ray", extra="ray") from None
-        self._ray = ray
+        self._ray: Any = ray
         self._needs = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
         self._is_owner = not ray.is_initialized()
         if self._is_owner:
@@ -100,10 +100,14 @@ class RayExecutor(Executor):
         self.shutdown(cancel_futures=error is not None)
 
     def _connect(self, address: str | None, workers: int | None) -> None:
-        options = {"log_to_driver": False, "logging_level": "ERROR"}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
             processors = None if workers is None else ceil(workers * self._needs["CPU"])
-            self._ray.init("local", num_cpus=processors, include_dashboard=False, **options)
+            try:
+                self._ray.init("local", num_cpus=processors, include_dashboard=False, **options)
+            except Exception as error:  # Ray raises plain exceptions
+                hint = "try again when the machine is less busy, or use workers without Ray"
+                raise StudyError("study, Ray", "must start on this machine", str(error), hint) from error
             return
         try:  # in another process, because Ray waits for minutes and cannot be interrupted
             found = subprocess.run(
@@ -138,7 +142,7 @@ class RayExecutor(Executor):
     def _finish(self, future: "Future[T]", done: "Future[T]") -> None:
         """Set the result of a future, or its error as the task raised it."""
         del self._pending[future]
-        error = done.exception()
+        error: Any = done.exception()
         if error is None:
             future.set_result(done.result())
         elif isinstance(error, self._ray.exceptions.RayTaskError):
