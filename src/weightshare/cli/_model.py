@@ -32,11 +32,18 @@ def build_model(name: str, weights: str | None, device: str = "meta") -> Module:
     from ..models.find import find_model
     from ..models.weights import load_weights
 
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    find_current_folder()
     model = find_model(name, device="cpu" if weights is not None and device == "meta" else device)
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def find_current_folder() -> None:
+    """Let modules in the current folder be named, after all others, so that none hides an installed one."""
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def print_escaped(text: str) -> None:

@@ -1,19 +1,26 @@
 """Progress of a study on standard error: a bar in a terminal, otherwise one line per finished trial."""
 
 import sys
+import time
 from types import TracebackType
 
 from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
-from ..study import Progress
+from ..study import Plan, Progress
 from ..views.escape import escape_controls
 from ..views.numbers import format_percent
 
+#: Least number of seconds between two lines within a trial, when standard error is not a terminal.
+LINE_SECONDS = 30
+
 
 class Terminal:
-    """A context that shows the progress of a study. Pass its method `update` to `weightshare.study.run`."""
+    """A context that shows the progress of a study.
+
+    Pass its methods `start` and `update` to `weightshare.study.run` as `on_plan` and `progress`.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -26,6 +33,8 @@ class Terminal:
             transient=True,
         )
         self._task: bars.TaskID | None = None
+        self._left: TimeLeft | None = None
+        self._last = time.monotonic()
 
     def __enter__(self) -> "Terminal":
         if self._console.is_terminal:
@@ -38,23 +47,87 @@ class Terminal:
         if self._bar.live.is_started:
             self._bar.stop()
 
+    def start(self, plan: Plan) -> None:
+        """Print the plan of the study."""
+        self._write(str(plan))
+        self._left = TimeLeft(plan)
+
     def update(self, state: Progress) -> None:
         """Show the progress so far."""
-        accuracy = format_percent(state.validation_score)
-        name = escape_controls(state.sharing)
+        name = f"{escape_controls(state.sharing)}, seed {state.seed}"
+        words = f"{name}: epoch {state.epoch}, {format_score(state, 'validation')}"
+        if self._left is not None and self._left.update(state):
+            self._write(self._left.describe())
         if self._console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task("", total=state.total)
-            words = f"{name}, seed {state.seed}: epoch {state.epoch}, {accuracy}% validation accuracy"
             self._bar.update(self._task, completed=state.done, total=state.total, description=words)
         elif state.trial is not None:
-            print(
-                f"{state.done}/{state.total} {name}, seed {state.seed}: "
-                f"{format_percent(state.trial.score)}% test accuracy "
-                f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s",
-                file=sys.stderr,
-                flush=True,
+            self._write(
+                f"{state.done}/{state.total} {name}: {format_score(state, 'test')} "
+                f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s"
             )
+        elif time.monotonic() - self._last >= LINE_SECONDS:
+            self._write(f"{state.done}/{state.total} {words}")
+
+    def _write(self, text: str) -> None:
+        """Print text above the bar, or as lines of a log."""
+        self._last = time.monotonic()
+        if self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class TimeLeft:
+    """An estimate of the time that a study still takes, from its first epoch, or first trial.
+
+    Epochs are assumed to take time in proportion to the multiply-accumulates of a network and to the number
+    of its training examples.
+
+    Args:
+        plan: Plan of the study, before its first trial.
+    """
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._start = time.monotonic()
+        self._costs = {row.name: row.macs * (row.train_size or plan.data.train) for row in plan.rows}
+        self._seconds: float | None = None
+
+    def update(self, state: Progress) -> bool:
+        """Return whether an estimate has become possible."""
+        if self._seconds is not None:
+            return False
+        share = 1 - self._plan.finished / self._plan.trials
+        epochs = share * self._plan.spec.seeds * self._plan.spec.epochs_max
+        work = epochs * sum(self._costs.values()) / (state.epoch * self._costs[state.sharing])
+        elapsed = time.monotonic() - self._start
+        self._seconds = elapsed * max(work - 1, 0)
+        return True
+
+    def describe(self) -> str:
+        """Return the estimate as a sentence."""
+        epochs = self._plan.spec.epochs_max
+        return f"Estimated time left: {format_seconds(self._seconds or 0)} if every trial takes {epochs:,} epochs."
+
+
+def format_score(state: Progress, kind: str) -> str:
+    """Return the validation score of an epoch, or the test score of a trial, with the name of the metric."""
+    score = state.validation_score if kind == "validation" or state.trial is None else state.trial.score
+    value = f"{format_percent(score)}%" if state.metric.is_fraction else f"{score:.4g}"
+    return f"{value} {kind} {escape_controls(state.metric.name)}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in the largest suitable unit.
+
+    >>> format_seconds(0.4), format_seconds(90), format_seconds(9000), format_seconds(1e6)
+    ('1 s', '90 s', '150 min', '278 h')
+    """
+    if seconds < 100:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 10_000 else f"{seconds / 3600:,.0f} h"
 
 
 class _Description(bars.ProgressColumn):

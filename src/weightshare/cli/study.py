@@ -6,15 +6,20 @@ import hashlib
 import json
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import SpecError
 from ..views.escape import escape_controls
+from ._model import find_current_folder
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ..study import StudySpec
 
 INTERRUPTED = 130
@@ -22,14 +27,50 @@ INTERRUPTED = 130
 
 def command(
     data: Annotated[
-        str | None, typer.Argument(help="Data set: digits, faces, npz:FILE or folder:DIR.")
+        str | None,
+        typer.Argument(help="Data: digits, faces, npz:FILE, folder:DIR or package.module:function."),
     ] = None,
     sharing: Annotated[
         str, typer.Option(help="Comma-separated sharings to compare.")
     ] = "full,tiled:2,regional:4,lowrank:4,local",
     seeds: Annotated[int, typer.Option(help="Runs per network.")] = 3,
     out: Annotated[str | None, typer.Option(help="Folder for results and report.")] = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Task: classification, regression, pixel-classification, pixel-regression or reconstruction; "
+            "by default, it follows from the targets."
+        ),
+    ] = "auto",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Metric: accuracy, balanced_accuracy, mean_iou, rmse, mae, r2 or module:function."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Function that builds the network, as package.module:function. It is called with sharing= "
+            "and width= if it takes them."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help='Comma-separated patterns of convolutions that share less, e.g. "features.*".'),
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="Scale the images of a folder to this size, e.g. 32 or 32x48.")
+    ] = None,
     train_images: Annotated[int | None, typer.Option(help="Use only this many training images.")] = None,
+    train_sizes: Annotated[
+        str, typer.Option(help="Also train with these numbers of training examples, e.g. 100,300,1000.")
+    ] = "",
+    widths: Annotated[str, typer.Option(help="Also train with these widths, e.g. 8,32.")] = "",
+    augment: Annotated[
+        str, typer.Option(help="Also train with random shifts of the inputs, e.g. shift:2.")
+    ] = "",
+    schedules: Annotated[
+        str, typer.Option(help="Also train with full sharing for the first epochs, e.g. relax:10.")
+    ] = "",
     width: Annotated[int, typer.Option(help="Channels of each convolution.")] = 16,
     epochs_max: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
     patience: Annotated[
@@ -37,12 +78,30 @@ def command(
     ] = 6,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 3e-3,
+    threads: Annotated[int, typer.Option(help="CPU threads of each trial.")] = 1,
     accelerator: Annotated[
         str, typer.Option(help="Lightning Fabric accelerator: cpu, cuda, mps, auto.")
     ] = "auto",
     devices: Annotated[str, typer.Option(help="Fabric devices: a number or a list.")] = "1",
-    strategy: Annotated[str, typer.Option(help="Fabric strategy: auto, ddp, ...")] = "auto",
+    num_nodes: Annotated[int, typer.Option(help="Fabric number of machines per trial.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Fabric strategy: auto, ddp, fsdp, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="Fabric precision: 32-true, bf16-mixed, ...")] = "32-true",
+    engine: Annotated[
+        str, typer.Option(help="Where trials run: local (this machine) or ray (a Ray cluster).")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Trials to run at the same time; by default one, without a worker.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray cluster; by default, one is started on this machine."),
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="CPUs per trial on the Ray cluster.")] = 1,
+    gpus_per_trial: Annotated[float, typer.Option(help="GPUs per trial on the Ray cluster.")] = 0,
+    state_seconds: Annotated[
+        float, typer.Option(help="Seconds between two stored states of a long trial.")
+    ] = 60,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     report: Annotated[
         str | None,
         typer.Option(
@@ -60,25 +119,72 @@ def command(
         return
     if data is None:
         raise typer.BadParameter("give a data set, or --report with the folder of a study", param_hint="DATA")
-    from ..study import StudySpec
+    from ..study import StudySpec, plan
 
+    find_current_folder()
     spec = StudySpec(
         data=data,
         sharings=sharing,
         seeds=seeds,
         out=out,
+        task=task,
+        metric=metric,
+        model=model,
+        layers=layers,
+        resize=_parse_size(resize),
         train_images=train_images,
+        train_sizes=train_sizes,
+        widths=widths,
+        augment=augment,
+        schedules=schedules,
         width=width,
         epochs_max=epochs_max,
         patience=patience,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        threads=threads,
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
         strategy=strategy,
         precision=precision,
     )
-    raise typer.Exit(run_study(spec if out is not None else replace(spec, out=get_default_folder(spec))))
+    if dry_run:
+        print(plan(spec))
+        return
+    spec = spec if out is not None else replace(spec, out=get_default_folder(spec))
+    with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
+        code = run_study(spec, executor=executor, state_seconds=state_seconds)
+    raise typer.Exit(code)
+
+
+def _parse_size(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip())
+    if found is None:
+        raise SpecError("study", "resize must be a size such as 32 or 32x48", repr(text))
+    return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
+
+
+def make_executor(
+    engine: str, workers: int | None, address: str | None, cpus_per_trial: float, gpus_per_trial: float
+) -> Executor | nullcontext[None]:
+    """Return the executor of the options, or a context of None to run trials in this process."""
+    from .._args import check_integer
+    from ..study import ProcessExecutor, RayExecutor
+
+    if workers is not None:
+        check_integer("study", "workers", workers, least=1)
+    if engine == "ray":
+        return RayExecutor(
+            address, workers=workers, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
+        )
+    if engine != "local":
+        raise SpecError("study", "engine must be local or ray", repr(engine))
+    if address is not None:
+        raise SpecError("study", "address needs a cluster", f"engine {engine!r}", "add --engine ray")
+    return nullcontext() if workers is None else ProcessExecutor(workers)
 
 
 def redraw_report(folder: str, out: str | None) -> None:
@@ -105,8 +211,13 @@ def get_default_folder(spec: StudySpec) -> Path:
     return Path(f"study-{name[:40]}-{hashlib.blake2b(text, digest_size=4).hexdigest()}")
 
 
-def run_study(spec: StudySpec) -> int:
-    """Run a study, show its progress on standard error, print its table and return the exit code."""
+def run_study(spec: StudySpec, **options: Any) -> int:
+    """Run a study, show its progress on standard error, print its table and return the exit code.
+
+    Args:
+        spec: Specification of the study.
+        options: Further arguments of `weightshare.study.run`.
+    """
     from lightning_fabric.utilities.rank_zero import rank_zero_only
     from rich.console import Console
 
@@ -116,7 +227,7 @@ def run_study(spec: StudySpec) -> int:
 
     try:
         with Terminal() as terminal:
-            result = run(spec, terminal.update)
+            result = run(spec, terminal.update, on_plan=terminal.start, **options)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         if spec.out is not None:
@@ -128,7 +239,7 @@ def run_study(spec: StudySpec) -> int:
         return INTERRUPTED
     # with several devices, every process runs this line
     if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
-        if sys.stdout.isatty():
+        if sys.stdout is not None and sys.stdout.isatty():
             Console().print(result)
         else:
             print(result)

@@ -52,7 +52,8 @@ class Plan:
                 f"Data: {data.name}, {data.task}, {examples}.",
                 *map(escape_controls, table),
                 f"{counts}{finished}, of at most {self.spec.epochs_max:,} epochs each.",
-                f"Estimated memory: {_format_megabytes(self.memory)} MB for the data and the largest trial.",
+                f"Estimated memory: {_format_megabytes(self.memory)} MB for the data and the largest trial, "
+                "in addition to the memory of Python and torch.",
             ]
         )
 

@@ -72,8 +72,8 @@ def run(
         progress: Function to call after each epoch and each trial. With an executor, it is called only after
             each trial. With several devices, only the first process calls it.
         executor: Executor that runs the trials, such as `ProcessExecutor(2)`, `RayExecutor()` or any other
-            one of `concurrent.futures`. By default, they run in this process, one after the other. The results
-            are the same.
+            `concurrent.futures.Executor`. By default, they run in this process, one after the other. The
+            results are the same.
         on_plan: Function to call with the plan before the first trial, unless all trials are finished.
         state_seconds: Number of seconds between two stored states of a trial.
 
@@ -117,6 +117,7 @@ def run(
         result = StudyResult.from_trials(description, done.get_trials(), spec, out)
         if folder:
             _write_results(folder, result)
+            folder.remove_states()
     return result
 
 

@@ -128,8 +128,10 @@ class Factory:
         ]
         if not names:
             known = [n for n, m in model.named_modules() if isinstance(m, (*_CONVOLUTIONS, SharedLayer))]
-            got = f"convolutions {', '.join(known[:8])}" if known else "no convolution"
-            raise StudyError(where, f"layers must select a convolution ({', '.join(patterns)})", got)
+            if not known:
+                raise StudyError(where, "must have a convolution, which can share less", "none")
+            expected = f"layers must select a convolution ({', '.join(patterns)})"
+            raise StudyError(where, expected, f"convolutions {', '.join(known[:8])}")
         relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
         for name in names:
             relaxed.get_submodule(name).reset_parameters()  # type: ignore[operator]

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def check_number(value: Any, most: float | None = None) -> None:
-    """Raise a TypeError or ValueError unless a value is a finite number, from 0 to `most` if that is given."""
+    """Raise a TypeError or ValueError unless a value is a finite number, and from 0 to `most` if given."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     if not isfinite(value) or (most is not None and not 0 <= value <= most):

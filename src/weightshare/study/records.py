@@ -5,6 +5,7 @@ Only one run can use a folder at a time. Files that are not those of this study 
 
 import json
 import os
+import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -90,6 +91,10 @@ class Folder:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+
+    def remove_states(self) -> None:
+        """Delete the states of trials that a killed run had finished."""
+        shutil.rmtree(self.path / STATES, ignore_errors=True)
 
     def has_text(self, name: str, text: str) -> bool:
         """Return whether a file exists with exactly this text."""

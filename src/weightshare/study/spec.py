@@ -55,7 +55,8 @@ class StudySpec:
         batch_size: Batch size.
         learning_rate: Initial learning rate of Adam.
         threads: Threads of torch on the CPU in each trial. Results depend on it in the last digits.
-        accelerator, devices, num_nodes, strategy, precision: Arguments of Lightning Fabric with the same names.
+        accelerator, devices, num_nodes, strategy, precision: Arguments of Lightning Fabric with the same
+            names.
 
     Raises:
         SpecError: If a text is not a sharing, a sharing occurs twice, or an option is not valid.

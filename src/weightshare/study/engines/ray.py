@@ -31,15 +31,15 @@ class RayExecutor(Executor):
 
     Args:
         address: Address of the cluster, such as "10.0.0.1:6379", "ray://10.0.0.1:10001" or "auto". By
-            default, the one in the environment variable `RAY_ADDRESS`, or a new cluster on this machine, which
-            ends with the executor.
+            default, the environment variable `RAY_ADDRESS`, or else a new cluster on this machine, which ends
+            with the executor.
         workers: Number of workers of a new cluster; by default, one per processor.
         cpus_per_trial, gpus_per_trial: Processors and GPUs that each task needs. They may be fractions.
 
     Raises:
         MissingExtraError: If Ray is not installed.
-        StudyError: If the cluster does not answer within 30 seconds, or if none of its nodes has the resources
-            for one task.
+        StudyError: If the cluster does not answer within 30 seconds, or if none of its nodes has the
+            resources for one task.
     """
 
     def __init__(
