@@ -1,4 +1,4 @@
-"""Images from .npz files: valid layouts, and errors for arrays and files that are not valid."""
+"""Arrays from .npz files: valid layouts, and errors for arrays and files that are not valid."""
 
 import os
 import zipfile
@@ -11,7 +11,8 @@ import torch
 
 from tests.helpers.study import tiny_arrays
 from weightshare.errors import DataError
-from weightshare.study.data import load_images, npz
+from weightshare.study import StudySpec
+from weightshare.study.data import load_examples, npz
 
 
 @pytest.mark.parametrize("layout", ["NHW", "NHWC", "NCHW", "float", "labels as a column"])
@@ -27,19 +28,52 @@ def test_all_layouts_are_read_as_the_same_images(tmp_path, layout):
         arrays["y_train"] = arrays["y_train"][:, None]
     np.savez(tmp_path / "a.npz", **arrays)
     np.savez_compressed(tmp_path / "b.npz", **plain)
-    first, second = (load_images(f"npz:{tmp_path / name}") for name in ("a.npz", "b.npz"))
+    first, second = (load_examples(StudySpec(f"npz:{tmp_path / name}")) for name in ("a.npz", "b.npz"))
     assert torch.allclose(first.train[0], second.train[0], atol=1e-5)
     assert torch.equal(first.test[1], second.test[1])
 
 
-def test_labels_need_not_be_consecutive(tmp_path):
+def test_classes_need_not_be_consecutive(tmp_path):
     arrays = tiny_arrays()
     np.savez(
         tmp_path / "a.npz", **{**arrays, "y_train": arrays["y_train"] * 7, "y_test": arrays["y_test"] * 7}
     )
-    images = load_images(f"npz:{tmp_path / 'a.npz'}")
+    images = load_examples(StudySpec(f"npz:{tmp_path / 'a.npz'}"))
     assert images.class_names == ("0", "7")
     assert set(images.test[1].tolist()) == {0, 1}
+
+
+def test_axes_tell_series_from_images(tmp_path):
+    x = np.random.default_rng(0).random((30, 3, 8))
+    y = np.arange(30) % 2
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    np.savez(tmp_path / "series.npz", x=x, y=y, axes="NCL")
+    np.savez(tmp_path / "last.npz", x=x.transpose(0, 2, 1), y=y, axes="NLC")
+    images, series, last = (f"npz:{tmp_path}/{name}.npz" for name in ("images", "series", "last"))
+    with pytest.raises(DataError, match="got 3 x 8 with 1 channel; inputs have the shape"):
+        load_examples(StudySpec(images))
+    assert load_examples(StudySpec(series)).size == (8,)
+    assert load_examples(StudySpec(series)).channels == 3
+    assert load_examples(StudySpec(series)).digest == load_examples(StudySpec(last)).digest
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "size", "channels"),
+    [
+        ((30, 5, 6, 7), "NDHW", (5, 6, 7), 1),
+        ((30, 1, 5, 6, 7), None, (5, 6, 7), 1),
+        ((30, 5, 6, 7, 3), None, (5, 6, 7), 3),
+        ((30, 5, 6, 7), "NCHW", (6, 7), 5),
+        ((30, 5, 6, 7), "NHWC", (5, 6), 7),
+        ((30, 9), "NL", (9,), 1),
+    ],
+)
+def test_axes_of_other_inputs(tmp_path, shape, axes, size, channels):
+    arrays = {"x": np.random.default_rng(0).random(shape), "y": np.arange(30) % 2}
+    np.savez(tmp_path / "a.npz", **arrays, **({} if axes is None else {"axes": axes}))
+    examples = load_examples(StudySpec(f"npz:{tmp_path / 'a.npz'}"))
+    assert (examples.size, examples.channels) == (size, channels)
+    assert [len(y) for _, y in (examples.train, examples.validation, examples.test)] == [18, 4, 8]
 
 
 class Harmful:
@@ -50,41 +84,79 @@ class Harmful:
 WITH_NAN = np.full((16, 6, 6), np.nan)
 
 BAD_ARRAYS = [
-    ({"x_test": None}, "must contain x_train, y_train, x_test, y_test, got"),
+    (
+        {"x_test": None},
+        "must contain x_train, y_train, x_test, y_test, or x and y, got x_train.npy, y_test.npy, y_train",
+    ),
     ({"x_train": np.array([Harmful()] * 16, dtype=object)}, "pickled objects, which are never loaded"),
-    ({"x_train": WITH_NAN}, "pixels must be finite numbers, got NaN or infinity in 16 images"),
-    ({"x_test": np.full((8, 6, 6), np.inf, dtype=np.float32)}, "NaN or infinity in 8 images"),
+    (
+        {"x_train": WITH_NAN},
+        "training inputs: must be finite numbers, got NaN or infinity in 16 examples, first",
+    ),
+    (
+        {"x_test": np.full((8, 6, 6), np.inf, dtype=np.float32)},
+        "test inputs: must be finite numbers, got NaN",
+    ),
     (
         {"x_train": np.linspace(0, 1e300, 576).reshape(16, 6, 6), "x_test": np.full((8, 6, 6), 1e300)},
-        "pixel values must be small enough to normalize, got values that overflow",
+        "must be small enough to normalize, got values that overflow; rescale them.",
     ),
     (
         {"x_train": np.linspace(0, 1, 576).reshape(16, 6, 6)},
-        "must be of the same kind (integer or float) and on the same scale, got float64 from 0 to 1 in "
-        "x_train and uint8 from 0 to 250 in x_test; scale both in the same way.",
+        "must be of the same kind (integer or float) and on the same scale, got float64 from 0 to 1 for "
+        "training and uint8 from 0 to 250 for the test; scale both in the same way.",
     ),
     (
         {"x_train": np.full((16, 6, 6), 255.0), "x_test": np.full((8, 6, 6), 1.0, dtype=np.float32)},
-        "got float64 from 255 to 255 in x_train and float32 from 1 to 1 in x_test; scale both in the same",
+        "got float64 from 255 to 255 for training and float32 from 1 to 1 for the test; scale both in",
     ),
     (
         {"x_train": np.zeros((16, 6, 6), dtype=np.uint8)},
-        "training images must not be constant, got the same value in every pixel",
+        "training inputs: must not be constant, got the same value everywhere.",
     ),
-    ({"x_train": np.zeros((16, 6, 6), dtype=np.int64)}, "images must be uint8 or float, got int64"),
-    ({"x_train": np.zeros((16, 36), dtype=np.uint8)}, "images must have shape [N, H, W]"),
+    ({"x_train": np.zeros((16, 6, 6), dtype=complex)}, "x_train: must be numbers, got complex128"),
+    (
+        {"x_train": np.zeros((16, 36), dtype=np.uint8)},
+        "must have the shape [N, H, W], [N, H, W, C] or [N, C, H, W]",
+    ),
     ({"x_train": np.zeros((16, 6, 6, 2), dtype=np.uint8)}, "must have 1, 3 or 4 entries (the channels)"),
     ({"x_train": np.zeros((16, 3, 6, 3), dtype=np.uint8)}, "must have 1, 3 or 4 entries (the channels)"),
-    ({"x_train": np.zeros((16, 7, 6), dtype=np.uint8)}, "training and test images must have the same size"),
+    (
+        {"x_train": np.zeros((16, 7, 6), dtype=np.uint8)},
+        "training and test inputs must have the same shape, got 7 x 6 with 1 channel and 6 x 6 with 1",
+    ),
     ({"x_train": np.zeros((0, 6, 6), dtype=np.uint8)}, "must not be empty, got shape (0, 6, 6)"),
-    ({"y_train": np.zeros(15, dtype=int)}, "there must be one label per image, got 16 images and 15 labels"),
-    ({"y_train": np.zeros(16)}, "labels must be integers, got float64"),
-    ({"y_train": np.array(["a", "b"] * 8)}, "labels must be integers, got <U1"),
-    ({"y_train": np.arange(16) % 2 - 1}, "labels must be at least 0, got -1"),
+    (
+        {"y_train": np.zeros(15, dtype=int)},
+        "training targets: there must be one target per input, got 16 inputs and 15 targets",
+    ),
+    ({"y_train": np.array(["a", "b"] * 8)}, "y_train: must be numbers, got <U1"),
+    ({"y_train": np.arange(16) % 2 - 1}, "training targets: classes must be at least 0, got -1"),
+    (
+        {"y_train": None},
+        "every input must have a target, got inputs without targets; add targets, or use the task",
+    ),
+    ({"axes": np.array("NLCD")}, "x_train: must have 4 axes (NLCD), got shape (16, 6, 6)"),
+    (
+        {"axes": np.array("NHX")},
+        "axes must be N, C and one to three of D, H, W and L, such as NCL or NHWC, got 'NHX'",
+    ),
+    (
+        {"axes": np.array("NCC")},
+        "axes must be N, C and one to three of D, H, W and L, such as NCL or NHWC, got 'NCC'",
+    ),
+    (
+        {"axes": np.array("NC")},
+        "axes must be N, C and one to three of D, H, W and L, such as NCL or NHWC, got 'NC'",
+    ),
+    ({"axes": np.arange(3)}, """axes: must be a text, such as "NCL", got shape (3,) of int64"""),
     ({"y_train": np.zeros(16, dtype=int), "y_test": np.zeros(8, dtype=int)}, "at least 2 classes, got 1"),
-    ({"y_train": np.arange(16) // 15}, "must have at least 2 images to split, got 1 in class '1'"),
-    ({"y_test": np.full(8, 9)}, "every test label must occur in y_train, got label 9, which does not"),
-    ({"y_train": np.zeros((16, 2), dtype=int)}, "labels must have shape [N], got (16, 2)"),
+    ({"y_train": np.arange(16) // 15}, "must have at least 2 examples to split, got 1 in class '1'"),
+    (
+        {"y_test": np.full(8, 9)},
+        "test targets: every class must occur in the training targets, got class 9, which does not",
+    ),
+    ({"y_train": np.zeros((16, 2), dtype=int)}, "must have the shape [N] for classification, got (16, 2)"),
 ]
 
 
@@ -94,7 +166,7 @@ def test_arrays_that_are_not_images_and_labels(tmp_path, monkeypatch, change, te
     arrays = {key: value for key, value in {**tiny_arrays(), **change}.items() if value is not None}
     np.savez("bad.npz", **arrays)
     with pytest.raises(DataError) as caught:
-        load_images("npz:bad.npz")
+        load_examples(StudySpec("npz:bad.npz"))
     assert "npz:bad.npz" in str(caught.value)
     assert text in str(caught.value)
     assert not os.path.exists("harmed")
@@ -104,7 +176,7 @@ def test_arrays_that_are_not_images_and_labels(tmp_path, monkeypatch, change, te
 def test_a_file_that_is_not_an_archive(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"must be a readable \.npz file, got BadZipFile"):
-        load_images(f"npz:{tmp_path / 'a.npz'}")
+        load_examples(StudySpec(f"npz:{tmp_path / 'a.npz'}"))
 
 
 def as_npy(array: np.ndarray) -> bytes:
@@ -155,7 +227,7 @@ def damaged_lzma(path: Path) -> None:
 def test_damaged_archives(tiny, damage, text):
     damage(Path(tiny.partition(":")[2]))
     with pytest.raises(DataError) as caught:
-        load_images(tiny)
+        load_examples(StudySpec(tiny))
     assert text in str(caught.value)
 
 
@@ -164,7 +236,7 @@ def test_the_total_size_of_the_arrays_is_limited(tiny, monkeypatch):
     with pytest.raises(
         DataError, match=r"the arrays must have at most 1,000 bytes in total, got 1,\d\d\d; use"
     ):
-        load_images(tiny)
+        load_examples(StudySpec(tiny))
 
 
 def header_only(shape: tuple[int, ...]) -> bytes:
@@ -187,7 +259,7 @@ def test_headers_are_checked_before_an_array_is_read(tmp_path, monkeypatch, shap
         for key in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{key}.npy", header_only(shape))
     with pytest.raises(DataError) as caught:
-        load_images(f"npz:{tmp_path / 'a.npz'}")
+        load_examples(StudySpec(f"npz:{tmp_path / 'a.npz'}"))
     assert text in str(caught.value)
 
 
@@ -198,6 +270,8 @@ def test_a_path_that_is_not_a_file(tmp_path, tiny):
         (link, "a link, which is not followed"),
         (tmp_path, "a folder"),
         (tmp_path / "x", "a path that does not exist"),
+        ("x" * 300, r"a path that cannot be read \(File name too long\)"),
+        ("a\0b", "a path with a null character"),
     ):
         with pytest.raises(DataError, match=f"must be a file, got {got}"):
-            load_images(f"npz:{path}")
+            load_examples(StudySpec(f"npz:{path}"))

@@ -297,6 +297,22 @@ def test_a_narrow_table_has_everything(width):
         assert cell in folded
 
 
+@pytest.mark.parametrize("width", range(30, 131, 3))
+def test_a_table_of_short_names_fits(width):
+    text = render(make_result({"full": [3.0, 3.1], "local": [2.0, 2.0001]}, scale=RMSE), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "seconds" in text.split("RMSE ± half")[0]
+    assert "…" not in text
+
+
+def test_classes_at_each_position():
+    facts = make_facts(task="pixel-classification", test_counts=())
+    trials = [make_trial(name, seed, 0.5, class_scores=[]) for name in ("full", "local") for seed in (0, 1)]
+    result = make_result({"full": [0.5] * 2, "local": [0.5] * 2}, facts=facts, trials=trials)
+    assert "which is correct for 50.0% of the test positions." in result.verdict
+    assert 'id="classes"' not in render_page(result)
+
+
 def test_an_unfinished_study_says_so_and_compares_the_seeds_that_rows_share():
     trials = [make_trial("full", i, s) for i, s in enumerate([0.9, 0.91, 0.2])]
     trials += [make_trial("local", i, s) for i, s in enumerate([0.80, 0.82])]

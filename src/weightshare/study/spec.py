@@ -9,10 +9,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from .._args import check_integer
+from .._args import check_integer, check_per_axis
 from .._version import __version__
 from ..errors import SpecError
 from ..sharing import Sharing, parse_sharing
+from ..views.escape import quote
 from .tasks import find_task, name_function
 
 DEFAULT_SHARINGS = "full,tiled:2,regional:4,lowrank:4,local"
@@ -38,8 +39,8 @@ class StudySpec:
             study. See `plan_rows`.
         layers: Comma-separated patterns of names of convolutions, such as "features.*". Only these differ in
             their sharing; by default, all.
-        resize: Height and width to which the images of a folder are scaled; by default, they must have one
-            size.
+        resize: Height and width to which the images of a folder are scaled, 4 to 512 pixels each, as a pair,
+            a number for both or a text such as "64x48"; by default, all images must have the same size.
         train_images: Number of examples to draw from the training set, for training and validation together;
             by default all.
         train_sizes: Further question: how the results depend on the number of training examples.
@@ -75,7 +76,7 @@ class StudySpec:
     metric: Any = None
     model: Any = None
     layers: str | None = None
-    resize: int | tuple[int, int] | None = None
+    resize: Any = None  # a pair, a number or a text; a pair once it is parsed
     train_images: int | None = None
     train_sizes: Any = ()  # sequences, or comma-separated texts; tuples once they are parsed
     widths: Any = ()
@@ -110,6 +111,7 @@ class StudySpec:
             _check_most(name, getattr(self, name))
         if self.train_images is not None:
             put("train_images", check_integer("study", "train_images", self.train_images, least=2))
+        put("resize", _parse_resize(self.resize))
         for name, least in (("train_sizes", 2), ("widths", 1)):
             put(name, _parse_numbers(name, getattr(self, name), least))
             _check_most(name, max(getattr(self, name), default=0))
@@ -127,7 +129,8 @@ class StudySpec:
         """Return the options as JSON values. The folder is not included."""
         values = {name: value for name, value in vars(self).items() if name != "out"}
         values["sharings"] = [str(s) for s in self.sharings]
-        for name in ("data", "metric", "model"):
+        values["data"] = self.name
+        for name in ("metric", "model"):
             if values[name] is not None:
                 values[name] = name_function(values[name])
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
@@ -143,8 +146,8 @@ class StudySpec:
 
     @property
     def name(self) -> str:
-        """Name of the data."""
-        return name_function(self.data)
+        """Name of the data: "data" for arrays and data sets given in Python."""
+        return name_function(self.data) if isinstance(self.data, str) or callable(self.data) else "data"
 
     @property
     def title(self) -> str:
@@ -178,6 +181,25 @@ MOST = {
 def _check_most(name: str, number: int) -> None:
     if number > MOST[name]:
         raise SpecError("study", f"{name} must be at most {MOST[name]:,}", f"{number:,}")
+
+
+#: Smallest spatial size of inputs, and largest size of an image, along each axis.
+MIN_SIDE, MAX_SIDE = 4, 512
+
+
+def _parse_resize(given: Any) -> tuple[int, int] | None:
+    """Return height and width, given as a pair, as a number or as a text such as "64" or "64x48"."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", given.strip()):
+            raise SpecError("study", 'resize must be a size such as "64" or "64x48"', quote(given))
+        numbers = [int(side) for side in given.strip().split("x")]
+        given = numbers[0] if len(numbers) == 1 else numbers
+    height, width = check_per_axis("study", "resize", given, ndim=2, least=MIN_SIDE)
+    if max(height, width) > MAX_SIDE:
+        raise SpecError("study", f"resize must be at most {MAX_SIDE} pixels", f"{height} x {width}")
+    return height, width
 
 
 def _parse_numbers(name: str, given: Any, least: int) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, l
     parts: list[dict[str, list[str]]] = [{}]
     left = width
     for heading, cells in columns.items():
-        needed = 1 + max(map(len, (*heading.split("\n"), *cells)))
+        needed = 2 + max(map(len, (*heading.split("\n"), *cells)))
         if parts[-1] and needed > left:
             parts.append({})
         if not parts[-1]:
@@ -94,7 +94,7 @@ def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, l
 
 
 def _build_parts(names: list[str], columns: dict[str, list[str]], width: int) -> list[Table]:
-    longest = max(map(len, (*names, "sharing")))
+    longest = max(LEAST_NAME_WIDTH, *(len(escape_controls(name)) for name in names))
     parts = split_columns(columns, width - min(longest, NAME_WIDTH) - 3)
     return [_build_part(names, part) for part in parts]
 

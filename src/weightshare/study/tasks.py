@@ -1,7 +1,10 @@
 """What a network learns: the tasks with their losses, and the metrics that score its outputs."""
 
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -189,12 +192,27 @@ def find_metric(given: Any, task: Task) -> Metric:
     return Metric(name, function, bool(getattr(function, "lower_is_better", False)))
 
 
+@contextmanager
+def search_current_folder() -> Generator[None]:
+    """Import modules from the current folder too, after standard modules and installed packages."""
+    folder = os.getcwd()
+    is_added = folder not in sys.path
+    if is_added:
+        sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if is_added and folder in sys.path:
+            sys.path.remove(folder)
+
+
 def find_function(name: str, what: str) -> Callable[..., Any]:
     """Return a function by "package.module:name"; raise `SpecError` if it cannot be imported."""
     module, _, path = name.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:  # a module of the user can raise anything
+        with search_current_folder():
+            found: Any = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # a module of the user can raise anything
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(f"study, {what} {name!r}", f"module {module!r} must be importable", text) from error
     for part in path.split("."):

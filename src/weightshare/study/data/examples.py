@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..tasks import IGNORED, Task, find_task
-from .split import SHIFT_SEED, draw, draw_any
+from .split import SHIFT_SEED, draw
 
 MAX_SHIFT_EXAMPLES = 2_500
 
@@ -78,18 +77,12 @@ class Examples:
         inputs, targets = self.test
         if len(targets) <= MAX_SHIFT_EXAMPLES:
             return self.test
-        chosen = torch.from_numpy(self.draw(targets, MAX_SHIFT_EXAMPLES, SHIFT_SEED)[0])
+        chosen = torch.from_numpy(draw(targets.numpy(), MAX_SHIFT_EXAMPLES, SHIFT_SEED)[0])
         return inputs[chosen], targets[chosen]
-
-    def draw(self, targets: Tensor, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return indices of about `count` targets and of the rest, stratified if each is a class."""
-        if self.task_name == "classification":
-            return draw(targets.numpy(), count, seed)
-        return draw_any(len(targets), count, seed)
 
     def take(self, count: int, seed: int) -> "Examples":
         """Return the same data with `count` training examples, drawn with this seed."""
-        chosen = torch.from_numpy(self.draw(self.train[1], count, seed)[0])
+        chosen = torch.from_numpy(draw(self.train[1].numpy(), count, seed)[0])
         return replace(self, train=(self.train[0][chosen], self.train[1][chosen]))
 
     @cached_property

@@ -1,159 +1,138 @@
-"""Images from a folder with one subfolder per class.
+"""Images from a folder with one subfolder per class."""
 
-Links are refused, and sizes are checked before pixels are read.
-"""
-
-import os
-import stat
-import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ...errors import DataError
-from .paths import describe_path
+from .describe import describe_path
+from .images import CONVERSIONS, Header, read_header, read_pixels
+from .listing import Listing
 from .raw import Raw
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-GRAY_MODES, COLOR_MODES = ("1", "L"), ("P", "RGB", "RGBA", "LA", "CMYK", "YCbCr")
+#: Names of the folders of a data set that is split already.
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 MAX_CLASSES = 1_000
 MAX_IMAGES = 200_000
-MAX_SIDE = 512
 MAX_VALUES = 2**29
 
 
-def load_folder(folder: Path, name: str) -> Raw:
+def load_folder(folder: Path, name: str, resize: tuple[int, int] | None = None) -> Raw:
     """Load every image in every subfolder. The classes are the names of the subfolders, sorted.
 
-    Grayscale images have one channel. If any image has colors, all are read with three channels. Transparency
-    is dropped, and only the first frame of an animation is read. Hidden files and folders are skipped.
+    If the subfolders are `train` and `test`, they contain those of the classes. The images in `val` belong to
+    the training set, or are the test set if there is no other one. Hidden and system files, files that are
+    not images, and the folders of studies are skipped. If any image has colors, all get three channels.
+
+    Args:
+        folder: Path of the folder.
+        name: Name of the data.
+        resize: Height and width to which images are scaled; by default, all must have the same size.
 
     Raises:
-        DataError: If there are no classes or images, an entry is a link or not an image, or sizes differ.
+        DataError: If there are no classes or images, if an image is not in the folder of a class, if an entry
+            is a link or a damaged image, or if sizes differ.
     """
-    classes = _find_classes(folder, name)
-    files = [(file, label) for label, place in enumerate(classes) for file in _find_images(place, name)]
+    if (got := describe_path(folder)) != "a folder":
+        raise DataError(name, "must be a folder with one subfolder of images per class", got)
+    listing = Listing(folder, name)
+    places = listing.list_folders(folder)
+    splits = _find_splits(places, name)
+    parts = {split: listing.list_folders(place) for split, place in splits.items()} or {"train": places}
+    class_names = [place.name for place in parts["train"]]
+    if len(class_names) > MAX_CLASSES:
+        raise DataError(name, f"must have at most {MAX_CLASSES:,} classes", f"{len(class_names):,}")
+    found = {split: _list_labeled(listing, places, class_names) for split, places in parts.items()}
+    notes = [*listing.describe(), *_describe_splits(splits)]
+    test = found.pop("test" if "test" in found else "validation", [])
+    train = [labeled for part in found.values() for labeled in part]
+    pixels, conversions = _read([file for file, _ in (*train, *test)], listing, resize)
+    labels, count = np.array([label for _, label in (*train, *test)]), len(train)
+    x_test, y_test = (pixels[count:], labels[count:]) if test else (None, None)
+    notes = (*notes, *conversions)
+    return Raw(name, pixels[:count], labels[:count], tuple(class_names), x_test, y_test, notes)
+
+
+def _find_splits(places: list[Path], name: str) -> dict[str, Path]:
+    """Return the folders for training, validation and test; empty if the folders are classes."""
+    groups = {s: [p for p in places if p.name.lower() in known] for s, known in SPLITS.items()}
+    if sum(map(len, groups.values())) < len(places) or not groups["train"] or len(places) < 2:
+        return {}
+    for split, group in groups.items():
+        if len(group) > 1:
+            got = " and ".join(place.name for place in group)
+            raise DataError(name, f"must have at most one folder for {split}", got, "merge them")
+    return {split: group[0] for split, group in groups.items() if group}
+
+
+def _describe_splits(splits: dict[str, Path]) -> list[str]:
+    if not splits:
+        return []
+    names = {split: f"{place.name!r}" for split, place in splits.items()}
+    if "test" not in names:
+        return [f"The test images are those in {names['validation']}."]
+    notes = [f"The test images are those in {names['test']}."]
+    if "validation" in names:
+        notes.append(f"The images in {names['validation']} were added to those in {names['train']}.")
+    return notes
+
+
+def _list_labeled(listing: Listing, places: list[Path], class_names: list[str]) -> list[tuple[Path, int]]:
+    """Return the images in the folders of classes, each with the number of its class."""
+    labeled: list[tuple[Path, int]] = []
+    for place in places:
+        if place.name not in class_names:
+            where = listing.label(place)
+            raise DataError(
+                where, "every class must have training images", "none for this class", "add or remove it"
+            )
+        label = class_names.index(place.name)
+        labeled += [(file, label) for file in listing.list_images(place)]
+    return labeled
+
+
+def _read(
+    files: list[Path], listing: Listing, resize: tuple[int, int] | None
+) -> tuple[np.ndarray, list[str]]:
+    """Return the pixels of all images [N, C, H, W], and how they were converted, as sentences."""
+    name = listing.name
     if len(files) > MAX_IMAGES:
         raise DataError(name, f"must contain at most {MAX_IMAGES:,} images", f"{len(files):,}")
-    size, channels = _read_common_size([file for file, _ in files], name)
-    values = len(files) * channels * size[0] * size[1]
-    if values > MAX_VALUES:
+    headers = [read_header(file, listing.label(file), resize is not None) for file in files]
+    depths = {header.depth for header in headers}
+    if 32 in depths and len(depths) > 1:
+        got = f"images with {' and '.join(map(str, sorted(depths)))} bits"
+        raise DataError(name, "images of 32 bits per value must not be mixed with others", got)
+    channels = 3 if any(header.has_color for header in headers) else 1
+    height, width = _find_common_size(files, headers, listing) if resize is None else resize
+    shape = (len(files), channels, height, width)
+    if np.prod(shape, dtype=object) > MAX_VALUES:
+        hint = "use fewer or smaller images"
         raise DataError(
-            name,
-            f"must contain at most {MAX_VALUES:,} pixel values",
-            f"{values:,}",
-            "use fewer or smaller images",
+            name, f"must contain at most {MAX_VALUES:,} pixel values", f"{np.prod(shape):,}", hint
         )
-    images = np.stack([_read_pixels(file, name, channels) for file, _ in files])
-    labels = np.array([label for _, label in files])
-    return Raw(name, images, labels, tuple(place.name for place in classes))
+    pixels = np.empty(shape, dtype=np.uint8 if depths == {8} else np.float32)
+    done: Counter[str] = Counter()
+    for file, target in zip(files, pixels):
+        target[...], conversions = read_pixels(file, listing.label(file), channels, resize)
+        done.update(conversions)
+    counts = {text: done[key] for key, text in CONVERSIONS.items() if done[key]}
+    return pixels, [f"{n:,} image{'s were' if n > 1 else ' was'} {text}." for text, n in counts.items()]
 
 
-def _find_classes(folder: Path, name: str) -> list[Path]:
-    if folder.is_symlink() or not folder.is_dir():
-        raise DataError(name, "must be a folder with one subfolder per class", describe_path(folder))
-    entries = _list_entries(folder, name)
-    classes = [entry for entry in entries if entry.is_dir()]
-    if not classes:
-        got = f"no subfolder ({len(entries)} files)" if entries else "an empty folder"
-        raise DataError(name, "must have one subfolder of images per class", got)
-    if len(classes) > MAX_CLASSES:
-        raise DataError(name, f"must have at most {MAX_CLASSES:,} classes", f"{len(classes):,}")
-    return classes
-
-
-def _find_images(place: Path, name: str) -> list[Path]:
-    where = f"{name}, {place.name}"
-    files = _list_entries(place, name)
-    if not files:
-        raise DataError(where, "must contain images", "an empty folder", "add images or remove the folder")
-    for file in files:
-        if not stat.S_ISREG(file.stat().st_mode) or file.suffix.lower() not in SUFFIXES:
-            raise DataError(where, f"must contain only images ({', '.join(SUFFIXES)})", repr(file.name))
-    return files
-
-
-def _list_entries(folder: Path, name: str) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted by name. Raise a DataError for a link."""
-    try:
-        entries = sorted(Path(entry) for entry in os.scandir(folder) if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(name, "must be readable", f"{error.strerror}") from None
-    for entry in entries:
-        if entry.is_symlink():
-            raise DataError(
-                name,
-                "must not contain links, which are not followed",
-                f"the link {entry.name!r}",
-                "copy the images instead",
-            )
-    return entries
-
-
-def _read_common_size(files: list[Path], name: str) -> tuple[tuple[int, int], int]:
-    """Return height and width of all images, and their number of channels, from their headers."""
-    size, channels = (0, 0), 1
-    first: tuple[tuple[int, int], Path] | None = None
-    for file in files:
-        with _open(file, name) as image:
-            size, mode = (image.height, image.width), image.mode
-        if max(size) > MAX_SIDE:
-            raise _size_error(file, name, f"{size[0]} x {size[1]}")
-        if mode not in GRAY_MODES + COLOR_MODES:
-            raise DataError(
-                f"{name}, {file.parent.name}/{file.name}",
-                "images must have 8 bits per channel",
-                f"mode {mode!r}",
-            )
-        if first is None:
-            first = (size, file)
-        elif size != first[0]:
-            raise DataError(
-                name,
-                "all images must have the same size",
-                f"{first[0][0]} x {first[0][1]} ({first[1].parent.name}/{first[1].name}) "
-                f"and {size[0]} x {size[1]} ({file.parent.name}/{file.name})",
-                "scale or crop them to one size",
-            )
-        channels = 3 if mode in COLOR_MODES else channels
-    return size, channels
-
-
-def _read_pixels(file: Path, name: str, channels: int) -> np.ndarray:
-    """Return one image as uint8 [C, H, W]."""
-    with _open(file, name) as image:
-        try:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        except Exception as error:  # on a damaged file, decoders raise exceptions of many types
-            raise _damage_error(file, name, error) from None
-    return pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
-
-
-def _open(file: Path, name: str) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller checks the size
-        try:
-            return Image.open(file, formats=FORMATS)
-        except Image.DecompressionBombError:
-            raise _size_error(file, name, "far more") from None
-        except Exception as error:
-            raise _damage_error(file, name, error) from None
-
-
-def _size_error(file: Path, name: str, got: str) -> DataError:
-    return DataError(
-        f"{name}, {file.parent.name}/{file.name}",
-        f"images must be at most {MAX_SIDE} pixels wide and high",
-        got,
-    )
-
-
-def _damage_error(file: Path, name: str, error: Exception) -> DataError:
-    return DataError(
-        f"{name}, {file.parent.name}/{file.name}",
-        "must be a readable image",
-        f"{type(error).__name__}: {str(error).replace(str(file), file.name)}",
-        "repair or remove it",
-    )
+def _find_common_size(files: list[Path], headers: list[Header], listing: Listing) -> tuple[int, int]:
+    """Return the size of all images."""
+    for file, header in zip(files, headers):
+        if header.size != headers[0].size:
+            sizes = [
+                f"{h} x {w} ({listing.label(f).removeprefix(f'{listing.name}, ')})"
+                for f, (h, w) in ((files[0], headers[0].size), (file, header.size))
+            ]
+            hint = 'give the size to which to scale them, such as resize="64x64"'
+            raise DataError(listing.name, "all images must have the same size", " and ".join(sizes), hint)
+    return headers[0].size

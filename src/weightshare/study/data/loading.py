@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...errors import DataError
 from ..spec import StudySpec
-from .checks import check_raw
+from .checks import check_inputs, check_targets
 from .examples import Examples
 from .fill import find_fill
 from .normalization import compute_statistics, normalize
@@ -20,40 +20,53 @@ from .split import (
     VALIDATION_SEED,
     draw,
 )
+from .targets import encode_targets
 
 
 def load_examples(spec: StudySpec) -> Examples:
     """Load the examples of a study, split them and normalize them.
 
     Raises:
-        SpecError: If `spec.data` is not a known source.
-        DataError: If the data are missing, corrupt, too large, or not labeled images.
+        SpecError: If `spec.data` is not a known source, or its function cannot be imported.
+        DataError: If the data are missing, damaged, too large, or do not fit the task.
+
+    Example:
+        >>> from weightshare.study import StudySpec
+        >>> x = torch.randn(40, 3, 20)  # 40 series with 3 channels
+        >>> examples = load_examples(StudySpec((x, x.mean(2))))
+        >>> examples.task_name, examples.size, examples.outputs
+        ('regression', (20,), 3)
     """
-    return prepare_examples(load_raw(spec.data), spec.train_images)
+    return prepare_examples(load_raw(spec.data, spec.name, spec.resize), spec.task, spec.train_images)
 
 
-def prepare_examples(raw: Raw, train_images: int | None = None) -> Examples:
-    """Check, split and normalize images. Splits are stratified, and always drawn with the same seeds."""
-    check_raw(raw)
-    x, y, x_test, y_test = raw.x, raw.y, raw.x_test, raw.y_test
+def prepare_examples(raw: Raw, task_name: str = "auto", train_images: int | None = None) -> Examples:
+    """Check, split and normalize data. Splits are always drawn with the same seeds; see `draw`."""
+    check_inputs(raw)
+    targets = encode_targets(raw, task_name)
+    check_targets(raw.name, targets)
+    task, x, y, x_test, y_test = targets.task, raw.x, targets.train, raw.x_test, targets.test
     if x_test is None or y_test is None:
         chosen, rest = draw(y, round(TEST_FRACTION * len(y)), TEST_SEED)
         x, y, x_test, y_test = x[rest], y[rest], x[chosen], y[chosen]
     if train_images is not None:
-        least = 2 * len(raw.class_names)
-        if not least <= train_images <= len(y):
-            raise DataError(
-                raw.name,
-                f"train_images must be between {least} (two per class) and {len(y)} (all training images)",
-                str(train_images),
-            )
-        chosen, _ = draw(y, train_images, TRAIN_IMAGES_SEED)
+        chosen = _draw_training(raw.name, y, train_images)
         x, y = x[chosen], y[chosen]
     validation, train = draw(y, max(1, round(VALIDATION_FRACTION * len(y))), VALIDATION_SEED)
-    mean, deviation = compute_statistics(raw.name, x[train])
+    mean, deviation = compute_statistics(f"{raw.name}, training inputs", x[train], raw.notes)
+    target_mean = target_deviation = None
+    if task.name == "reconstruction":
+        target_mean, target_deviation = mean, deviation
+    elif not task.has_classes:
+        target_mean, target_deviation = compute_statistics(f"{raw.name}, training targets", y[train])
 
-    def to_tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        return normalize(raw.name, images, mean, deviation), torch.from_numpy(labels.astype(np.int64))
+    def to_tensors(inputs: np.ndarray, given: np.ndarray) -> tuple[Tensor, Tensor]:
+        normalized = normalize(f"{raw.name}, inputs", inputs, mean, deviation)
+        if task.name == "reconstruction":
+            return normalized, normalized
+        if target_mean is None or target_deviation is None:
+            return normalized, torch.from_numpy(given.astype(np.int64))
+        return normalized, normalize(f"{raw.name}, targets", given, target_mean, target_deviation)
 
     fill = find_fill(x[train])
     return Examples(
@@ -61,8 +74,22 @@ def prepare_examples(raw: Raw, train_images: int | None = None) -> Examples:
         train=to_tensors(x[train], y[train]),
         validation=to_tensors(x[validation], y[validation]),
         test=to_tensors(x_test, y_test),
-        class_names=raw.class_names,
-        fill=None
-        if fill is None
-        else torch.from_numpy(((fill - mean[:, 0, 0]) / deviation[:, 0, 0]).astype(np.float32)),
+        class_names=targets.class_names,
+        fill=None if fill is None else torch.from_numpy(((fill - mean) / deviation).astype(np.float32)),
+        task_name=task.name,
+        target_mean=None if target_mean is None else torch.from_numpy(target_mean),
+        target_deviation=None if target_deviation is None else torch.from_numpy(target_deviation),
+        notes=raw.notes,
     )
+
+
+def _draw_training(name: str, y: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the training examples to use."""
+    least, meaning = (2 * (int(y.max()) + 1), " (two per class)") if y.ndim == 1 else (2, "")
+    if not least <= count <= len(y):
+        raise DataError(
+            name,
+            f"train_images must be between {least}{meaning} and {len(y)} (all training examples)",
+            str(count),
+        )
+    return draw(y, count, TRAIN_IMAGES_SEED)[0]

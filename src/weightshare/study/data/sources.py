@@ -1,36 +1,61 @@
-"""The sources of images (digits, faces, .npz files and folders), each read as one `Raw` value."""
+"""The sources of data (digits, faces, files, folders and functions), each read as one `Raw` value."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
+from ...views.escape import quote
+from .describe import describe_exception, describe_path, shorten
 from .folders import load_folder
+from .given import load_function, load_given
 from .npz import load_npz
 from .raw import Raw
 
-SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR")
+SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR", "package.module:function")
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
-def load_raw(data: str) -> Raw:
-    """Load images by the name of their source."""
-    kind, _, path = data.partition(":")
+def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None = None) -> Raw:
+    """Load data by the name of their source, or data given in Python.
+
+    Args:
+        data: Value of `StudySpec.data`.
+        name: Name of the data for errors; by default, the name of the source.
+        resize: Height and width to which the images of a folder are scaled.
+
+    Raises:
+        SpecError: If there is no such source.
+        DataError: If the data are missing, damaged, too large or of another kind.
+    """
+    kind, _, place = data.partition(":") if isinstance(data, str) else ("", "", "")
+    name = shorten(str(data) if name is None else name)
+    if kind == "folder" and place:
+        return load_folder(Path(place), name, resize)
+    if resize is not None:
+        raise SpecError("study", "resize is only for folders of images", f"resize with {name!r}", "omit it")
+    if not isinstance(data, str):
+        return load_given(data, name)
     if data == "digits":
         return load_digits()
     if data == "faces":
         return load_faces()
-    if kind == "npz" and path:
-        return load_npz(Path(path), data)
-    if kind == "folder" and path:
-        return load_folder(Path(path), data)
-    if Path(data).is_dir():
-        hint = f"did you mean 'folder:{data}'?"
+    if kind == "npz" and place:
+        return load_npz(Path(place), name)
+    if kind not in ("npz", "folder") and re.fullmatch(f"{_NAME}:{_NAME}", data):
+        return load_function(data, name)
+    if "://" in data:
+        hint = "download it, and use npz:FILE or folder:DIR"
+    elif data and describe_path(Path(data)) == "a folder":
+        hint = f"did you mean 'folder:{name}'?"
     elif data.endswith(".npz"):
-        hint = f"did you mean 'npz:{data}'?"
+        hint = f"did you mean 'npz:{name}'?"
     else:
         hint = did_you_mean(data, SOURCES)
-    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", repr(data), hint)
+    raise SpecError("study data", f"must be one of {', '.join(SOURCES)}", quote(data), hint)
 
 
 def load_digits() -> Raw:
@@ -53,7 +78,7 @@ def load_faces() -> Raw:
         raise DataError(
             "faces",
             "scikit-image must be able to load lfw_subset",
-            f"{type(error).__name__}: {error}",
+            describe_exception(error),
             "connect to the network once, or use digits",
         ) from None
     labels = np.repeat([0, 1], [100, 100])
