@@ -290,7 +290,7 @@ def test_a_narrow_table_has_everything(width):
     text = render(make_result(scores, matches=MATCHES, trials=trials), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for heading in ("meters", "MACs", "accuracy", "shift 1", "shift 4", "epochs", "seconds"):
+    for heading in ("meters", "MACs", "accuracy", "1 px", "4 px", "epochs", "seconds"):
         assert heading in text
     folded = re.sub(r"\s", "", text)
     for cell in ("95.0±2.5", "81.0±2.5", "60k", "50.0"):

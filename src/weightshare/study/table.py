@@ -112,9 +112,12 @@ def _build_part(names: list[str], columns: dict[str, list[str]]) -> Table:
 
 def _make_columns(result: "StudyResult") -> dict[str, list[str]]:
     """Return the cells of each column of numbers by its heading."""
-    rows, scale, unit = result.summary, result.scale, words.get_shift_unit(result.data)
+    rows, scale = result.summary, result.scale
+    has_pixels = words.get_shift_unit(result.data) == "px"
     shifts = {
-        f"shift {amount}\n({unit})": [scale.format_cell(row.score_shifted[amount]) for row in rows]
+        f"shift\n{amount} px" if has_pixels else f"shift\nby {amount}": [
+            scale.format_cell(row.score_shifted[amount]) for row in rows
+        ]
         for amount in rows[0].score_shifted
     }
     epochs = [row.epochs_to_target for row in rows]
