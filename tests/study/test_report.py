@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 
 from tests.helpers.results import (
     RMSE,
@@ -14,9 +15,11 @@ from tests.helpers.results import (
     make_result,
     make_trial,
 )
-from weightshare.study import StudyResult
+from weightshare.cli import app
+from weightshare.study import StudyResult, StudySpec
 from weightshare.study.comparisons import count_comparisons
 from weightshare.study.questions import collect_answered
+from weightshare.study.report.command import make_command, read_environment
 from weightshare.study.report.findings import answer, collect_findings
 from weightshare.study.report.page import render_page
 from weightshare.study.scale import Scale
@@ -287,11 +290,27 @@ def test_a_narrow_table_has_everything(width):
     text = render(make_result(scores, matches=MATCHES, trials=trials), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for heading in ("meters", "MACs", "accuracy", "shift 1", "shift 4", "epochs", "seconds"):
+    for heading in ("meters", "MACs", "accuracy", "1 px", "4 px", "epochs", "seconds"):
         assert heading in text
     folded = re.sub(r"\s", "", text)
     for cell in ("95.0±2.5", "81.0±2.5", "60k", "50.0"):
         assert cell in folded
+
+
+@pytest.mark.parametrize("width", range(30, 131, 3))
+def test_a_table_of_short_names_fits(width):
+    text = render(make_result({"full": [3.0, 3.1], "local": [2.0, 2.0001]}, scale=RMSE), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "seconds" in text.split("RMSE ± half")[0]
+    assert "…" not in text
+
+
+def test_classes_at_each_position():
+    facts = make_facts(task="pixel-classification", test_counts=())
+    trials = [make_trial(name, seed, 0.5, class_scores=[]) for name in ("full", "local") for seed in (0, 1)]
+    result = make_result({"full": [0.5] * 2, "local": [0.5] * 2}, facts=facts, trials=trials)
+    assert "which is correct for 50.0% of the test positions." in result.verdict
+    assert 'id="classes"' not in render_page(result)
 
 
 def test_an_unfinished_study_says_so_and_compares_the_seeds_that_rows_share():
@@ -364,3 +383,25 @@ def test_many_classes_are_cut_to_the_worst():
     assert "class 60<" in page
     assert "class 59<" not in page
     assert "The 40 classes with the lowest accuracy, of 100." in page
+
+
+def test_the_command_repeats_the_study():
+    spec = StudySpec(
+        "npz:my data.npz", "full,along:0,1", seeds=5, metric="balanced_accuracy", resize=(8, 9),
+        train_images=50, train_sizes="60,30", augment="shift:1", learning_rate=0.01, epochs_max=7, out="x",
+    )  # fmt: skip
+    command = make_command(spec.to_dict())
+    assert command == (
+        "weightshare study 'npz:my data.npz' --sharing full,along:0,1 --seeds 5 --metric balanced_accuracy "
+        "--resize 8x9 --train-images 50 --train-sizes 30,60 --augment shift:1 --epochs-max 7 "
+        "--learning-rate 0.01"
+    )
+    known = {name for option in get_command(app).commands["study"].params for name in option.opts}
+    names = {name.replace("_", "-") for name in spec.to_dict()} - {"data", "sharings"}
+    assert {f"--{name}" for name in names} <= known, "every option of a study can be given"
+
+
+def test_values_of_the_environment_that_differ_are_all_shown():
+    one, other = (make_trial("full", seed, 0.9, environment={"torch": f"2.{seed}"}) for seed in (1, 2))
+    result = make_result({"full": [0.9, 0.9]}, trials=[one, other])
+    assert read_environment(result) == {"torch": "2.1, 2.2"}

@@ -28,7 +28,7 @@ def read(folder: Path | str) -> StudyResult:
 
     Raises:
         StudyError: If the folder has no records of finished trials, if they belong to several studies, or if
-            they are those of a version before 0.13, which did not describe the study.
+            an older version made them, which did not describe the study.
     """
     file = Path(folder) / RECORDS
     try:

@@ -83,7 +83,7 @@ def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, l
     parts: list[dict[str, list[str]]] = [{}]
     left = width
     for heading, cells in columns.items():
-        needed = 1 + max(map(len, (*heading.split("\n"), *cells)))
+        needed = 2 + max(map(len, (*heading.split("\n"), *cells)))
         if parts[-1] and needed > left:
             parts.append({})
         if not parts[-1]:
@@ -94,7 +94,7 @@ def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, l
 
 
 def _build_parts(names: list[str], columns: dict[str, list[str]], width: int) -> list[Table]:
-    longest = max(map(len, (*names, "sharing")))
+    longest = max(LEAST_NAME_WIDTH, *(len(escape_controls(name)) for name in names))
     parts = split_columns(columns, width - min(longest, NAME_WIDTH) - 3)
     return [_build_part(names, part) for part in parts]
 
@@ -112,9 +112,12 @@ def _build_part(names: list[str], columns: dict[str, list[str]]) -> Table:
 
 def _make_columns(result: "StudyResult") -> dict[str, list[str]]:
     """Return the cells of each column of numbers by its heading."""
-    rows, scale, unit = result.summary, result.scale, words.get_shift_unit(result.data)
+    rows, scale = result.summary, result.scale
+    has_pixels = words.get_shift_unit(result.data) == "px"
     shifts = {
-        f"shift {amount}\n({unit})": [scale.format_cell(row.score_shifted[amount]) for row in rows]
+        f"shift\n{amount} px" if has_pixels else f"shift\nby {amount}": [
+            scale.format_cell(row.score_shifted[amount]) for row in rows
+        ]
         for amount in rows[0].score_shifted
     }
     epochs = [row.epochs_to_target for row in rows]

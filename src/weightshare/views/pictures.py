@@ -109,6 +109,8 @@ def draw_lines(
 ) -> str:
     """Draw lines with bands for their intervals, and return an SVG data URI.
 
+    A logarithmic axis has a tick at each value.
+
     Args:
         markers: Whether to draw a marker at each value.
         low, high: Values below and above which lines are cut off; None to show all values.
@@ -134,6 +136,7 @@ def draw_lines(
                 axes.fill_between(one.x, one.low, one.high, color=color, alpha=0.1, linewidth=0)
         if log:
             _set_log_axis(axes)
+            axes.set_xticks(sorted({x for one in series for x in one.x}))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom, top = axes.get_ylim()

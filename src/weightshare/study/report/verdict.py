@@ -55,9 +55,10 @@ def judge(result: "StudyResult") -> str:
 
 
 def _report_baseline(baseline: Baseline) -> str:
+    what = "positions" if baseline.balanced is None else "examples"
     sentence = (
         "No network is clearly more accurate than always predicting the most frequent class, which is "
-        f"correct for {format_percent(baseline.majority)}% of the test examples. This study does not show "
+        f"correct for {format_percent(baseline.majority)}% of the test {what}. This study does not show "
         "which sharing is better."
     )
     if baseline.balanced is None:
