@@ -4,6 +4,7 @@ import json
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
@@ -183,7 +184,7 @@ def test_a_wrong_count_does_not_agree():
     [
         ([3.0, 4.0, 5.0], [1.0, 2.1, 2.9], True, ""),
         ([1.0, 2.1, 2.9], [3.0, 4.0, 5.0], False, "The difference has the opposite sign."),
-        ([1.0, 5.0, 2.0], [2.0, 1.0, 3.0], False, "No clear difference with 3 seeds."),
+        ([1.0, 5.0, 2.0], [2.0, 1.0, 3.0], False, "No clear difference in 3 pairs."),
         ([2.0], [1.0], False, "There is no interval, so this shows nothing."),
     ],
 )
@@ -309,6 +310,14 @@ def test_images_are_resized_and_between_zero_and_one():
     assert images.train[0].min() == 0
     assert 0.9 < images.train[0].max() <= 1
     assert images.digest != load_images("digits").digest
+
+
+def test_images_of_a_file_are_described_without_its_folder(tmp_path):
+    x, y = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "some.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
+    images = load_images(f"npz:{tmp_path / 'some.npz'}")
+    assert images.description == "npz:some.npz, 40 training and 10 test images of 8 x 8 pixels"
+    assert images.classes == 2
 
 
 def test_data_that_an_experiment_cannot_use(tmp_path):

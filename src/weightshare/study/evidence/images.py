@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class Images:
     """Images with values from 0 to 1, and their classes.
 
     Args:
-        name: Name of the data.
+        name: Name of the data, without the folder of a file.
         train, test: Pairs of images [N, C, H, W] and classes [N].
         classes: Number of classes.
     """
@@ -89,4 +90,5 @@ def load_images(
             return scaled
         return F.interpolate(scaled, size=(size, size), mode="bilinear", antialias=True)
 
-    return Images(examples.name, (scale(x), y), (scale(x_test), y_test), classes)
+    kind, colon, path = examples.name.partition(":")
+    return Images(f"{kind}{colon}{Path(path).name}", (scale(x), y), (scale(x_test), y_test), classes)

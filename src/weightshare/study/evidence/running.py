@@ -159,8 +159,8 @@ def _run_seeds(
     with ExitStack() as stack:
         if executor is None:
             pool = ProcessPoolExecutor(min(workers, len(seeds) or 1), get_context("spawn"))
+            executor = stack.enter_context(pool)
             stack.callback(pool.shutdown, cancel_futures=True)
-            executor = pool
         futures = {executor.submit(run_seed, name, data, seed): seed for seed in seeds}
         for future in as_completed(futures):
             try:
