@@ -1,9 +1,10 @@
 """Published comparisons: exact counts, tiny runs, resumed runs, and what tables and pages show."""
 
 import json
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
@@ -11,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from tests.helpers.browser import visit
 from tests.helpers.programs import require, require_packages
 from tools import evidence_page
-from weightshare.errors import ArgumentError, SpecError, StudyError
+from weightshare.errors import ArgumentError, DataError, SpecError, StudyError
 from weightshare.study import evidence
 from weightshare.study.evidence import (
     Evidence,
@@ -183,7 +184,7 @@ def test_a_wrong_count_does_not_agree():
     [
         ([3.0, 4.0, 5.0], [1.0, 2.1, 2.9], True, ""),
         ([1.0, 2.1, 2.9], [3.0, 4.0, 5.0], False, "The difference has the opposite sign."),
-        ([1.0, 5.0, 2.0], [2.0, 1.0, 3.0], False, "No clear difference with 3 seeds."),
+        ([1.0, 5.0, 2.0], [2.0, 1.0, 3.0], False, "No clear difference in 3 pairs."),
         ([2.0], [1.0], False, "There is no interval, so this shows nothing."),
     ],
 )
@@ -233,6 +234,19 @@ def test_results_do_not_depend_on_the_order_in_which_seeds_finish(toy, tmp_path,
     assert evidence.run("toy", executor=pool, out=tmp_path) == evidence.run("toy")
     lines = (tmp_path / "toy.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [2, 1, 0]
+
+
+def test_a_process_that_ends_is_reported(toy, monkeypatch):
+    pool = LastFirst()
+
+    def break_all(futures):
+        for future in futures:
+            future.set_exception(BrokenExecutor())
+        return futures
+
+    monkeypatch.setattr(running, "as_completed", break_all)
+    with pytest.raises(StudyError, match=r"evidence, toy: each process must finish its seeds, got a process"):
+        evidence.run("toy", executor=pool)
 
 
 @pytest.mark.long
@@ -296,6 +310,23 @@ def test_images_are_resized_and_between_zero_and_one():
     assert images.train[0].min() == 0
     assert 0.9 < images.train[0].max() <= 1
     assert images.digest != load_images("digits").digest
+
+
+def test_images_of_a_file_are_described_without_its_folder(tmp_path):
+    x, y = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "some.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
+    images = load_images(f"npz:{tmp_path / 'some.npz'}")
+    assert images.description == "npz:some.npz, 40 training and 10 test images of 8 x 8 pixels"
+    assert images.classes == 2
+
+
+def test_data_that_an_experiment_cannot_use(tmp_path):
+    with pytest.raises(DataError, match=r"digits: there must be at most 9 classes .*, got 10\."):
+        load_images("digits", 16, most_classes=9)
+    with pytest.raises(DataError, match=r"digits: there must be at least 2,000 images .*, got 1,797\."):
+        load_images("digits", 16, needed=2000)
+    with pytest.raises(DataError, match=r"npz:none\.npz: must be a file, got a path that does not exist"):
+        evidence.run("convergence", data="npz:none.npz")
 
 
 def test_shifts_uncover_the_fill_and_stay_in_range():

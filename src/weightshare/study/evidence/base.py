@@ -89,7 +89,7 @@ def compare_order(
     note: str = "",
     digits: int = 1,
 ) -> Finding:
-    """Return the finding for the claim that one quantity is greater than another, compared seed by seed.
+    """Return the finding for the claim that one quantity is greater than another, compared in pairs.
 
     The measurement is their difference. It agrees if its interval is above zero.
 
@@ -112,7 +112,7 @@ def compare_order(
     elif difference.ci is None:
         reason = "There is no interval, so this shows nothing."
     else:
-        reason = f"No clear difference with {len(more)} seeds."
+        reason = f"No clear difference in {len(more)} pairs."
     text = " ".join(filter(None, (note, reason)))
     return Finding(quantity, published, difference.mean, difference.ci, agrees, text, digits)
 

@@ -3,15 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import draw
-from ..data.sources import load_raw
-from ..data.split import TEST_FRACTION, TEST_SEED
+from ...errors import DataError
+from ..data import load_examples
+from ..spec import StudySpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Images:
     """Images with values from 0 to 1, and their classes.
 
     Args:
-        name: Name of the data.
+        name: Name of the data, without the folder of a file.
         train, test: Pairs of images [N, C, H, W] and classes [N].
         classes: Number of classes.
     """
@@ -46,7 +46,9 @@ class Images:
 
 
 @lru_cache(maxsize=2)
-def load_images(data: str, size: int | None = None) -> Images:
+def load_images(
+    data: str, size: int | None = None, needed: int = 0, most_classes: int | None = None
+) -> Images:
     """Load images by the name of their source, such as "digits" or "npz:FILE".
 
     Without a test set, a quarter of the images becomes one, stratified by class.
@@ -54,22 +56,39 @@ def load_images(data: str, size: int | None = None) -> Images:
     Args:
         data: Name of the source.
         size: Height and width to which the images are resized; None to leave them as they are.
+        needed: Smallest number of images, those of the test set included.
+        most_classes: Largest number of classes; None for any number.
+
+    Raises:
+        DataError: If the data cannot be read, or are not such images.
 
     Example:
         >>> load_images("digits", 16).description
         'digits, 1,348 training and 449 test images of 16 x 16 pixels'
     """
-    raw = load_raw(data)
-    x, y, x_test, y_test = raw.x, raw.y, raw.x_test, raw.y_test
-    if x_test is None or y_test is None:
-        test, train = draw(y, round(TEST_FRACTION * len(y)), TEST_SEED)
-        x, y, x_test, y_test = x[train], y[train], x[test], y[test]
-    low, high = float(x.min()), float(x.max())
+    examples = load_examples(StudySpec(data))
+    if examples.task_name != "classification" or len(examples.size) != 2:
+        raise DataError(examples.name, "must be images with one class each", f"{examples.task_name} data")
+    classes = len(examples.class_names)
+    if most_classes is not None and classes > most_classes:
+        raise DataError(
+            examples.name, f"there must be at most {most_classes} classes for this experiment", str(classes)
+        )
+    x, y = (torch.cat(parts) for parts in zip(examples.train, examples.validation))
+    x_test, y_test = examples.test
+    if len(x) + len(x_test) < needed:
+        raise DataError(
+            examples.name,
+            f"there must be at least {needed:,} images for this experiment",
+            f"{len(x) + len(x_test):,}",
+        )
+    low, high = x.min(), x.max()
 
-    def convert(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        scaled = (torch.from_numpy(images.astype(np.float32)) - low) / (high - low)
-        if size is not None:
-            scaled = F.interpolate(scaled, size=(size, size), mode="bilinear", antialias=True)
-        return scaled, torch.from_numpy(labels.astype(np.int64))
+    def scale(images: Tensor) -> Tensor:
+        scaled = (images - low) / (high - low)
+        if size is None:
+            return scaled
+        return F.interpolate(scaled, size=(size, size), mode="bilinear", antialias=True)
 
-    return Images(raw.name, convert(x, y), convert(x_test, y_test), len(raw.class_names))
+    kind, colon, path = examples.name.partition(":")
+    return Images(f"{kind}{colon}{Path(path).name}", (scale(x), y), (scale(x_test), y_test), classes)

@@ -41,12 +41,12 @@ def draw_sets(data: str, seed: int) -> tuple[Tensor, Tensor]:
 
     The images of one redraw differ from each other.
     """
-    images = load_images(data, SIZE)
+    images = load_images(data, SIZE, needed=TRAIN + TEST, most_classes=CLASSES)
     x, y = (torch.cat(parts) for parts in zip(images.train, images.test))
     generator = torch.Generator().manual_seed(seed)
     count = TRAIN + TEST
     drawn = torch.stack([torch.randperm(len(x), generator=generator)[:count] for _ in range(REDRAWS)], 1)
-    shifted = shift_randomly(x[drawn.flatten(), :1], (0, SHIFT), generator)
+    shifted = shift_randomly(x[drawn.flatten()].mean(1, keepdim=True), (0, SHIFT), generator)
     return shifted.view(count, REDRAWS, SIZE, SIZE) * (1 - BACKGROUND) + BACKGROUND, y[drawn]
 
 

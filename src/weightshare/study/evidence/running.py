@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -159,11 +159,20 @@ def _run_seeds(
     with ExitStack() as stack:
         if executor is None:
             pool = ProcessPoolExecutor(min(workers, len(seeds) or 1), get_context("spawn"))
+            executor = stack.enter_context(pool)
             stack.callback(pool.shutdown, cancel_futures=True)
-            executor = pool
         futures = {executor.submit(run_seed, name, data, seed): seed for seed in seeds}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            try:
+                record = future.result()
+            except BrokenExecutor:
+                raise StudyError(
+                    f"evidence, {name}",
+                    "each process must finish its seeds",
+                    "a process that ended, perhaps for lack of memory",
+                    "use fewer workers; with --out, finished seeds are saved",
+                ) from None
+            yield futures[future], record
 
 
 class _Journal:

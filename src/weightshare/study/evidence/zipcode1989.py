@@ -20,9 +20,9 @@ NETWORKS = {"shared": "zip-code network", "unshared": "the same without sharing"
 
 def run_seed(data: str, seed: int) -> Record:
     """Train both networks, which start as the same function, and return their test errors in percent."""
-    images = load_images(data, SIZE)
+    images = load_images(data, SIZE, most_classes=10)
     (x, y), (x_test, y_test) = (
-        (inputs[:count, :1] * (1 - BACKGROUND) + BACKGROUND, labels[:count])
+        (inputs[:count].mean(1, keepdim=True) * (1 - BACKGROUND) + BACKGROUND, labels[:count])
         for (inputs, labels), count in ((images.train, TRAIN), (images.test, TEST))
     )
     record: Record = {}
