@@ -138,7 +138,7 @@ EXPERIMENT = Experiment(
     question="Do networks gain from kernels that depend on the position if faces are aligned? Do they "
     "lose if faces are shifted?",
     source="None. Locally connected layers are usually justified by aligned data.",
-    seeds=4,
+    seeds=8,
     settings={
         "tasks": f"remove noise with a deviation of {NOISE}; complete the right half",
         "networks": f"3 layers of {WIDTH} channels with batch norm and ReLU, linear output at each position",

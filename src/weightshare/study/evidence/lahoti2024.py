@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 from ... import nn as shared
 from ...sharing import Full, Local, Sharing
-from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
-from .sample_counts import Curve, descend, find_size, measure_curve, measure_sign_accuracy
+from .base import Experiment, Finding, Plot, Record, compare_order, make_series
+from .sample_counts import (
+    Curve,
+    descend,
+    find_size,
+    make_dense,
+    measure_curve,
+    measure_sign_accuracy,
+    measure_sizes,
+)
 
 PATCHES = 8
 PATCH_SIZE = 16
@@ -39,7 +47,7 @@ class _Network(nn.Module):
         sharing, length = NETWORKS[name], PATCHES * PATCH_SIZE
         self.is_dense = sharing is None
         self.first = (
-            nn.Linear(length, PATCHES * CHANNELS)
+            make_dense(length, PATCHES * CHANNELS)
             if sharing is None
             else shared.Conv1d(1, CHANNELS, PATCH_SIZE, PATCH_SIZE, sharing=sharing, input_size=length)
         )
@@ -88,10 +96,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     for target in TARGETS:
         counts = {name: [find_size(r[name], target) for r in records] for name in NETWORKS}
         findings += [
-            _measure_count(
-                f"{name}: examples for {target:.0%}", counts[name], [r[name] for r in records], target
-            )
-            for name in NETWORKS
+            measure_sizes(f"{name}: examples for {target:.0%}", counts[name], SIZES[-1]) for name in NETWORKS
         ]
         findings += [
             compare_order(
@@ -105,15 +110,6 @@ def judge(records: Sequence[Record]) -> list[Finding]:
             for fewer, more in FEWER_EXAMPLES
         ]
     return findings
-
-
-def _measure_count(quantity: str, counts: Sequence[float], curves: Sequence[Curve], target: float) -> Finding:
-    missed = sum(curve[-1][1] < target for curve in curves)
-    count = (
-        f"{missed} of {len(curves)} did not reach it and count as {SIZES[-1]:,}: the mean is a lower bound."
-    )
-    note = count if missed else ""
-    return measure(quantity, counts, note=note, digits=0)
 
 
 def plot(records: Sequence[Record]) -> list[Plot]:

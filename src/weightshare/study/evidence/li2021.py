@@ -12,7 +12,7 @@ from ... import nn as shared
 from ...sharing import Full, Local, Sharing
 from ..intervals import compute_interval
 from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
-from .sample_counts import descend, find_size, measure_curve, measure_sign_accuracy
+from .sample_counts import descend, find_size, make_dense, measure_curve, measure_sign_accuracy, measure_sizes
 
 DIMENSIONS = (10, 16, 24, 34)
 #: Powers of 2 of the smallest and the largest number of training examples.
@@ -41,7 +41,7 @@ class _Network(nn.Module):
         sharing = NETWORKS[name]
         self.is_dense = sharing is None
         self.first = (
-            nn.Linear(dimension, 2 * dimension, bias=False)
+            make_dense(dimension, 2 * dimension, bias=False)
             if sharing is None
             else shared.Conv1d(2, CHANNELS, 1, bias=False, sharing=sharing, input_size=dimension // 2)
         )
@@ -101,7 +101,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     exponents = {name: [_fit_exponent(r[name]) for r in records] for name in NETWORKS}
     last = {name: [r[name][-1] for r in records] for name in NETWORKS}
     counts = (
-        measure(f"{name}: examples for 90% at d = {DIMENSIONS[-1]}", last[name], digits=0)
+        measure_sizes(f"{name}: examples for 90% at d = {DIMENSIONS[-1]}", last[name], 2**LAST_POWER)
         for name in NETWORKS
     )
     return [

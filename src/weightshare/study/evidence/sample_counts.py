@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .base import Finding, measure
+
 #: Numbers of training examples, and accuracies on test examples.
 Curve = list[tuple[int, float]]
 
@@ -35,11 +37,25 @@ def find_size(curve: Curve, target: float) -> float:
     return float(curve[-1][0])
 
 
+def measure_sizes(quantity: str, sizes: Sequence[float], last: int) -> Finding:
+    """Return the finding for the mean size, with a note if curves ended at the last size."""
+    missed = sum(size >= last for size in sizes)
+    count = f"{missed} of {len(sizes)} did not reach it and count as {last:,}: the mean is a lower bound."
+    return measure(quantity, sizes, note=count if missed else "", digits=0)
+
+
+def make_dense(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """Return a dense layer with normal weights. Rotations of the inputs do not change their distribution."""
+    layer = nn.Linear(inputs, outputs, bias)
+    nn.init.normal_(layer.weight, std=(3 * inputs) ** -0.5)  # the standard deviation of torch's weights
+    return layer
+
+
 def descend(network: nn.Module, inputs: Tensor, labels: Tensor, *, steps: int, learning_rate: float) -> None:
     """Train on the logistic loss by gradient descent with momentum on all examples.
 
-    Steps have a limited length, so that training does not diverge. All of this commutes with rotations of
-    the inputs, which the lower bounds for dense networks assume.
+    The gradient is clipped, so that training does not diverge. All of this commutes with rotations of the
+    inputs, which the lower bounds for dense networks assume.
 
     Args:
         network: Network with one output per example [N].

@@ -8,36 +8,29 @@ from ..jobs import make_fabric
 from ..rows import Row, plan_rows
 from ..spec import StudySpec
 from ..trials import run_trial
+from .base import Record
 
 
-def measure_rows(
-    spec: StudySpec, seed: int, names: Callable[[Row], str | None]
-) -> dict[str, dict[str, float]]:
-    """Train rows of a study with one seed and return their accuracies.
+def measure_rows(spec: StudySpec, seed: int, get_name: Callable[[Row], str]) -> Record:
+    """Train the rows of a study with one seed and return their accuracies.
 
     Args:
         spec: Specification of the study. Its number of seeds is not used.
         seed: Seed of the trials.
-        names: Function of a row that returns its name in the result, or None to leave the row out.
+        get_name: Function of a row that returns its name in the result.
 
     Returns:
-        Test accuracy in percent, number of parameters and number of epochs of each row.
+        Test accuracy in percent and number of parameters of each row.
     """
     examples = load_examples(spec)
     factory, fabric = Factory(spec, examples), make_fabric(spec)
-    measured: dict[str, dict[str, float]] = {}
+    measured: Record = {}
     for row in plan_rows(spec, examples):
-        name = names(row)
-        if name is not None:
-            trial = run_trial(row, seed, factory, fabric)
-            measured[name] = {
-                "accuracy": 100 * trial.score,
-                "parameters": row.parameters,
-                "epochs": trial.epochs,
-            }
+        trial = run_trial(row, seed, factory, fabric)
+        measured[get_name(row)] = {"accuracy": 100 * trial.score, "parameters": row.parameters}
     return measured
 
 
-def collect(records: Sequence[dict[str, dict[str, float]]], name: str, key: str = "accuracy") -> list[float]:
-    """Return a measurement of a row, by seed."""
-    return [record[name][key] for record in records]
+def collect(records: Sequence[Record], name: str) -> list[float]:
+    """Return the accuracy of a row, by seed."""
+    return [record[name]["accuracy"] for record in records]
