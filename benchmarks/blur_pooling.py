@@ -17,8 +17,8 @@ from torch import nn
 
 from measure import describe_machine
 from weightshare.nn import BlurPool2d
-from weightshare.study import StudySpec
-from weightshare.study.data import Examples, load_examples
+from weightshare.study.data import Examples
+from weightshare.study.data.images import load_images
 from weightshare.study.intervals import compute_interval
 from weightshare.symmetry import consistency
 from weightshare.symmetry.protocols import crop_circular
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write the results to.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_examples(StudySpec(arguments.data))
+    data = load_images(arguments.data)
     crop = (data.size[0] * 7 // 8, data.size[1] * 7 // 8)
     trials = []
     for seed in range(arguments.seeds):

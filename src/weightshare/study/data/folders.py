@@ -7,7 +7,7 @@ import numpy as np
 
 from ...errors import DataError
 from .describe import describe_path
-from .images import CONVERSIONS, Header, read_header, read_pixels
+from .pixels import CONVERSIONS, Header, read_header, read_pixels
 from .listing import Listing
 from .raw import Raw
 

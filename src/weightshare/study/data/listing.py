@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import DataError
 from ...views.escape import escape_controls
 from .describe import describe_path
-from .images import SUFFIXES
+from .pixels import SUFFIXES
 
 #: Files and folders of operating systems and Python, which are skipped like hidden ones.
 SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "$recycle.bin", "@eadir")
