@@ -7,8 +7,8 @@ import numpy as np
 
 from ...errors import DataError
 from .describe import describe_path
-from .pixels import CONVERSIONS, Header, read_header, read_pixels
 from .listing import Listing
+from .pixels import CONVERSIONS, Header, read_header, read_pixels
 from .raw import Raw
 
 #: Names of the folders of a data set that is split already.
