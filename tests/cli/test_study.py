@@ -52,7 +52,8 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
     ("arguments", "text"),
     [
         (["digts"], "study data: must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'"),
-        (["digits", "--width", "10000000000"], "must have at most 134,217,728 parameters, got 1,8"),
+        (["digits", "--width", "10000000000"], "study: width must be at most 4,096, got 10,000,000,000."),
+        (["digits", "--width", "4096"], "must have at most 134,217,728 parameters, got 302,026,752"),
         (["digits", "--seeds", "0"], "study: seeds must be at least 1, got 0"),
         (["digits", "--sharing", "lowrank:-1"], "rank must be at least 0, got -1"),
         (["digits", "--sharing", "regional:9"], "study: sharing=Regional(9)"),
@@ -85,7 +86,7 @@ def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arg
 
 
 def test_an_interrupt_is_exit_code_130(monkeypatch, capsys, tmp_path):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("weightshare.study.run", interrupt)
@@ -105,7 +106,7 @@ def test_a_study_continues_after_a_keyboard_interrupt(tiny, tmp_path):
     given = ["study", tiny, "--sharing", "full,local", "--seeds", "6", "--width", "3", "--accelerator", "cpu"]
     call = [sys.executable, "-c", code, *given, "--epochs-max", "60", "--patience", "60", "--out", str(out)]
     with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr.readline().startswith("1/12 full, seed 0: ")
+        assert any(line.startswith("1/12 full, seed 0: ") for line in running.stderr)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130

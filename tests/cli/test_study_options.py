@@ -34,7 +34,7 @@ def test_the_plan_counts_finished_trials(command_line, tiny, tmp_path):
     assert command_line(*given, "1")[0] == 0
     code, _, err = command_line(*given, "3")
     assert code == 0
-    assert "3 trials (1 rows x 3 seeds), 1 of them finished, of at most 1 epochs each." in err
+    assert "3 trials (1 row x 3 seeds), 1 of them finished, of at most 1 epoch each." in err
     assert "Estimated time left: " in err
     assert [line.split()[0] for line in err.splitlines()[-2:]] == ["2/3", "3/3"]
 

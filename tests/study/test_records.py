@@ -151,8 +151,8 @@ def test_a_full_disk(quick, monkeypatch):
     with pytest.raises(StudyError) as caught:
         run(quick)
     assert str(caught.value) == (
-        f"file {str(quick.out / 'records.jsonl')!r}: must be readable and writable, got "
-        "No space left on device; free disk space or choose another folder with --out; finished "
+        f"file {str(quick.out / 'records.jsonl')!r}, record of full, seed 0: must be readable and writable, "
+        "got No space left on device; free disk space or choose another folder with --out; finished "
         "trials are saved."
     )
 

@@ -150,6 +150,7 @@ def test_models_and_metrics_by_name(study, tmp_path, monkeypatch):
             "missing_module:build",
             "study, model 'missing_module:build': module 'missing_module' must be importable",
         ),
+        ("exits:build", "study, model 'exits:build': module 'exits' must be importable, got SystemExit: 3"),
         ("math:missing", "study, model 'math:missing': must name a function, got a name that does not exist"),
         (
             "math:sqrt",
@@ -167,7 +168,9 @@ def test_models_and_metrics_by_name(study, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_models_that_do_not_fit(study, model, text):
+def test_models_that_do_not_fit(study, model, text, tmp_path, monkeypatch):
+    (tmp_path / "exits.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises((StudyError, SpecError)) as caught:
         study(make_examples("classification"), model=model)
     assert text in str(caught.value)
@@ -246,6 +249,7 @@ def return_nan(outputs, targets):
     ("metric", "text"),
     [
         (return_nan, "metric return_nan: must return a finite number, got nan"),
+        (max, "metric max: must return a finite number, got RuntimeError: "),
         (
             "rmse",
             "metric must be accuracy, balanced_accuracy, mean_iou, or a function, for classification, got "

@@ -43,15 +43,23 @@ class Plan:
         lines += [(r.name, format_count(r.parameters), _format_megabytes(r.memory)) for r in self.rows]
         widths = [max(map(len, column)) for column in zip(*lines)]
         table = ["  ".join([a.ljust(widths[0]), b.rjust(widths[1]), c.rjust(widths[2])]) for a, b, c in lines]
-        data, seeds = self.data, self.spec.seeds
+        data = self.data
+        rows, seeds, epochs = (
+            f"{count:,} {word}{'s' * (count > 1)}"
+            for count, word in (
+                (len(self.rows), "row"),
+                (self.spec.seeds, "seed"),
+                (self.spec.epochs_max, "epoch"),
+            )
+        )
         examples = f"{data.train:,} training, {data.validation:,} validation, {data.test:,} test examples"
-        counts = f"{self.trials:,} trials ({len(self.rows)} rows x {seeds:,} seed{'s' * (seeds > 1)})"
+        counts = f"{self.trials:,} trials ({rows} x {seeds})"
         finished = f", {self.finished:,} of them finished" if self.finished else ""
         return "\n".join(
             [
                 f"Data: {data.name}, {data.task}, {examples}.",
                 *map(escape_controls, table),
-                f"{counts}{finished}, of at most {self.spec.epochs_max:,} epochs each.",
+                f"{counts}{finished}, of at most {epochs} each.",
                 f"Estimated memory: {_format_megabytes(self.memory)} MB for the data and the largest trial, "
                 "in addition to the memory of Python and torch.",
             ]

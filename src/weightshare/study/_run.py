@@ -16,7 +16,7 @@ from ._plan import Plan, plan_study
 from .data import Examples, load_examples
 from .description import Description
 from .engines import LostWorkerError, ProcessExecutor, RayExecutor
-from .jobs import Job, make_fabric, make_jobs, make_worker_fabric, remember, run_job
+from .jobs import Job, make_fabric, make_jobs, make_worker_fabric, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
 from .result import StudyResult
@@ -90,7 +90,6 @@ def run(
         [5018, 304394]
     """
     examples = load_examples(spec)
-    remember(examples)
     plan = plan_study(spec, examples)
     fabric = make_fabric(spec) if executor is None else None
     if isinstance(executor, ProcessExecutor):
@@ -109,7 +108,7 @@ def run(
         if on_plan is not None and is_first and len(done.trials) < plan.trials:
             on_plan(replace(plan, finished=len(done.trials)))
         if executor is None:
-            _run_here(jobs, fabric or make_fabric(spec), done)
+            _run_here(jobs, fabric or make_fabric(spec), examples, done)
         else:
             sends = isinstance(executor, RayExecutor) or not isinstance(spec.data, str)
             _run_in(executor, jobs, examples if sends else None, done)
@@ -197,10 +196,9 @@ class _Done:
         ]
 
 
-def _run_here(jobs: Iterator[Job], fabric: Fabric, done: _Done) -> None:
+def _run_here(jobs: Iterator[Job], fabric: Fabric, examples: Examples, done: _Done) -> None:
     for job in jobs:
-        on_epoch = partial(done.report, job)
-        done.add(job, job.run(fabric, on_epoch=on_epoch))
+        done.add(job, job.run(fabric, examples, partial(done.report, job)))
 
 
 def _run_in(executor: Executor, jobs: Iterator[Job], examples: Examples | None, done: _Done) -> None:
@@ -216,11 +214,13 @@ def _run_in(executor: Executor, jobs: Iterator[Job], examples: Examples | None, 
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
-                    done.add(job, future.result())
+                    trial = future.result()
                 except LostWorkerError as error:
                     done.lost.append(f"{job.row.name}, seed {job.seed} ({error})")
                 except Exception as error:  # first store what else is finished
                     errors.append(error)
+                else:
+                    done.add(job, trial)
             for error in errors:
                 raise error
     except BrokenExecutor as error:

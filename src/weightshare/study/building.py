@@ -111,7 +111,7 @@ class Factory:
             model = function(**arguments)
         except WeightshareError:
             raise
-        except Exception as error:  # a function of the user can raise anything
+        except (Exception, SystemExit) as error:  # a function of the user can raise anything
             call = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise StudyError(where, f"must build a network when called with ({call})", text) from error

@@ -15,7 +15,7 @@ from .spec import StudySpec
 from .states import INTERVAL, StateFile
 from .trials import Trial, run_trial
 
-#: The data that this process has loaded last, by their digest.
+#: The data that this worker has loaded last, by their digest.
 _loaded: dict[str, Examples] = {}
 _running = threading.Lock()
 
@@ -45,18 +45,14 @@ class Job:
         study = self.spec.digest(self.digest)
         return StateFile(folder, study, self.row.key, self.seed, self.state_seconds)
 
-    def load(self, examples: Examples | None = None) -> Examples:
-        """Return the data, which a process loads once.
-
-        Args:
-            examples: The data; None to load them by their name in the specification.
+    def load(self) -> Examples:
+        """Return the data by their name in the specification; a process loads them once.
 
         Raises:
             StudyError: If the data are not those of the study.
         """
         if self.digest not in _loaded:
-            if examples is None:
-                examples = load_examples(self.spec)
+            examples = load_examples(self.spec)
             if examples.digest != self.digest:
                 raise StudyError(
                     "study", f"the data must have the digest {self.digest}, as when it began", examples.digest
@@ -78,17 +74,11 @@ class Job:
             examples: The data; None to load them.
             on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
         """
-        factory = Factory(self.spec, self.load(examples))
+        factory = Factory(self.spec, self.load() if examples is None else examples)
         if fabric.world_size > 1:
             return run_trial(self.row, self.seed, factory, fabric, on_epoch)
         file = self.state_file
         return run_trial(self.row, self.seed, factory, fabric, on_epoch, file.load(), file.save)
-
-
-def remember(examples: Examples) -> None:
-    """Keep data that this process has loaded, for its jobs."""
-    _loaded.clear()
-    _loaded[examples.digest] = examples
 
 
 def run_job(job: Job, examples: Examples | None = None) -> Trial:

@@ -87,7 +87,8 @@ class Folder:
         about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.fixed(), **description}
         line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
         path = self.path / RECORDS
-        with _catch_os_error(path), open(path, "a", encoding="utf-8") as file:
+        what = f", record of {trial.sharing}, seed {trial.seed}"
+        with _catch_os_error(path, what), open(path, "a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -165,13 +166,13 @@ def _check_entries(path: Path, where: str) -> None:
 
 
 @contextmanager
-def _catch_os_error(file: Path) -> Generator[None]:
-    """Turn an OSError, such as a full disk, into a StudyError."""
+def _catch_os_error(file: Path, what: str = "") -> Generator[None]:
+    """Turn an OSError, such as a full disk, into a StudyError that names the file, and what part of it."""
     try:
         yield
     except OSError as error:
         raise StudyError(
-            f"file {str(file)!r}",
+            f"file {str(file)!r}{what}",
             "must be readable and writable",
             error.strerror or type(error).__name__,
             f"free disk space or {OTHER_FOLDER}; finished trials are saved",

@@ -37,10 +37,15 @@ class Metric:
     is_fraction: bool = False
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
-        """Return the number; raise `StudyError` if it is not finite."""
-        value = float(self.compute(outputs, targets))
+        """Return the number; raise `StudyError` if it is not finite, or if the function fails."""
+        where, expected = f"metric {self.name}", "must return a finite number"
+        try:
+            value = float(self.compute(outputs, targets))
+        except Exception as error:  # a function of the user can raise anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise StudyError(where, expected, text) from error
         if not isfinite(value):
-            raise StudyError(f"metric {self.name}", "must return a finite number", str(value))
+            raise StudyError(where, expected, str(value))
         return value
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class ProcessExecutor(Executor):
-    """Processes that each run one task at a time, and that end with this process, however it ends.
+    """Processes that each run one task at a time, and that end with this one, however it ends.
 
     A process that dies is replaced, and its task is started again, up to two times. The tasks of the other
     processes go on, unlike with `concurrent.futures.ProcessPoolExecutor`. Processes are started with the
