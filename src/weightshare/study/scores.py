@@ -1,7 +1,7 @@
 """Scores under the name of the metric: "accuracy" and the like instead of "score", if that is the metric."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 ACCURACY = "accuracy"
 #: A field whose name has "score" in it, but that is not a value of the metric.
@@ -21,7 +21,7 @@ class Scored:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, with the names of the metric."""
-        values = asdict(self)  # type: ignore[call-overload]
+        values = asdict(cast(Any, self))
         return {to_key(name, self.metric): value for name, value in values.items()}
 
 
