@@ -36,7 +36,7 @@ def render_fragment(title: str, sections: Sequence[Section], with_style: bool = 
 
     Args:
         with_style: Whether the `<div>` contains its style sheet.
-        level: Level of the title's heading.
+        level: Level of the title's heading, 1 to 5; sections are one level below.
     """
     template = make_environment(__package__).get_template("fragment.html.jinja")
     return template.render(title=title, sections=sections, with_style=with_style, level=level)
