@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...views.numbers import format_significant
 from .. import words
 from ..intervals import MOST_SEEDS, Difference, compare_means, compare_with_control
 from ..scale import Scale
@@ -64,8 +63,8 @@ def measure_epochs(scale: Scale, target: float) -> Measure:
     return Measure(
         lambda t: find_epoch(t.curve_score, target, scale.lower_is_better) or 0,
         "the number of epochs to target",
-        format_significant,
-        lambda value: f"{value:.1f}",
+        "{:.1f}".format,
+        "{:.1f}".format,
         more="{row} needs {value} more epochs than {other}",
         less="{row} needs {value} fewer epochs than {other}",
     )
