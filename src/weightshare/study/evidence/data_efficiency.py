@@ -25,9 +25,7 @@ def run_seed(data: str, seed: int) -> Record:
         torch.manual_seed(seed)
         network = make_network(name, images)
         epochs = ceil(STEPS / ceil(size / BATCH_SIZE))
-        train(
-            network, *draw_subset(images.train, size, seed), seed=seed, epochs=epochs, batch_size=BATCH_SIZE
-        )
+        train(network, *draw_subset(images, size, seed), seed=seed, epochs=epochs, batch_size=BATCH_SIZE)
         return measure_accuracy(network, *images.test)
 
     return {name: [get_accuracy(name, size) for size in SIZES] for name in NETWORKS}

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ...errors import DataError
 from ...sharing import Full, Local, LowRank, Sharing
 from ..network import DEPTH, Network
 from .images import Images
@@ -46,7 +47,15 @@ def make_dense(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(DENSE_WIDTH, outputs))
 
 
-def draw_subset(pair: tuple[Tensor, Tensor], count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return this many examples, drawn with a seed, or all if there are fewer."""
-    chosen = torch.randperm(len(pair[0]), generator=torch.Generator().manual_seed(seed))[:count]
-    return pair[0][chosen], pair[1][chosen]
+def draw_subset(images: Images, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return this many training images and their classes, drawn with a seed.
+
+    Raises:
+        DataError: If there are fewer.
+    """
+    inputs, classes = images.train
+    if len(inputs) < count:
+        expected = f"there must be at least {count:,} training images for this experiment"
+        raise DataError(images.name, expected, f"{len(inputs):,}")
+    chosen = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))[:count]
+    return inputs[chosen], classes[chosen]

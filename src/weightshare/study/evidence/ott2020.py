@@ -103,7 +103,7 @@ def run_seed(data: str, seed: int) -> Record:
     size = images.test[0].shape[-2:]
     generator = torch.Generator().manual_seed(10**6 + seed)
     shifted = shift_randomly(images.test[0], get_shift(TEST_AMOUNT, size), generator)
-    subset = draw_subset(images.train, TRAIN_IMAGES, seed)
+    subset = draw_subset(images, TRAIN_IMAGES, seed)
 
     def measure_at(name: str, amount: float) -> Record:
         torch.manual_seed(seed)

@@ -36,7 +36,7 @@ def run_seed(data: str, seed: int) -> Record:
     def get_accuracy(name: str, images: Images) -> float:
         torch.manual_seed(seed)
         network = make_network(name, images)
-        train(network, *draw_subset(images.train, TRAIN_IMAGES, seed), seed=seed, epochs=EPOCHS)
+        train(network, *draw_subset(images, TRAIN_IMAGES, seed), seed=seed, epochs=EPOCHS)
         return measure_accuracy(network, *images.test)
 
     pairs = {"plain": plain, "shuffled": shuffle(plain, seed)}
