@@ -131,7 +131,7 @@ EXPERIMENT = Experiment(
         "LeCun 1989, Generalization and network design strategies; figures from Hastie, Tibshirani and "
         "Friedman, The Elements of Statistical Learning, section 11.7, table 11.1"
     ),
-    seeds=8,
+    seeds=5,
     settings={
         "images": f"{TRAIN} for training and {TEST} for testing, drawn again {REDRAWS} times per seed, "
         f"{SIZE} x {SIZE} pixels, shifted horizontally by up to {SHIFT} pixels",
