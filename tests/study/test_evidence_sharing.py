@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from weightshare.errors import DataError
 from weightshare.study.evidence import (
     aligned_faces,
     dascoli2019,
@@ -16,7 +17,7 @@ from weightshare.study.evidence import (
     ott2020,
     shuffled_pixels,
 )
-from weightshare.study.evidence.image_networks import NETWORKS, make_network
+from weightshare.study.evidence.image_networks import NETWORKS, draw_subset, make_network
 from weightshare.study.evidence.images import load_images
 from weightshare.study.evidence.sample_counts import descend, find_size, measure_curve
 from weightshare.study.evidence.training import shift_randomly
@@ -120,6 +121,23 @@ def test_lahoti_counts_curves_that_miss_the_target():
 def test_image_networks_return_one_score_per_class(name):
     images = load_images("digits")
     assert make_network(name, images)(images.test[0][:3]).shape == (3, 10)
+
+
+def test_a_subset_is_drawn_with_its_seed():
+    images = load_images("digits")
+    first, classes = draw_subset(images, 20, 0)
+    assert first.shape == (20, 1, 8, 8)
+    assert classes.shape == (20,)
+    assert torch.equal(first, draw_subset(images, 20, 0)[0])
+    assert not torch.equal(first, draw_subset(images, 20, 1)[0])
+
+
+def test_too_few_training_images_are_reported():
+    with pytest.raises(DataError) as caught:
+        draw_subset(load_images("digits"), 2000, 0)
+    assert str(caught.value) == (
+        "digits: there must be at least 2,000 training images for this experiment, got 1,348."
+    )
 
 
 def test_all_images_are_shuffled_in_the_same_way():

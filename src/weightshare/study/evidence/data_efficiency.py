@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, log10
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from .training import measure_accuracy, train
 SIZES = (100, 300, 1000)
 STEPS = 250
 BATCH_SIZE = 32
+LEARNING_RATE = 4e-3
 #: Claims: the first network has the higher accuracy.
 CLAIMS = (("full", "local"), ("full", "dense"), ("local", "dense"), ("lowrank:4", "full"))
 
@@ -25,9 +27,8 @@ def run_seed(data: str, seed: int) -> Record:
         torch.manual_seed(seed)
         network = make_network(name, images)
         epochs = ceil(STEPS / ceil(size / BATCH_SIZE))
-        train(
-            network, *draw_subset(images.train, size, seed), seed=seed, epochs=epochs, batch_size=BATCH_SIZE
-        )
+        options: dict[str, Any] = {"batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
+        train(network, *draw_subset(images, size, seed), seed=seed, epochs=epochs, **options)
         return measure_accuracy(network, *images.test)
 
     return {name: [get_accuracy(name, size) for size in SIZES] for name in NETWORKS}
@@ -67,11 +68,11 @@ EXPERIMENT = Experiment(
     title="Accuracy with few training images",
     question="Do networks that share more weights need fewer training images?",
     source="None. These are the usual claims about weight sharing.",
-    seeds=4,
+    seeds=8,
     settings={
         "networks": DESCRIPTION,
         "training images": SIZES,
-        "training": f"Adam, {STEPS} steps of {BATCH_SIZE} images",
+        "training": f"Adam, {STEPS} steps of {BATCH_SIZE} images, initial learning rate {LEARNING_RATE}",
     },
     run_seed=run_seed,
     judge=judge,

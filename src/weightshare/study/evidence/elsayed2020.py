@@ -41,10 +41,11 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         quantity = f"{LOW_RANK} - {name} (points)"
         low_rank, other = collect(records, LOW_RANK), collect(records, name)
         findings.append(compare_order(quantity, published, low_rank, other, digits=2))
-    matched = "low rank > convolution with as many parameters"
+    matched = "expected: low rank > convolution"
+    note = "Both have about as many parameters. The paper has this baseline, but its abstract makes no claim."
     quantity = f"{LOW_RANK} - {MATCHED} (points)"
     low_rank, wide = collect(records, LOW_RANK), collect(records, MATCHED)
-    return [*findings, compare_order(quantity, matched, low_rank, wide, digits=2)]
+    return [*findings, compare_order(quantity, matched, low_rank, wide, note, digits=2)]
 
 
 EXPERIMENT = Experiment(
@@ -53,7 +54,7 @@ EXPERIMENT = Experiment(
     question="Is a network with low-rank sharing more accurate than a convolution and than a local network?",
     source="Elsayed, Ramachandran, Shlens, Kornblith 2020, Revisiting spatial invariance with low-rank local "
     "connectivity, ICML, abstract. Only signs are compared.",
-    seeds=5,
+    seeds=8,
     settings={"network": "that of the study, with one sharing in all layers", **OPTIONS},
     run_seed=run_seed,
     judge=judge,

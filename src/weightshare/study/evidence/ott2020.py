@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ... import nn as shared
 from ...sharing import Full, Local, Sharing
 from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
-from .image_networks import draw_subset
+from .image_networks import WIDTHS, ImageNetwork, draw_subset
 from .images import Images, load_images
 from .training import measure_accuracy, shift_randomly, train
 
@@ -22,7 +20,6 @@ TEST_AMOUNT = 0.2
 #: Empty margin added on each side of the images, as a fraction of theirs, into which they are shifted.
 MARGIN = 0.25
 TRAIN_IMAGES = 1000
-WIDTHS = (8, 16, 16)
 TRAINING: dict[str, Any] = {"epochs": 40, "batch_size": 64, "learning_rate": 4e-3}
 NETWORKS: dict[str, Sharing] = {"full": Full(), "local": Local()}
 #: Published accuracies in percent of the shared and the free network on MNIST, by amount and test images.
@@ -37,32 +34,6 @@ PUBLISHED = {
 NOT_COMPARED = "The published figure is for MNIST with more training images."
 #: Kernels of positions this far apart are compared, from next neighbors to the far end of a small image.
 DISTANCES = (1, 2, 4)
-
-
-class _Network(nn.Module):
-    """Three convolutions with stride 1, 2 and 2, batch norm, ReLU, and a dense layer on all positions."""
-
-    def __init__(self, images: Images, sharing: Sharing):
-        super().__init__()
-        _, channels, *size = images.train[0].shape
-        self.layers = nn.Sequential()
-        for width, stride in zip(WIDTHS, (1, 2, 2)):
-            layer = shared.Conv2d(channels, width, 3, stride, 1, sharing=sharing, input_size=tuple(size))
-            self.layers.extend([layer, nn.BatchNorm2d(width), nn.ReLU()])
-            assert layer.output_size is not None  # the input size is given
-            channels, size = width, list(layer.output_size)
-        self.head = nn.Linear(channels * prod(size), images.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layers(x).flatten(1))
-
-    def get_kernels(self) -> Tensor:
-        """Return a copy of the kernels of the first layer [H, W, values], or [1, 1, values]."""
-        layer = self.layers[0]
-        assert isinstance(layer, shared.Conv2d)
-        assert layer.output_size is not None
-        kernels = layer.kernels().detach().flatten(1).clone()
-        return kernels.unflatten(0, layer.output_size if len(kernels) > 1 else (1, 1))
 
 
 def add_margin(images: Images) -> Images:
@@ -103,11 +74,11 @@ def run_seed(data: str, seed: int) -> Record:
     size = images.test[0].shape[-2:]
     generator = torch.Generator().manual_seed(10**6 + seed)
     shifted = shift_randomly(images.test[0], get_shift(TEST_AMOUNT, size), generator)
-    subset = draw_subset(images.train, TRAIN_IMAGES, seed)
+    subset = draw_subset(images, TRAIN_IMAGES, seed)
 
     def measure_at(name: str, amount: float) -> Record:
         torch.manual_seed(seed)
-        network, most = _Network(images, NETWORKS[name]), get_shift(amount, size)
+        network, most = ImageNetwork(images, NETWORKS[name]), get_shift(amount, size)
         before = network.get_kernels()
 
         def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:
