@@ -5,10 +5,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from ..._args import check_integer
 from ..._version import __version__
 from ...errors import SpecError, StudyError
+from ..engines import ProcessExecutor
 from ...views.files import write_atomic
 from ..records import split_torn
 from ..trials import use_threads
@@ -158,9 +158,7 @@ def _run_seeds(
         return
     with ExitStack() as stack:
         if executor is None:
-            pool = ProcessPoolExecutor(min(workers, len(seeds) or 1), get_context("spawn"))
-            executor = stack.enter_context(pool)
-            stack.callback(pool.shutdown, cancel_futures=True)
+            executor = stack.enter_context(ProcessExecutor(min(workers, len(seeds) or 1)))
         futures = {executor.submit(run_seed, name, data, seed): seed for seed in seeds}
         for future in as_completed(futures):
             try:
