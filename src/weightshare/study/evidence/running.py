@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from ..._args import check_integer
 from ..._version import __version__
 from ...errors import SpecError, StudyError
-from ..engines import ProcessExecutor
 from ...views.files import write_atomic
+from ..engines import ProcessExecutor
 from ..records import split_torn
 from ..trials import use_threads
 from .base import Evidence, Experiment, Record
