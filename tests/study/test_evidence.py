@@ -205,7 +205,7 @@ def test_results_in_words():
 def test_the_table_has_published_and_measured_figures(toy):
     result = evidence.run("toy")
     table = str(result)
-    assert "1 of 1 published figures and claims agree." in table
+    assert "1 of 1 comparisons agree." in table
     for words in ("published", "95% interval", "0.5", "agrees", "Nobody 2000", "random numbers"):
         assert words in table
     assert result.verdict == json.loads(result.to_json())["verdict"]
@@ -396,7 +396,7 @@ def test_the_command_reports_an_unknown_name(command_line):
 
 def test_no_published_figure_means_no_verdict():
     result = Evidence("a", "A", "Why?", "B", "c", 1, {}, "d", (Finding("e", None, 1.0),))
-    assert result.verdict == "No published figure is compared."
+    assert result.verdict == "Nothing is compared."
 
 
 def test_the_page_has_the_results(tmp_path):

@@ -214,8 +214,8 @@ class Evidence:
         """Number of findings that agree, as a sentence."""
         compared = [finding.agrees for finding in self.findings if finding.agrees is not None]
         if not compared:
-            return "No published figure is compared."
-        return f"{sum(compared)} of {len(compared)} published figures and claims agree."
+            return "Nothing is compared."
+        return f"{sum(compared)} of {len(compared)} comparisons agree."
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:

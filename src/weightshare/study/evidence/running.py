@@ -77,7 +77,7 @@ def run(
 
     Example:
         >>> run("zipcode1989", seeds=1).verdict  # doctest: +SKIP
-        '4 of 4 published figures and claims agree.'
+        '4 of 4 comparisons agree.'
     """
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
