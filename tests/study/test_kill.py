@@ -79,9 +79,13 @@ def test_a_killed_study_with_two_workers_continues_and_leaves_no_workers(quick):
 
 @on_linux
 @pytest.mark.long
-@pytest.mark.parametrize("options", [[], ["--workers", "4"], ["--engine", "ray", "--workers", "2"]], ids=str)
-def test_sixty_trials_killed_ten_times_continue(quick, options):
-    kill_and_resume(replace(quick, seeds=20, epochs_max=30), 10, *options)
+@pytest.mark.parametrize(
+    ("kills", "options"),
+    [(10, []), (3, ["--workers", "4"]), (3, ["--engine", "ray", "--workers", "2"])],
+    ids=["one process", "four workers", "ray"],
+)
+def test_sixty_trials_killed_many_times_continue(quick, kills, options):
+    kill_and_resume(replace(quick, seeds=20, epochs_max=30), kills, *options)
 
 
 @on_linux
