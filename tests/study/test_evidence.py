@@ -24,9 +24,15 @@ from weightshare.study.evidence import (
     running,
     zipcode1989,
 )
-from weightshare.study.evidence.base import Plot, compare_counts, compare_order, make_series, measure
+from weightshare.study.evidence.base import (
+    Plot,
+    compare_counts,
+    compare_order,
+    make_series,
+    measure,
+    render_page,
+)
 from weightshare.study.evidence.images import load_images
-from weightshare.study.evidence.page import render_page
 from weightshare.study.evidence.training import shift_randomly, train
 
 HOSTILE = '<script>alert("1")</script>'

@@ -116,7 +116,9 @@ class SharedLayer(torch.nn.Module, ABC):
         self.bias_sharing = check_sharing(name, "bias_sharing", bias_sharing, default)
         self.input_size, self.output_size = self._check_sizes(input_size)
 
-        self._check_memory({"device": device, "dtype": dtype})
+        banks = self.sharing.banks(self.position_size) if self.position_size else 1
+        weight = torch.empty(0, device=device, dtype=dtype)
+        checks.check_memory(name, self.sharing, banks * prod(self._kernel_shape), weight)
         self._takes_any_size = self.sharing == Full() and (self.bias_sharing == Full() or not bias)
         self._layout = layout_of(self.sharing)
         self._backend: Backend | None = None
@@ -175,12 +177,6 @@ class SharedLayer(torch.nn.Module, ABC):
             self.sharing.check(out, f"{name}: sharing=", source)
         self.bias_sharing.check(out, f"{name}: bias_sharing=", source)
         return size, out
-
-    def _check_memory(self, factory: dict[str, Any]) -> None:
-        """Raise `ArgumentError` if the weight does not fit in memory, before anything is computed."""
-        positions = () if self.position_size is None else self.position_size
-        elements = prod(self._kernel_shape) * (self.sharing.banks(positions) if positions else 1)
-        checks.check_memory(type(self).__name__, self.sharing, elements, torch.empty(0, **factory))
 
     def _make_parameters(self, bias: bool, factory: dict[str, Any]) -> None:
         banks = 1

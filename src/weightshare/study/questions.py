@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from .outcome import Outcome
 from .summary import RowSummary
-
-if TYPE_CHECKING:
-    from .result import StudyResult
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Answered:
     rows: dict[str, tuple[RowSummary | None, ...]]
 
 
-def collect_answered(result: "StudyResult") -> list[Answered]:
+def collect_answered(result: Outcome) -> list[Answered]:
     """Return the questions that a study was asked, in a fixed order."""
     return [
         _collect(question, result, asked)
@@ -74,7 +71,7 @@ def collect_answered(result: "StudyResult") -> list[Answered]:
     ]
 
 
-def _collect(question: Question, result: "StudyResult", asked: Sequence[RowSummary]) -> Answered:
+def _collect(question: Question, result: Outcome, asked: Sequence[RowSummary]) -> Answered:
     width = result.options["width"]
     settings = {row.setting: _find_number(row.setting) for row in asked}
     if question.option == "layers":

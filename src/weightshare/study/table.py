@@ -1,7 +1,6 @@
 """The table of a study, for a terminal."""
 
 import io
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -11,18 +10,17 @@ from rich.text import Text
 from ..views.escape import escape_controls
 from ..views.numbers import abbreviate
 from . import words
+from .outcome import Outcome
 from .questions import Answered, collect_answered
+from .report.verdict import judge
 from .scale import Scale
-
-if TYPE_CHECKING:
-    from .result import StudyResult
 
 TEXT_WIDTH = 120
 NAME_WIDTH = 24  # with more columns than fit beside such names, a table has several parts
 LEAST_NAME_WIDTH = 12
 
 
-def build_table(result: "StudyResult", width: int = TEXT_WIDTH) -> Group:
+def build_table(result: Outcome, width: int = TEXT_WIDTH) -> Group:
     """Return the title, the verdict, the table and its caption. Names are shown as plain text.
 
     A table that is wider than `width` has several parts, each with the names.
@@ -31,7 +29,7 @@ def build_table(result: "StudyResult", width: int = TEXT_WIDTH) -> Group:
     parts: list[RenderableType] = [
         Text(escape_controls(describe_title(result))),
         Text(),
-        Text(escape_controls(result.verdict)),
+        Text(escape_controls(judge(result))),
         *_build_parts(names, _make_columns(result), width),
         Text(describe_columns(result)),
     ]
@@ -42,7 +40,7 @@ def build_table(result: "StudyResult", width: int = TEXT_WIDTH) -> Group:
     return Group(*parts)
 
 
-def format_table(result: "StudyResult") -> str:
+def format_table(result: Outcome) -> str:
     """Return the table as plain text."""
     text = io.StringIO()
     console = Console(file=text, width=TEXT_WIDTH, color_system=None)
@@ -50,7 +48,7 @@ def format_table(result: "StudyResult") -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def describe_title(result: "StudyResult") -> str:
+def describe_title(result: Outcome) -> str:
     """Return the title of the table: name and sizes of the data, and the number of seeds."""
     return (
         f"{result.data.name}: {words.describe_data(result.data)}, "
@@ -58,7 +56,7 @@ def describe_title(result: "StudyResult") -> str:
     )
 
 
-def describe_columns(result: "StudyResult") -> str:
+def describe_columns(result: Outcome) -> str:
     """Return the caption of the table: what the columns mean, and what limits the results."""
     heading, data = result.scale.heading, result.data
     spread = " ± half-width of the 95% CI over seeds (not over test examples)" if result.seeds > 1 else ""
@@ -70,7 +68,7 @@ def describe_columns(result: "StudyResult") -> str:
     ]
     if result.summary[0].score_shifted:
         lines.append(f"shift: mean over {words.describe_shifts(data)}.")
-    if "seeds needed" in result.verdict:
+    if "seeds needed" in judge(result):
         lines.append(
             "Seeds needed: an estimate; with so many, a difference of this size is clear with a probability "
             "of 80%."
@@ -110,7 +108,7 @@ def _build_part(names: list[str], columns: dict[str, list[str]]) -> Table:
     return table
 
 
-def _make_columns(result: "StudyResult") -> dict[str, list[str]]:
+def _make_columns(result: Outcome) -> dict[str, list[str]]:
     """Return the cells of each column of numbers by its heading."""
     rows, scale = result.summary, result.scale
     has_pixels = words.get_shift_unit(result.data) == "px"

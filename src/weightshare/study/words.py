@@ -1,14 +1,10 @@
 """Sentences about a study that its table and its report share."""
 
-from typing import TYPE_CHECKING
-
 from ..views.numbers import format_percent, format_points_per_image
 from .baseline import find_baseline
 from .comparisons import describe_comparisons
 from .data import DataFacts
-
-if TYPE_CHECKING:
-    from .result import StudyResult
+from .outcome import Outcome
 
 
 def describe_data(data: DataFacts) -> str:
@@ -43,7 +39,7 @@ def describe_shifts(data: DataFacts) -> str:
     return f"{which}, shifted in both directions of each axis; the gap is filled with {data.fill}"
 
 
-def describe_target(result: "StudyResult") -> str:
+def describe_target(result: Outcome) -> str:
     """Return the target score of the validation set, with the name of the metric."""
     scale = result.scale
     if scale.is_fraction:
@@ -51,7 +47,7 @@ def describe_target(result: "StudyResult") -> str:
     return f"a validation {scale.label} of {scale.format(result.target)}"
 
 
-def describe_baseline(result: "StudyResult") -> str | None:
+def describe_baseline(result: Outcome) -> str | None:
     """Return the share of the most frequent class and the chance level; None without classes."""
     baseline = find_baseline(result.data, result.summary)
     if baseline is None:
@@ -62,7 +58,7 @@ def describe_baseline(result: "StudyResult") -> str | None:
     )
 
 
-def list_notes(result: "StudyResult") -> list[str]:
+def list_notes(result: Outcome) -> list[str]:
     """Return what limits the results, as sentences."""
     rows = result.summary
     notes: list[str] = []
@@ -78,7 +74,7 @@ def list_notes(result: "StudyResult") -> list[str]:
     return [*notes, *(note for note in found if note is not None)]
 
 
-def describe_limit(result: "StudyResult") -> str | None:
+def describe_limit(result: Outcome) -> str | None:
     """Return how many runs stopped at the epoch limit, as a sentence, or None if there are none."""
     stopped = sum(trial.hit_cap for trial in result.trials)
     if not stopped:
@@ -87,7 +83,7 @@ def describe_limit(result: "StudyResult") -> str | None:
     return f"{stopped} of {len(result.trials)} runs stopped at {limit} and may not have converged."
 
 
-def describe_missing(result: "StudyResult") -> str | None:
+def describe_missing(result: Outcome) -> str | None:
     """Return how many trials are missing, as a sentence, or None if the study is finished."""
     planned = result.description.planned
     if len(result.trials) >= planned:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch import utils
 
 from ...errors import DataError
 from ...views.escape import quote
@@ -39,7 +39,7 @@ def load_given(given: Any, name: str) -> Raw:
     Raises:
         DataError: If the function raises an exception, or the data have another form.
     """
-    if callable(given) and not isinstance(given, Dataset):
+    if callable(given) and not isinstance(given, utils.data.Dataset):
         given = _call(given, name)
     parts, class_names = _name_parts(given, name), None
     if "train" in parts:
@@ -62,7 +62,7 @@ def _call(function: Callable[[], Any], name: str) -> Any:
 
 def _name_parts(given: Any, name: str) -> dict[Any, Any]:
     """Return the data as a dictionary with the keys of one set in `KEYS`, and possibly "axes"."""
-    if isinstance(given, Dataset | DataLoader):
+    if isinstance(given, utils.data.Dataset | utils.data.DataLoader):
         return {"train": given}
     if isinstance(given, tuple | list) and [isinstance(g, tuple) and len(g) for g in given] == [2, 2]:
         parts = dict(zip(ARRAYS, (*given[0], *given[1])))
@@ -74,7 +74,7 @@ def _name_parts(given: Any, name: str) -> dict[Any, Any]:
         names = ", ".join(quote(str(key)) for key in list(parts)[:8])
         got = f"a dictionary with the keys {names}" if parts else "an empty dictionary"
     elif isinstance(given, tuple | list):
-        are_datasets = all(isinstance(part, Dataset | DataLoader) for part in given)
+        are_datasets = all(isinstance(part, utils.data.Dataset | utils.data.DataLoader) for part in given)
         keys = ("train", "test") if are_datasets else ("x", "y") if len(given) == 2 else ARRAYS
         parts = dict(zip(keys, given)) if len(keys) == len(given) else {}
         got = f"a {got} of {len(given)}"
@@ -92,7 +92,7 @@ def _read_datasets(parts: Mapping[str, Any], name: str) -> tuple[dict[str, Any],
     class_names = None
     for key, suffix in suffixes.items():
         where = f"{name}, {key}"
-        if not isinstance(parts[key], Dataset | DataLoader):
+        if not isinstance(parts[key], utils.data.Dataset | utils.data.DataLoader):
             raise DataError(where, "must be a Dataset or a DataLoader", type(parts[key]).__name__)
         arrays[f"x{suffix}"], arrays[f"y{suffix}"], names = read_dataset(where, parts[key])
         class_names = class_names or names

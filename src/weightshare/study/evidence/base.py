@@ -9,12 +9,15 @@ from statistics import fmean
 from typing import Any
 
 from ...views import markdown, text
-from ...views.pictures import Series
+from ...views.page import make_environment
+from ...views.pictures import Series, draw_lines
 from ...views.section import Section
 from ..intervals import compare_means, compute_interval
 
 #: Measurements of one seed, as JSON values.
 Record = dict[str, Any]
+#: Title of a page with several experiments.
+TITLE = "Weight sharing: published and measured"
 HEAD = ("quantity", "published", "measured", "95% interval", "result", "note")
 
 
@@ -253,6 +256,18 @@ class Evidence:
 
     def to_html(self) -> str:
         """Return the evidence as a self-contained HTML page with its charts."""
-        from .page import render_page
-
         return render_page([self])
+
+
+def render_page(results: Sequence[Evidence]) -> str:
+    """Return an HTML page with one section per experiment. All text is escaped."""
+    charts = [
+        [(plot.title, draw_lines(plot.series, plot.xlabel, plot.ylabel, markers=True)) for plot in one.plots]
+        for one in results
+    ]
+    title = results[0].title if len(results) == 1 else TITLE
+    return (
+        make_environment(__package__)
+        .get_template("evidence.html.jinja")
+        .render(title=title, head=HEAD, results=list(zip(results, charts)))
+    )

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .. import words
 from ..intervals import MOST_SEEDS, Difference, compare_means, compare_with_control
+from ..outcome import Outcome
 from ..scale import Scale
 from ..summary import RowSummary, find_epoch
 from ..trials import Trial
-
-if TYPE_CHECKING:
-    from ..result import StudyResult
 
 Pair = tuple[RowSummary, RowSummary]
 
@@ -98,7 +95,7 @@ class Comparison:
         return " vs. ".join(self.names)
 
 
-def compare_pairs(result: "StudyResult", pairs: Sequence[Pair], measure: Measure) -> list[Comparison]:
+def compare_pairs(result: Outcome, pairs: Sequence[Pair], measure: Measure) -> list[Comparison]:
     """Compare the rows of each pair, seed by seed."""
     comparisons: list[Comparison] = []
     for pair in pairs:
@@ -110,7 +107,7 @@ def compare_pairs(result: "StudyResult", pairs: Sequence[Pair], measure: Measure
 
 
 def compare_with(
-    result: "StudyResult", rows: Sequence[RowSummary], control: RowSummary, measure: Measure
+    result: Outcome, rows: Sequence[RowSummary], control: RowSummary, measure: Measure
 ) -> list[Comparison]:
     """Compare several rows with one, by simultaneous intervals."""
     groups = collect_values(result, (control, *rows), measure)
@@ -123,7 +120,7 @@ def compare_with(
     ]
 
 
-def collect_values(result: "StudyResult", rows: Sequence[RowSummary], measure: Measure) -> list[list[float]]:
+def collect_values(result: Outcome, rows: Sequence[RowSummary], measure: Measure) -> list[list[float]]:
     """Return the values of each row with the seeds that all of them have; empty if there is no such seed."""
     groups = [{trial.seed: trial for trial in result.by_row[row.sharing]} for row in rows]
     seeds = sorted(set(groups[0]).intersection(*groups))
@@ -185,14 +182,14 @@ def get_name(row: RowSummary) -> str:
     return f"full at width {row.width}" if row.matches else row.base
 
 
-def find_full(result: "StudyResult") -> tuple[RowSummary | None, list[RowSummary]]:
+def find_full(result: Outcome) -> tuple[RowSummary | None, list[RowSummary]]:
     """Return the row with full sharing, if there is one, and the other requested rows."""
     rows = [row for row in result.summary if not row.matches]
     full = next((row for row in rows if row.layer_sharing == "full"), None)
     return full, [row for row in rows if row is not full]
 
 
-def match_sizes(result: "StudyResult") -> list[Pair]:
+def match_sizes(result: Outcome) -> list[Pair]:
     """Return each partly shared row with its size-matched row."""
     matched = {name: row for row in result.summary for name in row.matches}
     return [(row, matched[row.sharing]) for row in result.summary if row.sharing in matched]

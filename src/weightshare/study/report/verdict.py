@@ -1,11 +1,11 @@
 """The verdict on a study: what it shows, in a few sentences."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...views.numbers import format_percent
 from .. import words
 from ..baseline import Baseline, find_baseline
+from ..outcome import Outcome
 from .measures import (
     Comparison,
     Measure,
@@ -19,11 +19,8 @@ from .measures import (
     measure_shifted,
 )
 
-if TYPE_CHECKING:
-    from ..result import StudyResult
 
-
-def judge(result: "StudyResult") -> str:
+def judge(result: Outcome) -> str:
     """Return the verdict.
 
     It names the sharings that are clearly better or worse than full sharing, also on shifted test inputs. For
@@ -91,7 +88,7 @@ def _describe_unclear(comparisons: Sequence[Comparison], measure: Measure) -> st
     return f"{rows} {_be(unclear)} neither clearly better nor clearly worse."
 
 
-def _judge_size(result: "StudyResult", comparisons: Sequence[Comparison], measure: Measure) -> str:
+def _judge_size(result: Outcome, comparisons: Sequence[Comparison], measure: Measure) -> str:
     """Return how the better rows compare with fully shared networks of their size; "" if there are none."""
     sign = result.scale.sign
     names = [one.row.sharing for one in _choose(comparisons, sign)]
