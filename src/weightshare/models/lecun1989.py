@@ -81,13 +81,13 @@ def zip_code_network(*, sharing: Sharing = FULL) -> torch.nn.Sequential:
 def digit_network(number: int, copies: int = 1) -> torch.nn.Sequential:
     """Build one of LeCun's five networks for 16 x 16 images from -1 to 1.
 
-    | number | hidden layers | links | weights |
-    |---|---|---|---|
-    | 1 | none | 2,570 | 2,570 |
-    | 2 | 12 units, dense | 3,214 | 3,214 |
-    | 3 | 8 x 8 and 4 x 4 units, local | 1,226 | 1,226 |
-    | 4 | two shared 8 x 8 maps; 4 x 4 units, local | 2,266 | 1,132 |
-    | 5 | two 8 x 8 maps and four 4 x 4 maps, shared | 5,194 | 1,060 |
+    The networks have these hidden layers, links and weights::
+
+        1   none                                         2,570   2,570
+        2   12 units, dense                              3,214   3,214
+        3   8 x 8 and 4 x 4 units, local                 1,226   1,226
+        4   two shared 8 x 8 maps; 4 x 4 units, local    2,266   1,132
+        5   two 8 x 8 maps and four 4 x 4 maps, shared   5,194   1,060
 
     Windows have 3 x 3 inputs in the first hidden layer and 5 x 5 in the second, with stride 2. The outputs
     have the same activation as the hidden units.
