@@ -51,7 +51,10 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["digts"], "study data: must be one of digits, faces, npz:FILE, folder:DIR, got 'digts'"),
+        (
+            ["digts"],
+            "study data: must be one of digits, faces, npz:FILE, folder:DIR, package.module:function",
+        ),
         (["digits", "--width", "10000000000"], "study: width must be at most 4,096, got 10,000,000,000."),
         (["digits", "--width", "4096"], "must have at most 134,217,728 parameters, got 302,026,752"),
         (["digits", "--seeds", "0"], "study: seeds must be at least 1, got 0"),
@@ -64,7 +67,7 @@ def test_a_folder_is_chosen_when_none_is_given(monkeypatch, capsys, tiny, tmp_pa
         (["npz:none.npz"], "npz:none.npz: must be a file, got a path that does not exist"),
         (
             ["folder:none"],
-            "folder:none: must be a folder with one subfolder per class, got a path that does not exist",
+            "folder:none: must be a folder with one subfolder of images per class, got a path",
         ),
         (["npz:a\x1b[31m"], "npz:a\\x1b[31m: must be a file"),
         (["digits", "--train-images", "5"], "train_images must be between 20 (two per class) and 1348"),

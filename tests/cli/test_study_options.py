@@ -54,7 +54,7 @@ def test_trials_run_in_workers(command_line, tiny, tmp_path):
         (["--workers", "0"], "study: workers must be at least 1, got 0"),
         (["--engine", "slurm"], "study: engine must be local or ray, got 'slurm'"),
         (["--address", "auto"], "study: address needs a cluster, got engine 'local'; add --engine ray"),
-        (["--resize", "big"], "study: resize must be a size such as 32 or 32x48, got 'big'"),
+        (["--resize", "big"], 'study: resize must be a size such as "64" or "64x48", got \'big\''),
         (["--task", "guess"], "study: task must be auto, classification, "),
         (["--metric", "rmse"], "metric must be accuracy, "),
         (["--model", "missing:build"], "study, model 'missing:build': module 'missing' must be importable"),
@@ -81,10 +81,10 @@ def test_modules_in_the_current_folder_can_be_named_but_hide_no_others(tiny, tmp
     for name in ("random", "sklearn", "statistics", "matplotlib"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('of the user')\n")
     code = "import sys; sys.path.pop(0); from weightshare.cli import main; main()"  # as an installed command
-    arguments = ["study", tiny, "--model", "mine:build", "--sharing", "full,local", "--out", "out", *SMALL]
-    with_workers = [["--workers", "1", "--seeds", "2"]] if sys.version_info >= (3, 11) else []
-    for workers in ([], *with_workers):
-        command = [sys.executable, "-c", code, *arguments, *workers]
+    arguments = ["study", tiny, "--model", "mine:build", "--sharing", "full,local", *SMALL]
+    with_workers = [["--out", "other", "--workers", "1"]] if sys.version_info >= (3, 11) else []
+    for options in (["--out", "out"], *with_workers):
+        command = [sys.executable, "-c", code, *arguments, *options]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
 

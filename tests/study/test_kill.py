@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.study import read_records, without_time
-from weightshare.study import run
 
 
 def kill_and_resume(spec, kills: int, *options: str) -> None:
     """Run a study on the command line, kill it `kills` times, let it finish, and compare its records."""
-    run(replace(spec, out=spec.out.parent / "whole"))
-    command = [
+    common = [
         sys.executable, "-m", "weightshare.cli", "study", spec.data, "--sharing", "full,tiled:2",
         "--seeds", str(spec.seeds), "--width", str(spec.width), "--epochs-max", str(spec.epochs_max),
-        "--accelerator", "cpu", "--out", str(spec.out), "--state-seconds", "0", *options,
+        "--accelerator", "cpu", "--out",
     ]  # fmt: skip
+    whole = replace(spec, out=spec.out.parent / "whole")
+    subprocess.run([*common, str(whole.out)], capture_output=True, check=True)
+    command = [*common, str(spec.out), "--state-seconds", "0", *options]
     environment = {**os.environ, "WEIGHTSHARE_TEST": str(spec.out)}  # by which its workers are found
     records, chance, before = spec.out / "records.jsonl", random.Random(0), b""
     for _ in range(kills):
@@ -44,7 +45,7 @@ def kill_and_resume(spec, kills: int, *options: str) -> None:
     assert ended.returncode == 0, ended.stderr
     found = [(record["key"], record["seed"]) for record in read_records(spec)]
     assert len(found) == len(set(found))
-    expected = without_time(read_records(replace(spec, out=spec.out.parent / "whole")))
+    expected = without_time(read_records(whole))
     found = without_time(read_records(spec))
     assert sorted(found, key=str) == sorted(expected, key=str)
     assert not (spec.out / ".states").exists()
