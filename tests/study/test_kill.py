@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,11 @@ def test_sixty_trials_killed_many_times_continue(quick, kills, options):
     kill_and_resume(replace(quick, seeds=20, epochs_max=30), kills, *options)
 
 
+def accept_interrupts() -> None:
+    """Undo that processes in the background of a shell ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @on_linux
 def test_an_interrupt_ends_the_workers(quick):
     command = [
@@ -96,9 +102,11 @@ def test_an_interrupt_ends_the_workers(quick):
         "--workers", "1", "--out", str(quick.out),
     ]  # fmt: skip
     environment = {**os.environ, "WEIGHTSHARE_TEST": str(quick.out)}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=accept_interrupts
+    ) as running:
         for line in running.stderr:
-            if line.startswith("1/500"):
+            if re.match(r"\d+/500 ", line):
                 break
         running.send_signal(signal.SIGINT)
         err = running.communicate(timeout=60)[1]

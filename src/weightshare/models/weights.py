@@ -57,7 +57,7 @@ def _is_safetensors(where: str, path: Path) -> bool:
     """Return whether the file begins with the length of a JSON object and its opening brace."""
     try:
         if path.exists() and not path.is_file():  # reading from a pipe would wait for its writer
-            raise OSError(EINVAL, "It is not a regular file")
+            raise OSError(EINVAL, "something that is not a regular file")
         with path.open("rb") as file:
             start = file.read(9)
     except (OSError, ValueError) as error:  # the latter for a name with a null character

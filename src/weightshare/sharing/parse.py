@@ -95,7 +95,7 @@ def _read_labels(path: Path) -> NDArray[Any]:
     hint = "write it with numpy.save"
     try:
         if path.exists() and not path.is_file():  # reading from a pipe would wait for its writer
-            raise OSError(EINVAL, "It is not a regular file")
+            raise OSError(EINVAL, "something that is not a regular file")
         # as a memory map, so that dtype and size are checked before the entries are read
         labels: NDArray[Any] | NpzFile = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # a damaged header can raise any exception
