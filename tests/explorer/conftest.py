@@ -3,21 +3,16 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.helpers.browser import Visit, visit
-from tests.helpers.programs import require
+from tests.helpers.browser import Visit, launch_browser, visit
 from weightshare.explorer import render_page
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Return a browser. It runs for one module, because it occupies the event loop of the thread."""
-    path = require("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launch_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.helpers.browser import make_link, read_link, report
+from tests.helpers.browser import AXE, make_link, read_link, report
 from tests.helpers.node import read_export
 from tests.helpers.programs import require_packages
 from weightshare import explain
@@ -43,11 +43,6 @@ READ_FOCUS = f"""
   const plain = [...window.reached].filter(([, outlined]) => !outlined).map(([element]) => describe(element));
   return [...missed.map((name) => `Tab misses ${{name}}`), ...plain.map((name) => `no outline on ${{name}}`)];
 }}
-"""
-AXE = """
-async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
-  ({ id, help, nodes }) => `${id}: ${help} (${nodes.length}): ${nodes[0].html.slice(0, 160)}`
-)
 """
 #: Layers without an output, and layers that no picture can draw. All of them can be read from a link.
 INVALID = {

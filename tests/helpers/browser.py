@@ -1,14 +1,17 @@
-"""Open the explorer's page in a browser, and read what it shows."""
+"""Open a page in a browser, Debian's Chromium, and read what it shows."""
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.helpers.programs import require
 
 #: Run before the page's own script: the link that "Copy link" copies is kept in a variable.
 _KEEP_LINK = """
@@ -21,6 +24,23 @@ _SETTLE = (
     "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 )
 _LINKS = "() => [...document.querySelectorAll('nav a, .questions a')].map((a) => a.getAttribute('href'))"
+
+#: Run after axe-core was added to the page: its findings as text.
+AXE = """
+async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
+  ({ id, help, nodes }) => `${id}: ${help} (${nodes.length}): ${nodes[0].html.slice(0, 160)}`
+)
+"""
+
+
+@contextmanager
+def launch_browser() -> Generator[Browser]:
+    """Return a context with a browser. It occupies the event loop of the thread."""
+    path = require("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @dataclass

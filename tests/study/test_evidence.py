@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
-from tests.helpers.browser import visit
-from tests.helpers.programs import require, require_packages
+from tests.helpers.browser import AXE, launch_browser, visit
+from tests.helpers.programs import require_packages
 from tools import evidence_page
 from weightshare.errors import ArgumentError, DataError, SpecError, StudyError
 from weightshare.study import evidence
@@ -369,17 +368,14 @@ def test_the_page_fits_a_phone(toy, tmp_path, scheme):
     result = evidence.run("toy")
     page = tmp_path / "page.html"
     page.write_text(render_page([replace(result, findings=(*result.findings, long))]), encoding="utf-8")
-    with sync_playwright() as playwright:
-        path = require("chromium", "chromium-browser", "google-chrome")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launch_browser() as browser:
         opened = visit(browser, page, viewport={"width": 400, "height": 800}, color_scheme=scheme)
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
         assert opened.messages == []
         ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
         opened.page.add_script_tag(path=require_packages() / "axe-core/axe.min.js")
-        violations = opened.page.evaluate("async () => (await axe.run()).violations.map((one) => one.id)")
-        browser.close()
+        violations = opened.page.evaluate(AXE)
     assert violations == []
 
 

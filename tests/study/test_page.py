@@ -1,10 +1,9 @@
 """The report in a browser: legible on a phone and in the dark, usable without a mouse, and self-contained."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.helpers.browser import visit
-from tests.helpers.programs import require, require_packages
+from tests.helpers.browser import AXE, launch_browser, visit
+from tests.helpers.programs import require_packages
 from tests.helpers.results import make_result, make_trial
 from weightshare import explain
 from weightshare.study.report.page import render_page
@@ -22,11 +21,6 @@ QUESTIONS = {
     }
     for size, factor in ((60, 0.6), (120, 0.8))
 } | {("layers", "features.conv_with_a_long_name.*"): {"local": [0.9, 0.91, 0.92]}}
-AXE = """
-async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
-  ({ id, help, nodes }) => `${id}: ${help} (${nodes.length}): ${nodes[0].html.slice(0, 160)}`
-)
-"""
 #: Images that were not loaded, or whose text is smaller than half of its size in the file.
 BAD_IMAGES = """
 () => [...document.images].filter((image) => !image.naturalWidth || image.width < image.naturalWidth / 2)
@@ -36,11 +30,8 @@ BAD_IMAGES = """
 
 @pytest.fixture(scope="module")
 def browser():
-    path = require("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launch_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

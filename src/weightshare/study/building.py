@@ -11,8 +11,9 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from .._torch import get_storage_id
 from ..convert import relax
-from ..errors import StudyError, WeightshareError
+from ..errors import StudyError, WeightshareError, describe_exception
 from ..nn.base import SharedLayer
 from ..sharing import Full, Sharing
 from .data import Examples
@@ -43,7 +44,7 @@ class Factory:
 
     @property
     def parameters(self) -> set[str]:
-        """Names of the keyword arguments that the user's function takes among sharing, width and example."""
+        """Which of the keyword arguments `sharing` and `width` the user's function takes."""
         if self.function is None:
             return set()
         try:
@@ -113,7 +114,7 @@ class Factory:
             raise
         except (Exception, SystemExit) as error:  # a function of the user can raise anything
             call = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            text = describe_exception(error)
             raise StudyError(where, f"must build a network when called with ({call})", text) from error
         if not isinstance(model, nn.Module):
             raise StudyError(where, "must return a torch.nn.Module", type(model).__name__)
@@ -150,7 +151,7 @@ class Factory:
         try:
             outputs = model.eval()(inputs)
         except Exception as error:  # a network of the user can raise anything
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            text = describe_exception(error)
             raise StudyError(where, f"must take inputs {list(inputs.shape)}", text) from error
         finally:
             model.train(training)
@@ -173,12 +174,11 @@ def count_macs(model: nn.Module, inputs: torch.Tensor) -> int:
 def measure_activations(model: nn.Module, inputs: torch.Tensor) -> int:
     """Return the bytes per example that a network keeps for its backward pass, on any device."""
     training = model.training
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    weights = set(map(get_storage_id, model.parameters()))
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage
+        kept[get_storage_id(tensor)] = tensor.untyped_storage()
         return tensor
 
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._args import did_you_mean
-from ..errors import SpecError, StudyError
+from ..errors import SpecError, StudyError, describe_exception
 
 #: Class of positions that are not scored.
 IGNORED = -100
@@ -42,7 +42,7 @@ class Metric:
         try:
             value = float(self.compute(outputs, targets))
         except Exception as error:  # a function of the user can raise anything
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            text = describe_exception(error)
             raise StudyError(where, expected, text) from error
         if not isfinite(value):
             raise StudyError(where, expected, str(value))
@@ -218,7 +218,7 @@ def find_function(name: str, what: str) -> Callable[..., Any]:
         with search_current_folder():
             found: Any = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # a module of the user can raise anything
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = describe_exception(error)
         raise SpecError(f"study, {what} {name!r}", f"module {module!r} must be importable", text) from error
     for part in path.split("."):
         found = getattr(found, part, None)

@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+from ... import errors
 from ...views.escape import escape_controls
 
 MAX_TEXT = 300
@@ -23,12 +24,12 @@ def describe_path(path: Path) -> str:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return the type and text of an exception in one line, cut to a readable length.
+    """Return the type and text of an exception that input from outside has caused, in a readable length.
 
     >>> describe_exception(KeyError("a"))
     "KeyError: 'a'"
     """
-    return shorten(" ".join(f"{type(error).__name__}: {error}".split())).rstrip(".:")
+    return shorten(errors.describe_exception(error)).rstrip(".:")
 
 
 def shorten(text: str) -> str:

@@ -26,7 +26,7 @@ def load_folder(folder: Path, name: str, resize: tuple[int, int] | None = None) 
     """Load every image in every subfolder. The classes are the names of the subfolders, sorted.
 
     If the subfolders are `train` and `test`, they contain those of the classes. The images in `val` belong to
-    the training set, or are the test set if there is no other one. Hidden and system files, files that are
+    the training set, or are the test set if `test` is missing. Hidden and system files, files that are
     not images, and the folders of studies are skipped. If any image has colors, all get three channels.
 
     Args:
@@ -35,7 +35,7 @@ def load_folder(folder: Path, name: str, resize: tuple[int, int] | None = None) 
         resize: Height and width to which images are scaled; by default, all must have the same size.
 
     Raises:
-        DataError: If there are no classes or images, if an image is not in the folder of a class, if an entry
+        DataError: If classes or images are missing, if an image is outside the folder of a class, if an entry
             is a link or a damaged image, or if sizes differ.
     """
     if (got := describe_path(folder)) != "a folder":

@@ -28,7 +28,7 @@ def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None 
         resize: Height and width to which the images of a folder are scaled.
 
     Raises:
-        SpecError: If there is no such source.
+        SpecError: If the source is unknown.
         DataError: If the data are missing, damaged, too large or of another kind.
     """
     kind, _, place = data.partition(":") if isinstance(data, str) else ("", "", "")

@@ -38,7 +38,7 @@ def encode_targets(raw: Raw, task_name: str = "auto") -> Targets:
             belong to positions if they have the spatial axes of the inputs.
 
     Raises:
-        DataError: If there are no targets, or if they do not fit the task.
+        DataError: If the targets are missing or do not fit the task.
     """
     if task_name == "reconstruction":
         return Targets(find_task(task_name), raw.x, raw.x_test, ())

@@ -71,13 +71,13 @@ def run(
         on_progress: Called at the beginning and after each seed.
 
     Raises:
-        SpecError: If there is no such experiment, or it does not take images and `data` is given.
+        SpecError: If the experiment is unknown, or if `data` is given and it takes no images.
         StudyError: If NAME.jsonl belongs to another run, or the folder is in use.
         DataError: If the data cannot be read.
 
     Example:
-        >>> run("zipcode1989", seeds=1).verdict  # doctest: +SKIP
-        '4 of 4 comparisons agree.'
+        >>> run("kunin2019", seeds=1).verdict
+        '1 of 1 comparisons agree.'
     """
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
