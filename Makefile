@@ -14,7 +14,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
 
 demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes demo/report.html
-	.venv/bin/weightshare study digits --out demo
+	.venv/bin/weightshare study digits --workers 2 --out demo
 
 test: .venv/.test  ## run the tests that fit in ten minutes
 	.venv/bin/python -m pytest -m "not long"

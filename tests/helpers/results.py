@@ -99,6 +99,7 @@ def make_result(
         facts or (make_facts() if scale.is_fraction else make_regression_facts()),
         scale,
         tuple(rows),
+        tuple(row.sharing for row in rows),
         sum(map(len, given.values())),
     )
     made = [

@@ -32,6 +32,15 @@ def test_a_study_read_from_its_records_is_the_same(finished):
     assert [row.setting for row in found.further] == ["4 examples"] * 3
 
 
+def test_records_in_the_order_in_which_workers_finish(finished):
+    file = finished.out / "records.jsonl"
+    file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
+    found = read(finished.out)
+    assert found.to_json() == finished.to_json()
+    assert str(found) == str(finished)
+    assert found.trials == finished.trials
+
+
 def test_the_report_is_drawn_again_without_the_data(finished, tmp_path):
     page = (finished.out / "report.html").read_text()
     (finished.out / "report.html").unlink()

@@ -24,6 +24,7 @@ class Description:
         data: Facts about the data.
         scale: Scale of the metric.
         rows: Facts about each row.
+        keys: Key of each row, in the same order.
         planned: Number of trials of the finished study.
     """
 
@@ -32,6 +33,7 @@ class Description:
     data: DataFacts
     scale: Scale
     rows: tuple[RowFacts, ...]
+    keys: tuple[str, ...]
     planned: int
 
     @classmethod
@@ -43,6 +45,7 @@ class Description:
             plan.data,
             Scale.from_metric(metric),
             tuple(map(RowFacts.from_row, plan.rows)),
+            tuple(row.key for row in plan.rows),
             plan.trials,
         )
 
@@ -54,6 +57,7 @@ class Description:
             "data": asdict(self.data),
             "scale": asdict(self.scale),
             "row": asdict(row),
+            "rows": list(self.keys),
             "planned": self.planned,
         }
 

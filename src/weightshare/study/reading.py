@@ -61,8 +61,11 @@ def read(folder: Path | str) -> StudyResult:
         trials[trial.key, trial.seed] = trial
     if not trials:
         raise StudyError(f"file {str(file)!r}", "must contain a finished trial", "none")
-    description = replace(descriptions[-1], rows=tuple(rows.values()))
-    named = [replace(trial, sharing=rows[key].sharing) for (key, _), trial in trials.items()]
+    places = {key: place for place, key in enumerate(descriptions[-1].keys)}
+    keys = tuple(sorted(rows, key=lambda key: places.get(key, len(places))))  # records are in any order
+    description = replace(descriptions[-1], rows=tuple(rows[key] for key in keys), keys=keys)
+    ordered = sorted(trials, key=lambda pair: (pair[1], keys.index(pair[0])))
+    named = [replace(trials[key, seed], sharing=rows[key].sharing) for key, seed in ordered]
     return StudyResult.from_trials(description, named, out=Path(folder))
 
 
@@ -97,4 +100,5 @@ def _parse_trial(record: dict[str, Any], scale: Scale) -> Trial:
 
 def _parse_description(record: dict[str, Any]) -> Description:
     data, scale = parse_facts(DataFacts, record["data"]), parse_facts(Scale, record["scale"])
-    return Description(record["study"], dict(record["options"]), data, scale, (), int(record["planned"]))
+    keys, planned = tuple(map(str, record["rows"])), int(record["planned"])
+    return Description(record["study"], dict(record["options"]), data, scale, (), keys, planned)

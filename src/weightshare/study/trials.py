@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from .._version import __version__
+from ..backends import backends
 from ..nn.base import SharedLayer
 from .building import Factory
 from .checks import check_number
@@ -47,7 +48,7 @@ class Trial(Scored):
         curve_loss: Mean training loss of each epoch.
         class_scores: Share of the test examples of each class that are classified correctly; empty unless
             each example has one class.
-        environment: What the run used: versions, device and number of threads.
+        environment: What the run used: versions, device, backend and number of threads.
         first_layer: Kernels of the first convolution; only for seed 0 of rows of the main table.
     """
 
@@ -215,14 +216,16 @@ def _sample_first_layer(network: nn.Module) -> FirstLayer | None:
 
 
 def describe_environment(fabric: Fabric) -> dict[str, str]:
-    """Return what a trial runs on: versions, device and number of threads."""
+    """Return what a trial runs on: versions, device, backend of the layers and number of threads."""
     device = fabric.device
+    native = backends().native.instruction_set if device.type == "cpu" else None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "weightshare": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": f"{device.type} ({name})",
+        "backend": "portable" if native is None else f"native ({native})",
         "threads": str(torch.get_num_threads()),
     }
 
