@@ -19,7 +19,7 @@ from measure import describe_machine
 from weightshare.nn import BlurPool2d
 from weightshare.study.data import Examples
 from weightshare.study.data.images import load_images
-from weightshare.study.intervals import compute_interval
+from weightshare.study.statistics.intervals import compute_interval
 from weightshare.symmetry import consistency
 from weightshare.symmetry.protocols import crop_circular
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from measure import describe_machine
 from weightshare.study import ProcessExecutor, StudySpec, run
 from weightshare.study.data import Examples, load_examples
-from weightshare.study.network import Network
+from weightshare.study.trials.network import Network
 
 ROUNDS = 3
 

@@ -25,7 +25,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from weightshare import study
-from weightshare.study.intervals import compare_means
+from weightshare.study.statistics.intervals import compare_means
 
 from . import pros_cons_table
 from .blocks import ROOT

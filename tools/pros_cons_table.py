@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from weightshare.study.intervals import Difference, compare_means, compute_interval
+from weightshare.study.statistics.intervals import Difference, compare_means, compute_interval
 from weightshare.views.numbers import format_percent, format_percent_interval
 
 from .blocks import ROOT, replace_block

@@ -19,7 +19,7 @@ from weightshare.study import run
 def test_a_finished_study_is_only_read(quick, monkeypatch):
     first = run(quick)
     times = {entry.name: entry.stat().st_mtime_ns for entry in quick.out.iterdir() if entry.name != ".lock"}
-    monkeypatch.setattr("weightshare.study.trials.fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("weightshare.study.trials.trial.fit", lambda *_: pytest.fail("trained again"))
     assert run(quick).to_dict() == first.to_dict()
     assert {name: (quick.out / name).stat().st_mtime_ns for name in times} == times
 

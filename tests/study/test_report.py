@@ -17,12 +17,12 @@ from tests.helpers.results import (
 )
 from weightshare.cli import app
 from weightshare.study import StudyResult, StudySpec
-from weightshare.study.comparisons import count_comparisons
-from weightshare.study.questions import collect_answered
 from weightshare.study.report.command import make_command, read_environment
 from weightshare.study.report.findings import answer, collect_findings
 from weightshare.study.report.page import render_page
-from weightshare.study.scale import Scale
+from weightshare.study.statistics.comparisons import count_comparisons
+from weightshare.study.statistics.questions import collect_answered
+from weightshare.study.statistics.scale import Scale
 from weightshare.views.escape import escape_controls
 
 EVIL = "<script>alert(1)</script> [red] **a** `b` | \x1b[31m\u202e"

@@ -6,9 +6,9 @@ import pytest
 from weightshare import Full, Local, LowRank, Mapped, Tiled
 from weightshare.errors import SharingError, StudyError
 from weightshare.study import StudySpec, rows
-from weightshare.study.building import Factory
 from weightshare.study.data import load_examples
 from weightshare.study.rows import count_parameters, plan_rows
+from weightshare.study.trials.building import Factory
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from tests.helpers.study import MATCHED, parse_strict, read_records, without_time
 from weightshare.errors import StudyError
 from weightshare.study import StudySpec, run
-from weightshare.study.training import Training
+from weightshare.study.trials.training import Training
 
 SUMMARY_KEYS = {
     "sharing", "layer_sharing", "width", "matches", "question", "setting", "metric", "parameters", "macs",

@@ -10,8 +10,8 @@ from torch import nn
 from tests.helpers.study import read_records, without_time
 from weightshare import Full
 from weightshare.study import run
-from weightshare.study.states import StateFile
-from weightshare.study.training import Training
+from weightshare.study.trials.states import StateFile
+from weightshare.study.trials.training import Training
 
 
 class Stopped(BaseException):
@@ -97,7 +97,7 @@ def test_a_state_on_a_full_disk_is_skipped(tmp_path, monkeypatch):
 
     (tmp_path / ".states").mkdir()
     file = StateFile(tmp_path, "study", "full", 0, interval=0)
-    monkeypatch.setattr("weightshare.study.states.os.fsync", full)
+    monkeypatch.setattr("weightshare.study.trials.states.os.fsync", full)
     file.save(lambda: {"x": torch.ones(2)})
     assert file.load() is None
     assert list((tmp_path / ".states").iterdir()) == []

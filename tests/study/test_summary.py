@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from tests.helpers.results import ACCURACY, RMSE, make_result, make_trial
-from weightshare.study.intervals import (
+from weightshare.study.statistics.intervals import (
     compare_means,
     compare_with_control,
     compute_interval,
     estimate_seeds,
 )
-from weightshare.study.summary import compute_target, find_epoch
+from weightshare.study.statistics.summary import compute_target, find_epoch
 
 FULL, TILED, LOCAL = [0.95, 0.96, 0.94], [0.93, 0.95, 0.92], [0.80, 0.85, 0.82]
 

@@ -12,10 +12,10 @@ from weightshare import Full, Local
 from weightshare import nn as shared
 from weightshare.errors import SpecError, StudyError
 from weightshare.study import StudySpec, run
-from weightshare.study.building import Factory
 from weightshare.study.data import Examples
 from weightshare.study.rows import plan_rows
 from weightshare.study.tasks import METRICS, TASKS, find_metric
+from weightshare.study.trials.building import Factory
 
 SIZES = {1: (8,), 2: (6, 5), 3: (5, 5, 5)}
 

@@ -21,9 +21,9 @@ from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
 from .result import StudyResult
 from .spec import StudySpec
-from .states import INTERVAL
 from .tasks import Metric, find_metric
-from .trials import Trial
+from .trials.states import INTERVAL
+from .trials.trial import Trial
 
 #: Largest number of jobs that are submitted to an executor at once.
 QUEUED = 1024

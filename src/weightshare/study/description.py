@@ -6,8 +6,8 @@ from typing import Any, TypeVar, cast
 from ..views.escape import escape_controls
 from ._plan import Plan
 from .data import DataFacts
-from .scale import Scale
-from .summary import RowFacts
+from .statistics.scale import Scale
+from .statistics.summary import RowFacts
 from .tasks import Metric
 
 _T = TypeVar("_T")

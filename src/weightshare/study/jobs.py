@@ -8,12 +8,12 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from ..errors import StudyError
-from .building import Factory
 from .data import Examples, load_examples
 from .rows import Row
 from .spec import StudySpec
-from .states import INTERVAL, StateFile
-from .trials import Trial, run_trial
+from .trials.building import Factory
+from .trials.states import INTERVAL, StateFile
+from .trials.trial import Trial, run_trial
 
 #: The data that this worker has loaded last, by their digest.
 _loaded: dict[str, Examples] = {}

@@ -12,10 +12,10 @@ from .description import Description, parse_facts
 from .records import RECORDS, REPORT, split_torn
 from .report.page import render_page
 from .result import StudyResult
-from .scale import Scale
-from .scores import to_key
-from .summary import RowFacts
-from .trials import Trial
+from .statistics.scale import Scale
+from .statistics.scores import to_key
+from .statistics.summary import RowFacts
+from .trials.trial import Trial
 
 
 def read(folder: Path | str) -> StudyResult:

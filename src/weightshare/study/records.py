@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from ..errors import StudyError
 from ..views.files import write_atomic
 from .spec import StudySpec
-from .states import STATES
 from .tasks import Metric
-from .trials import Trial
+from .trials.states import STATES
+from .trials.trial import Trial
 
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
 FILES = {RECORDS, RESULTS, REPORT, LOCK}

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from .._version import __version__
-from .outcome import Outcome
+from .report.table import build_table, format_table
 from .report.verdict import judge
-from .table import build_table, format_table
+from .statistics.outcome import Outcome
 
 
 class StudyResult(Outcome):

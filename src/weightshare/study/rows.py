@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ..counting import explain
 from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
-from .building import Factory, count_macs, measure_activations
 from .data import Examples
-from .network import DEPTH, Network
 from .spec import StudySpec, get_step
+from .trials.building import Factory, count_macs, measure_activations
+from .trials.network import DEPTH, Network
 
 MAX_PARAMETERS = 2**27
 MAX_WIDTH = 4096

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...sharing import Full, Local, LowRank, Sharing
 from ..data.sources import load_faces
-from ..network import Network
+from ..trials.network import Network
 from .base import Experiment, Finding, Record, compare_order, measure
 from .training import train
 

@@ -12,7 +12,7 @@ from ...views import markdown, text
 from ...views.page import make_environment
 from ...views.pictures import Series, draw_lines
 from ...views.section import Section
-from ..intervals import compare_means, compute_interval
+from ..statistics.intervals import compare_means, compute_interval
 
 #: Measurements of one seed, as JSON values.
 Record = dict[str, Any]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ... import nn as shared
 from ...sharing import Full, Local, Sharing
-from ..intervals import compute_interval
+from ..statistics.intervals import compute_interval
 from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
 from .sample_counts import descend, find_size, make_dense, measure_curve, measure_sign_accuracy, measure_sizes
 

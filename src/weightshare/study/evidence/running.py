@@ -20,7 +20,7 @@ from ...errors import SpecError, StudyError
 from ...views.files import write_atomic
 from ..engines import ProcessExecutor
 from ..records import split_torn
-from ..trials import use_threads
+from ..trials.trial import use_threads
 from .base import Evidence, Experiment, Record
 from .images import load_images
 from .registry import find_experiment

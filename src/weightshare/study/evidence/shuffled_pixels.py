@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..intervals import compare_means
+from ..statistics.intervals import compare_means
 from .base import Experiment, Finding, Record, compare_order, measure
 from .image_networks import DESCRIPTION, NETWORKS, draw_subset, make_network
 from .images import Images, load_images

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from ..building import Factory
 from ..data import load_examples
 from ..jobs import make_fabric
 from ..rows import Row, plan_rows
 from ..spec import StudySpec
-from ..trials import run_trial
+from ..trials.building import Factory
+from ..trials.trial import run_trial
 from .base import Record
 
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from ...views import pictures
 from ...views.pictures import Series
-from ..first_layer import FirstLayer
-from ..intervals import compute_interval
-from ..questions import Answered
 from ..result import StudyResult
-from ..words import get_shift_unit
+from ..statistics.intervals import compute_interval
+from ..statistics.questions import Answered
+from ..trials.first_layer import FirstLayer
+from .words import get_shift_unit
 
 #: How far below the target learning curves are shown, relative to the best row's progress after one epoch.
 CURVES_BELOW_TARGET = 0.5

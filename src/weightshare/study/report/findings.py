@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...views.numbers import abbreviate, format_ratio
-from .. import words
-from ..questions import Answered
 from ..result import StudyResult
-from ..summary import RowSummary
+from ..statistics.questions import Answered
+from ..statistics.summary import RowSummary
+from . import words
 from .measures import (
     compare_pairs,
     compare_with,

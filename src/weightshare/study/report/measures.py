@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .. import words
-from ..intervals import MOST_SEEDS, Difference, compare_means, compare_with_control
-from ..outcome import Outcome
-from ..scale import Scale
-from ..summary import RowSummary, find_epoch
-from ..trials import Trial
+from ..statistics.intervals import MOST_SEEDS, Difference, compare_means, compare_with_control
+from ..statistics.outcome import Outcome
+from ..statistics.scale import Scale
+from ..statistics.summary import RowSummary, find_epoch
+from ..trials.trial import Trial
+from . import words
 
 Pair = tuple[RowSummary, RowSummary]
 

@@ -3,11 +3,10 @@
 from ...views.numbers import abbreviate, format_percent
 from ...views.page import make_environment
 from ...views.pictures import PALETTE
-from .. import words
-from ..baseline import get_balanced_accuracy
-from ..questions import collect_answered
 from ..result import StudyResult
-from . import charts
+from ..statistics.baseline import get_balanced_accuracy
+from ..statistics.questions import collect_answered
+from . import charts, words
 from .command import make_command, read_environment
 from .findings import answer, collect_findings
 from .measures import find_gap

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ...views.numbers import format_percent
-from .. import words
-from ..baseline import Baseline, find_baseline
-from ..outcome import Outcome
+from ..statistics.baseline import Baseline, find_baseline
+from ..statistics.outcome import Outcome
+from . import words
 from .measures import (
     Comparison,
     Measure,

@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .data import DataFacts
-from .description import Description
+from ..data import DataFacts
+from ..description import Description
+from ..spec import StudySpec
+from ..trials.trial import Trial
 from .scale import Scale
-from .spec import StudySpec
 from .summary import RowSummary, summarize
-from .trials import Trial
 
 T = TypeVar("T", bound="Outcome")
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import floor, log10
 
-from ..views.figure import shorten
-from ..views.numbers import format_percent, format_percent_interval, format_significant
-from .tasks import Metric
+from ...views.figure import shorten
+from ...views.numbers import format_percent, format_percent_interval, format_significant
+from ..tasks import Metric
 
 _LABELS = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "mean_iou": "mean IoU"}
 _MAX_LABEL = 32

@@ -11,17 +11,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from .._version import __version__
-from ..backends import backends
-from ..nn.base import SharedLayer
+from ..._version import __version__
+from ...backends import backends
+from ...nn.base import SharedLayer
+from ..checks import check_number
+from ..data import Examples, list_steps
+from ..rows import Row
+from ..statistics.scale import Scale
+from ..statistics.scores import Scored, to_key
+from ..tasks import Metric, find_metric
 from .building import Factory
-from .checks import check_number
-from .data import Examples, list_steps
 from .first_layer import FirstLayer, sample_kernels
-from .rows import Row
-from .scale import Scale
-from .scores import Scored, to_key
-from .tasks import Metric, find_metric
 from .training import Pair, Training, evaluate, fit
 
 

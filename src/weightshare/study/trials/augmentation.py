@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .data import Examples, pad_inputs
+from ..data import Examples, pad_inputs
 
 
 def shift_at_random(

@@ -11,15 +11,15 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from .._torch import get_storage_id
-from ..convert import relax
-from ..errors import StudyError, WeightshareError, describe_exception
-from ..nn.base import SharedLayer
-from ..sharing import Full, Sharing
-from .data import Examples
+from ..._torch import get_storage_id
+from ...convert import relax
+from ...errors import StudyError, WeightshareError, describe_exception
+from ...nn.base import SharedLayer
+from ...sharing import Full, Sharing
+from ..data import Examples
+from ..spec import StudySpec
+from ..tasks import find_function, name_function
 from .network import Autoencoder, Network
-from .spec import StudySpec
-from .tasks import find_function, name_function
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 

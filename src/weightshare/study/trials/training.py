@@ -11,16 +11,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ..convert import relax
-from ..errors import StudyError
-from ..nn.base import SharedLayer
-from ..sharing import Full
+from ...convert import relax
+from ...errors import StudyError
+from ...nn.base import SharedLayer
+from ...sharing import Full
+from ..data import Examples
+from ..rows import Row
+from ..spec import StudySpec
+from ..tasks import Metric, find_metric
 from .augmentation import shift_at_random
 from .building import Factory
-from .data import Examples
-from .rows import Row
-from .spec import StudySpec
-from .tasks import Metric, find_metric
 
 LEARNING_RATE_DROPS = 2
 DROP_FACTOR = 0.2

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..views.files import replacing
+from ...views.files import replacing
 
 #: Folder of the states, inside the folder of a study.
 STATES = ".states"

@@ -1,10 +1,10 @@
 """Sentences about a study that its table and its report share."""
 
-from ..views.numbers import format_percent, format_points_per_image
-from .baseline import find_baseline
-from .comparisons import describe_comparisons
-from .data import DataFacts
-from .outcome import Outcome
+from ...views.numbers import format_percent, format_points_per_image
+from ..data import DataFacts
+from ..statistics.baseline import find_baseline
+from ..statistics.comparisons import describe_comparisons
+from ..statistics.outcome import Outcome
 
 
 def describe_data(data: DataFacts) -> str:

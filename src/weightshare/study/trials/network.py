@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import nn as shared
-from ..sharing import Sharing
+from ... import nn as shared
+from ...sharing import Sharing
 
 DEPTH = 3
 _CONVOLUTIONS = {1: shared.Conv1d, 2: shared.Conv2d, 3: shared.Conv3d}

@@ -7,13 +7,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..views.escape import escape_controls
-from ..views.numbers import abbreviate
+from ...views.escape import escape_controls
+from ...views.numbers import abbreviate
+from ..statistics.outcome import Outcome
+from ..statistics.questions import Answered, collect_answered
+from ..statistics.scale import Scale
 from . import words
-from .outcome import Outcome
-from .questions import Answered, collect_answered
-from .report.verdict import judge
-from .scale import Scale
+from .verdict import judge
 
 TEXT_WIDTH = 120
 NAME_WIDTH = 24  # with more columns than fit beside such names, a table has several parts

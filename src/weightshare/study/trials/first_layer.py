@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ..nn.base import SharedLayer
-from .checks import check_array, check_number
+from ...nn.base import SharedLayer
+from ..checks import check_array, check_number
 
 MAX_CHANNELS = 32
 MAX_GRID = 12

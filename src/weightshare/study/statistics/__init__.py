@@ -1,0 +1,1 @@
+"""What the trials of a study show: means, confidence intervals, comparisons and baselines."""

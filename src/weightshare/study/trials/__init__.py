@@ -1,0 +1,1 @@
+"""One trial of a study: its network, its training and its measurements."""
