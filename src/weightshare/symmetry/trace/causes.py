@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..._torch import tree_iter
 from ...sharing import Full
+from .claims import LocalError
 from .layout import Layout, Layouts, get_strides
 from .rules import Kind, find_operation
 from .tape import Step
 
 
 def find_causes(
-    step: Step,
-    ref: int,
-    layouts: Layouts,
-    is_inexact: bool,
-    border: int | None,
-    direction: Sequence[int],
+    step: Step, ref: int, layouts: Layouts, local: LocalError, axes: Sequence[bool]
 ) -> tuple[str, ...]:
     """Return the reasons why an operation breaks equivariance; empty if it preserves all shifts.
 
@@ -26,25 +23,24 @@ def find_causes(
         step: Operation.
         ref: Number of the output that the model uses.
         layouts: Layouts of the tensors on the tape.
-        is_inexact: Whether the operation is inexact for the smallest shifts of its positions.
-        border: Width of the border to which errors are confined; None if they are not confined to a border.
-        direction: Sign of the shift along each axis; 0 for an axis that is not shifted.
+        local: How the operation alone responds to shifts.
+        axes: Whether each axis is examined.
     """
     causes: list[str] = []
     known = [layout for number in step.inputs if (layout := layouts[number]) is not None]
     after = layouts[ref]
-    if len(known) < len(step.inputs) or after is None:
+    if len(known) < len(step.inputs) or after is None or local.error is None:
         return ("not followed",) if known else ()
     if getattr(step.module, "sharing", Full()) != Full():
         causes.append("unshared weights")
-    elif is_inexact:
-        causes.append(_name_cause(step, layouts, border))
+    elif not local.is_exact:
+        causes.append(_name_cause(step, layouts, local.borders is not None))
     strides_before = {axis: stride for layout in known for axis, stride in get_strides(layout).items()}
     strides_after = get_strides(after)
     if any(
-        axis in strides_after and strides_after[axis].numerator > stride.numerator
+        axis in strides_after and abs(strides_after[axis].numerator) > abs(stride.numerator)
         for axis, stride in strides_before.items()
-        if direction[axis]
+        if axes[axis]
     ):
         kind = find_operation(step.op).kind
         causes.append("pooling" if kind.is_pool else "windows" if kind is Kind.RESHAPE else "stride")
@@ -80,18 +76,29 @@ def is_padded(step: Step) -> bool:
     return any(any(pair) if isinstance(pair, Sequence) else pair for pair in padding)
 
 
-def _name_cause(step: Step, layouts: Layouts, border: int | None) -> str:
+def _name_cause(step: Step, layouts: Layouts, has_border: bool) -> str:
     """Return why an operation with shared weights is inexact even for the smallest shift."""
-    kind, before = find_operation(step.op).kind, layouts[step.inputs[0]]
-    if kind is Kind.LINEAR and before is not None and before[-1].moves:
+    kind, before = find_operation(step.op).kind, layouts[step.inputs[0]] or ()
+    if kind is Kind.LINEAR and before and before[-1].moves:
         return "flatten"
-    if find_position_constants(step, layouts):
-        return "position embedding"
-    if border is not None or kind.has_window:  # on a small map, the border may be everything
-        return (
-            "padding" if is_padded(step) else "uneven size" if _is_uneven(step, layouts) else "valid border"
-        )
-    return "mixes positions"
+    constants = find_position_constants(step, layouts)
+    if constants:
+        return "mask" if all(constant.dtype == torch.bool for constant in constants) else "position embedding"
+    if kind.has_window:  # on a small map, the border may be everything
+        if is_padded(step) or any(any(dim.first.margin) for dim in before):
+            return "padding"
+        return "uneven size" if _is_uneven(step, layouts) else "valid border"
+    if kind in (Kind.FLIP, Kind.PERMUTE):
+        return "orientation"
+    if kind is Kind.NORMALIZATION:
+        return "unshared weights"
+    if kind is Kind.RESIZE:
+        return "resizing"
+    if kind is Kind.RECURRENT:
+        return "recurrence"
+    if step.views:
+        return "mask"
+    return "valid border" if kind is Kind.INDEX and has_border else "mixes positions"
 
 
 def _is_position_dependent(tensor: Tensor, layout: Layout) -> bool:
@@ -102,14 +109,12 @@ def _is_position_dependent(tensor: Tensor, layout: Layout) -> bool:
 
 
 def _is_uneven(step: Step, layouts: Layouts) -> bool:
-    """Return whether the size of the input is not a multiple of the stride."""
-    before, after = (layouts[step.inputs[0]] or (), layouts[step.outputs[0]] or ())
-    if get_strides(after) == get_strides(before):
-        return False
-    lengths_before, lengths_after = _get_lengths(before), _get_lengths(after)
-    return any(lengths_after.get(axis, length) != length for axis, length in lengths_before.items())
-
-
-def _get_lengths(layout: Layout) -> dict[int | None, object]:
-    """Return the length of each axis in input pixels."""
-    return {f.axis: f.size * f.stride for dim in layout for f in dim.factors if f.moves}
+    """Return whether the size of the input is not a multiple of the stride along an axis."""
+    before, after = layouts[step.inputs[0]] or (), layouts[step.outputs[0]] or ()
+    strides = get_strides(after)
+    factors = [factor for dim in before for factor in dim.factors if factor.moves and factor.axis is not None]
+    return any(
+        (factor.size * factor.stride / strides[factor.axis]).denominator > 1
+        for factor in factors
+        if factor.axis in strides
+    )

@@ -4,7 +4,7 @@ With its layout, any tensor in the model can be shifted in the way that a shift 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm, prod
 
@@ -21,9 +21,11 @@ class Factor:
     Args:
         size: Number of elements, without the halo.
         axis: Spatial axis of the input that it holds; None if a shift does not move it, as for channels.
-        stride: Input pixels from one element to the next.
+        stride: Input pixels from one element to the next; negative for an axis that was flipped.
         halo: Numbers of elements at the start and at the end that repeat the opposite end, as circular
             padding adds them.
+        margin: Numbers of elements at the start and at the end, outside of the halo, that are not on the
+            circle, as any other padding adds them.
         part_of: For the positions inside a window, the input axis that was cut into windows. A shift by
             whole windows does not move these positions.
     """
@@ -32,12 +34,13 @@ class Factor:
     axis: int | None = None
     stride: Fraction = Fraction(1)
     halo: tuple[int, int] = (0, 0)
+    margin: tuple[int, int] = (0, 0)
     part_of: int | None = None
 
     @property
     def length(self) -> int:
-        """Number of elements, including the halo."""
-        return self.size + sum(self.halo)
+        """Number of elements, including halo and margin."""
+        return self.size + sum(self.halo) + sum(self.margin)
 
     @property
     def moves(self) -> bool:
@@ -90,16 +93,53 @@ def lay_out_input(shape: Sequence[int]) -> Layout:
     return (make_fixed(shape[0]), make_fixed(shape[1]), *spatial)
 
 
-def guess_layout(in_shape: Sequence[int], shape: Sequence[int]) -> Layout | None:
-    """Guess the layout of an output from its shape: a map like the input, or no positions at all."""
-    axes = len(in_shape) - 2
-    if len(shape) <= 2:
-        return tuple(map(make_fixed, shape))
-    sizes = list(zip(in_shape[2:], shape[len(shape) - axes :]))
-    if len(shape) <= axes or any(n % m and m % n for n, m in sizes):
-        return None
-    spatial = [Dim((Factor(m, axis, Fraction(n, m)),)) for axis, (n, m) in enumerate(sizes)]
-    return (*map(make_fixed, shape[: len(shape) - axes]), *spatial)
+def drop_margins(layout: Layout, *, margins: bool = True, halos: bool = False) -> Layout:
+    """Return a layout in which the elements of margins or halos count as positions like all others.
+
+    Args:
+        layout: Layout of a tensor.
+        margins: Whether the margins become positions. If not, the layout is that of the tensor without them.
+        halos: Whether the halos become positions.
+    """
+
+    def change(dim: Dim) -> Dim:
+        first = dim.first
+        size, halo = (first.size + sum(first.halo), (0, 0)) if halos else (first.size, first.halo)
+        if any(halo) and any(first.margin) and margins:
+            return dim
+        size += sum(first.margin) if margins else 0
+        return Dim((replace(first, size=size, halo=halo, margin=(0, 0)), *dim.factors[1:]), dim.prefix)
+
+    return tuple(map(change, layout))
+
+
+def orient(layout: Layout) -> Layout:
+    """Return the layout that a map of the output should have: its axes in order, and none reversed.
+
+    Axes are exchanged only if they have the same positions; a map that is not square cannot be read otherwise.
+    """
+    dims = [d for d, dim in enumerate(layout) if dim.moves and len(dim.factors) == 1 and not dim.prefix]
+    factors = [replace(layout[d].first, stride=abs(layout[d].first.stride)) for d in dims]
+    axes = [factor.axis for factor in factors]
+    ordered = sorted(factors, key=lambda factor: factor.axis or 0)
+    is_exchangeable = all(
+        (one.size, one.stride) == (other.size, other.stride) for one, other in zip(factors, ordered)
+    )
+    if len(set(axes)) < len(axes):
+        return layout
+    new = list(layout)
+    for d, factor in zip(dims, ordered if is_exchangeable else factors):
+        new[d] = Dim((factor,))
+    return tuple(new)
+
+
+def cut_margins(layout: Layout, tensor: Tensor) -> Tensor:
+    """Return a tensor without the elements of its margins."""
+    for d, dim in enumerate(layout):
+        low, high = dim.first.margin
+        if low or high:
+            tensor = tensor.narrow(d, low, tensor.shape[d] - low - high)
+    return tensor
 
 
 def get_strides(layout: Layout) -> dict[int, Fraction]:
@@ -119,10 +159,18 @@ def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor
         by = [_count_steps(factor, shift) for factor in dim.factors]
         if not any(by):
             continue
-        low, high = dim.first.halo
-        if low or high:
-            index = torch.arange(-low, dim.first.size + high, device=tensor.device) - by[0]
-            tensor = tensor.index_select(d, index % dim.first.size + low)
+        first = dim.first
+        if any(first.halo) or any(first.margin):
+            (low, high), (before, after) = first.halo, first.margin
+            index = torch.arange(-low, first.size + high, device=tensor.device) - by[0]
+            index = torch.cat(
+                [
+                    torch.arange(before, device=tensor.device),
+                    index % first.size + low + before,
+                    torch.arange(tensor.shape[d] - after, tensor.shape[d], device=tensor.device),
+                ]
+            )
+            tensor = tensor.index_select(d, index)
         elif len(by) == 1 and not dim.prefix:
             steps.append(by[0])
             dims.append(d)
@@ -160,7 +208,7 @@ def reduce_to_positions(layout: Layout, tensor: Tensor) -> Tensor:
     for d in range(len(layout) - 1, -1, -1):
         dim = layout[d]
         low, high = dim.first.halo
-        tensor = tensor.narrow(d, dim.prefix + low, dim.size - dim.prefix - low - high)
+        tensor = tensor.narrow(d, dim.prefix + low, tensor.shape[d] - dim.prefix - low - high)
         tensor = tensor.unflatten(d, [factor.size for factor in dim.factors])
     factors = [factor for dim in layout for factor in dim.factors]
     fixed = tuple(d for d, factor in enumerate(factors) if not factor.moves)

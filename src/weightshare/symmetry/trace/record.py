@@ -8,14 +8,17 @@ recorded instead and marked.
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, empty_like, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..._nests import iter_tensors
 from ..._torch import get_storage_id, tree_map_only, watch_modules
-from .tape import Ref, Step, Tape
+from .precision import Float64Mode
+from .tape import Ref, Step, Tape, View, copy_strided
 
 _LEAVES = ("torch.nn.", "torch.ao.nn.", "weightshare.nn.")
 
@@ -25,14 +28,35 @@ _LEAVING_TORCH = ("bool", "int", "float", "complex", "index", "item", "tolist", 
 #: Methods that write into their tensor, although their name does not end with a single underscore.
 _IN_PLACE = ("__iand__", "__ior__", "__ixor__", "__setitem__")
 
+#: Functions that read the shape and type of a tensor, but not its values.
+_CONSTANT = (
+    *("empty_like", "full_like", "ones_like", "zeros_like"),
+    *("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros"),
+)
 
-def record_forward(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
-    """Run `model(x)` and return the tape and the output."""
+#: Relative size of the changes that show how a model responds to rounding.
+_ROUNDING = 2.0**-52
+
+
+def record_forward(
+    model: Callable[..., Any], x: Tensor, *, precise: bool = False, rounding: Generator | None = None
+) -> tuple[Tape, Any]:
+    """Run `model(x)` and return the tape and the output.
+
+    Args:
+        model: Model to run.
+        x: Input.
+        precise: Whether to compute in float64, whatever the types of the weights.
+        rounding: Random generator. If it is given, every result is changed at random by one unit in its last
+            place, so that a comparison with another run shows the effect of rounding.
+    """
+    x = x.double() if precise else x
     x = x.clone()  # the model may write into x
-    recorder = _Recorder(model, x)
-    with watch_modules(recorder.enter, recorder.leave), recorder:
+    recorder = _Recorder(model, x, precise, rounding)
+    with watch_modules(recorder.enter, recorder.leave), recorder, Float64Mode() if precise else nullcontext():
         output = model(x)
     if isinstance(output, Tensor):
+        recorder.follow_views(output)
         if recorder.find_number(output) is None:  # nothing was recorded: the model is one operation
             recorder.tape.steps.clear()
             recorder.add("", type(model).__name__, model, (x,), {}, output, seen=False)
@@ -42,42 +66,69 @@ def record_forward(model: Callable[..., Any], x: Tensor) -> tuple[Tape, Any]:
     return recorder.tape, output
 
 
+def run_forward(model: Callable[..., Any], x: Tensor, *, precise: bool = False) -> Any:
+    """Run `model(x)` without recording it, in float64 if `precise`."""
+    with Float64Mode() if precise else nullcontext():
+        return model((x.double() if precise else x).clone())
+
+
+@dataclass
+class _Write:
+    """A write into a tensor, before it happens.
+
+    Args:
+        root: Tensor whose memory contains all others.
+        changed: Tensors whose values may change; the first one is written to.
+        before: Their numbers, or None for constants.
+        value: The root as it was, if it is a constant.
+    """
+
+    root: Tensor
+    changed: list[Tensor]
+    before: tuple[int | None, ...]
+    value: Tensor | None
+
+
 class _Recorder(TorchFunctionMode):
     """Writes the tape while the model runs."""
 
-    def __init__(self, model: Callable[..., Any], x: Tensor):
+    def __init__(self, model: Callable[..., Any], x: Tensor, precise: bool, rounding: Generator | None):
         super().__init__()
-        self.model, self.tape = model, Tape()
+        self.model, self.tape, self.precise, self.rounding = model, Tape(), precise, rounding
         self.names: dict[int, str] = {}
         if isinstance(model, nn.Module):
             self._name_modules(model)
         self.inside: list[nn.Module] = []
         self.within_leaf: nn.Module | None = None
+        self.write: _Write | None = None  # by the leaf module that is running
+        self.is_paused = False
         self.thread = threading.get_ident()
         self.numbers: dict[int, int] = {}
         self.alive: list[Tensor] = []  # keeps the ids of the tensors from being used again
         self.name_counts: dict[str, int] = {}
-        self.stale: set[int] = set()
+        self.roots: dict[int, Tensor] = {}  # constants that depend on the input since a write, by storage
         self._add_tensor(x)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self.within_leaf is not None or threading.get_ident() != self.thread:
+        if self.is_paused or threading.get_ident() != self.thread:
             return func(*args, **kwargs)
+        if self.within_leaf is not None:
+            return self._round(func(*args, **kwargs), args)
         op = _get_op_name(func)
         if op in _LEAVING_TORCH and args and self.find_number(args[0]) is not None:
             self.tape.decided.append(".".join(part for part in (self._get_path(), op) if part))
-        in_place = _is_in_place(func, args, kwargs)
-        before = args
-        if in_place:
-            self._keep_values(args[0])
-            if self.find_number(args[0]) is None:
-                before = (args[0].clone(), *args[1:])
+        self.follow_views((args, kwargs))
+        write = self._prepare_write(args[0]) if _is_in_place(func, args, kwargs) else None
         result = func(*args, **kwargs)
+        if op in _CONSTANT:
+            return result
+        if write is None:
+            result = self._round(result, args)
         out = kwargs.get("out")  # the model may reuse this tensor
         kwargs = {name: value for name, value in kwargs.items() if name != "out"}
         name = ".".join(part for part in (self._get_path(), op) if part)
-        self.add(name, op, func, before, kwargs, args[0] if in_place else result, in_place=in_place)
+        self.add(name, op, func, args, kwargs, result, write=write)
         for tensor in _list_tensors(out):
             self._keep_values(tensor)
         return result
@@ -90,9 +141,7 @@ class _Recorder(TorchFunctionMode):
         self.inside.append(module)
         if self.within_leaf is None and _is_leaf(module):
             self.within_leaf = module
-            if getattr(module, "inplace", False):
-                for tensor in _list_tensors(args):
-                    self._keep_values(tensor)
+            self._pause(self._prepare_leaf, module, args)
 
     def leave(self, module: nn.Module, args: Any, *more: Any) -> None:
         if threading.get_ident() != self.thread:
@@ -111,10 +160,9 @@ class _Recorder(TorchFunctionMode):
             not is_leaf and bool(tensors) and all(self.find_number(tensor) is None for tensor in tensors)
         )
         if is_leaf or is_opaque:
-            in_place = getattr(module, "inplace", False) is True
-            self.add(
-                name, type(module).__name__, module, args, kwargs, output, in_place=in_place, seen=is_leaf
-            )
+            write, self.write = self.write, None
+            op = type(module).__name__
+            self._pause(self.add, name, op, module, args, kwargs, output, write=write, seen=is_leaf)
 
     def add(
         self,
@@ -125,25 +173,53 @@ class _Recorder(TorchFunctionMode):
         kwargs: Any,
         result: Any,
         *,
-        in_place: bool = False,
+        write: _Write | None = None,
         seen: bool = True,
     ) -> None:
         """Add an operation to the tape if it depends on the input and computes a new tensor."""
-        outputs = _list_tensors(result)
+        if write is not None:
+            args = (write.root if write.value is None else write.value, *args[1:])
+        outputs = _list_tensors(result) if write is None else write.changed
         inputs = [tensor for tensor in _list_tensors((args, kwargs)) if self.find_number(tensor) is not None]
-        is_new = in_place or any(self.find_number(tensor) is None for tensor in outputs)
+        is_new = write is not None or any(self.find_number(tensor) is None for tensor in outputs)
         if not inputs or not outputs or not is_new:
             return
         positional, named = tree_map_only(Tensor, self._replace_by_ref, (tuple(args), dict(kwargs)))
         refs = tuple(self.numbers[id(tensor)] for tensor in inputs)
-        if any(id(tensor) in self.stale for tensor in inputs):
-            self.tape.aliased.append(name)
         results = tuple(self._add_tensor(tensor) for tensor in outputs)
         name = name or op
         count = self.name_counts[name] = self.name_counts.get(name, 0) + 1
         name = name if count == 1 else f"{name} ({count})"
-        module = call if isinstance(call, nn.Module) else None
-        self.tape.steps.append(Step(name, op, call, positional, named, refs, results, module, in_place, seen))
+        views, before = (), ()
+        if write is not None:
+            views, before = tuple(View.of(t, write.root) for t in write.changed), write.before
+            if write.value is not None:
+                self.roots[get_storage_id(write.root)] = write.root
+        self.tape.steps.append(
+            Step(
+                name,
+                op,
+                call,
+                positional,
+                named,
+                refs,
+                results,
+                module=call if isinstance(call, nn.Module) else None,
+                views=views,
+                before=before,
+                precise=self.precise,
+                seen=seen,
+            )
+        )
+
+    def follow_views(self, values: Any) -> None:
+        """Add the views of constants that depend on the input since something was written into them."""
+        for tensor in _list_tensors(values) if self.roots else ():
+            root = self.roots.get(get_storage_id(tensor))
+            if root is not None and self.find_number(tensor) is None and _covers(root, tensor):
+                view = View.of(tensor, root)
+                name = ".".join(part for part in (self._get_path(), "view") if part)
+                self.add(name, "as_strided", view.apply, (root,), {}, tensor)
 
     def find_number(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor that depends on the input, and None for any other tensor."""
@@ -156,6 +232,28 @@ class _Recorder(TorchFunctionMode):
         self.tape.values[number] = tensor
         return number
 
+    def _prepare_leaf(self, module: nn.Module, args: Any) -> None:
+        """Follow the inputs of a module, and prepare its write if it computes in place."""
+        self.follow_views(args)
+        if getattr(module, "inplace", False) is True and args and isinstance(args[0], Tensor):
+            self.write = self._prepare_write(args[0])
+
+    def _prepare_write(self, tensor: Tensor) -> _Write:
+        """Find the tensors that a write will change, and copy their values on the tape."""
+        self._keep_values(tensor)
+        storage = get_storage_id(tensor)
+        numbers = {id(other): self.numbers[id(other)] for other in self.alive}
+        current = {numbers[id(t)]: t for t in self.alive if get_storage_id(t) == storage}
+        aliases = list(current.values())
+        covering = [other for other in aliases if _covers(other, tensor)]
+        base = tensor if tensor._base is None else tensor._base
+        root = max(covering, key=Tensor.numel, default=base if _covers(base, tensor) else tensor)
+        others = [t for t in (root, *aliases) if t is not tensor and _covers(root, t)]
+        changed = [tensor, *{id(t): t for t in others}.values()]
+        is_constant = self.find_number(root) is None
+        value = copy_strided(root) if is_constant else None
+        return _Write(root, changed, tuple(self.find_number(t) for t in changed), value)
+
     def _keep_values(self, tensor: Any) -> None:
         """Copy the values on the tape of a tensor that is about to change and of all views of its storage."""
         storage = get_storage_id(tensor)
@@ -163,8 +261,28 @@ class _Recorder(TorchFunctionMode):
             number = self.numbers[id(other)]
             if get_storage_id(other) == storage and self.tape.values[number] is other:
                 self.tape.values[number] = other.clone()
-                if other is not tensor:
-                    self.stale.add(id(other))
+
+    def _round(self, result: Any, args: Any) -> Any:
+        """Change new floating-point results by one unit in their last place."""
+        if self.rounding is None:
+            return result
+        inputs = {get_storage_id(tensor) for tensor in _list_tensors(args)}
+
+        def change(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point() or tensor._base is not None or get_storage_id(tensor) in inputs:
+                return tensor
+            sign = empty_like(tensor).bernoulli_(0.5, generator=self.rounding).mul_(2).sub_(1)
+            return tensor * sign.mul_(_ROUNDING).add_(1)
+
+        return tree_map_only(Tensor, change, result)
+
+    def _pause(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Call a function whose operations on tensors do not belong to the model."""
+        self.is_paused = True
+        try:
+            function(*args, **kwargs)
+        finally:
+            self.is_paused = False
 
     def _name_modules(self, root: nn.Module) -> None:
         """Name the modules below `root`. Unless it is the model, `root` itself is named by its class."""
@@ -184,6 +302,19 @@ class _Recorder(TorchFunctionMode):
 
 def _list_tensors(values: Any) -> list[Tensor]:
     return list(iter_tensors(values, dataclasses=False))
+
+
+def _covers(root: Tensor, tensor: Tensor) -> bool:
+    """Return whether a tensor lies in the memory of another one, which has no gaps."""
+    (low, high), (start, end) = _get_span(root), _get_span(tensor)
+    return root is tensor or (high - low == root.numel() and low <= start and end <= high)
+
+
+def _get_span(tensor: Tensor) -> tuple[int, int]:
+    """Return the first place in its storage that a tensor uses, and the one after the last."""
+    start = tensor.storage_offset()
+    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride()))
+    return start, start + last + 1 if tensor.numel() else start
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from ...views.optional import require_matplotlib
 from ...views.section import Section
 from ...views.text import format_table
 from .interventions import Interventions, intervene
-from .row import Row
+from .row import Row, combine_axes
 from .run import Run, parse_shift
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ class EquivarianceTrace:
         shift: Circular shift of the input, in pixels.
         rows: One row for each operation that contributes to the output, in order of execution.
         first_loss: Name of the first operation after which the shift is not exact; None if it is exact at the
-            output. If the output cannot be measured, it is the first operation that is inexact or could not
-            be followed.
-        exact_for: Shifts for which all operations are exact, as in `Row.exact_for`. The model is exact for at
-            least these.
-        followed: Whether positions could be followed through all operations; if not, `exact_for` is None.
-        error: Relative error of the output; None if the shift is not a whole number of its positions.
+            output, or if the output could not be followed.
+        exact_along: For each axis, a number for whose multiples the output is exact, in input pixels, as in
+            `Row.exact_along`. It was measured on the model, on a random input and on `x`.
+        is_joint: Whether the traced shift is exact although shifts along a single axis are not.
+        followed: Whether positions could be followed through all operations.
+        error: Relative error of the output; None if the shift is not a whole number of its positions, or if the
+            output could not be followed. An output [N, C] that could not be followed is compared with itself.
         untraced: Names of the operations and modules that were not recorded completely, for example because
             they take values of the input out of torch for a branch. `exact_for` then holds for the branch
             that was taken. A last entry reports that the model took another path for the shifted input.
@@ -53,7 +54,8 @@ class EquivarianceTrace:
     shift: tuple[int, ...]
     rows: tuple[Row, ...]
     first_loss: str | None
-    exact_for: tuple[int, ...] | None
+    exact_along: tuple[int | None, ...] | None
+    is_joint: bool
     followed: bool
     error: float | None
     untraced: tuple[str, ...]
@@ -61,27 +63,48 @@ class EquivarianceTrace:
     _run: Run = field(repr=False, compare=False)
 
     @property
+    def exact_for(self) -> tuple[int, ...] | None:
+        """For each axis, a number for whose multiples the output is exact, with 0 for an axis that was not
+        examined; None if there is an axis without such a number, or if the output could not be followed.
+        """
+        return combine_axes(self.exact_along)
+
+    @property
     def verdict(self) -> str:
         """One sentence: whether the shift is preserved, where it is lost, and which shifts are exact."""
+        parts = [self._describe_exact_shifts()]
         if not self.followed:
-            name = next(row.name for row in self.rows if not row.followed)
-            summary = f"positions cannot be followed through {name!r}"
-        elif self.exact_for is None:
-            summary = "no shift is preserved by every operation"
-        else:
-            multiples = _format_multiples(self.exact_for)
-            summary = f"every operation preserves {f'shifts by {multiples}' if multiples else 'all shifts'}"
-        if self.first_loss is None:
-            return f"shift {self.shift} is preserved end to end; {summary}"
-        if self.error is None and not self.followed:
+            names = [row.name for row in self.rows if not row.followed]
+            parts.append(f"positions cannot be followed through {names[0]!r}" if names else "not followed")
+        summary = "; ".join(parts)
+        if self.first_loss is not None:
+            cause = next(row.cause for row in self.rows if row.name == self.first_loss)
+            reason = f" ({cause})" if cause else ""
+            error = "undefined for this stride" if self.error is None else f"{self.error:.2g}"
+            return (
+                f"equivariance to shift {self.shift} is first lost at {self.first_loss!r}{reason}; "
+                f"relative error of the output: {error}; {summary}"
+            )
+        if self.error is None or self.error > self.floor and not self._run.is_output_known:
             return f"it is unknown whether shift {self.shift} is preserved: {summary}"
-        cause = next(row.cause for row in self.rows if row.name == self.first_loss)
-        reason = f" ({cause})" if cause else ""
-        error = "undefined for this stride" if self.error is None else f"{self.error:.2g}"
-        return (
-            f"equivariance to shift {self.shift} is first lost at {self.first_loss!r}{reason}; "
-            f"relative error of the output: {error}; {summary}"
+        return f"shift {self.shift} is preserved end to end; {summary}"
+
+    def _describe_exact_shifts(self) -> str:
+        if self.exact_along is None:
+            return "exact shifts could not be checked"
+        if self.is_joint:
+            return f"multiples of {self.shift} are preserved, but not along each axis alone"
+        if not any(self.exact_along):
+            return "no shift is preserved"
+        if self.exact_for is not None:
+            multiples = _format_multiples(self.exact_for)
+            return f"{f'shifts by {multiples}' if multiples else 'all shifts'} are preserved"
+        parts = (
+            f"{_format_multiples((n,)) or 'all shifts' if n else 'no shift'} along axis {axis}"
+            for axis, n in enumerate(self.exact_along)
+            if n is not None
         )
+        return f"preserved: {', '.join(parts)}"
 
     def at(self, shift: Size) -> float | None:
         """Measure the relative error of the output for another shift, with two forward passes.
@@ -149,12 +172,23 @@ class EquivarianceTrace:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, with None for an infinite error."""
-        names = ("first_loss", "error", "exact_for", "followed", "verdict", "floor")
+        names = (
+            "first_loss",
+            "error",
+            "exact_for",
+            "exact_along",
+            "is_joint",
+            "followed",
+            "verdict",
+            "floor",
+        )
         data = {"shift": list(self.shift), **{name: getattr(self, name) for name in names}}
         data["error"] = replace_infinite(self.error)
         rows = [
             {
                 **vars(row),
+                "exact_for": row.exact_for,
+                "border": row.border,
                 "local": replace_infinite(row.local),
                 "accumulated": replace_infinite(row.accumulated),
             }
@@ -188,16 +222,33 @@ def _format_multiples(exact_for: Sequence[int]) -> str | None:
     return f"multiples of {steps[0] if len(set(steps)) == 1 else ' x '.join(map(str, steps))}"
 
 
+def _format_exact(exact_along: Sequence[int | None] | None) -> str:
+    """Describe the exact shifts of a row.
+
+    >>> [_format_exact(exact_along) for exact_along in ((1, 1), (2, 4), (0, 1), (0, 0), None)]
+    ['all', 'multiples of 2 x 4', 'none x all', 'none', '-']
+    """
+    if exact_along is None:
+        return "-"
+    if not any(exact_along):
+        return "none"
+    exact_for = combine_axes(exact_along)
+    if exact_for is not None:
+        return _format_multiples(exact_for) or "all"
+    words = {0: "none", 1: "all"}
+    return " x ".join(words.get(n, str(n)) for n in exact_along if n is not None)
+
+
 def _make_cells(row: Row) -> tuple[str, ...]:
-    exact_for = "none" if row.exact_for is None else _format_multiples(row.exact_for) or "all"
+    unknown = "-" if row.accumulated is None else "everywhere"
     return (
         row.name,
         row.op,
         " x ".join(map(str, row.shape[1:])),
         format_error(row.local),
         format_error(row.accumulated),
-        exact_for,
-        str(row.border or ""),
+        _format_exact(row.exact_along),
+        unknown if row.border is None else str(row.border),
         row.cause,
     )
 

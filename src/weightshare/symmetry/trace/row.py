@@ -1,5 +1,6 @@
 """One row of a trace."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,26 +13,23 @@ class Row:
             function's name. Repeated calls are numbered, as in "relu (2)".
         op: Class name of the module, or name of the function.
         shape: Shape of the output.
-        local: Relative error of this operation alone, for the smallest shifts that are whole numbers of
-            positions in its inputs and outputs. For layers of `torch.nn`, and for `weightshare.nn` layers
-            with sharing `Full`, all axes are shifted at once; for other operations, each axis is shifted in
-            turn and the largest error is kept. It is None if positions cannot be followed through the
-            operation.
+        local: Largest relative error of this operation alone, for the smallest shifts along each axis that are
+            whole numbers of positions in its inputs and outputs. It is None if positions cannot be followed
+            through the operation.
         accumulated: Relative error of its output in the model, for the traced shift; None if that shift is a
             fraction of a position here, or if positions cannot be followed.
-        exact_for: Shifts, in input pixels, for which all operations so far are exact: those that are
-            multiples of these numbers along each axis, with 0 for an axis that was not shifted. If there are
-            none, it is None. The shifts are computed from the operations one by one; together the operations
-            may be exact for more shifts.
-        followed: Whether positions could be followed up to and including this operation. If not, `exact_for`
-            is None because it is unknown.
-        border: Width of the border, in positions of the output, to which the error of the output in the model
-            is confined: 0 if there is no error, None if it is not confined to a border. This includes the
-            effect of all previous operations, and ignores positions that wrapped around.
+        exact_along: For each axis, a number for whose multiples its output in the model is exact, in input
+            pixels; 0 if there is none, and None for an axis that was not examined. None instead of a tuple if
+            positions cannot be followed.
+        followed: Whether positions could be followed up to and including this operation.
+        borders: For each axis that the output has, the widths (low, high) of the border to which the error of
+            the output in the model is confined; empty if there is no error, None if there is no exact
+            interior, or if it could not be measured. This includes the effect of all previous operations, and
+            ignores positions that wrapped around.
         causes: Why the operation breaks equivariance: "padding", "valid border" (no padding, so the map is
             not a circle), "uneven size" (the size is not a multiple of the stride), "stride", "pooling",
-            "windows", "flatten", "position embedding", "unshared weights", "mixes positions" or "not
-            followed". Empty if the operation preserves all shifts.
+            "windows", "resizing", "flatten", "position embedding", "mask", "recurrence", "orientation"
+            (the output is flipped or transposed), "unshared weights", "mixes positions" or "not followed". Empty if the operation preserves all shifts.
         seen: False for a module whose operations could not be recorded.
     """
 
@@ -40,13 +38,40 @@ class Row:
     shape: tuple[int, ...]
     local: float | None
     accumulated: float | None
-    exact_for: tuple[int, ...] | None
+    exact_along: tuple[int | None, ...] | None
     followed: bool
-    border: int | None
+    borders: tuple[tuple[int, int], ...] | None
     causes: tuple[str, ...] = ()
     seen: bool = True
+
+    @property
+    def exact_for(self) -> tuple[int, ...] | None:
+        """For each axis, a number for whose multiples its output is exact, with 0 for an axis that was not
+        examined; None if there is an axis without such a number, or if positions cannot be followed.
+        """
+        return combine_axes(self.exact_along)
+
+    @property
+    def border(self) -> int | None:
+        """Width of the widest border; 0 if there is no error, None if there is no exact interior."""
+        return (
+            None
+            if self.borders is None
+            else max((width for pair in self.borders for width in pair), default=0)
+        )
 
     @property
     def cause(self) -> str:
         """All causes, separated by commas."""
         return ", ".join(self.causes)
+
+
+def combine_axes(exact_along: Sequence[int | None] | None) -> tuple[int, ...] | None:
+    """Return the shifts that are exact along all axes at once, if there are any for each axis.
+
+    >>> combine_axes((2, None)), combine_axes((2, 0))
+    ((2, 0), None)
+    """
+    if exact_along is None or 0 in exact_along or not any(exact_along):
+        return None
+    return tuple(number or 0 for number in exact_along)

@@ -1,22 +1,78 @@
 """A recorded model on which shifts are measured."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from dataclasses import dataclass
+from math import isfinite, prod
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..._args import Size, is_sequence
 from ..._running import evaluating
 from ...pattern.shifts import check_shift, find_border
-from ..outputs import to_real
+from ..outputs import FLOORS, to_real
 from ..transforms import UndefinedError
-from .layout import Layout, get_strides, guess_layout, lay_out_input, reduce_to_positions, shift_tensor
+from .layout import (
+    Layout,
+    cut_margins,
+    drop_margins,
+    get_strides,
+    lay_out_input,
+    make_fixed,
+    orient,
+    reduce_to_positions,
+    shift_tensor,
+)
+from .movement import find_layout
+from .record import record_forward, run_forward
 from .rules import propagate
-from .tape import Step, Tape
+from .tape import Step, Tape, has_same_constants
 
 #: Function from a step and the tensors so far to the results of the step.
 Compute = Callable[[Step, Mapping[int, Tensor]], list[Tensor]]
+
+#: Differences up to this many times those that rounding makes count as rounding.
+_NOISE_FACTOR = 1e3
+
+#: The largest difference, relative to the numbers that went in, for which the effect of rounding is measured.
+_SUSPICIOUS = 1e-8
+
+#: Smallest share of the positions of a border that differ.
+_LEAST_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Match:
+    """How far a tensor is from what a shift of the input should make of it.
+
+    Args:
+        error: Norm of the difference relative to the norm of the tensor; None if the shift is not a whole
+            number of its positions, or if its layout is unknown.
+        is_exact: Whether rounding explains all differences; None if `error` is None.
+        borders: For each axis that the tensor has, the widths (low, high) of the border to which differences
+            are confined; None if they are not confined to one, or were not asked for.
+    """
+
+    error: float | None = None
+    is_exact: bool | None = None
+    borders: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run on a shifted input, compared with the run on the input.
+
+    Args:
+        steps: A match for the first output of each step that the model uses.
+        output: Match of the output.
+        changed: Names of the steps that received other constants than before.
+        takes_same_path: Whether the model ran the same operations.
+    """
+
+    steps: tuple[Match, ...]
+    output: Match
+    changed: tuple[str, ...] = ()
+    takes_same_path: bool = True
 
 
 class Run:
@@ -26,17 +82,62 @@ class Run:
         model: Model as it was called.
         tape: Record of `model(x)`.
         x: Input [N, C, *spatial].
+        precise: Whether the model was recorded, and is measured, in float64.
+        like: Another run of the same operations, in which the layouts were found.
     """
 
-    def __init__(self, model: Callable[[Tensor], Tensor], tape: Tape, x: Tensor):
-        self.model, self.tape, self.x = model, tape, x.clone()
-        self.layouts: dict[int, Layout | None] = {tape.input: lay_out_input(x.shape)}
-        for step in tape.steps:
-            self.layouts.update(zip(step.outputs, propagate(step, self.layouts, tape.values)))
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        tape: Tape,
+        x: Tensor,
+        *,
+        precise: bool = False,
+        like: "Run | None" = None,
+    ):
+        self.model, self.tape, self.precise = model, tape, precise
+        self.x = x.double() if precise else x.clone()
+        self.floor = FLOORS.get(self.x.dtype, 1e-5)
         self.shapes = {ref: tensor.shape for ref, tensor in tape.values.items()}
         self.used = {tape.output, *(ref for step in tape.steps for ref in step.inputs)}
-        if self.layouts[tape.output] is None:
-            self.layouts[tape.output] = guess_layout(x.shape, tape.values[tape.output].shape)
+        self.layouts = self._find_layouts() if like is None else like.layouts
+        self.is_output_known = self._is_output_known if like is None else like.is_output_known
+        self._noise: dict[int, float] | None = None
+
+    @property
+    def size(self) -> torch.Size:
+        """Spatial size of the input."""
+        return self.x.shape[2:]
+
+    def _find_layouts(self) -> dict[int, Layout | None]:
+        tape, values = self.tape, self.tape.values
+        layouts: dict[int, Layout | None] = {tape.input: lay_out_input(self.x.shape)}
+        for step in tape.steps:
+            found = propagate(step, layouts, values, self.size, self.floor)
+            layouts.update(zip(step.outputs, found))
+        layout = layouts[tape.output] or self._measure_output()
+        self._is_output_known = layout is not None
+        if layout is None and tape.values[tape.output].dim() <= 2:  # no positions: it should not change
+            layout = tuple(map(make_fixed, tape.values[tape.output].shape))
+        layouts[tape.output] = layout
+        if layout is not None and tape.output != tape.input:  # the output is a map of its own
+            layouts[tape.output] = orient(drop_margins(layout, halos=True))
+        return layouts
+
+    def _measure_output(self) -> Layout | None:
+        """Find the layout of the output from the whole model, where operations could not be followed."""
+        value = self.tape.values[self.tape.output]
+
+        def compute(axis: int, shift: int) -> Tensor | None:
+            by = [shift if a == axis else 0 for a in range(len(self.size))]
+            output = self.forward(shift_tensor(lay_out_input(self.x.shape), self.x, by))
+            return output if output.shape == value.shape else None
+
+        return find_layout(value, compute, self.size, [1] * len(self.size), self.floor, multiples=(1, 2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the model in the precision in which it was recorded."""
+        return run_forward(self.model, x, precise=self.precise)
 
     def shift(self, ref: int, tensor: Tensor, shift: Sequence[int]) -> Tensor | None:
         """Shift a tensor in the way that a shift of the input would; None if that is unknown or undefined."""
@@ -46,10 +147,110 @@ class Run:
         except UndefinedError:
             return None
 
+    def compare(self, shift: Sequence[int], *, borders: bool = False) -> Comparison:
+        """Run the model on a shifted input, and compare every recorded operation's output.
+
+        Args:
+            shift: Shift of the input, in pixels.
+            borders: Whether to find the borders to which differences are confined.
+        """
+        shifted = shift_tensor(lay_out_input(self.x.shape), self.x, shift)
+        tape, _ = record_forward(self.model, shifted, precise=self.precise)
+        steps = self.tape.steps
+        takes_same_path = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in steps]
+        output = self.match(self.tape.output, tape.values[tape.output], shift, borders=borders)
+        if not takes_same_path:
+            return Comparison((Match(),) * len(steps), output, takes_same_path=False)
+        matches = tuple(
+            self.match(
+                self.get_output(step), tape.values[self.get_output(step, other)], shift, borders=borders
+            )
+            for step, other in zip(steps, tape.steps)
+        )
+        changed = tuple(
+            step.name for step, other in zip(steps, tape.steps) if not has_same_constants(step, other)
+        )
+        return Comparison(matches, output, changed)
+
+    def get_output(self, step: Step, other: Step | None = None) -> int:
+        """Return the number of the first output of a step that the model uses, or that of another run."""
+        place = next(place for place, ref in enumerate(step.outputs) if ref in self.used)
+        return (other or step).outputs[place]
+
+    def match(self, ref: int, got: Tensor, shift: Sequence[int], *, borders: bool = False) -> Match:
+        """Compare a tensor for a shifted input with the shifted tensor."""
+        value, layout = self.tape.values[ref], self.layouts[ref]
+        expected = self.shift(ref, value, shift) if got.shape == value.shape else None
+        if expected is None or layout is None:
+            return Match()
+        got, expected = cut_margins(layout, got), cut_margins(layout, expected)
+        limit = self._get_limit(ref, expected, got)
+        is_exact = limit is None
+        found = None
+        if borders:
+            found = () if is_exact else self._measure_borders(layout, got, expected, shift, limit or 0.0)
+        return Match(compute_error(got, expected), is_exact, found)
+
+    def _get_limit(self, ref: int, expected: Tensor, got: Tensor) -> float | None:
+        """Return the largest difference that rounding explains; None if it explains all differences."""
+        if torch.equal(got, expected):
+            return None
+        difference, largest = _compare_elements(got, expected)
+        worst, limit = difference.max().item(), self.floor * largest
+        if worst <= limit:
+            return None
+        if worst <= _SUSPICIOUS * self._get_largest(ref):
+            limit = max(limit, _NOISE_FACTOR * self._get_noise(ref))
+        return None if worst <= limit else limit
+
+    def _get_largest(self, ref: int) -> float:
+        """Return the largest number that was computed up to a tensor."""
+        values = (value for number, value in self.tape.values.items() if number <= ref and value.numel())
+        finite = (to_real(value).abs().nan_to_num(posinf=0.0).max().item() for value in values)
+        return max(finite, default=0.0)
+
+    def _get_noise(self, ref: int) -> float:
+        """Return by how much a tensor changes if each operation rounds differently."""
+        if self._noise is None:
+            generator = Generator(self.x.device).manual_seed(0)
+            tape, _ = record_forward(self.model, self.x, precise=self.precise, rounding=generator)
+            pairs = [
+                (ref, self.tape.values[ref], tape.values[again])
+                for step, other in zip(self.tape.steps, tape.steps)
+                for ref, again in zip(step.outputs, other.outputs)
+            ]
+            self._noise = {
+                ref: _compare_elements(again, value)[0].max().item()
+                for ref, value, again in pairs
+                if value.shape == again.shape and value.numel()
+            }
+        return self._noise.get(ref, 0.0)
+
+    def _measure_borders(
+        self, layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
+    ) -> tuple[tuple[int, int], ...] | None:
+        """Return the border to which differences are confined; positions that wrapped around are ignored."""
+        plain = drop_margins(layout, margins=False)
+        if not get_strides(layout):
+            return None
+        difference = reduce_to_positions(plain, _compare_elements(got, expected)[0])
+        strides = sorted(get_strides(layout).items())
+        steps = [round(shift[axis] / stride) for axis, stride in strides]
+        if difference.dim() != len(steps):
+            return None
+        not_wrapped = tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, difference.shape))
+        exact = (difference[not_wrapped] <= limit).cpu().numpy()
+        widths = find_border(exact)
+        if widths is None:
+            return None
+        inside = prod(n - low - high for (low, high), n in zip(widths, exact.shape))
+        is_border = (~exact).sum() >= _LEAST_SHARE * (exact.size - inside)  # and not some scattered positions
+        return widths if is_border and inside > 0 else None
+
     def measure(self, shift: Sequence[int]) -> float | None:
         """Return the relative error of the model's output; None if the shift is undefined there."""
         with evaluating(self.model):
-            return self._measure(lambda x: self.model(x.clone()), shift)
+            return self._measure(self.forward, shift)
 
     def measure_replay(self, shift: Sequence[int], instead: Mapping[str, Compute]) -> float | None:
         """Return the relative error of the output after replacing some operations, given by name."""
@@ -62,37 +263,6 @@ class Run:
             return None
         shifted = shift_tensor(lay_out_input(self.x.shape), self.x, shift)
         return compute_error(model(shifted), expected)
-
-
-def measure_border(
-    run: Run, ref: int, got: Tensor | None, expected: Tensor | None, shift: Sequence[int], floor: float
-) -> int | None:
-    """Return the width of the border to which differences are confined; None if they are not confined to one.
-
-    Args:
-        run: Recorded model.
-        ref: Number of the tensor on the tape.
-        got, expected: Tensor for the shifted input, and shifted tensor; None if unknown.
-        shift: Shift of the input. Positions that wrapped around are ignored.
-        floor: Differences up to this, relative to the largest element, count as rounding errors.
-    """
-    layout = run.layouts[ref]
-    if got is None or expected is None or layout is None or not get_strides(layout):
-        return None
-    if not got.is_complex():
-        got, expected = to_real(got), to_real(expected)
-    difference, largest = (got - expected).abs_(), expected.abs().max().item()
-    if not isfinite(largest):  # equal infinities count as equal
-        difference.masked_fill_(got == expected, 0)
-        largest = expected[expected.isfinite()].abs().max().item()
-    difference = reduce_to_positions(layout, difference)
-    steps = [round(shift[axis] / stride) for axis, stride in sorted(get_strides(layout).items())]
-    if difference.dim() != len(steps):
-        return None
-    not_wrapped = tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, difference.shape))
-    exact = (difference[not_wrapped] <= floor * largest).cpu().numpy()
-    widths = find_border(exact)
-    return None if widths is None else max(max(pair) for pair in widths)
 
 
 def compute_error(got: Tensor, expected: Tensor) -> float:
@@ -112,6 +282,18 @@ def parse_shift(shift: Size, x: Tensor) -> tuple[int, ...]:
     given = shift if is_sequence(shift) else (shift,) * axes
     steps = check_shift("trace_equivariance", "shift", given, axes)
     return tuple(s if abs(s) < n else s % n for s, n in zip(steps, x.shape[2:]))
+
+
+def _compare_elements(got: Tensor, expected: Tensor) -> tuple[Tensor, float]:
+    """Return the absolute difference of each element, and the largest finite element of `expected`."""
+    if not got.is_complex():
+        got, expected = to_real(got), to_real(expected)
+    difference = (got - expected).abs()
+    if not bool(difference.isfinite().all()):  # equal infinities, and NaN in both, count as equal
+        is_same = (got == expected) | (got.isnan() & expected.isnan())
+        difference = difference.nan_to_num(nan=float("inf")).masked_fill(is_same, 0)
+    largest = expected.abs().nan_to_num(nan=0.0, posinf=0.0).max().item()
+    return difference, largest
 
 
 def _compute_norm(tensor: Tensor) -> float:

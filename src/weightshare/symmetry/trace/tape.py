@@ -1,13 +1,16 @@
 """A record of every operation of a forward pass and its inputs, which can be replayed on other inputs."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, equal, nn
 
 from ..._nests import iter_tensors
 from ..._torch import tree_leaves, tree_map_only
+from .precision import Float64Mode
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,35 @@ class Ref:
     """
 
     number: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a tensor lies in the memory of another one, its root.
+
+    Args:
+        size, stride: Size and stride of the tensor.
+        offset: Number of elements from the start of the root to the start of the tensor.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @classmethod
+    def of(cls, tensor: Tensor, root: Tensor) -> "View":
+        """Describe a tensor that shares the memory of `root`."""
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.storage_offset() - root.storage_offset())
+
+    def apply(self, root: Tensor) -> Tensor:
+        """Return the same part of the memory of another root."""
+        return root.as_strided(self.size, self.stride, root.storage_offset() + self.offset)
+
+
+def copy_strided(tensor: Tensor) -> Tensor:
+    """Return a copy with the same strides."""
+    copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return copy.copy_(tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +66,11 @@ class Step:
         args, kwargs: Arguments, with a `Ref` for each tensor that depends on the input.
         inputs, outputs: Numbers of the tensors among the arguments and results.
         module: Module that was called; None for a function.
-        in_place: Whether the operation writes into its first argument, which is then its result.
+        views: For an operation that writes into its first argument, the tensors whose values it changes, as
+            views of a root: the written tensor, and all others that share its memory. They are the results of
+            the step; its first argument is the root.
+        before: For each of these tensors, its number before the step; None for a constant.
+        precise: Whether to compute in float64, whatever the type of the constants.
         seen: Whether everything that the operation computes was recorded; False for a module that hides
             some of its operations from the tape.
     """
@@ -47,21 +83,20 @@ class Step:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     module: nn.Module | None = None
-    in_place: bool = False
+    views: tuple[View, ...] = ()
+    before: tuple[int | None, ...] = ()
+    precise: bool = False
     seen: bool = True
 
     def run(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
         """Compute the operation on other tensors."""
-
-        def look_up(ref: Ref) -> Tensor:
-            tensor = tensors[ref.number]
-            return tensor.clone() if self.in_place else tensor
-
-        args, kwargs = tree_map_only(Ref, look_up, (self.args, self.kwargs))
-        if self.in_place and isinstance(self.args[0], Tensor):  # do not write into the constant
-            args = (self.args[0].clone(), *args[1:])
-        result = self.call(*args, **kwargs)
-        return list(iter_tensors(args[0] if self.in_place else result, dataclasses=False))
+        args, kwargs = tree_map_only(Ref, lambda ref: tensors[ref.number], (self.args, self.kwargs))
+        with Float64Mode() if self.precise else nullcontext():
+            if not self.views:
+                return list(iter_tensors(self.call(*args, **kwargs), dataclasses=False))
+            root = copy_strided(args[0])
+            self.call(self.views[0].apply(root), *args[1:], **kwargs)
+            return [view.apply(root) for view in self.views]
 
     def get_argument(self, place: int, name: str, default: Any = None) -> Any:
         """Return an argument that was passed by position or by name."""
@@ -76,8 +111,6 @@ class Tape:
         steps: Operations in order of execution.
         values: Tensors by number, with the values they had when they were computed.
         input, output: Numbers of the input and of the output.
-        aliased: Names of the steps that read values which another step wrote through another view of
-            the tensor. The tape does not record such writes, so a replay differs from the model.
         decided: Names of the operations that took values out of torch, for example for a branch.
     """
 
@@ -85,7 +118,6 @@ class Tape:
     values: dict[int, Tensor] = field(default_factory=dict)
     input: int = 0
     output: int = 0
-    aliased: list[str] = field(default_factory=list)
     decided: list[str] = field(default_factory=list)
 
     def prune(self) -> None:

@@ -1,9 +1,9 @@
 """Trace a shift through a model: which operation breaks equivariance, for which shifts it holds, and why."""
 
 from collections.abc import Callable, Sequence
-from math import lcm
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..._args import Size
@@ -11,22 +11,29 @@ from ..._running import evaluating
 from ...errors import ArgumentError
 from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
 from .causes import find_causes
-from .layout import lay_out_input, shift_tensor
-from .local import measure_step
-from .record import record_forward
+from .claims import LocalError, Verifier, combine, is_multiple, measure_step
+from .record import record_forward, run_forward
 from .result import EquivarianceTrace
 from .row import Row
-from .run import Run, compute_error, measure_border, parse_shift
-from .tape import Tape, has_same_constants
+from .run import Comparison, Run, parse_shift
+from .tape import Tape
+
+#: The output in float64 may differ by this many times the floor of the model's own precision.
+_PRECISION_FACTOR = 1e3
 
 
 def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size = 1) -> EquivarianceTrace:
     """Trace a circular shift of the input through every operation of a model.
 
-    Each operation is measured alone: its inputs are shifted by the smallest whole numbers of positions, and
-    its outputs are compared with its shifted outputs. These results give shifts for which the model is exact
-    up to each operation, for this input; it may be exact for more. The error of the given shift is also
-    measured in the model itself. The model runs three times, and each operation runs alone at least once.
+    Each operation is measured alone: its inputs are shifted by the smallest whole number of positions along
+    each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
+    model should be exact. Then the model itself runs on shifted inputs, and the output of every operation is
+    compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done on
+    a random input in the range of `x`, since zeros and constants in a picture hide differences, and confirmed
+    on `x` itself. The error of the given shift is measured on `x`.
+
+    Everything is computed in float64, whatever the precision of the model, which is not changed. If the model
+    cannot run in float64, such as a scripted one, its own precision is used.
 
     If the output has positions, such as a map or tokens, it should shift with the input. If it has none, such
     as class scores, it should not change.
@@ -34,8 +41,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Args:
         model: Model that maps [N, C, *spatial] to a tensor. A module in training mode is run in evaluation
             mode, with a warning, and its mode is restored.
-        x: Input [N, C, *spatial]. Use float64 to separate real differences from rounding.
-        shift: Shift in pixels: one number for all spatial axes, or one per axis.
+        x: Input [N, C, *spatial].
+        shift: Shift in pixels: one number for all spatial axes, or one per axis. Axes with shift 0 are not
+            examined.
 
     Raises:
         ArgumentError: If the model is not callable, the input has no spatial axes, or the shift is 0.
@@ -45,10 +53,10 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Example:
         >>> import torch
         >>> conv = torch.nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular")
-        >>> model = torch.nn.Sequential(conv, torch.nn.ReLU(), torch.nn.MaxPool2d(2)).double().eval()
-        >>> trace = trace_equivariance(model, torch.randn(1, 1, 8, 8, dtype=torch.float64))
+        >>> model = torch.nn.Sequential(conv, torch.nn.ReLU(), torch.nn.MaxPool2d(2)).eval()
+        >>> trace = trace_equivariance(model, torch.randn(1, 1, 8, 8))
         >>> print(trace.verdict)
-        equivariance to shift (1, 1) is first lost at '2' (pooling); ... preserves shifts by multiples of 2
+        equivariance to shift (1, 1) is first lost at '2' (pooling); ... shifts by multiples of 2 are preserved
         >>> trace.exact_for, trace.at(2) < 1e-12
         ((2, 2), True)
 
@@ -66,101 +74,150 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         raise ArgumentError("trace_equivariance", expected, str(shift), "use 1")
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
-        tape, output = record_forward(model, x)
-        check_finite(model, check_tensor(model, output))
-        second = check_tensor(model, model(x.clone()))
-        check_repeatable(get_name(model), output, second, lambda: _find_random_step(model, x, tape))
-        shifted_tape, shifted_output = record_forward(model, shift_tensor(lay_out_input(x.shape), x, steps))
-        check_finite(model, check_tensor(model, shifted_output))
-        return _build_trace(Run(model, tape, x), steps, output, shifted_tape, shifted_output)
+        precise, tape = _record(model, x)
+        generic = _record_generic(model, x, tape, precise)
+        run = Run(model, tape, x, precise=precise, like=generic)
+        return _build_trace(run, generic, steps)
 
 
-def _build_trace(
-    run: Run, shift: tuple[int, ...], output: Tensor, shifted_tape: Tape, shifted_output: Tensor
-) -> EquivarianceTrace:
-    tape, floor = run.tape, FLOORS.get(run.x.dtype, 1e-5)
-    direction = tuple((s > 0) - (s < 0) for s in shift)
-    exact: tuple[int, ...] | None = tuple(map(abs, direction))
-    takes_same_path = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in shifted_tape.steps]
+def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
+    """Record a run on the input, in float64 if possible; return whether it is, and the tape.
+
+    Raises:
+        SymmetryError: If the output is not finite, or differs in a second run.
+    """
+    output = check_tensor(model, model(x.clone()))
+    check_finite(model, output)
+    if x.dtype != torch.float64:
+        try:
+            tape, wide = record_forward(model, x, precise=True)
+            if _is_same_function(output, wide):
+                check_repeatable(
+                    get_name(model),
+                    wide,
+                    run_forward(model, x, precise=True),
+                    lambda: _find_random_step(model, x, tape, True),
+                )
+                return True, tape
+        except (RuntimeError, TypeError, NotImplementedError):
+            pass  # it computes in its own precision, such as a scripted model
+    tape, again = record_forward(model, x)
+    check_repeatable(get_name(model), output, again, lambda: _find_random_step(model, x, tape, False))
+    return False, tape
+
+
+def _is_same_function(output: Tensor, wide: Any) -> bool:
+    """Return whether an output in float64 is that of the model's own precision, up to its rounding."""
+    if not isinstance(wide, Tensor) or wide.shape != output.shape or not wide.isfinite().all():
+        return False
+    largest = wide.abs().max().item() if wide.numel() else 0.0
+    floor = min(1e-1, _PRECISION_FACTOR * FLOORS.get(output.dtype, 1e-5))
+    return bool(((output - wide).abs() <= floor * max(largest, 1e-3)).all())
+
+
+def _record_generic(model: Callable[[Tensor], Tensor], x: Tensor, tape: Tape, precise: bool) -> Run | None:
+    """Record a run on a random input in the range of `x`; None if the model does something else there."""
+    low, high = x.min().item(), x.max().item()
+    generator = torch.Generator(x.device).manual_seed(0)
+    dtype = torch.float64 if precise else x.dtype
+    generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
+    generic = generic * (high - low if high > low else 1.0) + low
+    try:
+        other, output = record_forward(model, generic, precise=precise)
+    except Exception:  # a model may refuse what is not a picture
+        return None
+    is_same = [(s.name, s.op, len(s.outputs)) for s in other.steps] == [
+        (s.name, s.op, len(s.outputs)) for s in tape.steps
+    ]
+    shapes_agree = is_same and all(
+        value.shape == tape.values[ref].shape for ref, value in other.values.items() if ref in tape.values
+    )
+    if not shapes_agree or not isinstance(output, Tensor) or not output.isfinite().all():
+        return None
+    return Run(model, other, generic, precise=precise)
+
+
+def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> EquivarianceTrace:
+    runs = [run] if generic is None else [generic, run]
+    tape, axes = run.tape, [bool(s) for s in shift]
+    local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
+    given = run.compare(shift, borders=True)
+    verifier = Verifier(runs)
+    derived = _derive(local, axes)
+    expected = derived[-1] if derived else tuple(map(int, axes))
+    claims = tuple(
+        verifier.find_claim(axis, expected[axis] if expected else 0) if axes[axis] else None
+        for axis in range(len(axes))
+    )
     rows: list[Row] = []
-    followed = takes_same_path
-    untraced = [step.name for step in tape.steps if not step.seen] + tape.aliased + tape.decided
+    followed = given.takes_same_path
     for number, step in enumerate(tape.steps):
-        place, ref = next((place, ref) for place, ref in enumerate(step.outputs) if ref in run.used)
-        other = shifted_tape.steps[number] if takes_same_path else None
-        reads_untraced = other is not None and not has_same_constants(step, other)
-        if reads_untraced:
-            untraced.append(step.name)
-        local = measure_step(run, step, direction, floor)
-        followed = followed and local.error is not None and not reads_untraced
-        is_inexact = local.error is not None and local.error > floor
-        exact = _combine(exact, local.exact_for)
-        expected = run.shift(ref, tape.values[ref], shift)
-        got = None if other is None else shifted_tape.values[other.outputs[place]]
-        accumulated = None if expected is None or got is None else compute_error(got, expected)
-        is_exact = accumulated is not None and accumulated <= floor
+        ref = run.get_output(step)
+        followed = followed and local[number].error is not None and step.name not in given.changed
+        hypotheses = derived[number] or (0,) * len(axes)
+        exact = tuple(
+            verifier.find_row_claim(axis, number, hypothesis) if axes[axis] else None
+            for axis, hypothesis in enumerate(hypotheses)
+        )
         rows.append(
             Row(
                 name=step.name,
                 op=step.op,
-                shape=tuple(tape.values[ref].shape),
-                local=local.error,
-                accumulated=accumulated,
-                exact_for=exact if followed else None,
+                shape=tuple(run.shapes[ref]),
+                local=local[number].error,
+                accumulated=given.steps[number].error,
+                exact_along=exact if followed else None,
                 followed=followed,
-                border=0 if is_exact else measure_border(run, ref, got, expected, shift, floor),
-                causes=find_causes(step, ref, run.layouts, is_inexact, local.border, direction),
+                borders=given.steps[number].borders,
+                causes=find_causes(step, ref, run.layouts, local[number], axes),
                 seen=step.seen,
             )
         )
-    expected = run.shift(tape.output, output, shift)
-    error = None if expected is None else compute_error(shifted_output, expected)
-    if not takes_same_path:
+    untraced = [step.name for step in tape.steps if not step.seen] + tape.decided + [*given.changed]
+    if not given.takes_same_path:
         untraced.append("another path for the shifted input")
-    for each in (tape, shifted_tape):
-        each.values.clear()  # frees the memory: later measurements compute all values again
-    first_loss = _find_first_loss(rows, shift, error, floor)
+    is_joint = given.output.is_exact and not is_multiple(shift, claims)
+    if is_joint and generic is not None:
+        is_joint = generic.compare(shift).output.is_exact
+    for each in runs:
+        each.tape.values.clear()  # frees the memory: later measurements compute all values again
     return EquivarianceTrace(
         shift=shift,
         rows=tuple(rows),
-        first_loss=first_loss,
-        exact_for=exact if followed else None,
+        first_loss=_find_first_loss(rows, given, run.is_output_known),
+        exact_along=claims if run.is_output_known else None,
+        is_joint=bool(is_joint),
         followed=followed,
-        error=error,
+        error=given.output.error,
         untraced=tuple(dict.fromkeys(untraced)),
-        floor=floor,
+        floor=run.floor,
         _run=run,
     )
 
 
-def _find_first_loss(
-    rows: Sequence[Row], shift: Sequence[int], error: float | None, floor: float
-) -> str | None:
-    """Return the first operation that loses the shift, as measured or else as implied by the rows."""
-    if error is not None and error <= floor:
+def _derive(local: Sequence[LocalError], axes: Sequence[bool]) -> list[tuple[int, ...] | None]:
+    """Return what the operations up to each one allow, as measured on each of them alone."""
+    derived: list[tuple[int, ...] | None] = []
+    so_far: tuple[int, ...] | None = tuple(map(int, axes))
+    for each in local:
+        so_far = combine(so_far, each.claims)
+        derived.append(so_far)
+    return derived
+
+
+def _find_first_loss(rows: Sequence[Row], given: Comparison, is_output_known: bool) -> str | None:
+    """Return the first operation that loses the shift, as far as that is known."""
+    if given.output.is_exact or not is_output_known:
         return None
-    for row in rows:
-        if row.accumulated is not None and row.accumulated > floor:
+    for row, match in zip(rows, given.steps):
+        if match.is_exact is False or (match.is_exact is None and row.followed):
             return row.name
-        if row.accumulated is None and not (row.followed and _is_multiple(shift, row.exact_for)):
-            return row.name
-    return rows[-1].name if error is not None and rows else None
+    return rows[-1].name if rows else None
 
 
-def _combine(before: tuple[int, ...] | None, own: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """Return the shifts for which two operations are both exact."""
-    if before is None or own is None:
-        return None
-    return tuple(lcm(a, b) if a and b else max(a, b) for a, b in zip(before, own))
-
-
-def _is_multiple(shift: Sequence[int], exact_for: tuple[int, ...] | None) -> bool:
-    return exact_for is not None and all(not step or s % step == 0 for s, step in zip(shift, exact_for))
-
-
-def _find_random_step(model: Callable[..., Any], x: Tensor, tape: Tape) -> str | None:
+def _find_random_step(model: Callable[..., Any], x: Tensor, tape: Tape, precise: bool) -> str | None:
     """Return the name of the first operation whose output differs in another run, if one was recorded."""
-    again, _ = record_forward(model, x)
+    again, _ = record_forward(model, x, precise=precise)
     names = (
         step.name
         for step, other in zip(tape.steps, again.steps)

@@ -9,11 +9,7 @@ from .operation import Case
 
 
 def keep_layout(case: Case) -> Layout | None:
-    """Keep the layout if the output has the shape of an input or is a broadcast of the inputs.
-
-    For an operation that is not in the table, this is an assumption. If it is wrong, as for `flip`, the
-    measurement of the operation alone finds an error.
-    """
+    """Keep the layout of the input that has the shape of the output, or broadcast the inputs."""
     inputs = case.list_inputs()
     for shape, layout in inputs:
         if shape == case.shape:

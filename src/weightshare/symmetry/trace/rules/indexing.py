@@ -119,6 +119,6 @@ def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
         return make_fixed(count)
     if start <= dim.prefix and stop == dim.size and step == 1:
         return Dim(dim.factors, dim.prefix - start)
-    if len(dim.factors) > 1 or dim.prefix:
+    if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
         return None
     return Dim((replace(dim.first, size=count, stride=dim.first.stride * step),))

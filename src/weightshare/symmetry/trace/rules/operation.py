@@ -32,7 +32,11 @@ class Kind(Enum):
     PERMUTE = auto()
     REDUCE = auto()
     INDEX = auto()
-    UNTRACEABLE = auto()  # the shapes do not show where the positions are afterwards
+    WINDOWS = auto()  # puts windows into columns, or back
+    RECURRENT = auto()
+    SCAN = auto()  # keeps the positions, but treats them differently
+    FLIP = auto()
+    MEASURED = auto()  # the arguments do not show where the positions are afterwards
     UNKNOWN = auto()  # the operation is not in the table
 
     @property
@@ -43,7 +47,7 @@ class Kind(Enum):
     @property
     def has_window(self) -> bool:
         """Whether each output position sees a window of the input, so that the border may differ."""
-        return self.is_pool or self in (Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.PAD)
+        return self.is_pool or self in (Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.PAD, Kind.WINDOWS)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ from dataclasses import replace
 from math import prod
 
 import torch
+from torch import Tensor
 
-from ..layout import Dim, Factor, Layout, make_fixed
+from ..layout import Dim, Factor, Layout, drop_margins, make_fixed
+from ..tape import Ref
+from .elementwise import keep_layout
 from .operation import Case
 
 
 def reshape(case: Case) -> Layout | None:
     """Regroup the factors of consecutive dimensions whose total size is the same before and after."""
-    before, after = list(case.layout), list(case.shape)
+    before, after = list(drop_margins(case.layout)), list(case.shape)
     dims: list[Dim] = []
     while before or after:
         old, new = before[:1], after[:1]
@@ -42,13 +45,29 @@ def permute(case: Case) -> Layout | None:
 
 def reduce(case: Case) -> Layout | None:
     """Remove the reduced dimensions, or keep them with size 1."""
-    layout, given = case.layout, case.step.get_argument(1, "dim")
+    layout, given = case.layout, case.operation.read(case.step, "dim")
+    if isinstance(given, Tensor | Ref):  # the larger one of two tensors, element by element
+        return keep_layout(case)
     if given is None or isinstance(given, bool):
         return tuple(make_fixed(n) for n in case.shape) if prod(case.shape) == 1 else None
     reduced = {d % len(layout) for d in (given if isinstance(given, Sequence) else [given])}
     if len(case.shape) == len(layout):
         return tuple(make_fixed(1) if d in reduced else dim for d, dim in enumerate(layout))
     return tuple(dim for d, dim in enumerate(layout) if d not in reduced)
+
+
+def flip(case: Case) -> Layout | None:
+    """Reverse the direction in which the positions of some dimensions move."""
+    layout = drop_margins(case.layout)
+    given = case.step.args[1:] or (case.step.kwargs["dims"],)
+    given = given[0] if isinstance(given[0], Sequence) else given
+    dims = {d % len(layout) for d in given}
+    if any(layout[d].moves and (len(layout[d].factors) > 1 or layout[d].prefix) for d in dims):
+        return None
+    return tuple(
+        Dim((replace(dim.first, stride=-dim.first.stride),)) if d in dims and dim.moves else dim
+        for d, dim in enumerate(layout)
+    )
 
 
 def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:

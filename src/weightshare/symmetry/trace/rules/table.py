@@ -12,8 +12,8 @@ from .elementwise import keep_layout
 from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split
 from .operation import Case, Kind, Operation, Rule
 from .product import apply_linear, apply_shared_linear, attend, multiply_matrices
-from .shape import permute, reduce, reshape
-from .window import pad, resize, slide
+from .shape import flip, permute, reduce, reshape
+from .window import fold, pad, recur, resize, slide, unfold
 
 
 def find_operation(op: str) -> Operation:
@@ -26,7 +26,7 @@ def find_operation(op: str) -> Operation:
 
 
 def _leave_unknown(case: Case) -> Layout | None:
-    """Return None, because the shapes do not show where the positions are after the operation."""
+    """Return None: the layout is measured."""
     return None
 
 
@@ -74,7 +74,7 @@ _DROPOUTS = """
 _ARITHMETIC = (
     "abs neg exp log sqrt rsqrt square reciprocal pow sin cos clamp sign floor ceil round erf logical_not"
 )
-_COPIES = "Identity clone contiguous detach to type double half bfloat16 masked_fill masked_fill_"
+_COPIES = "Identity clone contiguous detach to type double half bfloat16"
 _COMPARISONS = "eq ne lt le gt ge logical_and logical_or isfinite isnan"
 _JOINS = "add sub mul div subtract multiply divide true_divide"
 _NORMALIZATIONS = """
@@ -97,15 +97,20 @@ _FOURIER = """
     hfft2 ihfft2 hfftn ihfftn
 """
 _LINEAR_ALGEBRA = """
-    cholesky cholesky_ex cond cross det diagonal eig eigh eigvals eigvalsh householder_product inv inv_ex
+    cholesky cholesky_ex cond cross det eig eigh eigvals eigvalsh householder_product inv inv_ex
     ldl_factor ldl_factor_ex ldl_solve lstsq lu lu_factor lu_factor_ex lu_solve matmul matrix_exp matrix_norm
     matrix_power matrix_rank multi_dot norm pinv qr slogdet solve solve_ex solve_triangular svd svdvals
     tensorinv tensorsolve vander vecdot vector_norm
 """
-_UNTRACEABLE = """
-    Embedding EmbeddingBag Fold Unfold MaxUnpool1d MaxUnpool2d MaxUnpool3d PixelShuffle PixelUnshuffle RNN
-    LSTM GRU embedding embedding_bag fold unfold pixel_shuffle pixel_unshuffle einsum tensordot sort argsort
-    topk gather repeat tile repeat_interleave index_put_ scatter masked_select stft
+_MEASURED = """
+    Embedding EmbeddingBag PixelShuffle PixelUnshuffle ChannelShuffle GLU
+    embedding embedding_bag pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle glu
+    einsum tensordot sort argsort topk gather repeat tile repeat_interleave index_put_ scatter masked_select
+    stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to stack
+"""
+_REDUCTIONS = """
+    mean sum amax amin logsumexp std var max min prod median nanmean nansum all any count_nonzero argmax argmin
+    std_mean var_mean aminmax mode
 """
 
 TABLE: dict[str, Operation] = {
@@ -125,11 +130,12 @@ TABLE: dict[str, Operation] = {
     **_list_by_axes(Kind.MAX_POOL, slide, "MaxPool{}d max_pool{}d max_pool{}d_with_indices", _MAX_POOL),
     **_list_by_axes(Kind.AVERAGE_POOL, slide, "AvgPool{}d avg_pool{}d", _AVERAGE_POOL),
     **_list_by_axes(Kind.POOL, slide, "LPPool{}d lp_pool{}d", _LP_POOL),
+    **_list_by_axes(Kind.POOL, slide, "BlurPool{}d"),
     **_list_by_axes(
         Kind.POOL,
-        slide,
-        "BlurPool{}d FractionalMaxPool{}d fractional_max_pool{}d fractional_max_pool{}d_with_indices "
-        "max_unpool{}d",
+        resize,
+        "FractionalMaxPool{}d fractional_max_pool{}d fractional_max_pool{}d_with_indices "
+        "max_unpool{}d MaxUnpool{}d",
     ),
     **_list_by_axes(
         Kind.POOL,
@@ -139,9 +145,14 @@ TABLE: dict[str, Operation] = {
     ),
     **_list_by_axes(Kind.PAD, pad, "CircularPad{}d"),
     **_list_names(Kind.PAD, pad, "pad"),
-    **_list_by_axes(Kind.PAD, slide, "ZeroPad{}d ConstantPad{}d ReflectionPad{}d ReplicationPad{}d"),
-    **_list_by_axes(Kind.PAD, slide, "reflection_pad{}d replication_pad{}d"),
-    **_list_names(Kind.PAD, slide, "constant_pad_nd"),
+    **_list_by_axes(Kind.PAD, pad, "ZeroPad{}d ConstantPad{}d ReflectionPad{}d ReplicationPad{}d"),
+    **_list_by_axes(Kind.PAD, pad, "reflection_pad{}d replication_pad{}d"),
+    **_list_names(Kind.PAD, pad, "constant_pad_nd"),
+    **_list_names(Kind.WINDOWS, unfold, "Unfold unfold", "input kernel_size dilation padding stride"),
+    **_list_names(Kind.WINDOWS, fold, "Fold fold", "input output_size kernel_size dilation padding stride"),
+    **_list_names(Kind.RECURRENT, recur, "RNN LSTM GRU lstm gru rnn_tanh rnn_relu"),
+    **_list_names(Kind.SCAN, keep_layout, "cumsum cumprod cummax cummin logcumsumexp roll tril triu"),
+    **_list_names(Kind.FLIP, flip, "flip fliplr flipud"),
     **_list_names(Kind.RESIZE, resize, "Upsample UpsamplingNearest2d UpsamplingBilinear2d interpolate"),
     **_list_names(Kind.RESIZE, resize, _UPSAMPLINGS),
     **_list_names(Kind.RESIZE, resize, [f"{name}.vec" for name in _UPSAMPLINGS.split()]),
@@ -156,7 +167,7 @@ TABLE: dict[str, Operation] = {
     ),
     **_list_names(Kind.RESHAPE, reshape, _RESHAPES),
     **_list_names(Kind.PERMUTE, permute, _PERMUTATIONS),
-    **_list_names(Kind.REDUCE, reduce, "mean sum amax amin logsumexp std var norm"),
+    **_list_names(Kind.REDUCE, reduce, _REDUCTIONS, "input dim"),
     **_list_names(Kind.INDEX, get_item, "getitem"),
     **_list_names(Kind.INDEX, set_item, "setitem"),
     **_list_names(Kind.INDEX, select, "select unbind"),
@@ -165,7 +176,9 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.INDEX, split, "chunk split tensor_split"),
     **_list_names(Kind.JOIN, concatenate, "cat concat concatenate"),
     **_list_names(Kind.JOIN, keep_layout, _add_in_place(_JOINS)),
-    **_list_names(Kind.JOIN, keep_layout, "radd rsub rmul truediv where maximum minimum"),
+    **_list_names(
+        Kind.JOIN, keep_layout, "radd rsub rmul truediv where maximum minimum masked_fill masked_fill_"
+    ),
     **_list_names(Kind.ELEMENTWISE, keep_layout, _ACTIVATION_MODULES),
     **_list_names(Kind.ELEMENTWISE, keep_layout, _add_in_place(_ACTIVATIONS)),
     **_list_names(Kind.ELEMENTWISE, keep_layout, _add_in_place(_ARITHMETIC)),
@@ -173,9 +186,9 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.ELEMENTWISE, keep_layout, _COPIES),
     **_list_names(Kind.ELEMENTWISE, keep_layout, _COMPARISONS),
     **_list_names(Kind.NORMALIZATION, keep_layout, _NORMALIZATIONS),
-    **_list_names(Kind.UNTRACEABLE, _leave_unknown, _UNTRACEABLE),
-    **_list_names(Kind.UNTRACEABLE, _leave_unknown, [f"fft_{name}" for name in _FOURIER.split()]),
-    **_list_names(Kind.UNTRACEABLE, _leave_unknown, [f"linalg_{name}" for name in _LINEAR_ALGEBRA.split()]),
+    **_list_names(Kind.MEASURED, _leave_unknown, _MEASURED),
+    **_list_names(Kind.MEASURED, _leave_unknown, [f"fft_{name}" for name in _FOURIER.split()]),
+    **_list_names(Kind.MEASURED, _leave_unknown, [f"linalg_{name}" for name in _LINEAR_ALGEBRA.split()]),
 }
 
 _UNKNOWN = Operation(Kind.UNKNOWN, keep_layout)

@@ -1,15 +1,14 @@
 """Rules for operations whose output positions each see a window of the input, and for resizing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from ...transforms import infer_stride
-from ..layout import Dim, Layout, make_fixed
+from ..layout import Dim, Factor, Layout, make_fixed
 from ..tape import Step
-from .elementwise import keep_layout
 from .operation import Case, Kind
 
 _CIRCULAR_PADS = (nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)
@@ -17,30 +16,74 @@ _CIRCULAR_PADS = (nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)
 
 def slide(case: Case) -> Layout | None:
     """Divide the positions by the stride of a convolution or pool."""
-    return _scale(case, infer_stride)
+    axes = _count_axes(case)
+    return _scale(case, axes, _get_strides(case, axes))
 
 
 def resize(case: Case) -> Layout | None:
     """Divide the positions by the ratio of the sizes before and after resizing."""
-    return _scale(case, Fraction)
+    return _scale(case, _count_axes(case), None)
 
 
 def pad(case: Case) -> Layout | None:
-    """Add a halo for circular padding; any other padding adds elements that are not on the circle."""
-    layout = case.layout
-    if case.shape == case.in_shape:
-        return layout
-    has_plain_dims = all(
-        len(dim.factors) == 1 and not dim.prefix and not any(dim.first.halo) for dim in layout
-    )
-    if not (is_circular_pad(case.step) and has_plain_dims):
-        return tuple(_lengthen(dim, n) for dim, n in zip(layout, case.shape))
-    pairs = get_pad_widths(case.step)
-    dims = list(layout)
+    """Add a halo for circular padding, and a margin for any other."""
+    dims, pairs = list(case.layout), get_pad_widths(case.step)
+    is_circular = is_circular_pad(case.step)
     for number in range(len(pairs) // 2):
+        low, high = pairs[2 * number : 2 * number + 2]
         d = len(dims) - 1 - number
-        dims[d] = Dim((replace(dims[d].first, halo=(pairs[2 * number], pairs[2 * number + 1])),))
+        if low or high:
+            padded = _pad_dim(dims[d], low, high, is_circular)
+            if padded is None:
+                return None
+            dims[d] = padded
     return tuple(dims)
+
+
+def unfold(case: Case) -> Layout | None:
+    """Put the windows of a map into columns, or those of one dimension into an additional one."""
+    step, layout = case.step, case.layout
+    if step.module is None and step.call is not functional.unfold:
+        d, stride = step.args[1] % len(layout), step.args[3]
+        dim = layout[d]
+        if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
+            return None
+        factor = replace(dim.first, size=case.shape[d], stride=dim.first.stride * stride)
+        after = Dim((factor,)) if dim.moves else make_fixed(case.shape[d])
+        return (*layout[:d], after, *layout[d + 1 :], make_fixed(case.shape[-1]))
+    read = case.operation.read
+    axes = len(layout) - 2
+    factors: list[Factor] = []
+    for number, dim in enumerate(layout[2:]):
+        kernel, stride, padding, dilation = (
+            _expand(read(step, name, default), axes)[number]
+            for name, default in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        if len(dim.factors) > 1 or dim.prefix:
+            return None
+        size = (dim.size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        factors.append(_slide_factor(dim.first, size, Fraction(stride)))
+    return (layout[0], make_fixed(case.shape[1]), Dim(tuple(factors)))
+
+
+def fold(case: Case) -> Layout | None:
+    """Put columns back into a map."""
+    columns = case.layout[-1]
+    strides = _expand(case.operation.read(case.step, "stride", 1), len(case.shape) - 2)
+    if len(columns.factors) != len(strides) or columns.prefix:
+        return None
+    spatial = [
+        Dim((replace(factor, size=n, stride=factor.stride / stride),))
+        for factor, n, stride in zip(columns.factors, case.shape[2:], strides)
+    ]
+    return (case.layout[0], make_fixed(case.shape[1]), *spatial)
+
+
+def recur(case: Case) -> Layout | None:
+    """Keep the dimension of the sequence; the last states have no positions."""
+    if case.place or len(case.shape) != len(case.layout):
+        return None
+    return (*case.layout[:-1], make_fixed(case.shape[-1]))
 
 
 def is_circular_pad(step: Step) -> bool:
@@ -55,33 +98,64 @@ def get_pad_widths(step: Step) -> Sequence[int]:
     return getattr(step.module, "padding", None) or step.get_argument(1, "pad", ())
 
 
-def _scale(case: Case, infer: Callable[[int, int], Fraction]) -> Layout | None:
-    """Divide the positions of the last dimensions, one axis each, by a stride.
+def _pad_dim(dim: Dim, low: int, high: int, is_circular: bool) -> Dim | None:
+    """Return a padded dimension; None if its positions are not the elements of one axis."""
+    if not dim.moves:
+        return make_fixed(dim.size + low + high)
+    if len(dim.factors) > 1 or dim.prefix:
+        return None
+    first = dim.first
+    is_plain = not any(first.halo) and not any(first.margin)
+    if low < 0 or high < 0 or (is_circular and not is_plain):
+        return Dim((Factor(dim.size + low + high, first.axis, first.stride),))
+    if is_circular:
+        return Dim((replace(first, halo=(low, high)),))
+    return Dim((replace(first, margin=(first.margin[0] + low, first.margin[1] + high)),))
+
+
+def _scale(case: Case, axes: int, strides: Sequence[Fraction] | None) -> Layout | None:
+    """Divide the positions of the last dimensions by a stride.
 
     Args:
         case: Output whose layout is to be found.
-        infer: Function that computes the stride from the sizes before and after, for an operation without a
-            stride.
+        axes: Number of these dimensions.
+        strides: Stride along each axis; None to take it from the sizes before and after.
     """
     if case.operation.kind.is_pool and not case.output.is_floating_point():
         return None  # this output contains the indices of the maxima
-    kept = keep_layout(case)
-    if kept is not None:
-        return kept
-    in_shape, layout = case.list_inputs()[0]
-    first = next((d for d, dim in enumerate(layout) if dim.moves), len(layout))
-    spatial = layout[first:]
-    if len(case.shape) != len(in_shape) or any(
-        len(dim.factors) != 1 or dim.prefix or dim.first.axis is None for dim in spatial
-    ):
+    layout = case.layout
+    if len(case.shape) != len(layout) or axes >= len(layout):
         return None
-    strides = _get_strides(case, len(spatial))
-    dims = [make_fixed(n) for n in case.shape[:first]]
-    for number, (n, dim) in enumerate(zip(case.shape[first:], spatial)):
-        factor = dim.first
-        stride = strides[number] if strides else infer(factor.size, n)
-        dims.append(Dim((replace(factor, size=n, stride=factor.stride * stride, halo=(0, 0)),)))
+    mixes_channels = case.operation.kind in (Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION)
+    dims = [*layout[:-axes]]
+    if mixes_channels:
+        dims[-1] = make_fixed(case.shape[-axes - 1])
+    for number, (n, dim) in enumerate(zip(case.shape[-axes:], layout[-axes:])):
+        if not dim.moves or n == 1:
+            dims.append(make_fixed(n))
+        elif len(dim.factors) > 1 or dim.prefix:
+            return None
+        else:
+            stride = Fraction(dim.first.length, n) if strides is None else strides[number]
+            dims.append(Dim((_slide_factor(dim.first, n, stride),)))
     return tuple(dims)
+
+
+def _slide_factor(factor: Factor, size: int, stride: Fraction) -> Factor:
+    """Return the positions of windows that slide over an axis with its halo or margin."""
+    circle = Fraction(factor.size) / stride
+    if any(factor.halo) and not any(factor.margin) and circle.denominator == 1 and size > circle:
+        halo = (0, size - int(circle))
+        return Factor(int(circle), factor.axis, factor.stride * stride, halo)
+    return Factor(size, factor.axis, factor.stride * stride)
+
+
+def _count_axes(case: Case) -> int:
+    """Return the number of dimensions over which windows slide."""
+    weight = case.operation.read(case.step, "weight")
+    if case.operation.axes is not None:
+        return case.operation.axes
+    return (weight.dim() if isinstance(weight, Tensor) else len(case.shape)) - 2
 
 
 def _get_strides(case: Case, axes: int) -> list[Fraction] | None:
@@ -92,18 +166,13 @@ def _get_strides(case: Case, axes: int) -> list[Fraction] | None:
         value = value or operation.read(step, "kernel_size", 1)
     if value is None:
         return None
-    values = list(value) if isinstance(value, Sequence) else [value] * axes
-    values = values * axes if len(values) == 1 else values
-    if len(values) != axes:
-        return None
-    is_transposed = operation.kind is Kind.TRANSPOSED_CONVOLUTION
-    return [1 / Fraction(stride) if is_transposed else Fraction(stride) for stride in values]
+    is_transposed = operation.kind is Kind.TRANSPOSED_CONVOLUTION or bool(
+        operation.read(step, "transposed", False)
+    )
+    return [1 / Fraction(stride) if is_transposed else Fraction(stride) for stride in _expand(value, axes)]
 
 
-def _lengthen(dim: Dim, size: int) -> Dim:
-    """Return a dimension with additional elements at its ends that are not on the circle."""
-    if dim.size == size:
-        return dim
-    if dim.moves and len(dim.factors) == 1 and not dim.prefix:
-        return Dim((replace(dim.first, size=size),))
-    return make_fixed(size)
+def _expand(value: int | Sequence[int], axes: int) -> list[int]:
+    """Return one value per axis."""
+    values = list(value) if isinstance(value, Sequence) else [value]
+    return values * axes if len(values) == 1 else values

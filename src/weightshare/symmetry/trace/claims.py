@@ -1,0 +1,198 @@
+"""Derive for which shifts operations are exact from each of them alone, and verify it on the whole model.
+
+For each axis, a claim is a number: shifts by its multiples are exact. The claim 0 says that no shift is exact
+but 0, since that is its only multiple.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import lcm
+
+from ...sharing import Full, Local, LowRank
+from .layout import find_smallest_shift
+from .run import Comparison, Match, Run
+from .tape import Step
+
+#: Multiples of the smallest shift that are tried for an axis whose size is no multiple of it.
+_MULTIPLES = 8
+
+
+@dataclass(frozen=True)
+class LocalError:
+    """A frozen record of how one operation alone responds to shifts of its inputs.
+
+    Args:
+        error: Largest relative error for the smallest shifts along each axis; None if positions cannot be
+            followed through the operation.
+        claims: For each axis, the claim that this operation alone allows; None if it is unknown.
+        borders: For each axis that was measured and has positions, the widths of the border to which errors
+            are confined; None if they are not confined to one.
+    """
+
+    error: float | None
+    claims: tuple[int, ...] | None
+    borders: tuple[tuple[int, int], ...] | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the operation is exact for the smallest shifts."""
+        return self.borders == ()
+
+
+def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
+    """Shift the inputs of an operation along each axis in turn, and compare the outputs.
+
+    Args:
+        run: Recorded model.
+        step: Operation to measure.
+        axes: Whether to measure each axis. A claim for another axis is 0.
+    """
+    outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in run.used]
+    layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]
+    known = [layout for layout in layouts if layout is not None]
+    if len(known) < len(layouts):
+        return LocalError(None, None, None)
+    smallest = find_smallest_shift(known, axes)
+    errors, claims, borders = [0.0], [0] * len(axes), []
+    for axis, step_size in enumerate(smallest):
+        if not axes[axis]:
+            continue
+        if not step_size:  # nothing has positions along this axis
+            claims[axis] = 1
+        elif step_size % run.size[axis] == 0:
+            errors.append(float("inf"))  # the smallest whole shift goes once around the circle
+            borders.append(None)
+        else:
+            match = _measure_shift(run, step, outputs, axis, step_size, borders=True)
+            if match.error is None:
+                return LocalError(None, None, None)
+            errors.append(match.error)
+            claims[axis] = step_size if match.is_exact else 0
+            if not match.is_exact:
+                borders.append(match.borders)
+                claims[axis] = _find_period(run, step, outputs, axis, step_size, match.borders)
+    confined = tuple(pair for found in borders if found is not None for pair in found)
+    return LocalError(max(errors), tuple(claims), None if None in borders else confined)
+
+
+def _find_period(
+    run: Run, step: Step, outputs: Sequence[tuple[int, int]], axis: int, smallest: int, borders: object
+) -> int:
+    """Return the first multiple of the smallest shift for which an operation is exact; 0 if none was found."""
+    for times in _list_multiples(step, borders is not None):
+        if times * smallest % run.size[axis]:
+            if _measure_shift(run, step, outputs, axis, times * smallest).is_exact:
+                return times * smallest
+    return 0
+
+
+def _measure_shift(
+    run: Run,
+    step: Step,
+    outputs: Sequence[tuple[int, int]],
+    axis: int,
+    pixels: int,
+    *,
+    borders: bool = False,
+) -> Match:
+    """Return the match of the output with the largest error."""
+    shift = [pixels if a == axis else 0 for a in range(len(run.size))]
+    tensors = {ref: run.shift(ref, run.tape.values[ref], shift) for ref in step.inputs}
+    known = {ref: tensor for ref, tensor in tensors.items() if tensor is not None}
+    if len(known) < len(tensors):
+        return Match()
+    results = step.run(known)
+    matches = [run.match(ref, results[place], shift, borders=borders) for place, ref in outputs]
+    if any(match.error is None for match in matches):
+        return Match()
+    return max(matches, key=lambda match: (not match.is_exact, match.error))
+
+
+def _list_multiples(step: Step, has_border: bool) -> range:
+    """Return the multiples to try if the smallest shift is not exact, for operations that may be periodic."""
+    sharing = getattr(step.module, "sharing", Full())
+    if sharing not in (Full(), Local()) and not isinstance(sharing, LowRank):
+        return range(2, 1 + max(getattr(step.module, "output_size", None) or (1,)) // 2)
+    return range(0) if has_border else range(2, 9)
+
+
+def combine(before: Sequence[int] | None, own: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the claims for two operations, one after the other; None if one is unknown."""
+    if before is None or own is None:
+        return None
+    return tuple(lcm(a, b) for a, b in zip(before, own))
+
+
+def is_multiple(shift: Sequence[int], claims: Sequence[int | None]) -> bool:
+    """Return whether a shift is exact according to the claims."""
+    return all(not s if not claim else s % claim == 0 for s, claim in zip(shift, claims))
+
+
+@dataclass
+class Verifier:
+    """Runs a model on shifted inputs, and keeps what the runs have shown.
+
+    Args:
+        runs: The recorded runs that a claim must hold for: on a generic input, and on the given one.
+    """
+
+    runs: Sequence[Run]
+    seen: dict[tuple[int, int, int], Comparison] = field(default_factory=dict)  # by run, axis and shift
+
+    def compare(self, number: int, axis: int, pixels: int) -> Comparison:
+        """Return the comparison of one of the runs for a shift along one axis."""
+        key = number, axis, pixels
+        if key not in self.seen:
+            run = self.runs[number]
+            self.seen[key] = run.compare([pixels if a == axis else 0 for a in range(len(run.size))])
+        return self.seen[key]
+
+    def find_claim(self, axis: int, hypothesis: int) -> int:
+        """Return the smallest shift along an axis whose multiples leave the output exact; 0 if there is none.
+
+        The hypothesis is tested first. If it fails, the largest shifts that all others divide are tested. From
+        a shift that is exact, smaller ones are tested that divide it. The result is confirmed on all inputs.
+        """
+        candidates = self._list_candidates(axis)
+        best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
+        tops = [c for c in candidates if not any(d != c and d % c == 0 for d in candidates)]
+        best = best or next((c for c in reversed(tops) if self._holds(0, axis, c)), 0)
+        while best:
+            below = [c for c in candidates if c < best and best % c == 0]
+            below = [c for c in below if not any(d != c and d % c == 0 for d in below)]
+            smaller = next((c for c in reversed(below) if self._holds(0, axis, c)), 0)
+            if not smaller:
+                break
+            best = smaller
+        multiples = [c for c in candidates if best and c % best == 0]
+        others = range(1, len(self.runs))
+        return next((c for c in multiples if all(self._holds(n, axis, c) for n in (0, *others))), 0)
+
+    def find_row_claim(self, axis: int, number: int, hypothesis: int) -> int:
+        """Return the claim for a step: the hypothesis, unless a run has refuted it."""
+        results = [
+            (pixels, comparison.steps[number].is_exact)
+            for (_, a, pixels), comparison in self.seen.items()
+            if a == axis
+        ]
+        shown = {pixels for pixels, is_exact in results if is_exact}
+        refuted = {pixels for pixels, is_exact in results if is_exact is False}
+        if hypothesis and shown and not any(pixels % hypothesis == 0 for pixels in refuted):
+            return hypothesis
+        passed = sorted(c for c in shown if not any(pixels % c == 0 for pixels in refuted))
+        return passed[0] if passed else 0
+
+    def _holds(self, number: int, axis: int, pixels: int) -> bool:
+        return self.compare(number, axis, pixels).output.is_exact is True
+
+    def _list_candidates(self, axis: int) -> list[int]:
+        """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""
+        run = self.runs[0]
+        size, layout = run.size[axis], run.layouts[run.tape.output]
+        if layout is None:
+            return []
+        axes = [a == axis for a in range(len(run.size))]
+        smallest = find_smallest_shift([layout], axes)[axis] or 1
+        if size % smallest:
+            return [smallest * k for k in range(1, _MULTIPLES + 1) if smallest * k < size]
+        return [c for c in range(smallest, size, smallest) if size % c == 0]

@@ -1,0 +1,181 @@
+"""Find from measurements how the positions of the input are laid out in a tensor.
+
+The tensor is computed again for shifted inputs. A layout is accepted if it explains all elements of all the
+tensors, and only then.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from .layout import Dim, Factor, Layout, shift_tensor
+
+#: Multiples of the smallest shift that are tried along an axis.
+_MULTIPLES = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+
+#: Function that returns the tensor for an input shifted along one axis (axis, pixels), or None.
+Compute = Callable[[int, int], Tensor | None]
+
+
+def find_layout(
+    value: Tensor,
+    compute: Compute,
+    size: Sequence[int],
+    smallest: Sequence[int],
+    tolerance: float,
+    prefixes: Iterable[int] = (0,),
+    multiples: Sequence[int] = _MULTIPLES,
+) -> Layout | None:
+    """Return the layout that explains how a tensor changes with shifts of the input; None if there is none.
+
+    Args:
+        value: Tensor.
+        compute: Function that returns the tensor for a shifted input.
+        size: Spatial size of the input.
+        smallest: Smallest shift to try along each axis; 0 for an axis that has no effect.
+        tolerance: Differences up to this, relative to the largest element, count as rounding.
+        prefixes: Numbers of elements that may precede the positions in a dimension.
+        multiples: Multiples of the smallest shift that are tried.
+    """
+    moves: list[list[list[_Move]]] = [[] for _ in value.shape]
+    shifts: list[tuple[tuple[int, ...], Tensor]] = []
+    for axis, step in enumerate(smallest):
+        if not step:
+            continue
+        for shift in (step * times for times in multiples):
+            if shift % size[axis] == 0:
+                return None
+            shifted = compute(axis, shift)
+            found = (
+                None
+                if shifted is None
+                else _find_moves(value, shifted, axis, shift, size[axis], tolerance, prefixes)
+            )
+            if found is not None and shifted is not None:
+                shifts.append((tuple(shift if a == axis else 0 for a in range(len(size))), shifted))
+                for d, candidates in found.items():
+                    moves[d].append(candidates)
+                break
+        else:
+            return None
+    dims = [_assemble(n, found) for n, found in zip(value.shape, moves)]
+    layout = tuple(dim for dim in dims if dim is not None)
+    if len(layout) < len(dims) or tuple(dim.size for dim in layout) != tuple(value.shape):
+        return None
+    is_explained = all(
+        is_equal(shift_tensor(layout, value, shift), shifted, tolerance) for shift, shifted in shifts
+    )
+    return layout if is_explained else None
+
+
+def is_equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Return whether two tensors are equal up to rounding."""
+    if torch.equal(one, other):
+        return True
+    if not (one.is_floating_point() or one.is_complex()):
+        return False
+    largest = one.abs().nan_to_num(posinf=0.0).amax()
+    difference = (one - other).abs()
+    return bool((torch.where(one == other, 0, difference) <= tolerance * largest).all())
+
+
+@dataclass(frozen=True)
+class _Move:
+    """How the elements of a dimension move with one axis.
+
+    Args:
+        prefix: Number of elements that do not move, before the others.
+        factor: Positions along the axis.
+        inner: Number of elements at each of these positions that are next to each other.
+    """
+
+    prefix: int
+    factor: Factor
+    inner: int
+
+
+def _find_moves(
+    value: Tensor,
+    shifted: Tensor,
+    axis: int,
+    shift: int,
+    size: int,
+    tolerance: float,
+    prefixes: Iterable[int],
+) -> dict[int, list[_Move]] | None:
+    """Return all ways in which each dimension may move along one axis; None if one moves in no known way."""
+    if shifted.shape != value.shape or not value.numel():
+        return None
+    if is_equal(value, shifted, tolerance):
+        return {}
+    found: dict[int, list[_Move]] = {}
+    for d, n in enumerate(value.shape):
+        before, after = _summarize(value, d), _summarize(shifted, d)
+        if n < 2 or is_equal(before, after, 1e3 * tolerance):
+            continue
+        found[d] = [*_list_moves(before, after, axis, shift, size, 1e3 * tolerance, prefixes)]
+        if not found[d]:
+            return None
+    return found or None
+
+
+def _summarize(tensor: Tensor, d: int) -> Tensor:
+    """Return numbers for each index of a dimension that do not depend on the order in the other dimensions."""
+    rows = tensor.movedim(d, 0).flatten(1)
+    rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
+    rows = rows.nan_to_num()
+    return torch.stack([rows.mean(1), rows.square().mean(1).sqrt()], 1)
+
+
+def _list_moves(
+    before: Tensor,
+    after: Tensor,
+    axis: int,
+    shift: int,
+    size: int,
+    tolerance: float,
+    prefixes: Iterable[int],
+) -> Generator[_Move]:
+    for prefix in sorted(set(prefixes)):
+        rest = len(before) - prefix
+        for n in _list_divisors(rest):
+            if n < 2 or shift * n % size:
+                continue
+            for inner in _list_divisors(rest // n):
+                parts = before[prefix:].unflatten(0, (-1, n, inner))
+                for sign in (1, -1):
+                    moved = parts.roll(sign * shift * n // size, 1).flatten(0, 2)
+                    if is_equal(torch.cat([before[:prefix], moved]), after, tolerance):
+                        yield _Move(prefix, Factor(n, axis, sign * Fraction(size, n)), inner)
+
+
+def _assemble(n: int, moves: Sequence[Sequence[_Move]]) -> Dim | None:
+    """Return a dimension of `n` elements that moves in one of the given ways with each axis.
+
+    A dimension with one axis holds as many positions as possible, so that they have no other elements between
+    them. One with several axes, such as tokens, holds as few as possible for each.
+    """
+    if not moves:
+        return Dim((Factor(n),))
+    pick = max if len(moves) == 1 else min
+    chosen = [pick(ways, key=lambda way: way.factor.size) for ways in moves]
+    prefix = chosen[0].prefix
+    factors: list[Factor] = []
+    outer = n - prefix
+    for move in sorted(chosen, key=lambda move: -move.inner):
+        around, remainder = divmod(outer, move.factor.size * move.inner)
+        if move.prefix != prefix or remainder or not around:
+            return None
+        factors += [Factor(around)] if around > 1 else []
+        factors.append(move.factor)
+        outer = move.inner
+    return Dim((*factors, *([Factor(outer)] if outer > 1 else [])), prefix)
+
+
+def _list_divisors(n: int) -> list[int]:
+    """Return the divisors of a number."""
+    small = [k for k in range(1, int(n**0.5) + 1) if n % k == 0]
+    return sorted({*small, *(n // k for k in small)})
