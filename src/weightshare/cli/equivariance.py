@@ -71,7 +71,7 @@ def make_report(
 
     from ..models.find import get_example_shape
     from ..symmetry import trace_equivariance
-    from ..symmetry.trace.result import replace_infinite
+    from ..symmetry.trace.numbers import replace_infinite
     from ..views.numbers import format_error
 
     steps = [_parse_shift(text) for text in shifts]
@@ -112,7 +112,7 @@ def make_report(
 
 def _get_fields(record: Interventions | Effect) -> dict[str, Any]:
     """Return the fields of a record, with None for infinite errors."""
-    from ..symmetry.trace.result import replace_infinite
+    from ..symmetry.trace.numbers import replace_infinite
 
     return {name: replace_infinite(v) if isinstance(v, float) else v for name, v in vars(record).items()}
 

@@ -14,7 +14,14 @@ from ._consistency import Consistency, consistency
 from .error import Result, assert_equivariant, equivariance_error
 from .proof import Proof, prove
 from .sensitivity import SensitivityMap, sensitivity_map
-from .trace import EquivarianceTrace, Interventions, Row, trace_equivariance
+from .trace import (
+    EquivarianceTrace,
+    Interventions,
+    Row,
+    TransformedRow,
+    TransformTrace,
+    trace_equivariance,
+)
 from .transforms import Transform, flip, permute_channels, rotate90, translate
 
 __all__ = [
@@ -27,6 +34,8 @@ __all__ = [
     "SensitivityMap",
     "ShiftProof",
     "Transform",
+    "TransformTrace",
+    "TransformedRow",
     "assert_equivariant",
     "consistency",
     "equivariance_error",

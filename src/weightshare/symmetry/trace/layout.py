@@ -11,7 +11,7 @@ from math import lcm, prod
 import torch
 from torch import Tensor
 
-from ..transforms import UndefinedError
+from ..transforms import Translate, UndefinedError
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,30 @@ def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor
             tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
             tensor = torch.cat([head, tail], d) if dim.prefix else tail
     return torch.roll(tensor, steps, dims) if dims else tensor
+
+
+def shift_by_fraction(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor | None:
+    """Shift a tensor as a band-limited signal; None if an axis is not a dimension of its own."""
+    if any(dim.moves and (len(dim.factors) > 1 or dim.prefix or any(dim.first.halo)) for dim in layout):
+        return None
+    if not tensor.is_floating_point():
+        return None
+    tensor = cut_margins(layout, tensor)
+    for d, dim in enumerate(layout):
+        if dim.moves and dim.first.axis is not None and shift[dim.first.axis]:
+            last = tensor.movedim(d, -1)
+            distance = float(Fraction(shift[dim.first.axis]) / dim.first.stride)
+            tensor = Translate((distance,), "fractional")(last.unsqueeze(0)).squeeze(0).movedim(-1, d)
+    return tensor
+
+
+def find_overlap(layout: Layout, shift: Sequence[int]) -> tuple[slice, ...]:
+    """Return the part of a shifted tensor that did not wrap around; axes that share a dimension are whole."""
+    parts: list[slice] = []
+    for dim in layout:
+        by = _count_steps(dim.first, shift) if len(dim.factors) == 1 and not dim.prefix else 0
+        parts.append(slice(max(0, by), max(0, dim.size + min(0, by))))
+    return tuple(parts)
 
 
 def find_smallest_shift(layouts: Sequence[Layout], direction: Sequence[int]) -> tuple[int, ...]:

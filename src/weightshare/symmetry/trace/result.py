@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..._args import Size
@@ -11,6 +10,7 @@ from ...views.optional import require_matplotlib
 from ...views.section import Section
 from ...views.text import format_table
 from .interventions import Interventions, intervene
+from .numbers import replace_infinite
 from .row import Row, combine_axes
 from .run import Run, parse_shift
 
@@ -46,6 +46,8 @@ class EquivarianceTrace:
         error: Relative error of the output; None if the shift is not a whole number of its positions, or if
             the output could not be followed. An output [N, C] that could not be followed is compared with
             itself.
+        fractional: Relative difference of the output from its band-limited shift, if the shift is a fraction
+            of a position there.
         untraced: Names of the operations and modules that were not recorded completely, for example because
             they take values of the input out of torch for a branch. `exact_for` then holds for the branch
             that was taken. A last entry reports that the model took another path for the shifted input.
@@ -59,6 +61,7 @@ class EquivarianceTrace:
     is_joint: bool
     followed: bool
     error: float | None
+    fractional: float | None
     untraced: tuple[str, ...]
     floor: float
     _run: Run = field(repr=False, compare=False)
@@ -81,7 +84,9 @@ class EquivarianceTrace:
         if self.first_loss is not None:
             cause = next(row.cause for row in self.rows if row.name == self.first_loss)
             reason = f" ({cause})" if cause else ""
-            error = "undefined for this stride" if self.error is None else f"{self.error:.2g}"
+            error = f"{self.error:.2g}" if self.error is not None else "undefined for this stride"
+            if self.error is None and self.fractional is not None:
+                error += f" ({self.fractional:.2g} from the band-limited shift)"
             return (
                 f"equivariance to shift {self.shift} is first lost at {self.first_loss!r}{reason}; "
                 f"relative error of the output: {error}; {summary}"
@@ -252,8 +257,3 @@ def _make_cells(row: Row) -> tuple[str, ...]:
         unknown if row.border is None else str(row.border),
         row.cause,
     )
-
-
-def replace_infinite(value: float | None) -> float | None:
-    """Return None instead of a value that JSON cannot represent."""
-    return value if value is not None and isfinite(value) else None

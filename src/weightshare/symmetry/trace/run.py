@@ -16,17 +16,20 @@ from .layout import (
     Layout,
     cut_margins,
     drop_margins,
+    find_overlap,
     get_strides,
     lay_out_input,
     make_fixed,
     orient,
     reduce_to_positions,
+    shift_by_fraction,
     shift_tensor,
 )
 from .movement import find_layout
 from .record import record_forward, run_forward
 from .rules import propagate
 from .tape import Step, Tape, has_same_constants
+from .turns import Turn, turn_tensor
 
 #: Function from a step and the tensors so far to the results of the step.
 Compute = Callable[[Step, Mapping[int, Tensor]], list[Tensor]]
@@ -51,11 +54,13 @@ class Match:
         is_exact: Whether rounding explains all differences; None if `error` is None.
         borders: For each axis that the tensor has, the widths (low, high) of the border to which differences
             are confined; None if they are not confined to one, or were not asked for.
+        fractional: Relative difference from the band-limited shift, for a shift by a fraction of a position.
     """
 
     error: float | None = None
     is_exact: bool | None = None
     borders: tuple[tuple[int, int], ...] | None = None
+    fractional: float | None = None
 
 
 @dataclass(frozen=True)
@@ -147,24 +152,56 @@ class Run:
         except UndefinedError:
             return None
 
-    def compare(self, shift: Sequence[int], *, borders: bool = False) -> Comparison:
+    def turn(self, ref: int, tensor: Tensor, turn: Turn) -> Tensor | None:
+        """Turn a tensor in the way that a turn of the input would; None if that is unknown or undefined."""
+        layout = self.layouts[ref]
+        try:
+            return None if layout is None else turn_tensor(layout, tensor, turn)
+        except UndefinedError:
+            return None
+
+    def compare(
+        self, shift: Sequence[int], *, borders: bool = False, entering: Generator | None = None
+    ) -> Comparison:
         """Run the model on a shifted input, and compare every recorded operation's output.
 
         Args:
             shift: Shift of the input, in pixels.
             borders: Whether to find the borders to which differences are confined.
+            entering: Random generator of the pixels that enter the picture, as in a moved crop. By default,
+                those that leave at the other end enter it, and are compared.
         """
         shifted = shift_tensor(lay_out_input(self.x.shape), self.x, shift)
-        tape, _ = record_forward(self.model, shifted, precise=self.precise)
+        if entering is not None:
+            shifted = _fill_entering(shifted, shift, entering)
+        overlap = None if entering is None else tuple(shift)
+
+        def match(ref: int, got: Tensor) -> Match:
+            return self.match(ref, got, shift, borders=borders, overlap=overlap is not None)
+
+        return self._compare(shifted, match)
+
+    def compare_turned(self, turn: Turn) -> Comparison:
+        """Run the model on a turned input, and compare every recorded operation's output."""
+        turned = turn_tensor(lay_out_input(self.x.shape), self.x, turn)
+        return self._compare(turned, lambda ref, got: self.match_turned(ref, got, turn))
+
+    def match_turned(self, ref: int, got: Tensor, turn: Turn) -> Match:
+        """Compare a tensor for a turned input with the turned tensor."""
+        expected = self.turn(ref, self.tape.values[ref], turn)
+        if expected is None or expected.shape != got.shape:
+            return Match()
+        return Match(compute_error(got, expected), self._get_limit(ref, expected, got) is None)
+
+    def _compare(self, x: Tensor, match: Callable[[int, Tensor], Match]) -> Comparison:
+        tape, _ = record_forward(self.model, x, precise=self.precise)
         steps = self.tape.steps
         takes_same_path = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in steps]
-        output = self.match(self.tape.output, tape.values[tape.output], shift, borders=borders)
+        output = match(self.tape.output, tape.values[tape.output])
         if not takes_same_path:
             return Comparison((Match(),) * len(steps), output, takes_same_path=False)
         matches = tuple(
-            self.match(
-                self.get_output(step), tape.values[self.get_output(step, other)], shift, borders=borders
-            )
+            match(self.get_output(step), tape.values[self.get_output(step, other)])
             for step, other in zip(steps, tape.steps)
         )
         changed = tuple(
@@ -177,19 +214,34 @@ class Run:
         place = next(place for place, ref in enumerate(step.outputs) if ref in self.used)
         return (other or step).outputs[place]
 
-    def match(self, ref: int, got: Tensor, shift: Sequence[int], *, borders: bool = False) -> Match:
-        """Compare a tensor for a shifted input with the shifted tensor."""
+    def match(
+        self, ref: int, got: Tensor, shift: Sequence[int], *, borders: bool = False, overlap: bool = False
+    ) -> Match:
+        """Compare a tensor for a shifted input with the shifted tensor.
+
+        Args:
+            ref: Number of the tensor on the tape.
+            got: Tensor for the shifted input.
+            shift: Shift of the input, in pixels.
+            borders: Whether to find the borders to which differences are confined.
+            overlap: Whether to compare only the positions that did not wrap around.
+        """
         value, layout = self.tape.values[ref], self.layouts[ref]
-        expected = self.shift(ref, value, shift) if got.shape == value.shape else None
-        if expected is None or layout is None:
+        if layout is None or got.shape != value.shape:
             return Match()
+        expected = self.shift(ref, value, shift)
+        if expected is None:
+            moved = shift_by_fraction(layout, value, shift)
+            return Match(fractional=None if moved is None else compute_error(cut_margins(layout, got), moved))
         got, expected = cut_margins(layout, got), cut_margins(layout, expected)
         limit = self._get_limit(ref, expected, got)
-        is_exact = limit is None
+        plain = drop_margins(layout, margins=False)
+        if overlap:
+            return _match_overlap(plain, got, expected, shift, 0.0 if limit is None else limit)
         found = None
         if borders:
-            found = () if is_exact else self._measure_borders(layout, got, expected, shift, limit or 0.0)
-        return Match(compute_error(got, expected), is_exact, found)
+            found = () if limit is None else _measure_borders(plain, got, expected, shift, limit)
+        return Match(compute_error(got, expected), limit is None, found)
 
     def _get_limit(self, ref: int, expected: Tensor, got: Tensor) -> float | None:
         """Return the largest difference that rounding explains; None if it explains all differences."""
@@ -226,27 +278,6 @@ class Run:
             }
         return self._noise.get(ref, 0.0)
 
-    def _measure_borders(
-        self, layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
-    ) -> tuple[tuple[int, int], ...] | None:
-        """Return the border to which differences are confined; positions that wrapped around are ignored."""
-        plain = drop_margins(layout, margins=False)
-        if not get_strides(layout):
-            return None
-        difference = reduce_to_positions(plain, _compare_elements(got, expected)[0])
-        strides = sorted(get_strides(layout).items())
-        steps = [round(shift[axis] / stride) for axis, stride in strides]
-        if difference.dim() != len(steps):
-            return None
-        not_wrapped = tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, difference.shape))
-        exact = (difference[not_wrapped] <= limit).cpu().numpy()
-        widths = find_border(exact)
-        if widths is None:
-            return None
-        inside = prod(n - low - high for (low, high), n in zip(widths, exact.shape))
-        is_border = (~exact).sum() >= _LEAST_SHARE * (exact.size - inside)  # and not some scattered positions
-        return widths if is_border and inside > 0 else None
-
     def measure(self, shift: Sequence[int]) -> float | None:
         """Return the relative error of the model's output; None if the shift is undefined there."""
         with evaluating(self.model):
@@ -263,6 +294,59 @@ class Run:
             return None
         shifted = shift_tensor(lay_out_input(self.x.shape), self.x, shift)
         return compute_error(model(shifted), expected)
+
+
+def _fill_entering(shifted: Tensor, shift: Sequence[int], generator: Generator) -> Tensor:
+    """Replace what wrapped around by random values in the range of the picture."""
+    low, high = shifted.min(), shifted.max()
+    new = torch.rand(shifted.shape, generator=generator, device=shifted.device, dtype=shifted.dtype)
+    keep = find_overlap(lay_out_input(shifted.shape), shift)
+    new = new * (high - low) + low
+    new[keep] = shifted[keep]
+    return new
+
+
+def _list_differences(layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int]) -> Tensor | None:
+    """Return the largest difference at each position that did not wrap around; None without positions."""
+    strides = sorted(get_strides(layout).items())
+    difference = reduce_to_positions(layout, _compare_elements(got, expected)[0])
+    if not strides or difference.dim() != len(strides):
+        return None
+    steps = [round(shift[axis] / stride) for axis, stride in strides]
+    part = (slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, difference.shape))
+    return difference[tuple(part)]
+
+
+def _measure_borders(
+    layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the border to which differences are confined; None if there is no exact interior."""
+    difference = _list_differences(layout, got, expected, shift)
+    if difference is None:
+        return None
+    exact = (difference <= limit).cpu().numpy()
+    widths = find_border(exact)
+    if widths is None:
+        return None
+    inside = prod(n - low - high for (low, high), n in zip(widths, exact.shape))
+    is_border = (~exact).sum() >= _LEAST_SHARE * (exact.size - inside)  # and not some scattered positions
+    return widths if is_border and inside > 0 else None
+
+
+def _match_overlap(
+    layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
+) -> Match:
+    """Compare the positions of two crops that both contain."""
+    difference = _list_differences(layout, got, expected, shift)
+    if difference is None:  # it has no positions
+        return Match(compute_error(got, expected), bool(_compare_elements(got, expected)[0].max() <= limit))
+    if not difference.numel():
+        return Match()
+    largest = expected.abs().max().item() if expected.numel() else 0.0
+    worst = difference.max().item()
+    borders = () if worst <= limit else _measure_borders(layout, got, expected, shift, limit)
+    error = worst / largest if largest else (float("inf") if worst else 0.0)
+    return Match(error, worst <= limit, borders)
 
 
 def compute_error(got: Tensor, expected: Tensor) -> float:

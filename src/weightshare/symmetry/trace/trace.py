@@ -1,7 +1,7 @@
 """Trace a shift through a model: which operation breaks equivariance, for which shifts it holds, and why."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from ..._args import Size
 from ..._running import evaluating
 from ...errors import ArgumentError
 from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
+from ..transforms import Flip, Rotate90, Transform, Translate
 from .causes import find_causes
 from .claims import LocalError, Verifier, combine, is_multiple, measure_step
 from .record import record_forward, run_forward
@@ -17,13 +18,29 @@ from .result import EquivarianceTrace
 from .row import Row
 from .run import Comparison, Run, parse_shift
 from .tape import Tape
+from .transformed import TransformTrace, trace_crops, trace_turn
+from .turns import Turn
 
 #: The output in float64 may differ by this many times the floor of the model's own precision.
 _PRECISION_FACTOR = 1e3
 
 
-def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size = 1) -> EquivarianceTrace:
-    """Trace a circular shift of the input through every operation of a model.
+@overload
+def trace_equivariance(
+    model: Callable[[Tensor], Tensor], x: Tensor, shift: Size = 1
+) -> EquivarianceTrace: ...
+
+
+@overload
+def trace_equivariance(
+    model: Callable[[Tensor], Tensor], x: Tensor, shift: Transform
+) -> EquivarianceTrace | TransformTrace: ...
+
+
+def trace_equivariance(
+    model: Callable[[Tensor], Tensor], x: Tensor, shift: Size | Transform = 1
+) -> EquivarianceTrace | TransformTrace:
+    """Trace a circular shift of the input, or another transform, through every operation of a model.
 
     Each operation is measured alone: its inputs are shifted by the smallest whole number of positions along
     each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
@@ -43,10 +60,16 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
             mode, with a warning, and its mode is restored.
         x: Input [N, C, *spatial].
         shift: Shift in pixels: one number for all spatial axes, or one per axis. Axes with shift 0 are not
-            examined.
+            examined. Or a transform: `translate(shift, "crop")` compares two crops of one scene, such as a
+            detector sees them, and finds the border in which they differ; `rotate90()` and `flip(axis)` find
+            the operation that is not equivariant to a quarter turn or a reflection.
+
+    Returns:
+        An `EquivarianceTrace`; for crops, turns and flips a `TransformTrace`.
 
     Raises:
-        ArgumentError: If the model is not callable, the input has no spatial axes, or the shift is 0.
+        ArgumentError: If the model is not callable, the input has no spatial axes, the shift is 0, or the
+            transform is another one.
         SymmetryError: If the model returns another output in a second run. The error names the first
             operation that differs.
 
@@ -59,6 +82,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         equivariance to shift (1, 1) is first lost at '2' (pooling); ... multiples of 2 are preserved
         >>> trace.exact_for, trace.at(2) < 1e-12
         ((2, 2), True)
+        >>> from weightshare.symmetry import translate
+        >>> print(trace_equivariance(conv, torch.randn(1, 1, 8, 8), translate((1, 1), "crop")).verdict)
+        translate((1, 1), 'crop') is preserved in the interior; ... 1 and 1 along axis 0, 1 and 1 along axis 1
 
     Source: errors by layer after Lenc and Vedaldi, "Understanding image representations by measuring their
     equivariance and equivalence", IJCV 2019, section 3; first layers that lose it after Zhang, ICML 2019.
@@ -68,16 +94,52 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         expected = "x must be a floating-point tensor [N, C, *spatial]"
         raise ArgumentError("trace_equivariance", expected, got)
-    steps = parse_shift(shift, x)
-    if not any(steps):
+    if isinstance(shift, Translate) and shift.mode == "circular":
+        shift = shift.shift
+    is_turn = isinstance(shift, Rotate90 | Flip)
+    steps = () if is_turn else parse_shift(_get_shift(shift), x)
+    if not is_turn and not any(steps):
         expected = f"shift must not be a multiple of the input size {tuple(x.shape[2:])}"
         raise ArgumentError("trace_equivariance", expected, str(shift), "use 1")
+    if is_turn:
+        shift(x)  # raises an error if it does not fit
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
         precise, tape = _record(model, x)
         generic = _record_generic(model, x, tape, precise)
         run = Run(model, tape, x, precise=precise, like=generic)
+        runs = [run] if generic is None else [generic, run]
+        if is_turn:
+            for each in runs:  # turned weights of the model agree up to its own precision
+                each.floor = FLOORS.get(x.dtype, 1e-5)
+            return trace_turn(runs, Turn.of(shift, len(run.size)), _name(shift))
+        if isinstance(shift, Translate):
+            return trace_crops(runs, steps, _name(shift))
         return _build_trace(run, generic, steps)
+
+
+def _get_shift(shift: Size | Transform) -> Size:
+    """Return the shift of a transform that can be traced.
+
+    Raises:
+        ArgumentError: If it is another transform.
+    """
+    if isinstance(shift, Translate) and shift.mode == "crop":
+        return shift.shift
+    if isinstance(shift, Transform):
+        expected = 'the transform must be a shift, translate(shift, "crop"), rotate90() or flip()'
+        raise ArgumentError("trace_equivariance", expected, repr(shift), "use equivariance_error")
+    return shift
+
+
+def _name(transform: Transform) -> str:
+    """Return a transform as it was written."""
+    if isinstance(transform, Translate):
+        return f"translate({transform.shift}, {transform.mode!r})"
+    if isinstance(transform, Rotate90):
+        return f"rotate90({transform.turns})"
+    assert isinstance(transform, Flip)
+    return f"flip({transform.axis})"
 
 
 def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
@@ -189,6 +251,7 @@ def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> Equiv
         is_joint=bool(is_joint),
         followed=followed,
         error=given.output.error,
+        fractional=given.output.fractional,
         untraced=tuple(dict.fromkeys(untraced)),
         floor=run.floor,
         _run=run,
