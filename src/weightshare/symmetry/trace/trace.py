@@ -94,37 +94,33 @@ def trace_equivariance(
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         expected = "x must be a floating-point tensor [N, C, *spatial]"
         raise ArgumentError("trace_equivariance", expected, got)
-    if isinstance(shift, Translate) and shift.mode == "circular":
-        shift = shift.shift
-    is_turn = isinstance(shift, Rotate90 | Flip)
-    steps = () if is_turn else parse_shift(_get_shift(shift), x)
-    if not is_turn and not any(steps):
+    turn = Turn.of(shift, x) if isinstance(shift, Rotate90 | Flip) else None
+    steps = parse_shift(_get_shift(shift), x) if turn is None else ()
+    if turn is None and not any(steps):
         expected = f"shift must not be a multiple of the input size {tuple(x.shape[2:])}"
         raise ArgumentError("trace_equivariance", expected, str(shift), "use 1")
-    if is_turn:
-        shift(x)  # raises an error if it does not fit
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
         precise, tape = _record(model, x)
         generic = _record_generic(model, x, tape, precise)
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
-        if is_turn:
+        if turn is not None:
             for each in runs:  # turned weights of the model agree up to its own precision
                 each.floor = FLOORS.get(x.dtype, 1e-5)
-            return trace_turn(runs, Turn.of(shift, len(run.size)), _name(shift))
-        if isinstance(shift, Translate):
+            return trace_turn(runs, turn, _name(shift))
+        if isinstance(shift, Translate) and shift.mode == "crop":
             return trace_crops(runs, steps, _name(shift))
         return _build_trace(run, generic, steps)
 
 
 def _get_shift(shift: Size | Transform) -> Size:
-    """Return the shift of a transform that can be traced.
+    """Return the shift of a transform that moves pixels by whole numbers.
 
     Raises:
         ArgumentError: If it is another transform.
     """
-    if isinstance(shift, Translate) and shift.mode == "crop":
+    if isinstance(shift, Translate) and shift.mode != "fractional":
         return shift.shift
     if isinstance(shift, Transform):
         expected = 'the transform must be a shift, translate(shift, "crop"), rotate90() or flip()'
@@ -132,14 +128,13 @@ def _get_shift(shift: Size | Transform) -> Size:
     return shift
 
 
-def _name(transform: Transform) -> str:
+def _name(transform: Size | Transform) -> str:
     """Return a transform as it was written."""
     if isinstance(transform, Translate):
         return f"translate({transform.shift}, {transform.mode!r})"
     if isinstance(transform, Rotate90):
         return f"rotate90({transform.turns})"
-    assert isinstance(transform, Flip)
-    return f"flip({transform.axis})"
+    return f"flip({transform.axis})" if isinstance(transform, Flip) else str(transform)
 
 
 def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..transforms import Flip, Rotate90, Transform, UndefinedError
+from ...errors import ShapeError
+from ..transforms import Flip, Rotate90, UndefinedError
 from .layout import Factor, Layout
 
 
@@ -23,11 +24,19 @@ class Turn:
     reversed: tuple[int, ...]
 
     @classmethod
-    def of(cls, transform: Transform, axes: int) -> "Turn":
-        """Describe a transform of inputs with this number of spatial axes."""
+    def of(cls, transform: Rotate90 | Flip, x: Tensor) -> "Turn":
+        """Describe a transform of an input.
+
+        Raises:
+            ArgumentError, ShapeError: If the input does not have the axes.
+        """
+        axes = x.dim() - 2
         if isinstance(transform, Flip):
+            transform(x)  # raises an error if it has no such axis
             return cls((), (transform.axis % axes,))
-        assert isinstance(transform, Rotate90)
+        if axes < 2:
+            expected = "the input must have 2 spatial axes after its channels"
+            raise ShapeError("trace_equivariance", expected, f"{axes}", "use flip() for signals")
         rows, columns = axes - 2, axes - 1
         ways = {
             0: cls((), ()),
