@@ -138,7 +138,7 @@ def compare_networks() -> list[tuple[object, ...]]:
             exact = "none" if trace.exact_for is None else f"multiples of {trace.exact_for[0]}"
             exact = "all" if exact == "multiples of 1" else exact
             effects = ", ".join(
-                f"{e.cause} {format_error(e.only_this)}" for e in trace.interventions().effects
+                f"{e.cause} {format_error(e.alone)}" for e in trace.interventions().effects
             )
             lost = f"{lost} ({cause})" if cause else lost
             rows.append(

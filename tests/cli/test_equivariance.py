@@ -106,5 +106,5 @@ def test_infinite_errors_are_null_in_json(run, monkeypatch):
     assert found["shifts"] == {"2": None}
     assert found["interventions"]["rest"] is None
     assert found["interventions"]["interaction"] is None
-    assert found["interventions"]["effects"][0]["only_this"] is None
-    assert found["interventions"]["effects"][0]["without_this"] == 0.5
+    assert found["interventions"]["effects"][0]["alone"] is None
+    assert found["interventions"]["effects"][0]["without"] == 0.5

@@ -48,8 +48,8 @@ def test_padding_as_the_only_cause():
     result = run_interventions(model)
     (padding,) = result.effects
     assert (padding.cause, padding.operations) == ("padding", ("0", "3", "6"))
-    assert result.error == padding.only_this == pytest.approx(measure_error(model))
-    assert result.rest == padding.without_this < 1e-12
+    assert result.error == padding.alone == pytest.approx(measure_error(model))
+    assert result.rest == padding.without < 1e-12
     assert result.interaction == pytest.approx(0)
 
 
@@ -58,10 +58,10 @@ def test_down_sampling_as_the_only_cause():
     result = run_interventions(model)
     (pooling,) = result.effects
     assert (pooling.cause, pooling.operations) == ("down-sampling", ("2", "5"))
-    assert result.error == pooling.only_this == pytest.approx(measure_error(model))
+    assert result.error == pooling.alone == pytest.approx(measure_error(model))
     assert (
         result.rest
-        == pooling.without_this
+        == pooling.without
         == pytest.approx(measure_error(with_blur_pooling(model, circular=True)))
     )
     assert result.rest < result.error / 2
@@ -74,22 +74,22 @@ def test_two_causes_and_their_interaction():
     assert (padding.cause, pooling.cause) == ("padding", "down-sampling")
     circular = with_circular_padding(model)
     assert result.error == pytest.approx(measure_error(model))
-    assert padding.without_this == pooling.only_this == pytest.approx(measure_error(circular))
+    assert padding.without == pooling.alone == pytest.approx(measure_error(circular))
     assert (
-        pooling.without_this
-        == padding.only_this
+        pooling.without
+        == padding.alone
         == pytest.approx(measure_error(with_blur_pooling(model, circular=True)))
     )
     assert result.rest == pytest.approx(measure_error(with_blur_pooling(circular, circular=True)))
-    parts = result.rest + (padding.only_this - result.rest) + (pooling.only_this - result.rest)
+    parts = result.rest + (padding.alone - result.rest) + (pooling.alone - result.rest)
     assert result.interaction == pytest.approx(result.error - parts)
     lines = str(result).splitlines()
     assert lines[0].startswith("relative error of the output for shift (1, 1): 0.0")
     assert lines[1] == (
-        f"  padding (3 operations): error {padding.only_this:.2g} from this cause alone, "
-        f"{padding.without_this:.2g} with circular padding instead"
+        f"  padding (3 operations): error {padding.alone:.2g} from this cause alone, "
+        f"{padding.without:.2g} with circular padding instead"
     )
-    assert lines[2].endswith(f", {pooling.without_this:.2g} with blur pooling before every stride instead")
+    assert lines[2].endswith(f", {pooling.without:.2g} with blur pooling before every stride instead")
     assert lines[3] == f"  all causes removed: error {result.rest:.2g}; interaction {result.interaction:+.2g}"
 
 
@@ -104,7 +104,7 @@ def test_padded_pools_are_blurred_as_published():
     )
     effects = {e.cause: e for e in run_interventions(model).effects}
     by_hand = nn.Sequential(nn.MaxPool2d(3, 1, 1), ws.nn.BlurPool2d(), *copy.deepcopy(model)[1:]).eval()
-    assert effects["down-sampling"].without_this == pytest.approx(measure_error(by_hand))
+    assert effects["down-sampling"].without == pytest.approx(measure_error(by_hand))
 
 
 class Functions(nn.Module):
@@ -125,9 +125,9 @@ def test_functions_are_changed_like_modules():
     by_modules, by_functions = run_interventions(model), run_interventions(Functions(model).eval())
     assert by_functions.error == pytest.approx(by_modules.error)
     for one, other in zip(by_functions.effects, by_modules.effects):
-        assert (one.only_this, one.without_this) == (
-            pytest.approx(other.only_this),
-            pytest.approx(other.without_this),
+        assert (one.alone, one.without) == (
+            pytest.approx(other.alone),
+            pytest.approx(other.without),
         )
 
 
@@ -151,7 +151,7 @@ def test_unshared_weights():
     effects = {e.cause: e for e in run_interventions(model).effects}
     assert set(effects) == {"padding", "unshared weights"}
     shared = nn.Sequential(ws.restrict(layer, ws.Full()).module, *copy.deepcopy(model)[1:]).eval()
-    assert effects["unshared weights"].without_this == pytest.approx(measure_error(shared))
+    assert effects["unshared weights"].without == pytest.approx(measure_error(shared))
     assert run_interventions(model).rest < 1e-12
 
 
@@ -173,7 +173,7 @@ def test_a_shift_that_is_fractional_at_the_output_raises_an_error():
     with pytest.raises(SymmetryError, match=text):
         run_interventions(model)
     result = run_interventions(model, shift=2)
-    assert {e.cause: e.without_this for e in result.effects}["padding"] < 1e-12
+    assert {e.cause: e.without for e in result.effects}["padding"] < 1e-12
 
 
 def test_no_cause_to_remove():

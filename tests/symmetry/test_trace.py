@@ -35,7 +35,7 @@ def test_circular_networks_with_two_poolings_are_exact_for_multiples_of_4(down):
 def test_a_circular_network_without_down_sampling_is_exact():
     trace = trace_equivariance(net("circular", "none"), X)
     assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (1, 1), True)
-    assert trace.verdict == "shift (1, 1) is preserved end to end; every operation preserves all shifts"
+    assert trace.verdict == "shift (1, 1) is preserved end to end; all shifts are preserved"
 
 
 @pytest.mark.parametrize("down", ["none", "pool", "stride"])
@@ -105,9 +105,29 @@ def test_circular_padding_by_a_separate_layer():
         model = nn.Sequential(pad, nn.ReLU(), nn.Conv2d(3, 2, kernel), nn.MaxPool2d(2)).double().eval()
         trace = trace_equivariance(model, X, 2)
         assert (trace.first_loss, trace.exact_for, trace.error < 1e-12) == (None, (2, 2), True)
-    zeros = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 2, 3)).double().eval()
-    trace = trace_equivariance(zeros, X)
-    assert (trace.first_loss, trace.rows[0].cause, trace.rows[-1].border) == ("0", "padding", 1)
+
+
+@pytest.mark.parametrize(
+    "pad", [nn.ZeroPad2d(1), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.ConstantPad2d(1, 2.0)]
+)
+def test_padding_belongs_to_the_layer_that_it_feeds(pad):
+    model = nn.Sequential(pad, nn.ReLU(), nn.Conv2d(3, 2, 3)).double().eval()
+    trace = trace_equivariance(model, X)
+    assert [row.cause for row in trace.rows] == ["", "", "padding"]
+    assert (trace.first_loss, trace.rows[-1].border, trace.exact_for) == ("2", 1, None)
+
+
+def test_a_ring_keeps_the_shifts_along_its_circle():
+    ring = nn.Sequential(nn.CircularPad2d((1, 1, 0, 0)), nn.ZeroPad2d((0, 0, 1, 1)), nn.Conv2d(3, 8, 3))
+    trace = trace_equivariance(ring.double().eval(), X)
+    assert (trace.first_loss, trace.rows[-1].cause, trace.exact_along, trace.exact_for) == (
+        "2",
+        "padding",
+        (0, 1),
+        None,
+    )
+    assert trace.verdict.endswith("preserved: no shift along axis 0, all shifts along axis 1")
+    assert trace_equivariance(ring, X, (0, 3)).exact_for == (0, 1)
 
 
 def test_a_linear_layer_on_flattened_positions_breaks_equivariance():
@@ -147,7 +167,7 @@ def test_position_embeddings():
     assert trace_equivariance(Tokens().double().eval(), X, 1).first_loss == "patch"
     found = trace.interventions()
     effect = next(e for e in found.effects if e.cause == "position embedding")
-    assert effect.without_this < 1e-12 < found.error
+    assert effect.without < 1e-12 < found.error
     free = trace_equivariance(Tokens(positions=False).double().eval(), X, 4)
     assert (free.first_loss, free.exact_for, free.error < 1e-12) == (None, (4, 4), True)
 
@@ -260,21 +280,35 @@ class Sorted(nn.Module):
         return self.linear(x.flatten(2).sort(-1).values).mean(1)
 
 
-def test_positions_that_cannot_be_followed():
-    """This does not mean that equivariance is lost: sorted values are invariant."""
+def test_operations_without_a_rule_are_followed_by_measurement():
+    """Sorted values have no positions any more, so nothing is lost."""
     trace = trace_equivariance(Sorted().double().eval(), X)
-    row = next(row for row in trace.rows if row.name == "sort")
-    assert (row.local, row.cause, row.followed, row.exact_for) == (None, "not followed", False, None)
-    assert (trace.first_loss, trace.followed, trace.exact_for) == (None, False, None)
-    assert trace.error < 1e-12
-    assert (
-        trace.verdict == "shift (1, 1) is preserved end to end; positions cannot be followed through 'sort'"
+    assert (trace.first_loss, trace.followed, trace.exact_for, trace.error < 1e-12) == (
+        None,
+        True,
+        (1, 1),
+        True,
     )
-    weighted = nn.Sequential(nn.Flatten(2), Sorted(), nn.Flatten()).double().eval()
-    assert trace_equivariance(weighted, X).first_loss is None
-    lost = trace_equivariance(lambda x: x.argsort(-1).double().mean(1), X)
-    assert lost.first_loss == "argsort"
-    assert lost.verdict.endswith("positions cannot be followed through 'argsort'")
+    tokens = lambda x: torch.einsum("nchw,cd->nhwd", x, X[0, :, :2, 0]).flatten(1, 2)  # noqa: E731
+    assert trace_equivariance(tokens, X).exact_for == (1, 1)
+    shuffled = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 12, 1), nn.PixelShuffle(2)).double().eval()
+    trace = trace_equivariance(shuffled, X)
+    assert ([row.cause for row in trace.rows], trace.exact_for) == (["stride", "", ""], (2, 2))
+
+
+def test_positions_that_cannot_be_followed():
+    """What is not followed is never reported as lost."""
+    trace = trace_equivariance(lambda x: x.argsort(-1).double().mean(1), X)
+    assert (trace.first_loss, trace.followed, trace.exact_along, trace.exact_for) == (None, False, None, None)
+    assert (trace.error, trace.rows[0].cause) == (None, "not followed")
+    assert trace.verdict == (
+        "it is unknown whether shift (1, 1) is preserved: exact shifts could not be checked; "
+        "positions cannot be followed through 'argsort'"
+    )
+    assert "-" in str(trace).splitlines()[3]
+    invariant = trace_equivariance(lambda x: x.argsort(-1).argsort(-1).sort(-1).values.double().mean(1), X)
+    assert (invariant.first_loss, invariant.followed, invariant.error) == (None, False, 0)
+    assert invariant.exact_for == (1, 1)  # measured on the whole model
 
 
 def test_a_model_in_training_mode_runs_in_evaluation_mode():
@@ -318,7 +352,7 @@ def test_the_result_as_text_and_as_data():
     trace = trace_equivariance(net("circular", "pool"), X)
     lines = str(trace).splitlines()
     assert lines[0].startswith("equivariance to shift (1, 1) is first lost at '2' (pooling); relative error")
-    assert lines[0].endswith("every operation preserves shifts by multiples of 4")
+    assert lines[0].endswith("shifts by multiples of 4 are preserved")
     head = (
         "operation  type  output shape  own error  error so far  exact shifts (px)  border (positions)  cause"
     )

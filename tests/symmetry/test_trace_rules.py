@@ -9,9 +9,9 @@ import weightshare as ws
 from tests.helpers.networks import X
 from weightshare.symmetry.trace.rules import Kind, find_operation
 
-#: Layers of torch.nn that are not in the table: they keep positions only if the shape does not change.
+#: Layers of torch.nn that are not in the table: they are followed by measurement.
 NOT_LISTED = {
-    *("ChannelShuffle", "CosineSimilarity", "GLU", "PairwiseDistance"),
+    *("CosineSimilarity", "PairwiseDistance"),
     *("RNNBase", "RNNCellBase", "RNNCell", "LSTMCell", "GRUCell"),
 }
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)

@@ -85,7 +85,11 @@ def _name_cause(step: Step, layouts: Layouts, has_border: bool) -> str:
     if constants:
         return "mask" if all(constant.dtype == torch.bool for constant in constants) else "position embedding"
     if kind.has_window:  # on a small map, the border may be everything
-        if is_padded(step) or any(any(dim.first.margin) for dim in before):
+        if (
+            kind is Kind.TRANSPOSED_CONVOLUTION
+            or is_padded(step)
+            or any(any(dim.first.margin) for dim in before)
+        ):
             return "padding"
         return "uneven size" if _is_uneven(step, layouts) else "valid border"
     if kind in (Kind.FLIP, Kind.PERMUTE):

@@ -78,12 +78,14 @@ def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
 def _find_period(
     run: Run, step: Step, outputs: Sequence[tuple[int, int]], axis: int, smallest: int, borders: object
 ) -> int:
-    """Return the first multiple of the smallest shift for which an operation is exact; 0 if none was found."""
-    for times in _list_multiples(step, borders is not None):
-        if times * smallest % run.size[axis]:
-            if _measure_shift(run, step, outputs, axis, times * smallest).is_exact:
-                return times * smallest
-    return 0
+    """Return the first multiple of the smallest shift for which an operation is exact; 0 if there is none."""
+    multiples = (times * smallest for times in _list_multiples(step, borders is not None))
+    exact = (
+        pixels
+        for pixels in multiples
+        if pixels % run.size[axis] and _measure_shift(run, step, outputs, axis, pixels).is_exact
+    )
+    return next(exact, 0)
 
 
 def _measure_shift(
@@ -150,8 +152,9 @@ class Verifier:
     def find_claim(self, axis: int, hypothesis: int) -> int:
         """Return the smallest shift along an axis whose multiples leave the output exact; 0 if there is none.
 
-        The hypothesis is tested first. If it fails, the largest shifts that all others divide are tested. From
-        a shift that is exact, smaller ones are tested that divide it. The result is confirmed on all inputs.
+        The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
+        other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
+        confirmed on all inputs.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0

@@ -1,9 +1,10 @@
 """Remove the causes that break equivariance, in all combinations needed, and measure the output again."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +14,15 @@ from ..._running import evaluating
 from ..._torch import tree_map_only
 from ...errors import SymmetryError
 from ...sharing import Full
-from ..outputs import FLOORS, is_close
-from .causes import find_position_constants, is_padded
+from ..outputs import is_close
+from .causes import find_position_constants
 from .layout import Layout
+from .record import record_forward
 from .row import Row
 from .rules import Kind, find_operation, get_pad_widths, is_circular_pad
-from .run import Run
+from .run import Compute, Run
 from .tape import Step
-from .windowed import parse_window
+from .windowed import compute_on_circle, parse_window
 
 #: Replacement for each cause.
 CHANGES = {
@@ -28,13 +30,27 @@ CHANGES = {
     "down-sampling": "blur pooling before every stride",
     "position embedding": "its mean over positions",
     "unshared weights": "the nearest shared kernel",
+    "resizing": "resizing of a map whose ends are joined",
+}
+
+#: Why some causes cannot be removed.
+_REASONS = {
+    "flatten": "each position has its own weights",
+    "mask": "it treats positions differently on purpose",
+    "mixes positions": "it has no equivariant form",
+    "not followed": "its positions are unknown",
+    "orientation": "the output is flipped or transposed",
+    "recurrence": "it starts at one end",
+    "resizing": "it aligns corners, or its factor is not whole",
+    "uneven size": "no stride divides the size",
+    "valid border": "there is no padding to change",
 }
 
 #: Causes of a row that are removed under another name.
 _REMOVED_AS = {"stride": "down-sampling", "pooling": "down-sampling"}
 
 #: Function that computes the outputs of a step from its inputs, without some causes.
-Change = Callable[[Mapping[int, Tensor], Iterable[str]], list[Tensor]]
+Change = Callable[[Mapping[int, Tensor], Collection[str]], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -44,14 +60,14 @@ class Effect:
     Args:
         cause: One of the keys of `CHANGES`.
         operations: Names of the operations that were changed.
-        only_this: Relative error of the output when all other causes are removed.
-        without_this: Relative error of the output when only this cause is removed.
+        alone: Relative error of the output when all other causes are removed.
+        without: Relative error of the output when only this cause is removed.
     """
 
     cause: str
     operations: tuple[str, ...]
-    only_this: float
-    without_this: float
+    alone: float
+    without: float
 
 
 @dataclass(frozen=True)
@@ -81,15 +97,18 @@ class Interventions:
         for effect in self.effects:
             count = f"{len(effect.operations)} operation{'s' if len(effect.operations) > 1 else ''}"
             lines.append(
-                f"  {effect.cause} ({count}): error {effect.only_this:.2g} from this cause alone, "
-                f"{effect.without_this:.2g} with {CHANGES[effect.cause]} instead"
+                f"  {effect.cause} ({count}): error {effect.alone:.2g} from this cause alone, "
+                f"{effect.without:.2g} with {CHANGES[effect.cause]} instead"
             )
         if self.effects:
             lines.append(f"  all causes removed: error {self.rest:.2g}; interaction {self.interaction:+.2g}")
         elif not self.unchanged:
             lines.append("  no cause to remove")
         if self.unchanged:
-            pairs = (f"{name} ({cause})" for name, cause in self.unchanged)
+            pairs = (
+                f"{name} ({cause}{f': {_REASONS[cause]}' if cause in _REASONS else ''})"
+                for name, cause in self.unchanged
+            )
             lines.append(f"  could not be removed: {', '.join(pairs)}")
         return "\n".join(lines)
 
@@ -109,35 +128,69 @@ def intervene(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> Interven
     with evaluating(run.model):
         whole = run.measure(shift)
         if whole is None:
-            expected = "the shift must be a whole number of positions of the output"
-            got = f"{shift}, undefined for this stride"
-            raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
-        if not is_close(run.model(run.x.clone()), run.tape.replay(run.x)):
+            _refuse_shift(run, shift, rows)
+        if not is_close(run.forward(run.x), run.tape.replay(run.x)):
             expected = "a replay of the recorded operations must reproduce the output of the model"
             hint = "change the model by hand, and use equivariance_error"
             raise SymmetryError("interventions", expected, "another output", hint)
         return _measure_effects(run, shift, rows, whole)
 
 
+def _refuse_shift(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> NoReturn:
+    """Raise an error that says why the error of the output is not defined for a shift."""
+    if run.layouts[run.tape.output] is None:
+        name = next((row.name for row in rows if not row.followed), "the model")
+        raise SymmetryError(
+            "interventions",
+            "the positions of the output must be known",
+            f"an output that cannot be followed through {name!r}",
+            "trace a function that returns the tensor before it",
+        )
+    expected = "the shift must be a whole number of positions of the output"
+    got = f"{shift}, undefined for this stride"
+    raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An operation that can be computed without some of its causes.
+
+    Args:
+        step: Step on the tape.
+        causes: Causes that can be removed.
+        compute: Function that computes the outputs without some causes.
+        pads: Padding operations before it that are part of it.
+    """
+
+    step: Step
+    causes: tuple[str, ...]
+    compute: Change
+    pads: tuple[Step, ...] = ()
+
+
 def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whole: float) -> Interventions:
-    changes = {step.name: found for step in run.tape.steps if (found := _find_changes(step, run))}
-    causes = tuple(cause for cause in CHANGES if any(cause in available for available in changes.values()))
+    exact = _find_exact_steps(run, shift)
+    changes = [change for step in run.tape.steps if (change := _find_change(step, run, exact)) is not None]
+    causes = tuple(cause for cause in CHANGES if any(cause in change.causes for change in changes))
     errors = {frozenset(): whole}
     failed: set[tuple[str, str]] = set()
     for size in {1, len(causes) - 1, len(causes)} - {-1, 0}:
         for removed in map(frozenset, combinations(causes, size)):
-            instead = {}
-            for name, available in changes.items():
-                chosen = {cause: available[cause] for cause in causes if cause in removed & available.keys()}
+            instead: dict[str, Compute] = {}
+            for change in changes:
+                chosen = removed.intersection(change.causes)
                 if chosen:
-                    instead[name] = partial(_run_changed, chosen, run, failed)
+                    instead[change.step.name] = partial(_run_changed, change, chosen, run, failed)
+                    instead |= dict.fromkeys((pad.name for pad in change.pads), _skip)
             error = run.measure_replay(shift, instead)
             assert error is not None  # the shift is defined at the output, or `whole` would be None
             errors[removed] = error
     rest = errors[frozenset(causes)]
     changed = {
         cause: tuple(
-            name for name, available in changes.items() if cause in available and (name, cause) not in failed
+            change.step.name
+            for change in changes
+            if cause in change.causes and (change.step.name, cause) not in failed
         )
         for cause in causes
     }
@@ -146,19 +199,46 @@ def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whol
         for cause, operations in changed.items()
         if operations
     )
-    interaction = whole - rest - sum(effect.only_this - rest for effect in effects)
+    interaction = whole - rest - sum(effect.alone - rest for effect in effects)
     unchanged = tuple(
         (row.name, cause)
         for row in rows
         for cause in row.causes
-        if rest > FLOORS.get(run.x.dtype, 0.0)
+        if rest > run.floor
+        and row.name not in exact
         and row.name not in changed.get(_REMOVED_AS.get(cause, cause), ())
     )
     return Interventions(shift, whole, effects, rest, interaction, unchanged)
 
 
+def _find_exact_steps(run: Run, shift: Sequence[int]) -> set[str]:
+    """Return the names of the operations that alone are exact for a shift."""
+    tape, _ = record_forward(run.model, run.x, precise=run.precise)
+    run.tape.values.update(tape.values)
+    try:
+        return {step.name for step in run.tape.steps if _is_exact(run, step, shift)}
+    finally:
+        run.tape.values.clear()
+
+
+def _is_exact(run: Run, step: Step, shift: Sequence[int]) -> bool:
+    shifted = {ref: run.shift(ref, run.tape.values[ref], shift) for ref in step.inputs}
+    tensors = {ref: tensor for ref, tensor in shifted.items() if tensor is not None}
+    if len(tensors) < len(shifted):
+        return False
+    results = step.run(tensors)
+    pairs = ((ref, result) for ref, result in zip(step.outputs, results) if ref in run.used)
+    return all(run.match(ref, result, shift).is_exact for ref, result in pairs)
+
+
+def _skip(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+    """Leave out a padding operation that is computed as a part of a later one."""
+    return [tensors[step.inputs[0]]]
+
+
 def _run_changed(
-    changes: Mapping[str, Change],
+    change: _Change,
+    causes: Collection[str],
     run: Run,
     failed: set[tuple[str, str]],
     step: Step,
@@ -167,54 +247,111 @@ def _run_changed(
     """Compute a step without some causes, or without just one of them if removing all changes the shape.
 
     Args:
-        changes: Changes by the cause that they remove.
+        change: The step and how to compute it.
+        causes: Causes to remove.
         run: Recorded model.
         failed: Pairs (step, cause) that cannot be removed; new ones are added.
         step: Step on the tape.
         tensors: Inputs of the step.
     """
-    for causes in ({*changes}, *({cause} for cause in changes)):
-        if any((step.name, cause) in failed for cause in causes):
+    for removed in ({*causes}, *({cause} for cause in causes)):
+        if any((step.name, cause) in failed for cause in removed):
             continue
         try:
-            results = changes[next(iter(causes))](tensors, causes)
+            results = change.compute(tensors, removed)
         except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
             results = None
         if results is not None and results[0].shape == run.shapes[step.outputs[0]]:
             return results
-        if len(causes) == 1:
-            failed.update((step.name, cause) for cause in causes)
+        if len(removed) == 1:
+            failed.update((step.name, cause) for cause in removed)
+    if change.pads:  # they were left out
+        return change.compute(tensors, ())
     return step.run(tensors)
 
 
-def _find_changes(step: Step, run: Run) -> dict[str, Change]:
-    """Return a function for each cause that a step may have, which computes the step without it."""
-    layout = run.layouts[step.outputs[0]]
+def _find_change(step: Step, run: Run, exact: Collection[str]) -> _Change | None:
+    """Return how a step can be computed without its causes; None if there are none, or if it is exact."""
+    layout, kind = run.layouts[step.outputs[0]], find_operation(step.op).kind
+    if kind is Kind.PAD:
+        is_alone = not is_circular_pad(step) and any(get_pad_widths(step)) and not _feeds_window(step, run)
+        return (
+            _Change(step, ("padding",), lambda tensors, _: [_pad_circularly(step, tensors)])
+            if is_alone
+            else None
+        )
+    if step.name in exact:
+        return None
     if layout is not None and find_position_constants(step, run.layouts):
-        return {"position embedding": lambda tensors, _: _average_constants(step, layout).run(tensors)}
-    if find_operation(step.op).kind is Kind.PAD:
-        if is_circular_pad(step):
-            return {}
-        return {"padding": lambda tensors, _: [_pad_circularly(step, tensors)]}
-    window = parse_window(step)
+        return _Change(
+            step, ("position embedding",), lambda tensors, _: _average_constants(step, layout).run(tensors)
+        )
+    if kind in (Kind.TRANSPOSED_CONVOLUTION, Kind.RESIZE) and len(step.inputs) == 1:
+        cause = "padding" if kind is Kind.TRANSPOSED_CONVOLUTION else "resizing"
+        return _Change(step, (cause,), lambda tensors, _: _join_ends(step, tensors))
+    pads = _find_pads(step, run)
+    window = parse_window(step, pads)
+    if window is None:
+        pads, window = (), parse_window(step)
     if window is None or len(step.inputs) != 1:
-        return {}
+        return None
 
-    def change(tensors: Mapping[int, Tensor], removed: Iterable[str]) -> list[Tensor]:
-        changed = parse_window(step, shared=True) if "unshared weights" in removed else window
+    def compute(tensors: Mapping[int, Tensor], removed: Collection[str]) -> list[Tensor]:
+        changed = parse_window(step, pads, shared=True) if "unshared weights" in removed else window
         assert changed is not None
-        x = tensors[step.inputs[0]]
-        return [changed(x, circular="padding" in removed, blur="down-sampling" in removed)]
+        return [
+            changed(tensors[step.inputs[0]], circular="padding" in removed, blur="down-sampling" in removed)
+        ]
 
     in_layout = run.layouts[step.inputs[0]] or ()
-    has_halo = any(any(factor.halo) for dim in in_layout for factor in dim.factors)  # already padded
+    has_halo = not pads and any(any(f.halo) or any(f.margin) for dim in in_layout for f in dim.factors)
     has_one_stride = len(set(window.stride)) == 1 and window.stride[0] > 1
+    modes = window.mode if isinstance(window.mode, tuple) else (window.mode,) * len(window.padding)
     applies = {
-        "padding": is_padded(step) and window.mode != "circular",
+        "padding": any(any(pair) and mode != "circular" for pair, mode in zip(window.padding, modes)),
         "down-sampling": has_one_stride and not window.has_fixed_size and not has_halo,
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
-    return {cause: change for cause, is_present in applies.items() if is_present}
+    causes = tuple(cause for cause, is_present in applies.items() if is_present)
+    return _Change(step, causes, compute, pads) if causes else None
+
+
+def _find_pads(step: Step, run: Run) -> tuple[Step, ...]:
+    """Return the padding operations, in order, that feed a step and nothing else."""
+    pads: list[Step] = []
+    ref = step.inputs[0]
+    while True:
+        source = next((s for s in run.tape.steps if ref in s.outputs), None)
+        readers = sum(s.inputs.count(ref) for s in run.tape.steps)
+        if source is None or find_operation(source.op).kind is not Kind.PAD or readers > 1:
+            return tuple(reversed(pads))
+        pads.append(source)
+        ref = source.inputs[0]
+
+
+def _feeds_window(step: Step, run: Run) -> bool:
+    """Return whether a padding operation is part of a convolution or pool that it feeds."""
+    ref = step.outputs[0]
+    reader = next((s for s in run.tape.steps if ref in s.inputs), None)
+    while reader is not None and find_operation(reader.op).kind is Kind.PAD:
+        after = reader.outputs[0]
+        reader = next((s for s in run.tape.steps if after in s.inputs), None)
+    if reader is None:
+        return False
+    pads = _find_pads(reader, run)
+    return step in pads and parse_window(reader, pads) is not None
+
+
+def _join_ends(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+    """Compute a step on a map whose ends are joined.
+
+    Raises:
+        ValueError: If it cannot be computed like that.
+    """
+    result = compute_on_circle(step, tensors[step.inputs[0]])
+    if result is None:
+        raise ValueError(step.name)
+    return [result]
 
 
 def _average_constants(step: Step, layout: Layout) -> Step:
@@ -231,7 +368,7 @@ def _average_constants(step: Step, layout: Layout) -> Step:
         return tensor
 
     args, kwargs = tree_map_only(Tensor, average, (step.args, step.kwargs))
-    return Step(step.name, step.op, step.call, args, kwargs, step.inputs, step.outputs)
+    return replace(step, args=args, kwargs=kwargs)
 
 
 def _pad_circularly(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:

@@ -116,7 +116,7 @@ def drop_margins(layout: Layout, *, margins: bool = True, halos: bool = False) -
 def orient(layout: Layout) -> Layout:
     """Return the layout that a map of the output should have: its axes in order, and none reversed.
 
-    Axes are exchanged only if they have the same positions; a map that is not square cannot be read otherwise.
+    Axes are exchanged only if they have the same positions: a map that is not square is clearly transposed.
     """
     dims = [d for d, dim in enumerate(layout) if dim.moves and len(dim.factors) == 1 and not dim.prefix]
     factors = [replace(layout[d].first, stride=abs(layout[d].first.stride)) for d in dims]

@@ -123,7 +123,7 @@ def _find_moves(
 
 
 def _summarize(tensor: Tensor, d: int) -> Tensor:
-    """Return numbers for each index of a dimension that do not depend on the order in the other dimensions."""
+    """Return numbers for each index of a dimension that do not depend on the order in other dimensions."""
     rows = tensor.movedim(d, 0).flatten(1)
     rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
     rows = rows.nan_to_num()

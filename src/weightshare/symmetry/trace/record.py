@@ -312,7 +312,7 @@ def _covers(root: Tensor, tensor: Tensor) -> bool:
 
 def _get_span(tensor: Tensor) -> tuple[int, int]:
     """Return the first place in its storage that a tensor uses, and the one after the last."""
-    start = tensor.storage_offset()
+    start = int(tensor.storage_offset())
     last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride()))
     return start, start + last + 1 if tensor.numel() else start
 

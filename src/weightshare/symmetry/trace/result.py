@@ -43,8 +43,9 @@ class EquivarianceTrace:
             `Row.exact_along`. It was measured on the model, on a random input and on `x`.
         is_joint: Whether the traced shift is exact although shifts along a single axis are not.
         followed: Whether positions could be followed through all operations.
-        error: Relative error of the output; None if the shift is not a whole number of its positions, or if the
-            output could not be followed. An output [N, C] that could not be followed is compared with itself.
+        error: Relative error of the output; None if the shift is not a whole number of its positions, or if
+            the output could not be followed. An output [N, C] that could not be followed is compared with
+            itself.
         untraced: Names of the operations and modules that were not recorded completely, for example because
             they take values of the input out of torch for a branch. `exact_for` then holds for the branch
             that was taken. A last entry reports that the model took another path for the shifted input.
@@ -85,7 +86,7 @@ class EquivarianceTrace:
                 f"equivariance to shift {self.shift} is first lost at {self.first_loss!r}{reason}; "
                 f"relative error of the output: {error}; {summary}"
             )
-        if self.error is None or self.error > self.floor and not self._run.is_output_known:
+        if self.error is None or (self.error > self.floor and not self._run.is_output_known):
             return f"it is unknown whether shift {self.shift} is preserved: {summary}"
         return f"shift {self.shift} is preserved end to end; {summary}"
 

@@ -13,9 +13,9 @@ class Row:
             function's name. Repeated calls are numbered, as in "relu (2)".
         op: Class name of the module, or name of the function.
         shape: Shape of the output.
-        local: Largest relative error of this operation alone, for the smallest shifts along each axis that are
-            whole numbers of positions in its inputs and outputs. It is None if positions cannot be followed
-            through the operation.
+        local: Largest relative error of this operation alone, for the smallest shifts along each axis that
+            are whole numbers of positions in its inputs and outputs. It is None if positions cannot be
+            followed through the operation.
         accumulated: Relative error of its output in the model, for the traced shift; None if that shift is a
             fraction of a position here, or if positions cannot be followed.
         exact_along: For each axis, a number for whose multiples its output in the model is exact, in input
@@ -28,8 +28,9 @@ class Row:
             ignores positions that wrapped around.
         causes: Why the operation breaks equivariance: "padding", "valid border" (no padding, so the map is
             not a circle), "uneven size" (the size is not a multiple of the stride), "stride", "pooling",
-            "windows", "resizing", "flatten", "position embedding", "mask", "recurrence", "orientation"
-            (the output is flipped or transposed), "unshared weights", "mixes positions" or "not followed". Empty if the operation preserves all shifts.
+            "windows", "resizing", "flatten", "position embedding", "mask", "recurrence", "orientation" (the
+            output is flipped or transposed), "unshared weights", "mixes positions" or "not followed". It is
+            empty if the operation preserves all shifts.
         seen: False for a module whose operations could not be recorded.
     """
 

@@ -40,7 +40,7 @@ class View:
     @classmethod
     def of(cls, tensor: Tensor, root: Tensor) -> "View":
         """Describe a tensor that shares the memory of `root`."""
-        return cls(tuple(tensor.shape), tensor.stride(), tensor.storage_offset() - root.storage_offset())
+        return cls(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset() - root.storage_offset()))
 
     def apply(self, root: Tensor) -> Tensor:
         """Return the same part of the memory of another root."""

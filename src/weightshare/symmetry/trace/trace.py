@@ -28,9 +28,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     Each operation is measured alone: its inputs are shifted by the smallest whole number of positions along
     each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
     model should be exact. Then the model itself runs on shifted inputs, and the output of every operation is
-    compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done on
-    a random input in the range of `x`, since zeros and constants in a picture hide differences, and confirmed
-    on `x` itself. The error of the given shift is measured on `x`.
+    compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done
+    on a random input in the range of `x`, since zeros and constants in a picture hide differences, and
+    confirmed on `x` itself. The error of the given shift is measured on `x`.
 
     Everything is computed in float64, whatever the precision of the model, which is not changed. If the model
     cannot run in float64, such as a scripted one, its own precision is used.
@@ -56,7 +56,7 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         >>> model = torch.nn.Sequential(conv, torch.nn.ReLU(), torch.nn.MaxPool2d(2)).eval()
         >>> trace = trace_equivariance(model, torch.randn(1, 1, 8, 8))
         >>> print(trace.verdict)
-        equivariance to shift (1, 1) is first lost at '2' (pooling); ... shifts by multiples of 2 are preserved
+        equivariance to shift (1, 1) is first lost at '2' (pooling); ... multiples of 2 are preserved
         >>> trace.exact_for, trace.at(2) < 1e-12
         ((2, 2), True)
 

@@ -2,23 +2,26 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...backends import pad_axes
 from ...convert.restrict_layer import restrict_layer
 from ...nn import BlurPool1d, BlurPool2d, BlurPool3d
 from ...sharing import Full
-from .rules import Kind, Operation, find_operation
+from .rules import Kind, Operation, find_operation, get_pad_mode, get_pad_widths
 from .tape import Step
 
 _BLUR_POOLS = {1: BlurPool1d, 2: BlurPool2d, 3: BlurPool3d}
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+#: Number of elements around a position that a resizing may use.
+_REACH = 3
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,21 @@ class WindowedOperation:
         return blur_pool(self.compute(x, (1,) * axes))
 
 
-def parse_window(step: Step, *, shared: bool = False) -> WindowedOperation | None:
+def parse_window(step: Step, pads: Sequence[Step] = (), *, shared: bool = False) -> WindowedOperation | None:
     """Return a step as a windowed operation; None if it is not one, or cannot be computed in parts.
 
     Args:
         step: Step on the tape.
+        pads: Padding operations that feed it, which become part of it.
         shared: Whether to replace unshared weights by the nearest shared kernel.
     """
+    window = _parse(step, shared)
+    for pad in reversed(pads):
+        window = None if window is None or window.has_fixed_size else _add_padding(window, pad)
+    return window
+
+
+def _parse(step: Step, shared: bool) -> WindowedOperation | None:
     module: Any = step.module
     operation = find_operation(step.op)
     if operation.kind in (Kind.MAX_POOL, Kind.AVERAGE_POOL):
@@ -91,12 +102,39 @@ def parse_window(step: Step, *, shared: bool = False) -> WindowedOperation | Non
     return None if operation.read(step, "transposed", False) else _parse_convolution(step, operation)
 
 
+def _add_padding(window: WindowedOperation, pad: Step) -> WindowedOperation | None:
+    """Return a windowed operation together with the padding before it; None if both pad the same axis."""
+    axes = len(window.extent)
+    widths = [*get_pad_widths(pad)]
+    widths += [0] * (2 * axes - len(widths))
+    pairs = [(widths[2 * k], widths[2 * k + 1]) for k in reversed(range(axes))]
+    mode, fill = get_pad_mode(pad)
+    if len(widths) > 2 * axes or any(any(own) and any(new) for own, new in zip(window.padding, pairs)):
+        return None
+    has_own = any(map(any, window.padding))
+    if has_own and fill != window.fill and "zeros" in (mode, *_spread(window.mode, axes)):
+        return None
+    modes = tuple(
+        mode if any(new) else own if any(old) else mode
+        for own, old, new in zip(_spread(window.mode, axes), window.padding, pairs)
+    )
+    padding = tuple(new if any(new) else old for old, new in zip(window.padding, pairs))
+    single = modes[0] if len(set(modes)) == 1 else modes
+    return replace(window, padding=padding, mode=single, fill=window.fill if has_own else fill)
+
+
+def _spread(mode: str | tuple[str, ...], axes: int) -> tuple[str, ...]:
+    return (mode,) * axes if isinstance(mode, str) else mode
+
+
 def _pad(x: Tensor, padding: Sequence[tuple[int, int]], mode: str | tuple[str, ...], fill: float) -> Tensor:
     widths = [n for pair in reversed(list(padding)) for n in pair]
     if not any(widths):
         return x
     if not isinstance(mode, str):
-        return pad_axes(x, padding, mode)
+        for axis, (pair, of_axis) in enumerate(zip(padding, mode)):
+            x = _pad(x, [pair if a == axis else (0, 0) for a in range(len(mode))], of_axis, fill)
+        return x
     return F.pad(x, widths, value=fill) if mode == "zeros" else F.pad(x, widths, mode=mode)
 
 
@@ -164,3 +202,42 @@ def _expand(value: Any, axes: int) -> tuple[int, ...]:
     """Return a value for each axis, from one value or one value per axis."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     return values * axes if len(values) == 1 else values
+
+
+def compute_on_circle(step: Step, x: Tensor) -> Tensor | None:
+    """Compute a transposed convolution or a resizing on a map whose ends are joined; None if it cannot be.
+
+    The map is continued with elements from its opposite ends, and the result is cut.
+    """
+    kind = find_operation(step.op).kind
+    if kind is Kind.TRANSPOSED_CONVOLUTION:
+        return _transpose_on_circle(step.module, x)
+    return _resize_on_circle(step, x) if kind is Kind.RESIZE else None
+
+
+def _transpose_on_circle(module: Any, x: Tensor) -> Tensor | None:
+    if not isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return None
+    axes, stride = x.dim() - 2, module.stride
+    more = [-(-(d * (k - 1) + 1) // s) for k, d, s in zip(module.kernel_size, module.dilation, stride)]
+    wide = F.pad(x, [n for q in reversed(more) for n in (q, q)], mode="circular")
+    full = _TRANSPOSED[axes](wide, module.weight, module.bias, stride, 0, 0, module.groups, module.dilation)
+    padding: Any = module.padding
+    for axis, (q, s, p) in enumerate(zip(more, stride, padding)):
+        full = full.narrow(2 + axis, q * s + p, x.shape[2 + axis] * s)
+    return full
+
+
+def _resize_on_circle(step: Step, x: Tensor) -> Tensor | None:
+    operation, axes = find_operation(step.op), x.dim() - 2
+    after = step.run({step.inputs[0]: x})[0].shape[2:]
+    factors = [m // n for n, m in zip(x.shape[2:], after)]
+    is_whole = all(m == n * factor for n, m, factor in zip(x.shape[2:], after, factors))
+    if not is_whole or operation.read(step, "align_corners") or min(x.shape[2:]) < _REACH:
+        return None
+    wide = F.pad(x, (_REACH,) * (2 * axes), mode="circular")
+    mode = operation.read(step, "mode", "nearest")
+    full = F.interpolate(wide, scale_factor=[float(factor) for factor in factors], mode=mode)
+    for axis, factor in enumerate(factors):
+        full = full.narrow(2 + axis, _REACH * factor, x.shape[2 + axis] * factor)
+    return full

@@ -7,6 +7,14 @@ it, and the other files contain the rules, one family each.
 from .apply import propagate
 from .operation import Kind, Operation
 from .table import find_operation
-from .window import get_pad_widths, is_circular_pad
+from .window import get_pad_mode, get_pad_widths, is_circular_pad
 
-__all__ = ["Kind", "Operation", "find_operation", "get_pad_widths", "is_circular_pad", "propagate"]
+__all__ = [
+    "Kind",
+    "Operation",
+    "find_operation",
+    "get_pad_mode",
+    "get_pad_widths",
+    "is_circular_pad",
+    "propagate",
+]

@@ -109,8 +109,8 @@ _MEASURED = """
     stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to stack
 """
 _REDUCTIONS = """
-    mean sum amax amin logsumexp std var max min prod median nanmean nansum all any count_nonzero argmax argmin
-    std_mean var_mean aminmax mode
+    mean sum amax amin logsumexp std var max min prod median nanmean nansum all any count_nonzero argmax
+    argmin std_mean var_mean aminmax mode
 """
 
 TABLE: dict[str, Operation] = {
@@ -153,7 +153,12 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.RECURRENT, recur, "RNN LSTM GRU lstm gru rnn_tanh rnn_relu"),
     **_list_names(Kind.SCAN, keep_layout, "cumsum cumprod cummax cummin logcumsumexp roll tril triu"),
     **_list_names(Kind.FLIP, flip, "flip fliplr flipud"),
-    **_list_names(Kind.RESIZE, resize, "Upsample UpsamplingNearest2d UpsamplingBilinear2d interpolate"),
+    **_list_names(
+        Kind.RESIZE,
+        resize,
+        "Upsample UpsamplingNearest2d UpsamplingBilinear2d interpolate",
+        "input size scale_factor mode align_corners",
+    ),
     **_list_names(Kind.RESIZE, resize, _UPSAMPLINGS),
     **_list_names(Kind.RESIZE, resize, [f"{name}.vec" for name in _UPSAMPLINGS.split()]),
     **_list_names(Kind.LINEAR, apply_linear, "Linear NonDynamicallyQuantizableLinear TiedLinear linear"),

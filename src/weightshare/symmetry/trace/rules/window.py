@@ -93,6 +93,19 @@ def is_circular_pad(step: Step) -> bool:
     )
 
 
+def get_pad_mode(step: Step) -> tuple[str, float]:
+    """Return the mode of a padding operation, as layers call it, and the value of its zeros."""
+    for prefix, mode in (("circular", "circular"), ("reflection", "reflect"), ("replication", "replicate")):
+        if step.op.lower().startswith(prefix):
+            return mode, 0.0
+    if step.module is not None:
+        return "zeros", float(getattr(step.module, "value", 0.0))
+    if step.op == "constant_pad_nd":
+        return "zeros", float(step.get_argument(2, "value") or 0.0)
+    mode = step.get_argument(2, "mode", "constant")
+    return ("zeros" if mode == "constant" else mode), float(step.get_argument(3, "value") or 0.0)
+
+
 def get_pad_widths(step: Step) -> Sequence[int]:
     """Return the widths of a padding operation in the format of `torch.nn.functional.pad`."""
     return getattr(step.module, "padding", None) or step.get_argument(1, "pad", ())
