@@ -90,7 +90,7 @@ class Builder:
 
     def __post_init__(self):
         self.values: dict[str, Any] = {"self": nn.Module(), "h": torch.randn(self.recipe.shape), **_NAMES}
-        self.order = [*range(self.axes)]  # axis of the input in each spatial dimension of `h`
+        self.order: list[int | None] = [*range(self.axes)]  # axis of the input in each spatial dimension of `h`
         self.strides = [Fraction(1)] * self.axes
 
     @property
@@ -312,14 +312,15 @@ def draw(seed: int) -> Recipe:
     axes = rng.choice((1, 2, 2, 2, 3))
     sizes = ((5, 6, 7, 8, 9, 12, 16), (4, 5, 6, 7, 8, 8, 8), (4, 4, 5, 6))[axes - 1]
     size = [rng.choice(sizes)] * axes if rng.random() < 0.5 else [rng.choice(sizes) for _ in range(axes)]
-    names = [*KEEPING, *BREAKING] if rng.random() < 0.4 else [*KEEPING]
+    share_breaking = rng.choice((0, 0, 0.2, 0.5))
 
     def draw_block(depth: int = 0) -> Block:
+        names = BREAKING if rng.random() < share_breaking else KEEPING
         name = rng.choice(BRANCHES if depth < 2 and rng.random() < 0.15 else names)
         inner = [draw_block(depth + 1) for _ in range(rng.randint(1, 2))] if name in BRANCHES else ()
         return Block(name, rng.randrange(10**6), tuple(inner))
 
-    shift = [rng.choice((1, 1, 1, 2, 2, 3, 4))] * axes
+    shift = [min(rng.choice((1, 1, 1, 2, 2, 3, 4)), *(n - 1 for n in size))] * axes
     if axes > 1 and rng.random() < 0.3:
         shift = [rng.choice((0, 1, 2)) for _ in range(axes)]
         shift = shift if any(shift) else [1] * axes

@@ -115,7 +115,6 @@ _BREAKING_LINES = {
     "self_transpose": "h = h * h.transpose(2, {last})",
     "transpose": "h = h.transpose(2, {last})",
     "softmax_masked": "h = h.masked_fill(torch.arange(h.shape[-1]) > 3, float('-inf')).softmax(-1)",
-    "sort_axis": "h = h.sort(-1).values",
     "even_columns": "h = h.clone(); h[..., ::2] *= 2",
     "alternate": "h = torch.where(torch.arange(h.shape[-1]) % 2 == 0, h, -h)",
     "even_rows_setitem": "b = torch.zeros_like(h); b[:, :, ::2] = h[:, :, ::2]; h = b",
@@ -395,9 +394,10 @@ def resize(b: Builder) -> None:
     linear = ("linear", "bilinear", "trilinear")[b.axes - 1]
     mode = b.pick("nearest", "nearest-exact", linear, *(["bicubic"] if b.axes == 2 else []))
     align = "" if mode.startswith("nearest") else f", align_corners={b.pick(True, False)}"
-    how = b.pick("scale_factor=2", "scale_factor=2", "scale_factor=0.5", f"size={tuple(n + 1 for n in before)}")
+    factor = b.pick(2, 2, 0.5, None)
+    how = f"size={tuple(n + 1 for n in before)}" if factor is None else f"scale_factor={factor}"
     b.run(f"h = F.interpolate(h, {how}, mode={mode!r}{align})")
-    b.scale_from(before)
+    b.scale_from(before) if factor is None else b.scale(1 / Fraction(factor))
 
 
 @register(KEEPING)
@@ -449,6 +449,12 @@ def subsample(b: Builder) -> None:
     start = b.pick(0, 0, 1)
     b.run(f"h = h[..., {start}::2]")
     b.scale(*[1] * (b.axes - 1), 2)
+
+
+@register(BREAKING)
+def sort_axis(b: Builder) -> None:
+    b.run("h = h.sort(-1).values")
+    b.order = [*b.order[:-1], None]  # there are no positions any more
 
 
 @register(BREAKING)

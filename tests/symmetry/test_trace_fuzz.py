@@ -51,6 +51,9 @@ class BruteForce:
     def is_well_conditioned(self) -> bool:
         """Return whether the outputs are finite, and rounding errors in the input change them only a little."""
         generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            if not self.network.model(self.network.x.clone()).isfinite().all():
+                return False
         for x, output in zip(self.inputs, self.outputs):
             if not output.isfinite().all():
                 return False
