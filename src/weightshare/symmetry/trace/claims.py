@@ -48,11 +48,10 @@ def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
         axes: Whether to measure each axis. A claim for another axis is 0.
     """
     outputs = [(place, ref) for place, ref in enumerate(step.outputs) if ref in run.used]
-    layouts = [run.layouts[ref] for ref in (*step.inputs, *(ref for _, ref in outputs))]
-    known = [layout for layout in layouts if layout is not None]
-    if len(known) < len(layouts):
+    layouts = [layout for _, ref in outputs if (layout := run.layouts[ref]) is not None]
+    if len(layouts) < len(outputs):
         return LocalError(None, None, None)
-    smallest = find_smallest_shift(known, axes)
+    smallest = find_smallest_shift([*layouts, *run.mover.find_known(step.inputs).values()], axes)
     errors, claims, borders = [0.0], [0] * len(axes), []
     for axis, step_size in enumerate(smallest):
         if not axes[axis]:
@@ -99,11 +98,10 @@ def _measure_shift(
 ) -> Match:
     """Return the match of the output with the largest error."""
     shift = [pixels if a == axis else 0 for a in range(len(run.size))]
-    tensors = {ref: run.shift(ref, run.tape.values[ref], shift) for ref in step.inputs}
-    known = {ref: tensor for ref, tensor in tensors.items() if tensor is not None}
-    if len(known) < len(tensors):
+    tensors = run.mover.shift(step.inputs, shift)
+    if tensors is None:
         return Match()
-    results = step.run(known)
+    results = step.run(tensors)
     matches = [run.match(ref, results[place], shift, borders=borders) for place, ref in outputs]
     if any(match.error is None for match in matches):
         return Match()
@@ -118,11 +116,9 @@ def _list_multiples(step: Step, has_border: bool) -> range:
     return range(0) if has_border else range(2, 9)
 
 
-def combine(before: Sequence[int] | None, own: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return the claims for two operations, one after the other; None if one is unknown."""
-    if before is None or own is None:
-        return None
-    return tuple(lcm(a, b) for a, b in zip(before, own))
+def combine(before: Sequence[int], own: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the claims for two operations, one after the other, of which the second may be unknown."""
+    return tuple(before) if own is None else tuple(lcm(a, b) for a, b in zip(before, own))
 
 
 def is_multiple(shift: Sequence[int], claims: Sequence[int | None]) -> bool:
@@ -171,8 +167,8 @@ class Verifier:
         others = range(1, len(self.runs))
         return next((c for c in multiples if all(self._holds(n, axis, c) for n in (0, *others))), 0)
 
-    def find_row_claim(self, axis: int, number: int, hypothesis: int) -> int:
-        """Return the claim for a step: the hypothesis, unless a run has refuted it."""
+    def find_row_claim(self, axis: int, number: int, hypothesis: int) -> int | None:
+        """Return the claim for a step: the hypothesis, unless a run has refuted it; None if none was made."""
         results = [
             (pixels, comparison.steps[number].is_exact)
             for (_, a, pixels), comparison in self.seen.items()
@@ -183,7 +179,7 @@ class Verifier:
         if hypothesis and shown and not any(pixels % hypothesis == 0 for pixels in refuted):
             return hypothesis
         passed = sorted(c for c in shown if not any(pixels % c == 0 for pixels in refuted))
-        return passed[0] if passed else 0
+        return passed[0] if passed else 0 if refuted else None
 
     def _holds(self, number: int, axis: int, pixels: int) -> bool:
         return self.compare(number, axis, pixels).output.is_exact is True

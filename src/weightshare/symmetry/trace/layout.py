@@ -114,23 +114,25 @@ def drop_margins(layout: Layout, *, margins: bool = True, halos: bool = False) -
 
 
 def orient(layout: Layout) -> Layout:
-    """Return the layout that a map of the output should have: its axes in order, and none reversed.
+    """Return the layout that the output should have: its axes in order, and none reversed.
 
     Axes are exchanged only if they have the same positions: a map that is not square is clearly transposed.
     """
-    dims = [d for d, dim in enumerate(layout) if dim.moves and len(dim.factors) == 1 and not dim.prefix]
-    factors = [replace(layout[d].first, stride=abs(layout[d].first.stride)) for d in dims]
+    factors = [
+        replace(factor, stride=abs(factor.stride)) for dim in layout for factor in dim.factors if factor.moves
+    ]
     axes = [factor.axis for factor in factors]
+    if len(set(axes)) < len(axes):
+        return layout
     ordered = sorted(factors, key=lambda factor: factor.axis or 0)
     is_exchangeable = all(
         (one.size, one.stride) == (other.size, other.stride) for one, other in zip(factors, ordered)
     )
-    if len(set(axes)) < len(axes):
-        return layout
-    new = list(layout)
-    for d, factor in zip(dims, ordered if is_exchangeable else factors):
-        new[d] = Dim((factor,))
-    return tuple(new)
+    queue = iter(ordered if is_exchangeable else factors)
+    return tuple(
+        Dim(tuple(next(queue) if factor.moves else factor for factor in dim.factors), dim.prefix)
+        for dim in layout
+    )
 
 
 def cut_margins(layout: Layout, tensor: Tensor) -> Tensor:

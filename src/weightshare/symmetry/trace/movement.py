@@ -7,6 +7,7 @@ tensors, and only then.
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations, product
 
 import torch
 from torch import Tensor
@@ -90,11 +91,19 @@ class _Move:
         prefix: Number of elements that do not move, before the others.
         factor: Positions along the axis.
         inner: Number of elements at each of these positions that are next to each other.
+        steps: Number of positions by which they moved.
     """
 
     prefix: int
     factor: Factor
     inner: int
+    steps: int
+
+    def apply(self, tensor: Tensor, d: int) -> Tensor:
+        """Move the elements of a dimension."""
+        head, rest = tensor.tensor_split([self.prefix], d)
+        rest = rest.unflatten(d, (-1, self.factor.size, self.inner)).roll(self.steps, d + 1)
+        return torch.cat([head, rest.flatten(d, d + 2)], d)
 
 
 def _find_moves(
@@ -106,24 +115,43 @@ def _find_moves(
     tolerance: float,
     prefixes: Iterable[int],
 ) -> dict[int, list[_Move]] | None:
-    """Return all ways in which each dimension may move along one axis; None if one moves in no known way."""
+    """Return the ways in which dimensions may move along one axis; None if nothing explains the elements.
+
+    One dimension moves, such as the rows of a map, or two, such as those of attention weights. Summaries of
+    each index exclude most of the ways before they are tried on all elements.
+    """
     if shifted.shape != value.shape or not value.numel():
         return None
     if is_equal(value, shifted, tolerance):
         return {}
-    found: dict[int, list[_Move]] = {}
-    for d, n in enumerate(value.shape):
-        before, after = _summarize(value, d), _summarize(shifted, d)
-        if n < 2 or is_equal(before, after, 1e3 * tolerance):
-            continue
-        found[d] = [*_list_moves(before, after, axis, shift, size, 1e3 * tolerance, prefixes)]
-        if not found[d]:
-            return None
-    return found or None
+    pairs = {d: (_summarize(value, d), _summarize(shifted, d)) for d in range(value.dim())}
+    moving = {d for d, pair in pairs.items() if not is_equal(*pair, 1e3 * tolerance)}
+    for fills_circle in (True, False):
+        ways = {
+            d: [*_list_moves(*pair, axis, shift, size, 1e3 * tolerance, prefixes, fills_circle)]
+            for d, pair in pairs.items()
+        }
+        for number in (1, 2):
+            for dims in combinations(range(value.dim()), number):
+                if moving.issubset(dims):
+                    found = [
+                        moves
+                        for moves in product(*(ways[d] for d in dims))
+                        if is_equal(_apply_moves(value, dims, moves), shifted, tolerance)
+                    ]
+                    if found:
+                        return {d: [*dict.fromkeys(moves[k] for moves in found)] for k, d in enumerate(dims)}
+    return None
+
+
+def _apply_moves(tensor: Tensor, dims: Sequence[int], moves: Sequence[_Move]) -> Tensor:
+    for d, move in zip(dims, moves):
+        tensor = move.apply(tensor, d)
+    return tensor
 
 
 def _summarize(tensor: Tensor, d: int) -> Tensor:
-    """Return numbers for each index of a dimension that do not depend on the order in other dimensions."""
+    """Return numbers for each index of a dimension that do not depend on the order in the other dimensions."""
     rows = tensor.movedim(d, 0).flatten(1)
     rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
     rows = rows.nan_to_num()
@@ -138,18 +166,28 @@ def _list_moves(
     size: int,
     tolerance: float,
     prefixes: Iterable[int],
+    fills_circle: bool,
 ) -> Generator[_Move]:
+    """List the ways that explain the summaries.
+
+    Args:
+        before, after: Summaries of each index of a dimension.
+        axis, shift, size: Axis of the input, shift along it, and its size.
+        tolerance: Relative differences up to this count as rounding.
+        prefixes: Numbers of elements that may precede the positions.
+        fills_circle: Whether the positions are at equal distances around the circle. If not, they are those of
+            an axis whose size is not a multiple of the stride.
+    """
     for prefix in sorted(set(prefixes)):
         rest = len(before) - prefix
-        for n in _list_divisors(rest):
-            if n < 2 or shift * n % size:
-                continue
-            for inner in _list_divisors(rest // n):
-                parts = before[prefix:].unflatten(0, (-1, n, inner))
-                for sign in (1, -1):
-                    moved = parts.roll(sign * shift * n // size, 1).flatten(0, 2)
-                    if is_equal(torch.cat([before[:prefix], moved]), after, tolerance):
-                        yield _Move(prefix, Factor(n, axis, sign * Fraction(size, n)), inner)
+        for n in (n for n in _list_divisors(rest) if n > 1):
+            whole = [sign * shift * n // size for sign in (1, -1) if shift * n % size == 0]
+            other = [sign * steps for steps in range(1, n) for sign in (1, -1) if sign * steps not in whole]
+            for steps in whole if fills_circle else other:
+                for inner in _list_divisors(rest // n):
+                    move = _Move(prefix, Factor(n, axis, Fraction(shift, steps)), inner, steps)
+                    if is_equal(move.apply(before, 0), after, tolerance):
+                        yield move
 
 
 def _assemble(n: int, moves: Sequence[Sequence[_Move]]) -> Dim | None:

@@ -34,6 +34,9 @@ _CONSTANT = (
     *("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros"),
 )
 
+#: Methods that read only the shape and type of their second tensor.
+_LIKE = ("to", "type_as", "expand_as", "reshape_as", "view_as")
+
 #: Relative size of the changes that show how a model responds to rounding.
 _ROUNDING = 2.0**-52
 
@@ -121,7 +124,9 @@ class _Recorder(TorchFunctionMode):
         self.follow_views((args, kwargs))
         write = self._prepare_write(args[0]) if _is_in_place(func, args, kwargs) else None
         result = func(*args, **kwargs)
-        if op in _CONSTANT:
+        if op.startswith(("empty", "new_empty")):  # every run sees the same values in it
+            return result.zero_() if isinstance(result, Tensor) and not result.is_quantized else result
+        if op in _CONSTANT or (op in _LIKE and self.find_number(args[0]) is None):
             return result
         if write is None:
             result = self._round(result, args)

@@ -27,7 +27,7 @@ from .layout import (
 )
 from .movement import find_layout
 from .record import record_forward, run_forward
-from .rules import propagate
+from .rules import Mover, propagate
 from .tape import Step, Tape, has_same_constants
 from .turns import Turn, turn_tensor
 
@@ -117,8 +117,9 @@ class Run:
     def _find_layouts(self) -> dict[int, Layout | None]:
         tape, values = self.tape, self.tape.values
         layouts: dict[int, Layout | None] = {tape.input: lay_out_input(self.x.shape)}
+        self.mover = Mover(layouts, values)
         for step in tape.steps:
-            found = propagate(step, layouts, values, self.size, self.floor)
+            found = propagate(step, self.mover, self.size, self.floor)
             layouts.update(zip(step.outputs, found))
         layout = layouts[tape.output] or self._measure_output()
         self._is_output_known = layout is not None

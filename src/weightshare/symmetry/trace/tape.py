@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import isclose
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, equal, nn
 from ..._nests import iter_tensors
 from ..._torch import tree_leaves, tree_map_only
 from .precision import Float64Mode
+
+#: Relative differences up to this between two floating-point constants count as rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,14 @@ def has_same_constants(step: Step, other: Step) -> bool:
 
 def _is_same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one is other or equal(one, other)
+        return one is other or _is_close(one, other)
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=_ROUNDING)
     is_plain = isinstance(one, bool | int | float | str | slice | Ref)
     return one == other if is_plain else type(one) is type(other)
+
+
+def _is_close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or not (one.is_floating_point() or one.is_complex()):
+        return equal(one, other)
+    return torch.allclose(one, other, rtol=_ROUNDING, atol=0.0, equal_nan=True)

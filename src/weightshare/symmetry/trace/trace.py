@@ -198,23 +198,22 @@ def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> Equiv
     runs = [run] if generic is None else [generic, run]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
+    runs[0].mover.computed.clear()
     given = run.compare(shift, borders=True)
     verifier = Verifier(runs)
     derived = _derive(local, axes)
     expected = derived[-1] if derived else tuple(map(int, axes))
     claims = tuple(
-        verifier.find_claim(axis, expected[axis] if expected else 0) if axes[axis] else None
-        for axis in range(len(axes))
+        verifier.find_claim(axis, expected[axis]) if axes[axis] else None for axis in range(len(axes))
     )
     rows: list[Row] = []
     followed = given.takes_same_path
     for number, step in enumerate(tape.steps):
         ref = run.get_output(step)
-        followed = followed and local[number].error is not None and step.name not in given.changed
-        hypotheses = derived[number] or (0,) * len(axes)
+        followed = given.takes_same_path and local[number].error is not None
         exact = tuple(
             verifier.find_row_claim(axis, number, hypothesis) if axes[axis] else None
-            for axis, hypothesis in enumerate(hypotheses)
+            for axis, hypothesis in enumerate(derived[number])
         )
         rows.append(
             Row(
@@ -253,10 +252,10 @@ def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> Equiv
     )
 
 
-def _derive(local: Sequence[LocalError], axes: Sequence[bool]) -> list[tuple[int, ...] | None]:
+def _derive(local: Sequence[LocalError], axes: Sequence[bool]) -> list[tuple[int, ...]]:
     """Return what the operations up to each one allow, as measured on each of them alone."""
-    derived: list[tuple[int, ...] | None] = []
-    so_far: tuple[int, ...] | None = tuple(map(int, axes))
+    derived: list[tuple[int, ...]] = []
+    so_far = tuple(map(int, axes))
     for each in local:
         so_far = combine(so_far, each.claims)
         derived.append(so_far)

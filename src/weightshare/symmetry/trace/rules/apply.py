@@ -16,29 +16,78 @@ from .table import find_operation
 _ERRORS = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def propagate(
-    step: Step, layouts: Layouts, values: Mapping[int, Tensor], size: Sequence[int], tolerance: float
-) -> list[Layout | None]:
+class Mover:
+    """Computes tensors of a model as they would be if the tensors before them were shifted.
+
+    A tensor with a layout is shifted. Any other is computed from the inputs of its operation.
+
+    Args:
+        layouts: Layouts of the tensors before a step.
+        values: Tensors on the tape.
+    """
+
+    def __init__(self, layouts: Layouts, values: Mapping[int, Tensor]):
+        self.layouts, self.values = layouts, values
+        self.sources: dict[int, tuple[Step, int]] = {}  # of the tensors without a layout
+        self.computed: dict[tuple[int, ...], dict[int, Tensor]] = {}
+
+    def add(self, step: Step) -> None:
+        """Note that a step computes its outputs."""
+        self.sources.update({ref: (step, place) for place, ref in enumerate(step.outputs)})
+
+    def find_known(self, refs: Sequence[int]) -> dict[int, Layout]:
+        """Return the layouts of some tensors, or of those from which they were computed."""
+        known: dict[int, Layout] = {}
+        for ref in refs:
+            layout = self.layouts.get(ref)
+            known |= {ref: layout} if layout is not None else self.find_known(self.sources[ref][0].inputs)
+        return known
+
+    def shift(self, refs: Sequence[int], shift: Sequence[int]) -> dict[int, Tensor] | None:
+        """Return some tensors for a shift of the input; None if an operation fails or a shift is undefined."""
+        cache = self.computed.setdefault(tuple(shift), {})
+        try:
+            return {ref: self._shift(ref, shift, cache) for ref in refs}
+        except (*_ERRORS, UndefinedError):
+            return None
+
+    def _shift(self, ref: int, shift: Sequence[int], cache: dict[int, Tensor]) -> Tensor:
+        layout = self.layouts.get(ref)
+        if layout is not None:
+            return shift_tensor(layout, self.values[ref], shift)
+        if ref not in cache:
+            step = self.sources[ref][0]
+            results = step.run({number: self._shift(number, shift, cache) for number in step.inputs})
+            cache.update(zip(step.outputs, results))
+        return cache[ref]
+
+
+def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -> list[Layout | None]:
     """Return the layouts of the outputs of a step; None for an output that cannot be followed.
 
     If there is no rule for the call, the operation is computed for shifted inputs, and a layout is accepted
-    if it explains all elements of all outputs.
+    if it explains all elements of all outputs. If the layout of an input is unknown, the operations before
+    this one are computed, too, back to tensors with a known layout.
 
     Args:
         step: Step on the tape.
-        layouts: Layouts of the tensors before this step.
-        values: Tensors on the tape.
+        mover: Layouts and values of the tensors before this step.
         size: Spatial size of the input of the model.
         tolerance: Relative differences up to this count as rounding.
     """
-    if any(layouts[ref] is None for ref in step.inputs):
-        return [None for _ in step.outputs]
     operation = find_operation(step.op)
-    cases = [Case(step, operation, place, layouts, values) for place in range(len(step.outputs))]
-    found = [_keep_written(case) or _apply_rule(case) for case in cases]
+    cases = [Case(step, operation, place, mover.layouts, mover.values) for place in range(len(step.outputs))]
+    found: list[Layout | None] = [_keep_written(case) for case in cases]
+    if all(mover.layouts[ref] is not None for ref in step.inputs):
+        found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
     if None in found:
-        shifted: dict[tuple[int, int], list[Tensor] | None] = {}
-        found = [layout or _measure(case, size, tolerance, shifted) for layout, case in zip(found, cases)]
+        results: dict[tuple[int, int], list[Tensor] | None] = {}
+        found = [
+            layout or _measure(case, mover, size, tolerance, results) for layout, case in zip(found, cases)
+        ]
+    if operation.kind.is_pool and mover.layouts[step.inputs[0]] is not None:  # the indices may be unknown
+        found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
+    mover.add(step)
     return found
 
 
@@ -60,23 +109,32 @@ def _apply_rule(case: Case) -> Layout | None:
 
 
 def _measure(
-    case: Case, size: Sequence[int], tolerance: float, shifted: dict[tuple[int, int], list[Tensor] | None]
+    case: Case,
+    mover: Mover,
+    size: Sequence[int],
+    tolerance: float,
+    results: dict[tuple[int, int], list[Tensor] | None],
 ) -> Layout | None:
     step = case.step
-    inputs = {ref: layout for ref in step.inputs if (layout := case.layouts[ref]) is not None}
+    known = mover.find_known(step.inputs)
 
     def compute(axis: int, shift: int) -> Tensor | None:
-        if (axis, shift) not in shifted:
+        if (axis, shift) not in results:
+            results[axis, shift] = None
             by = [shift if a == axis else 0 for a in range(len(size))]
-            try:
-                tensors = {ref: shift_tensor(layout, case.values[ref], by) for ref, layout in inputs.items()}
-                has_moved = any(not torch.equal(tensor, case.values[ref]) for ref, tensor in tensors.items())
-                shifted[axis, shift] = step.run(tensors) if has_moved else None
-            except (*_ERRORS, UndefinedError):
-                shifted[axis, shift] = None
-        results = shifted[axis, shift]
-        return None if results is None else results[case.place]
+            has_moved = any(
+                not torch.equal(tensor, case.values[ref])
+                for ref, tensor in (mover.shift([*known], by) or {}).items()
+            )
+            tensors = mover.shift(step.inputs, by) if has_moved else None
+            if tensors is not None:
+                try:
+                    results[axis, shift] = step.run(tensors)
+                except _ERRORS:
+                    pass
+        computed = results[axis, shift]
+        return None if computed is None else computed[case.place]
 
-    smallest = find_smallest_shift([*inputs.values()], [1] * len(size))
-    prefixes = {dim.prefix for layout in inputs.values() for dim in layout}
+    smallest = find_smallest_shift([*known.values()], [1] * len(size))
+    prefixes = {dim.prefix for layout in known.values() for dim in layout}
     return find_layout(case.output, compute, size, smallest, tolerance, {0, *prefixes})

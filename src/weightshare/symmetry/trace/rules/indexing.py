@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ..layout import Dim, Layout, make_fixed
 from ..tape import Ref
+from .elementwise import broadcast
 from .operation import Case
 
 
@@ -78,25 +80,44 @@ def split(case: Case) -> Layout | None:
 
 
 def concatenate(case: Case) -> Layout | None:
-    """Concatenate channels, or add tokens that no shift moves before those that it moves."""
+    """Concatenate channels, or extend the positions of the longest part by those before and after it."""
     parts, d = case.step.args[0], case.step.get_argument(1, "dim", 0) % len(case.shape)
-    found, prefix = None, 0
-    for part in parts:
-        layout = case.layouts[part.number] if isinstance(part, Ref) else None
-        size = (case.values[part.number] if isinstance(part, Ref) else part).shape[d]
-        if isinstance(part, Ref) and layout is None:
-            return None
-        if found is not None and (found[d].moves or (layout is not None and layout[d].moves)):
-            return None  # it joins two maps end to end
-        if layout is not None and any(dim.moves for dim in layout):
-            found = layout if found is None else found
-        elif found is None:
-            prefix += size
-    if found is None:
-        return tuple(make_fixed(n) for n in case.shape)
-    if not found[d].moves:
-        return _replace_dim(found, d, make_fixed(case.shape[d]))
-    return _replace_dim(found, d, Dim(found[d].factors, found[d].prefix + prefix))
+    layouts = [case.layouts[part.number] if isinstance(part, Ref) else None for part in parts]
+    sizes = [(case.values[part.number] if isinstance(part, Ref) else part).shape[d] for part in parts]
+    longest = max(range(len(parts)), key=lambda k: bool((dims := layouts[k]) and dims[d].moves) * sizes[k])
+    found = layouts[longest]
+    if found is None or not found[d].moves:
+        shapes = [(case.shape, _replace_dim(layout, d, make_fixed(case.shape[d]))) for layout in layouts if layout]
+        return broadcast(shapes, case.shape)
+    if sizes.count(sizes[longest]) > 1:
+        return None  # it joins two maps end to end
+    before, after = sum(sizes[:longest]), sum(sizes[longest + 1 :])
+    dim = _extend(case, found, d, before, after)
+    return None if dim is None else _replace_dim(found, d, dim)
+
+
+def stack(case: Case) -> Layout | None:
+    """Broadcast the layouts of the parts, with an additional dimension."""
+    d = case.step.get_argument(1, "dim", 0) % len(case.shape)
+    shape = torch.Size([*case.shape[:d], *case.shape[d + 1 :]])
+    layout = broadcast(case.list_inputs(), shape)
+    return (*layout[:d], make_fixed(case.shape[d]), *layout[d:])
+
+
+def _extend(case: Case, layout: Layout, d: int, before: int, after: int) -> Dim | None:
+    """Return a dimension of a layout after its positions were extended by other elements."""
+    dim = layout[d]
+    is_sequence = sum(other.moves for other in layout) == 1 and d < len(layout) - 1
+    if len(dim.factors) > 1 or dim.prefix or (is_sequence and not after):
+        return None if after else Dim(dim.factors, dim.prefix + before)  # tokens
+    size = dim.size
+    original = case.output.narrow(d, before, size)
+    ends = [original.narrow(d, max(0, size - before), min(before, size)), original.narrow(d, 0, min(after, size))]
+    added = [case.output.narrow(d, 0, before), case.output.narrow(d, before + size, after)]
+    if dim.first.length == dim.first.size and all(map(torch.equal, ends, added)):
+        return Dim((replace(dim.first, halo=(before, after)),))
+    low, high = dim.first.margin
+    return Dim((replace(dim.first, margin=(low + before, high + after)),))
 
 
 def _select_fixed(case: Case, d: int) -> Layout | None:
@@ -119,6 +140,14 @@ def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
         return make_fixed(count)
     if start <= dim.prefix and stop == dim.size and step == 1:
         return Dim(dim.factors, dim.prefix - start)
-    if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
+    if len(dim.factors) > 1 or dim.prefix:
         return None
-    return Dim((replace(dim.first, size=count, stride=dim.first.stride * step),))
+    first = dim.first
+    around = dim.size - first.margin[1]  # first element after the circle and its halo
+    margin = (max(0, first.margin[0] - start), max(0, stop - around)) if step == 1 else (0, 0)
+    count -= sum(margin)
+    size, remainder = divmod(first.size, step)
+    is_whole = any(first.halo) and not remainder and count >= size
+    halo = (0, count - size) if is_whole else (0, 0)
+    factor = replace(first, stride=first.stride * step, size=size if is_whole else count, halo=halo, margin=margin)
+    return Dim((factor,)) if count > 0 else make_fixed(sum(margin))

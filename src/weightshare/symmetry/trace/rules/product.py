@@ -11,8 +11,8 @@ from .operation import Case
 
 
 def apply_linear(case: Case) -> Layout | None:
-    """Replace the last dimension by features, which no shift moves."""
-    return (*case.layout[:-1], make_fixed(case.shape[-1]))
+    """Replace the last dimension by features, which no shift moves, unless it holds as many positions as before."""
+    return (*case.layout[:-1], _mix(case.layout[-1], case.shape[-1]))
 
 
 def apply_shared_linear(case: Case) -> Layout | None:
@@ -46,6 +46,8 @@ def multiply_matrices(case: Case) -> Layout | None:
             if dim.moves:
                 dims[d] = dim
         dims[place - 2] = layout[place - 2]
+        if not isinstance(sides[1 - place], Ref):  # a weight takes the place of the other dimension
+            dims[-1 - place] = _mix(layout[-1 - place], case.shape[-1 - place])
     return tuple(dims)
 
 
@@ -55,6 +57,12 @@ def attend(case: Case) -> Layout | None:
     if case.place > 0 or len(layout) != len(case.shape):
         return None
     return tuple(dim if dim.moves and dim.size == n else make_fixed(n) for dim, n in zip(layout, case.shape))
+
+
+def _mix(dim: Dim, size: int) -> Dim:
+    """Return a dimension after a weight matrix: its positions if they are as many as before, else features."""
+    is_axis = dim.size == size and len(dim.factors) == 1 and not dim.prefix
+    return dim if is_axis and not any(dim.first.halo) else make_fixed(size)
 
 
 def _permute_by_shift(dim: Dim, place: int) -> list[int]:

@@ -76,8 +76,9 @@ def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
     If an axis is split, for example into windows, only its first part moves. Its stride is the length of the
     remaining parts.
     """
-    if any(dim.prefix or any(dim.first.halo) for dim in old if dim.moves):
+    if any(dim.prefix for dim in old if dim.moves):
         return None
+    old = drop_margins(old, halos=True)
     queue = [factor for dim in old for factor in dim.factors if factor.length != 1]
     dims: list[Dim] = []
     for n in new:

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from ..layout import Layout
 from .elementwise import keep_layout
-from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split
+from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split, stack
 from .operation import Case, Kind, Operation, Rule
 from .product import apply_linear, apply_shared_linear, attend, multiply_matrices
 from .shape import flip, permute, reduce, reshape
-from .window import fold, pad, recur, resize, slide, unfold
+from .window import fold, pad, recur, resize, slide, unfold, unpool
 
 
 def find_operation(op: str) -> Operation:
@@ -57,6 +57,7 @@ _TRANSPOSED = "input weight bias stride padding output_padding groups dilation"
 _ANY_CONVOLUTION = "input weight bias stride padding dilation transposed output_padding groups"
 _MAX_POOL = "input kernel_size stride padding dilation ceil_mode return_indices"
 _AVERAGE_POOL = "input kernel_size stride padding ceil_mode count_include_pad divisor_override"
+_UNPOOL = "input indices kernel_size stride padding output_size"
 _LP_POOL = "input norm_type kernel_size stride ceil_mode"
 
 _ACTIVATION_MODULES = """
@@ -106,7 +107,7 @@ _MEASURED = """
     Embedding EmbeddingBag PixelShuffle PixelUnshuffle ChannelShuffle GLU
     embedding embedding_bag pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle glu
     einsum tensordot sort argsort topk gather repeat tile repeat_interleave index_put_ scatter masked_select
-    stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to stack
+    stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to
 """
 _REDUCTIONS = """
     mean sum amax amin logsumexp std var max min prod median nanmean nansum all any count_nonzero argmax
@@ -134,9 +135,9 @@ TABLE: dict[str, Operation] = {
     **_list_by_axes(
         Kind.POOL,
         resize,
-        "FractionalMaxPool{}d fractional_max_pool{}d fractional_max_pool{}d_with_indices "
-        "max_unpool{}d MaxUnpool{}d",
+        "FractionalMaxPool{}d fractional_max_pool{}d fractional_max_pool{}d_with_indices",
     ),
+    **_list_by_axes(Kind.POOL, unpool, "max_unpool{}d MaxUnpool{}d", _UNPOOL),
     **_list_by_axes(
         Kind.POOL,
         resize,
@@ -157,7 +158,7 @@ TABLE: dict[str, Operation] = {
         Kind.RESIZE,
         resize,
         "Upsample UpsamplingNearest2d UpsamplingBilinear2d interpolate",
-        "input size scale_factor mode align_corners",
+        "input size scale_factor mode align_corners recompute_scale_factor",
     ),
     **_list_names(Kind.RESIZE, resize, _UPSAMPLINGS),
     **_list_names(Kind.RESIZE, resize, [f"{name}.vec" for name in _UPSAMPLINGS.split()]),
@@ -180,6 +181,7 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.INDEX, index_select, "index_select"),
     **_list_names(Kind.INDEX, split, "chunk split tensor_split"),
     **_list_names(Kind.JOIN, concatenate, "cat concat concatenate"),
+    **_list_names(Kind.JOIN, stack, "stack"),
     **_list_names(Kind.JOIN, keep_layout, _add_in_place(_JOINS)),
     **_list_names(
         Kind.JOIN, keep_layout, "radd rsub rmul truediv where maximum minimum masked_fill masked_fill_"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,8 +22,19 @@ def slide(case: Case) -> Layout | None:
 
 
 def resize(case: Case) -> Layout | None:
-    """Divide the positions by the ratio of the sizes before and after resizing."""
-    return _scale(case, _count_axes(case), None)
+    """Divide the positions by the ratio of the sizes before and after resizing, or by a given one."""
+    axes, read = _count_axes(case), case.operation.read
+    factor = read(case.step, "scale_factor")
+    if factor is None or read(case.step, "mode") == "area" or read(case.step, "recompute_scale_factor"):
+        return _scale(case, axes, None)
+    return _scale(case, axes, [1 / Fraction(f).limit_denominator(1000) for f in _expand(factor, axes)])
+
+
+def unpool(case: Case) -> Layout | None:
+    """Multiply the positions by the stride of the pool that is inverted."""
+    axes = _count_axes(case)
+    strides = _get_strides(case, axes)
+    return None if strides is None else _scale(case, axes, [1 / stride for stride in strides])
 
 
 def pad(case: Case) -> Layout | None:
@@ -185,7 +197,7 @@ def _get_strides(case: Case, axes: int) -> list[Fraction] | None:
     return [1 / Fraction(stride) if is_transposed else Fraction(stride) for stride in _expand(value, axes)]
 
 
-def _expand(value: int | Sequence[int], axes: int) -> list[int]:
+def _expand(value: Any, axes: int) -> list[Any]:
     """Return one value per axis."""
     values = list(value) if isinstance(value, Sequence) else [value]
     return values * axes if len(values) == 1 else values
