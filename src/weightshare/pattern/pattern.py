@@ -108,9 +108,10 @@ class Pattern(PatternData):
 
         Connections with equal values (to a relative 1e-9) are assumed to share a weight. To avoid values that
         are equal by chance, the parameters of a module, including frozen ones, are replaced by random numbers
-        twice, and values must be equal both times. Afterwards, the module is as before. The probability that two of n weights are still
-        merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of its input
-        is not a connection. If a connection adds two weights, their sum counts as one separate weight.
+        twice and then restored, and values must be equal both times. The probability that two of n weights
+        are still merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of
+        its input is not a connection. If a connection adds two weights, their sum counts as one separate
+        weight.
 
         Args:
             f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; it may have biases.

@@ -14,6 +14,8 @@ from .trace.layout import get_strides
 from .trace.record import record_forward
 from .trace.run import Run
 
+_PERIODS = 3  # least number of periods over which a stride with gaps or fractions is measured
+
 
 def find_strides(
     f: Callable[[Tensor], Tensor], x: Tensor, output: Tensor, axes: Sequence[int]
@@ -33,8 +35,10 @@ def find_strides(
     strides = {axis: _measure_stride(f, x, output, 2 + axis) for axis in axes}
     if None not in strides.values():
         return strides
+    f = getattr(f, "_orig_mod", f)  # the model inside of torch.compile
     tape, _ = record_forward(f, x)
-    layout = Run(f, tape, x).layouts[tape.output]
+    last, tape.output = tape.output, tape.input  # the layout of an output that is not followed is a guess
+    layout = Run(f, tape, x).layouts.get(last)
     followed = {} if layout is None else get_strides(layout)
     return {axis: stride or followed.get(axis) for axis, stride in strides.items()}
 
@@ -69,10 +73,10 @@ class _Ranges:
 
     def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor, output: Tensor, dim: int):
         self.f, self.x, self.shape, self.dim = f, x, output.shape, dim
-        self.found: dict[int, tuple[int, int] | None] = {}
+        self.found: dict[int, range | None] = {}
 
-    def find(self, position: int) -> tuple[int, int] | None:
-        """Return the first and last output that a position affects; None if they are not all inner ones."""
+    def find(self, position: int) -> range | None:
+        """Return the first to the last output that a position affects; None if one is at the border."""
         if position not in self.found:
             is_inside = 0 <= position < self.x.shape[self.dim] and self.x.is_floating_point()
             self.found[position] = self._measure(position) if is_inside else None
@@ -80,21 +84,19 @@ class _Ranges:
 
     def find_period(self, start: int, stop: int, a: int) -> Fraction | None:
         """Return the stride a / b for which all positions from `start` to `stop` agree, if there is one."""
-        moves = {self._subtract(position + a, position) for position in range(start, stop - a)}
-        b = moves.pop() if len(moves) == 1 else None
-        if b is None or b <= 0:
+        pairs = [(self.find(i), self.find(i + a)) for i in range(start, stop - a)]
+        b = next((after.start - before.start for before, after in pairs if before and after), 0)
+        if b <= 0 or any(_move(before, b) != after for before, after in pairs):
             return None
-        first, last = self.found[start] or (0, 0)
-        times = min((self.x.shape[self.dim] - 1 - start) // a, (self.shape[self.dim] - 2 - last) // b)
-        is_constant = self.find(start + times * a) == (first + times * b, last + times * b)
+        first = next(i for i in range(start, stop) if self.find(i))
+        near = self.find(first) or range(0)
+        times = min((self.x.shape[self.dim] - 1 - first) // a, (self.shape[self.dim] - 1 - near.stop) // b)
+        # Steps of one output, without gaps, cannot come from another stride.
+        least = 1 if b == 1 and all(before and after for before, after in pairs) else _PERIODS
+        is_constant = times >= least and self.find(first + times * a) == _move(near, times * b)
         return Fraction(a, b) if is_constant else None
 
-    def _subtract(self, position: int, other: int) -> int | None:
-        """Return the distance between two ranges; None if they differ in length."""
-        (first, last), (other_first, other_last) = self.found[position] or (0, 0), self.found[other] or (0, 0)
-        return first - other_first if first - other_first == last - other_last else None
-
-    def _measure(self, position: int) -> tuple[int, int] | None:
+    def _measure(self, position: int) -> range | None:
         changed = self.x.clone()
         changed.select(self.dim, position).fill_(torch.nan)
         try:
@@ -105,6 +107,11 @@ class _Ranges:
             return None
         others = tuple(d for d in range(result.dim()) if d != self.dim)
         affected = result.isnan().any(others).nonzero().flatten().tolist()
-        if not affected or affected[0] == 0 or affected[-1] == self.shape[self.dim] - 1:
-            return None
-        return affected[0], affected[-1]
+        if not affected:
+            return range(0)
+        is_inner = affected[0] > 0 and affected[-1] < self.shape[self.dim] - 1
+        return range(affected[0], affected[-1] + 1) if is_inner else None
+
+
+def _move(outputs: range | None, by: int) -> range | None:
+    return range(outputs.start + by, outputs.stop + by) if outputs else outputs
