@@ -37,8 +37,9 @@ MODELS = [
     (nn.Sequential(nn.Conv1d(2, 2, 4, stride=3), nn.Upsample(scale_factor=2)), 25, Fraction(3, 2)),
     (Lambda(lambda x: F.conv1d(x, KERNEL, stride=2)), 14, 2),
     (Lambda(lambda x: x[..., 1::3]), 20, 3),
-    (Lambda(lambda x: x.unfold(-1, 5, 2).mean(-1)), 17, 2),
+    (Lambda(lambda x: x.unfold(-1, 5, 2).mean(-1)), 37, 2),
     (Lambda(lambda x: torch.from_numpy(x.numpy()[..., ::2].copy())), 21, 2),
+    (nn.Conv1d(2, 2, 3, stride=3, dilation=2, padding_mode="reflect"), 20, 3),
     (ws.nn.Conv1d(2, 2, 5, stride=2, sharing=ws.Local(), input_size=13), 13, 2),
     (nn.Sequential(nn.GroupNorm(1, 2), nn.Conv1d(2, 2, 7, stride=2)), 16, 2),  # every output sees every input
 ]
@@ -88,7 +89,7 @@ def test_measured_strides_of_random_networks():
         if found is not None:
             assert found == true, model
             measured += 1
-    assert measured >= 55
+    assert measured >= 50
 
 
 def test_shifts_by_the_stride_of_a_layer_without_padding():

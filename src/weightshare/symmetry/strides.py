@@ -14,7 +14,7 @@ from .trace.layout import get_strides
 from .trace.record import record_forward
 from .trace.run import Run
 
-_PERIODS = 3  # least number of periods over which a stride with gaps or fractions is measured
+_PERIODS = 3  # least number of periods over which a stride is measured
 
 
 def find_strides(
@@ -91,9 +91,7 @@ class _Ranges:
         first = next(i for i in range(start, stop) if self.find(i))
         near = self.find(first) or range(0)
         times = min((self.x.shape[self.dim] - 1 - first) // a, (self.shape[self.dim] - 1 - near.stop) // b)
-        # Steps of one output, without gaps, cannot come from another stride.
-        least = 1 if b == 1 and all(before and after for before, after in pairs) else _PERIODS
-        is_constant = times >= least and self.find(first + times * a) == _move(near, times * b)
+        is_constant = times >= _PERIODS and self.find(first + times * a) == _move(near, times * b)
         return Fraction(a, b) if is_constant else None
 
     def _measure(self, position: int) -> range | None:
