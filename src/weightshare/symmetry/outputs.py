@@ -38,7 +38,8 @@ def _describe_output(output: Any) -> tuple[str, str | None]:
     name, keys = type(output).__name__, list[Any]()
     if isinstance(output, Mapping):
         keys = [key for key, value in output.items() if isinstance(value, Tensor)]
-        name += f" with keys {', '.join(map(repr, list(output)[:_SHOWN]))}{', ...' * (len(output) > _SHOWN)}"
+        shown = [*map(repr, list(output)[:_SHOWN]), *["..."] * (len(output) > _SHOWN)]
+        name += f" with keys {', '.join(shown)}" if shown else " with no keys"
     elif isinstance(output, Sequence) and not isinstance(output, str):
         keys = [place for place, value in enumerate(output) if isinstance(value, Tensor)]
     if not keys:
