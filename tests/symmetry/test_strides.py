@@ -123,3 +123,11 @@ def test_models_that_refuse_nan_are_followed():
 
     x = torch.randn(1, 1, 8, dtype=torch.float64)
     assert equivariance_error(check, x, translate(2), out="scaled").relative == 0
+
+
+def test_tensors_that_a_model_reuses_do_not_keep_nan():
+    buffer = torch.empty(1, 1, 10, dtype=torch.float64)
+    model = Lambda(lambda x: torch.mul(x[..., ::2], 2, out=buffer)).eval()
+    x = torch.randn(1, 1, 20, dtype=torch.float64)
+    assert equivariance_error(model, x, translate(4), out="scaled").relative == 0
+    assert buffer.isfinite().all()

@@ -104,7 +104,7 @@ def equivariance_error(
         check_repeatable(get_name(f), output, second, lambda: _find_random_module(f, x))
         transformed = in_transform(x)
         try:
-            got = check_tensor(f, f(transformed.clone()))
+            got = check_tensor(f, f(transformed.clone())).clone()
         except Exception as error:
             if transformed.shape == x.shape:
                 raise

@@ -33,6 +33,7 @@ def find_strides(
         axes: Spatial axes, of which 0 is the first.
     """
     strides = {axis: _measure_stride(f, x, output, 2 + axis) for axis in axes}
+    f(x.clone())  # overwrite NaN in tensors that the model reuses
     if None not in strides.values():
         return strides
     f = getattr(f, "_orig_mod", f)  # the model inside of torch.compile
@@ -47,7 +48,7 @@ def _measure_stride(f: Callable[[Tensor], Tensor], x: Tensor, output: Tensor, di
     """Return the stride along one dimension; None if too few positions affect inner outputs only.
 
     The stride is a / b if the outputs that position i + a affects are those that position i affects, moved by
-    b. The smallest a is taken for which this holds for 2 a + 1 adjacent positions and for a distant one.
+    b. The smallest a is taken for which this holds for 2 a + 1 adjacent positions and for distant ones.
     """
     ranges = _Ranges(f, x, output, dim)
     start = stop = x.shape[dim] // 2
@@ -89,9 +90,12 @@ class _Ranges:
         if b <= 0 or any(_move(before, b) != after for before, after in pairs):
             return None
         first = next(i for i in range(start, stop) if self.find(i))
-        near = self.find(first) or range(0)
-        times = min((self.x.shape[self.dim] - 1 - first) // a, (self.shape[self.dim] - 1 - near.stop) // b)
-        is_constant = times >= _PERIODS and self.find(first + times * a) == _move(near, times * b)
+        near, n_in, n_out = self.find(first) or range(0), self.x.shape[self.dim], self.shape[self.dim]
+        before = min(first // a, (near.start - 1) // b)
+        after = min((n_in - 1 - first) // a, (n_out - 1 - near.stop) // b)
+        is_constant = before + after >= _PERIODS and all(
+            self.find(first + times * a) == _move(near, times * b) for times in (-before, after)
+        )
         return Fraction(a, b) if is_constant else None
 
     def _measure(self, position: int) -> range | None:
