@@ -23,11 +23,12 @@ from weightshare.symmetry import EquivarianceTrace
 
 _EXACT = 1e-9  # largest relative error of an exact shift
 _NOISE = 1e-11  # networks in which rounding has a larger effect are left out
+_OTHERS = 3  # random inputs
 _JOINT_SHIFTS = 12
 
 
 class BruteForce:
-    """Runs a network in float64 on shifts of its input, and of another input."""
+    """Runs a network in float64 on shifts of its input, and of other inputs."""
 
     def __init__(self, network: Network):
         self.network = network
@@ -35,8 +36,8 @@ class BruteForce:
         x = network.x.double()
         scale = x.std() if x.std() > 0 else 1.0
         generator = torch.Generator().manual_seed(1)
-        other = x.mean() + scale * torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        self.inputs = [x, other]
+        others = torch.randn((_OTHERS, *x.shape), generator=generator, dtype=torch.float64)
+        self.inputs = [x, *(x.mean() + scale * others)]
         self.outputs = [self.run(x) for x in self.inputs]
         self.errors: dict[tuple[int, ...], list[float | None]] = {}
 
@@ -85,9 +86,14 @@ class BruteForce:
         multiples = range(number, self.size[axis], number)
         return [pixels for pixels in multiples if not self.is_exact(self.along(axis, pixels))]
 
+    def closes(self, axis: int) -> bool:
+        """Return whether the positions of the output along an axis close a circle of the size of the input."""
+        factors = [factor for dim in self.network.output for factor in dim.factors if factor.axis == axis]
+        return all(factor.size == 1 or (self.size[axis] / factor.stride).denominator == 1 for factor in factors)
+
     def find_smallest(self, axis: int) -> int:
         """Return the smallest shift along an axis all of whose multiples are exact; 0 if there is none."""
-        numbers = range(1, self.size[axis])
+        numbers = [n for n in range(1, self.size[axis]) if not self.closes(axis) or self.size[axis] % n == 0]
         return next((n for n in numbers if not self.list_wrong_multiples(axis, n)), 0)
 
 

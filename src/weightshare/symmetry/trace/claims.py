@@ -13,6 +13,9 @@ from .layout import find_smallest_shift
 from .run import Comparison, Match, Run
 from .tape import Step
 
+#: Multiples of an unexpected claim that are tested.
+_CONFIRMED = 8
+
 #: Multiples of the smallest shift that are tried for an axis whose size is no multiple of it.
 _MULTIPLES = 8
 
@@ -150,7 +153,8 @@ class Verifier:
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
         other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs.
+        confirmed on all inputs. One that the hypothesis does not contain is confirmed for several multiples:
+        it may hold by chance, as when no maximum is at the border.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -165,7 +169,11 @@ class Verifier:
             best = smaller
         multiples = [c for c in candidates if best and c % best == 0]
         others = range(1, len(self.runs))
-        return next((c for c in multiples if all(self._holds(n, axis, c) for n in (0, *others))), 0)
+        for claim in multiples:
+            if all(self._holds(n, axis, claim) for n in (0, *others)):
+                if (hypothesis and claim % hypothesis == 0) or self._holds_for_multiples(axis, claim):
+                    return claim
+        return 0
 
     def find_row_claim(self, axis: int, number: int, hypothesis: int) -> int | None:
         """Return the claim for a step: the hypothesis, unless a run has refuted it; None if none was made."""
@@ -183,6 +191,11 @@ class Verifier:
 
     def _holds(self, number: int, axis: int, pixels: int) -> bool:
         return self.compare(number, axis, pixels).output.is_exact is True
+
+    def _holds_for_multiples(self, axis: int, claim: int) -> bool:
+        multiples = range(claim, self.runs[0].size[axis], claim)
+        some = multiples[:: 1 + len(multiples) // _CONFIRMED]
+        return all(self._holds(n, axis, pixels) for pixels in some for n in range(len(self.runs)))
 
     def _list_candidates(self, axis: int) -> list[int]:
         """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""

@@ -76,8 +76,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     with evaluating(model):
         precise, tape = _record(model, x)
         generic = _record_generic(model, x, tape, precise)
+        faint = generic and _record_generic(model, x, tape, precise, contrast=0.1, like=generic)
         run = Run(model, tape, x, precise=precise, like=generic)
-        return _build_trace(run, generic, steps)
+        return _build_trace(run, generic, faint, steps)
 
 
 def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
@@ -115,13 +116,21 @@ def _is_same_function(output: Tensor, wide: Any) -> bool:
     return bool(((output - wide).abs() <= floor * max(largest, 1e-3)).all())
 
 
-def _record_generic(model: Callable[[Tensor], Tensor], x: Tensor, tape: Tape, precise: bool) -> Run | None:
+def _record_generic(
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    tape: Tape,
+    precise: bool,
+    *,
+    contrast: float = 1.0,
+    like: Run | None = None,
+) -> Run | None:
     """Record a run on a random input in the range of `x`; None if the model does something else there."""
     low, high = x.min().item(), x.max().item()
-    generator = torch.Generator(x.device).manual_seed(0)
+    generator = torch.Generator(x.device).manual_seed(round(10 * contrast))
     dtype = torch.float64 if precise else x.dtype
     generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
-    generic = generic * (high - low if high > low else 1.0) + low
+    generic = (0.5 + contrast * (generic - 0.5)) * (high - low if high > low else 1.0) + low
     try:
         other, output = record_forward(model, generic, precise=precise)
     except Exception:  # a model may refuse what is not a picture
@@ -134,11 +143,13 @@ def _record_generic(model: Callable[[Tensor], Tensor], x: Tensor, tape: Tape, pr
     )
     if not shapes_agree or not isinstance(output, Tensor) or not output.isfinite().all():
         return None
-    return Run(model, other, generic, precise=precise)
+    return Run(model, other, generic, precise=precise, like=like)
 
 
-def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> EquivarianceTrace:
-    runs = [run] if generic is None else [generic, run]
+def _build_trace(
+    run: Run, generic: Run | None, faint: Run | None, shift: tuple[int, ...]
+) -> EquivarianceTrace:
+    runs = [each for each in (generic, run, faint) if each is not None]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
@@ -176,8 +187,7 @@ def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> Equiv
     if not given.takes_same_path:
         untraced.append("another path for the shifted input")
     is_joint = given.output.is_exact and not is_multiple(shift, claims)
-    if is_joint and generic is not None:
-        is_joint = generic.compare(shift).output.is_exact
+    is_joint = is_joint and all(each.compare(shift).output.is_exact for each in runs if each is not run)
     for each in runs:
         each.tape.values.clear()  # frees the memory: later measurements compute all values again
     return EquivarianceTrace(
