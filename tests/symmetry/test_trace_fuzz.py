@@ -23,7 +23,7 @@ from weightshare.symmetry import EquivarianceTrace
 
 _EXACT = 1e-9  # largest relative error of an exact shift
 _NOISE = 1e-11  # networks in which rounding has a larger effect are left out
-_OTHERS = 3  # random inputs
+_CONTRASTS = (1.0, 0.3, 0.1)  # of the random inputs
 _JOINT_SHIFTS = 12
 
 
@@ -36,8 +36,8 @@ class BruteForce:
         x = network.x.double()
         scale = x.std() if x.std() > 0 else 1.0
         generator = torch.Generator().manual_seed(1)
-        others = torch.randn((_OTHERS, *x.shape), generator=generator, dtype=torch.float64)
-        self.inputs = [x, *(x.mean() + scale * others)]
+        others = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for _ in _CONTRASTS]
+        self.inputs = [x, *(x.mean() + scale * c * other for c, other in zip(_CONTRASTS, others))]
         self.outputs = [self.run(x) for x in self.inputs]
         self.errors: dict[tuple[int, ...], list[float | None]] = {}
 

@@ -18,6 +18,9 @@ from .row import Row
 from .run import Comparison, Run, parse_shift
 from .tape import Tape
 
+#: Standard deviation of the random input of both signs, relative to the largest element of the given one.
+_SIGNED_SCALE = 0.2
+
 #: The output in float64 may differ by this many times the floor of the model's own precision.
 _PRECISION_FACTOR = 1e3
 
@@ -76,9 +79,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     with evaluating(model):
         precise, tape = _record(model, x)
         generic = _record_generic(model, x, tape, precise)
-        faint = generic and _record_generic(model, x, tape, precise, contrast=0.1, like=generic)
+        signed = generic and _record_generic(model, x, tape, precise, like=generic)
         run = Run(model, tape, x, precise=precise, like=generic)
-        return _build_trace(run, generic, faint, steps)
+        return _build_trace(run, generic, signed, steps)
 
 
 def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
@@ -121,16 +124,22 @@ def _record_generic(
     x: Tensor,
     tape: Tape,
     precise: bool,
-    *,
-    contrast: float = 1.0,
     like: Run | None = None,
 ) -> Run | None:
-    """Record a run on a random input in the range of `x`; None if the model does something else there."""
+    """Record a run on a random input; None if the model does something else there.
+
+    The input is in the range of `x`. If there is another run like this one, the input is of both signs and
+    smaller, for a model that is constant in a part of the range, as after saturation.
+    """
     low, high = x.min().item(), x.max().item()
-    generator = torch.Generator(x.device).manual_seed(round(10 * contrast))
+    generator = torch.Generator(x.device).manual_seed(0 if like is None else 1)
     dtype = torch.float64 if precise else x.dtype
-    generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
-    generic = (0.5 + contrast * (generic - 0.5)) * (high - low if high > low else 1.0) + low
+    if like is None:
+        generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
+        generic = generic * (high - low if high > low else 1.0) + low
+    else:
+        generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype)
+        generic = generic * (_SIGNED_SCALE * max(abs(low), abs(high)) or 1.0)
     try:
         other, output = record_forward(model, generic, precise=precise)
     except Exception:  # a model may refuse what is not a picture
@@ -147,9 +156,9 @@ def _record_generic(
 
 
 def _build_trace(
-    run: Run, generic: Run | None, faint: Run | None, shift: tuple[int, ...]
+    run: Run, generic: Run | None, signed: Run | None, shift: tuple[int, ...]
 ) -> EquivarianceTrace:
-    runs = [each for each in (generic, run, faint) if each is not None]
+    runs = [each for each in (generic, run, signed) if each is not None]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
