@@ -22,8 +22,8 @@ from tests.helpers.random_networks import Network, Recipe, build, draw, shrink
 from weightshare.symmetry import EquivarianceTrace
 
 _EXACT = 1e-9  # largest relative error of an exact shift
+_ROUNDING = 1e-12  # largest relative error that may be due to rounding alone
 _NOISE = 1e-11  # networks in which rounding has a larger effect are left out
-_CONTRASTS = (1.0, 0.3, 0.1)  # of the random inputs
 _JOINT_SHIFTS = 12
 
 
@@ -36,8 +36,8 @@ class BruteForce:
         x = network.x.double()
         scale = x.std() if x.std() > 0 else 1.0
         generator = torch.Generator().manual_seed(1)
-        others = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for _ in _CONTRASTS]
-        self.inputs = [x, *(x.mean() + scale * c * other for c, other in zip(_CONTRASTS, others))]
+        others = torch.randn((3, *x.shape), generator=generator, dtype=torch.float64)
+        self.inputs = [x, x.mean() + scale * others[0], 0.3 * others[1], 0.1 * x.abs().max() * others[2]]
         self.outputs = [self.run(x) for x in self.inputs]
         self.errors: dict[tuple[int, ...], list[float | None]] = {}
 
@@ -159,7 +159,7 @@ def _list_faults(trace: EquivarianceTrace, verdict: str, brute: BruteForce) -> l
         faults.append(f"error {trace.error}, by brute force {error}")
     if "preserved end to end" in verdict and not (error is not None and error < _EXACT):
         faults.append(f"'preserved end to end', but the error is {error}")
-    if "first lost" in verdict and error is not None and error < _EXACT:
+    if "first lost" in verdict and error is not None and error < _ROUNDING:
         faults.append(f"'first lost', but the error is {error}")
     if "no shift is preserved" in verdict:
         exact = [

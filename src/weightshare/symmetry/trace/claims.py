@@ -4,7 +4,7 @@ For each axis, a claim is a number: shifts by its multiples are exact. The claim
 but 0, since that is its only multiple.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import lcm
 
@@ -134,17 +134,20 @@ class Verifier:
     """Runs a model on shifted inputs, and keeps what the runs have shown.
 
     Args:
-        runs: The recorded runs that a claim must hold for: on a generic input, and on the given one.
+        runs: The recorded runs that a claim must hold for: on generic inputs, and on the given one.
+        make_spare: Function that returns runs on more inputs, for claims that are not expected.
     """
 
     runs: Sequence[Run]
+    make_spare: Callable[[], list[Run]]
+    spare: list[Run] | None = None
     seen: dict[tuple[int, int, int], Comparison] = field(default_factory=dict)  # by run, axis and shift
 
     def compare(self, number: int, axis: int, pixels: int) -> Comparison:
         """Return the comparison of one of the runs for a shift along one axis."""
         key = number, axis, pixels
         if key not in self.seen:
-            run = self.runs[number]
+            run = [*self.runs, *(self.spare or ())][number]
             self.seen[key] = run.compare([pixels if a == axis else 0 for a in range(len(run.size))])
         return self.seen[key]
 
@@ -153,8 +156,9 @@ class Verifier:
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
         other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs. One that the hypothesis does not contain is confirmed for several multiples:
-        it may hold by chance, as when no maximum is at the border.
+        confirmed on all inputs. If the hypothesis does not contain it, or if it does not divide the size, it may
+        hold by chance, as when no maximum is at the border: it is confirmed for several multiples and on more
+        inputs.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -169,9 +173,13 @@ class Verifier:
             best = smaller
         multiples = [c for c in candidates if best and c % best == 0]
         others = range(1, len(self.runs))
+        is_round = best and self.runs[0].size[axis] % best == 0
         for claim in multiples:
             if all(self._holds(n, axis, claim) for n in (0, *others)):
-                if (hypothesis and claim % hypothesis == 0) or self._holds_for_multiples(axis, claim):
+                is_expected = bool(hypothesis) and claim % hypothesis == 0
+                if is_expected and is_round:
+                    return claim
+                if (is_expected or is_round) and self._holds_for_multiples(axis, claim):
                     return claim
         return 0
 
@@ -195,7 +203,10 @@ class Verifier:
     def _holds_for_multiples(self, axis: int, claim: int) -> bool:
         multiples = range(claim, self.runs[0].size[axis], claim)
         some = multiples[:: 1 + len(multiples) // _CONFIRMED]
-        return all(self._holds(n, axis, pixels) for pixels in some for n in range(len(self.runs)))
+        if self.spare is None:
+            self.spare = self.make_spare()
+        runs = range(len(self.runs) + len(self.spare))
+        return all(self._holds(n, axis, pixels) for pixels in some for n in runs)
 
     def _list_candidates(self, axis: int) -> list[int]:
         """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""

@@ -18,9 +18,6 @@ from .row import Row
 from .run import Comparison, Run, parse_shift
 from .tape import Tape
 
-#: Standard deviation of the random input of both signs, relative to the largest element of the given one.
-_SIGNED_SCALE = 0.2
-
 #: The output in float64 may differ by this many times the floor of the model's own precision.
 _PRECISION_FACTOR = 1e3
 
@@ -78,10 +75,17 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
         precise, tape = _record(model, x)
-        generic = _record_generic(model, x, tape, precise)
-        signed = generic and _record_generic(model, x, tape, precise, like=generic)
+        low, high = x.min().item(), x.max().item()
+        scale = max(abs(low), abs(high))
+        generic = _record_generic(model, x, tape, precise, (low, high - low))
+        signed = _record_generic(model, x, tape, precise, 0.2 * scale, like=generic) if generic else None
         run = Run(model, tape, x, precise=precise, like=generic)
-        return _build_trace(run, generic, signed, steps)
+
+        def make_spare() -> list[Run]:
+            made = (_record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1))
+            return [each for each in made if each is not None]
+
+        return _build_trace(run, generic, signed, steps, make_spare)
 
 
 def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
@@ -124,22 +128,21 @@ def _record_generic(
     x: Tensor,
     tape: Tape,
     precise: bool,
+    spread: float | tuple[float, float],
     like: Run | None = None,
 ) -> Run | None:
     """Record a run on a random input; None if the model does something else there.
 
-    The input is in the range of `x`. If there is another run like this one, the input is of both signs and
-    smaller, for a model that is constant in a part of the range, as after saturation.
+    The numbers are uniform from a start over a width, or normal with a standard deviation, so that they are of
+    both signs: a model may be constant in a part of the range, as after saturation.
     """
-    low, high = x.min().item(), x.max().item()
     generator = torch.Generator(x.device).manual_seed(0 if like is None else 1)
     dtype = torch.float64 if precise else x.dtype
-    if like is None:
-        generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
-        generic = generic * (high - low if high > low else 1.0) + low
+    if isinstance(spread, tuple):
+        start, width = spread
+        generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype) * (width or 1.0) + start
     else:
-        generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype)
-        generic = generic * (_SIGNED_SCALE * max(abs(low), abs(high)) or 1.0)
+        generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype) * (spread or 1.0)
     try:
         other, output = record_forward(model, generic, precise=precise)
     except Exception:  # a model may refuse what is not a picture
@@ -156,14 +159,18 @@ def _record_generic(
 
 
 def _build_trace(
-    run: Run, generic: Run | None, signed: Run | None, shift: tuple[int, ...]
+    run: Run,
+    generic: Run | None,
+    signed: Run | None,
+    shift: tuple[int, ...],
+    make_spare: Callable[[], list[Run]],
 ) -> EquivarianceTrace:
     runs = [each for each in (generic, run, signed) if each is not None]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
     given = run.compare(shift, borders=True)
-    verifier = Verifier(runs)
+    verifier = Verifier(runs, make_spare)
     derived = _derive(local, axes)
     expected = derived[-1] if derived else tuple(map(int, axes))
     claims = tuple(

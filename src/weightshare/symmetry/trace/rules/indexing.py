@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..layout import Dim, Layout, make_fixed
+from ..layout import Dim, Layout, drop_margins, make_fixed
 from ..tape import Ref
 from .elementwise import broadcast
 from .operation import Case
@@ -121,7 +121,10 @@ def _join(case: Case, layout: Layout, d: int, before: int, size: int, after: int
     dim = layout[d]
     is_sequence = sum(other.moves for other in layout) == 1 and d < len(layout) - 1
     if len(dim.factors) > 1 or dim.prefix or (is_sequence and size == dim.size and not after):
-        return None if after or size > dim.size else Dim(dim.factors, dim.prefix + before)  # tokens
+        if after or size > dim.size:
+            return None
+        (plain,) = drop_margins((dim,), halos=True)
+        return Dim(plain.factors, dim.prefix + before)  # tokens
     first = dim.first
     margin = (before + first.margin[0] * (start == before), after + first.margin[1])
     low, high = start - before, size - dim.size - (start - before)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import prod
 
 import torch
@@ -54,6 +55,30 @@ def reduce(case: Case) -> Layout | None:
     if len(case.shape) == len(layout):
         return tuple(make_fixed(1) if d in reduced else dim for d, dim in enumerate(layout))
     return tuple(dim for d, dim in enumerate(layout) if d not in reduced)
+
+
+def shuffle(case: Case) -> Layout | None:
+    """Divide the strides of the last two dimensions by those of the pixels that channels become."""
+    return _scale_last(case, case.in_shape, case.shape)
+
+
+def repeat_each(case: Case) -> Layout | None:
+    """Divide the stride of a dimension by the number of times that each of its elements is repeated."""
+    repeats, d = case.step.get_argument(1, "repeats"), case.step.get_argument(2, "dim")
+    return _scale_last(case, case.in_shape, case.shape) if isinstance(repeats, int) and d is not None else None
+
+
+def _scale_last(case: Case, before: Sequence[int], after: Sequence[int]) -> Layout | None:
+    """Divide the strides by the ratio of the sizes; dimensions that no shift moves may have any size."""
+    dims: list[Dim] = []
+    for dim, n, m in zip(drop_margins(case.layout, halos=True), before, after):
+        if n == m or not dim.moves:
+            dims.append(dim if n == m else make_fixed(m))
+        elif len(dim.factors) > 1 or dim.prefix:
+            return None
+        else:
+            dims.append(Dim((replace(dim.first, size=m, stride=dim.first.stride * Fraction(n, m)),)))
+    return tuple(dims) if len(dims) == len(after) else None
 
 
 def flip(case: Case) -> Layout | None:
