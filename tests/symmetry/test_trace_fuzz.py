@@ -1,6 +1,6 @@
 """The statements of a trace hold on random networks, by brute force over all circular shifts.
 
-The program `python -m tests.symmetry.test_trace_fuzz NUMBER [FIRST]` runs more of them and prints four figures.
+`python -m tests.symmetry.test_trace_fuzz NUMBER [FIRST]` checks more of them and prints the figures.
 """
 
 import copy
@@ -50,7 +50,7 @@ class BruteForce:
         return self.model(x.clone())
 
     def is_well_conditioned(self) -> bool:
-        """Return whether the outputs are finite, and rounding errors in the input change them only a little."""
+        """Return whether the outputs are finite, and hardly changed by rounding errors in the input."""
         generator = torch.Generator().manual_seed(2)
         with torch.no_grad():
             if not self.network.model(self.network.x.clone()).isfinite().all():
@@ -87,9 +87,11 @@ class BruteForce:
         return [pixels for pixels in multiples if not self.is_exact(self.along(axis, pixels))]
 
     def closes(self, axis: int) -> bool:
-        """Return whether the positions of the output along an axis close a circle of the size of the input."""
+        """Return whether the positions of the output along an axis close the circle of the input."""
         factors = [factor for dim in self.network.output for factor in dim.factors if factor.axis == axis]
-        return all(factor.size == 1 or (self.size[axis] / factor.stride).denominator == 1 for factor in factors)
+        return all(
+            factor.size == 1 or (self.size[axis] / factor.stride).denominator == 1 for factor in factors
+        )
 
     def find_smallest(self, axis: int) -> int:
         """Return the smallest shift along an axis all of whose multiples are exact; 0 if there is none."""
@@ -133,7 +135,9 @@ def check(network: Network) -> Result:
     ):
         result.faults.append("the model or the input was changed")
     examined = [axis for axis, shift in enumerate(trace.shift) if shift]
-    result.truth = tuple(brute.find_smallest(axis) if axis in examined else None for axis in range(len(brute.size)))
+    result.truth = tuple(
+        brute.find_smallest(axis) if axis in examined else None for axis in range(len(brute.size))
+    )
     result.claims = trace.exact_along
     result.is_largest = result.claims == result.truth
     return result
@@ -174,7 +178,11 @@ def _list_faults(trace: EquivarianceTrace, verdict: str, brute: BruteForce) -> l
 
 
 def _is_same(error: float | None, expected: float | None) -> bool:
-    return error == expected if None in (error, expected) else error == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    return (
+        error == expected
+        if None in (error, expected)
+        else error == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    )
 
 
 def check_recipe(recipe: Recipe) -> Result | None:
@@ -189,8 +197,18 @@ def test_no_statement_about_random_networks_is_false(first):
         assert result is None or not result.faults, f"{result.faults} of\n{build(draw(seed)).program}"
 
 
-def main(number: int, first: int = 0, is_short: bool = False) -> None:
-    """Check many networks, and print the smallest programs of those with faults and four figures."""
+def _shrink(recipe: Recipe, kind: str) -> Recipe:
+    """Return the smallest recipe found that has a fault of the same kind."""
+
+    def is_faulty(smaller: Recipe) -> bool:
+        result = check_recipe(smaller)
+        return result is not None and any(fault.startswith(kind) for fault in result.faults)
+
+    return shrink(recipe, is_faulty)
+
+
+def main(number: int, first: int = 0) -> None:
+    """Check many networks, and print the smallest programs of those with faults and the figures."""
     warnings.simplefilter("ignore")
     figures, used = Counter(), Counter()
     for seed in range(first, first + number):
@@ -204,19 +222,19 @@ def main(number: int, first: int = 0, is_short: bool = False) -> None:
         figures["networks"] += 1
         figures["with a false statement"] += bool(result.faults)
         figures["followed"] += result.is_followed
-        figures["largest"] += result.is_followed and result.is_largest
+        figures["followed, with exact shifts as large as the truth"] += (
+            result.is_followed and result.is_largest
+        )
         figures["with exact shifts"] += any(result.truth)
         if result.faults:
-            print(f"\n=== seed {seed}:", *result.faults, sep="\n    ", flush=True)
-            if not is_short:
-                kind = result.faults[0][:12]
-                small = shrink(recipe, lambda r: (found := check_recipe(r)) is not None and any(f[:12] == kind for f in found.faults))
-                print(*check_recipe(small).faults, build(small).program, f"# shift {small.shift}", sep="\n", flush=True)
+            print(f"\nseed {seed}:", *result.faults, sep="\n    ")
+            small = _shrink(recipe, result.faults[0][:12])
+            print(*check_recipe(small).faults, build(small).program, f"# shift {small.shift}", sep="\n")
         elif not result.is_followed:
-            print(f"--- seed {seed} not followed: {network.used}", flush=True)
+            print(f"seed {seed} is not followed: {network.used}")
         elif not result.is_largest:
-            print(f"--- seed {seed} claims {result.claims}, true {result.truth}: {network.used}", flush=True)
-    print(dict(figures), f"kinds: {len(used)}")
+            print(f"seed {seed}: claims {result.claims}, true {result.truth}: {network.used}")
+    print(*(f"{name}: {count}" for name, count in figures.items()), f"kinds: {len(used)}", sep="\n")
 
 
 if __name__ == "__main__":

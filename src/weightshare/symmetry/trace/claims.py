@@ -156,9 +156,9 @@ class Verifier:
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
         other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs. If the hypothesis does not contain it, or if it does not divide the size, it may
-        hold by chance, as when no maximum is at the border: it is confirmed for several multiples and on more
-        inputs.
+        confirmed on all inputs. If the hypothesis does not contain it, or if it does not divide the size, it
+        may hold by chance, as when no maximum is at the border. It is then confirmed for several multiples
+        and on more inputs.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -173,13 +173,11 @@ class Verifier:
             best = smaller
         multiples = [c for c in candidates if best and c % best == 0]
         others = range(1, len(self.runs))
-        is_round = best and self.runs[0].size[axis] % best == 0
         for claim in multiples:
             if all(self._holds(n, axis, claim) for n in (0, *others)):
                 is_expected = bool(hypothesis) and claim % hypothesis == 0
-                if is_expected and is_round:
-                    return claim
-                if (is_expected or is_round) and self._holds_for_multiples(axis, claim):
+                is_round = self.runs[0].size[axis] % claim == 0
+                if (is_expected and is_round) or self._holds_for_multiples(axis, claim):
                     return claim
         return 0
 

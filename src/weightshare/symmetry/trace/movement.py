@@ -151,7 +151,7 @@ def _apply_moves(tensor: Tensor, dims: Sequence[int], moves: Sequence[_Move]) ->
 
 
 def _summarize(tensor: Tensor, d: int) -> Tensor:
-    """Return numbers for each index of a dimension that do not depend on the order in the other dimensions."""
+    """Return numbers for each index of a dimension that do not depend on the order in the others."""
     rows = tensor.movedim(d, 0).flatten(1)
     rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
     rows = rows.nan_to_num()
@@ -175,8 +175,8 @@ def _list_moves(
         axis, shift, size: Axis of the input, shift along it, and its size.
         tolerance: Relative differences up to this count as rounding.
         prefixes: Numbers of elements that may precede the positions.
-        fills_circle: Whether the positions are at equal distances around the circle. If not, they are those of
-            an axis whose size is not a multiple of the stride.
+        fills_circle: Whether the positions are at equal distances around the circle. If not, they are those
+            of an axis whose size is not a multiple of the stride.
     """
     for prefix in sorted(set(prefixes)):
         rest = len(before) - prefix

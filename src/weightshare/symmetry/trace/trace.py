@@ -133,14 +133,16 @@ def _record_generic(
 ) -> Run | None:
     """Record a run on a random input; None if the model does something else there.
 
-    The numbers are uniform from a start over a width, or normal with a standard deviation, so that they are of
-    both signs: a model may be constant in a part of the range, as after saturation.
+    The numbers are uniform from a start over a width, or normal with a standard deviation, so that they are
+    of both signs: a model may be constant in a part of the range, as after saturation.
     """
     generator = torch.Generator(x.device).manual_seed(0 if like is None else 1)
     dtype = torch.float64 if precise else x.dtype
     if isinstance(spread, tuple):
         start, width = spread
-        generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype) * (width or 1.0) + start
+        generic = (
+            torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype) * (width or 1.0) + start
+        )
     else:
         generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype) * (spread or 1.0)
     try:

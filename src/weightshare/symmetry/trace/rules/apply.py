@@ -1,6 +1,7 @@
 """Apply the rule of an operation, or measure, to find the layouts of its outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class Mover:
         return known
 
     def shift(self, refs: Sequence[int], shift: Sequence[int]) -> dict[int, Tensor] | None:
-        """Return some tensors for a shift of the input; None if an operation fails or a shift is undefined."""
+        """Return some tensors for a shift of the input; None if one cannot be computed or shifted."""
         cache = self.computed.setdefault(tuple(shift), {})
         try:
             return {ref: self._shift(ref, shift, cache) for ref in refs}
@@ -138,6 +139,16 @@ def _guess_same(case: Case) -> Layout | None:
     return tuple(dim if dim.size == n else make_fixed(n) for dim, n in zip(layout, case.shape))
 
 
+def _has_moved(refs: Sequence[int], mover: Mover, smallest: Sequence[int]) -> bool:
+    """Return whether the smallest shift along each axis changes any of some tensors."""
+    for axis, shift in enumerate(smallest):
+        by = [shift if a == axis else 0 for a in range(len(smallest))]
+        tensors = mover.shift(refs, by)
+        if tensors is None or any(not torch.equal(tensors[ref], mover.values[ref]) for ref in refs):
+            return True
+    return False
+
+
 def _explains(
     layout: Layout,
     value: Tensor,
@@ -151,7 +162,9 @@ def _explains(
         if shift and shift % size[axis]:
             got = compute(axis, shift)
             expected = shift_tensor(layout, value, [shift if a == axis else 0 for a in range(len(size))])
-            if got is None or not is_equal(cut_margins(layout, expected), cut_margins(layout, got), tolerance):
+            if got is None or not is_equal(
+                cut_margins(layout, expected), cut_margins(layout, got), tolerance
+            ):
                 return False
     return True
 
@@ -176,16 +189,17 @@ def _measure(
             )
             tensors = mover.shift(step.inputs, by) if has_moved else None
             if tensors is not None:
-                try:
+                with suppress(*_ERRORS):
                     results[axis, shift] = step.run(tensors)
-                except _ERRORS:
-                    pass
         computed = results[axis, shift]
         return None if computed is None else computed[case.place]
 
     smallest = find_smallest_shift([*known.values()], [1] * len(size))
     same = _guess_same(case)
-    if same is not None and _explains(same, case.output, compute, size, smallest, tolerance):
+    if same is not None and (
+        _explains(same, case.output, compute, size, smallest, tolerance)
+        or not _has_moved([*known], mover, smallest)  # nothing can be measured on constant maps
+    ):
         return same
     prefixes = {dim.prefix for layout in known.values() for dim in layout}
     return find_layout(case.output, compute, size, smallest, tolerance, {0, *prefixes})

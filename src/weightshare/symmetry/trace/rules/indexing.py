@@ -94,10 +94,16 @@ def concatenate(case: Case) -> Layout | None:
     axis = _get_axis(longest[d])
     first, last = kind.index(axis), len(kind) - 1 - kind[::-1].index(axis)
     before, after = sum(sizes[:first]), sum(sizes[last + 1 :])
-    others = [*sizes[first:last + 1]]
+    others = [*sizes[first : last + 1]]
     others.remove(longest[d].size)
-    dim = _join(case, longest, d, before, sum(sizes[first : last + 1]), after, sum(sizes[: layouts.index(longest)]))
-    return None if dim is None or longest[d].size in others and not any(dim.first.halo) else _replace_dim(longest, d, dim)
+    dim = _join(
+        case, longest, d, before, sum(sizes[first : last + 1]), after, sum(sizes[: layouts.index(longest)])
+    )
+    return (
+        None
+        if dim is None or (longest[d].size in others and not any(dim.first.halo))
+        else _replace_dim(longest, d, dim)
+    )
 
 
 def stack(case: Case) -> Layout | None:
@@ -184,5 +190,7 @@ def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
     size, remainder = divmod(first.size, step)
     is_whole = any(first.halo) and not remainder and count >= size
     halo = (0, count - size) if is_whole else (0, 0)
-    factor = replace(first, stride=first.stride * step, size=size if is_whole else count, halo=halo, margin=margin)
+    factor = replace(
+        first, stride=first.stride * step, size=size if is_whole else count, halo=halo, margin=margin
+    )
     return Dim((factor,)) if count > 0 else make_fixed(sum(margin))

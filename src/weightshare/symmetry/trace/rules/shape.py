@@ -65,7 +65,9 @@ def shuffle(case: Case) -> Layout | None:
 def repeat_each(case: Case) -> Layout | None:
     """Divide the stride of a dimension by the number of times that each of its elements is repeated."""
     repeats, d = case.step.get_argument(1, "repeats"), case.step.get_argument(2, "dim")
-    return _scale_last(case, case.in_shape, case.shape) if isinstance(repeats, int) and d is not None else None
+    return (
+        _scale_last(case, case.in_shape, case.shape) if isinstance(repeats, int) and d is not None else None
+    )
 
 
 def _scale_last(case: Case, before: Sequence[int], after: Sequence[int]) -> Layout | None:
@@ -103,7 +105,7 @@ def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
     """
     if any(dim.prefix for dim in old if dim.moves):
         return None
-    old = drop_margins(old, halos=True)
+    old = drop_margins(tuple(old), halos=True)
     queue = [factor for dim in old for factor in dim.factors if factor.length != 1]
     dims: list[Dim] = []
     for n in new:
