@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import gcd
 
 import pytest
 import torch
@@ -93,6 +94,11 @@ class BruteForce:
             factor.size == 1 or (self.size[axis] / factor.stride).denominator == 1 for factor in factors
         )
 
+    def is_chance(self, axis: int, pixels: int) -> bool:
+        """Return whether a shift is exact for these inputs only: its multiples are not, around the circle."""
+        size = self.size[axis]
+        return self.closes(axis) and bool(self.list_wrong_multiples(axis, gcd(pixels, size)))
+
     def find_smallest(self, axis: int) -> int:
         """Return the smallest shift along an axis all of whose multiples are exact; 0 if there is none."""
         numbers = [n for n in range(1, self.size[axis]) if not self.closes(axis) or self.size[axis] % n == 0]
@@ -170,7 +176,7 @@ def _list_faults(trace: EquivarianceTrace, verdict: str, brute: BruteForce) -> l
             (axis, pixels)
             for axis, shift in enumerate(trace.shift)
             for pixels in (range(1, brute.size[axis]) if shift else ())
-            if brute.is_exact(brute.along(axis, pixels))
+            if brute.is_exact(brute.along(axis, pixels)) and not brute.is_chance(axis, pixels)
         ]
         if exact:
             faults.append(f"'no shift is preserved', but (axis, pixels) {exact} are exact")

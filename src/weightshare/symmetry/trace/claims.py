@@ -16,7 +16,7 @@ from .tape import Step
 #: Multiples of an unexpected claim that are tested.
 _CONFIRMED = 8
 
-#: Multiples of the smallest shift that are tried for an axis whose size is no multiple of it.
+#: Multiples of the smallest shift that are tried for an axis whose size is not a multiple of it.
 _MULTIPLES = 8
 
 

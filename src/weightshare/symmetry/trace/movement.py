@@ -42,7 +42,7 @@ def find_layout(
         multiples: Multiples of the smallest shift that are tried.
     """
     moves: list[list[list[_Move]]] = [[] for _ in value.shape]
-    shifts: list[tuple[tuple[int, ...], Tensor]] = []
+    shifts: list[tuple[int, int]] = []  # axis and pixels
     for axis, step in enumerate(smallest):
         if not step:
             continue
@@ -55,8 +55,8 @@ def find_layout(
                 if shifted is None
                 else _find_moves(value, shifted, axis, shift, size[axis], tolerance, prefixes)
             )
-            if found is not None and shifted is not None:
-                shifts.append((tuple(shift if a == axis else 0 for a in range(len(size))), shifted))
+            if found is not None:
+                shifts.append((axis, shift))
                 for d, candidates in found.items():
                     moves[d].append(candidates)
                 break
@@ -66,10 +66,13 @@ def find_layout(
     layout = tuple(dim for dim in dims if dim is not None)
     if len(layout) < len(dims) or tuple(dim.size for dim in layout) != tuple(value.shape):
         return None
-    is_explained = all(
-        is_equal(shift_tensor(layout, value, shift), shifted, tolerance) for shift, shifted in shifts
-    )
-    return layout if is_explained else None
+    for axis, shift in shifts:
+        for pixels in (shift, 2 * shift):
+            shifted = compute(axis, pixels) if pixels % size[axis] else value
+            by = [pixels if a == axis else 0 for a in range(len(size))]
+            if shifted is None or not is_equal(shift_tensor(layout, value, by), shifted, tolerance):
+                return None
+    return layout
 
 
 def is_equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
