@@ -1,13 +1,13 @@
 """Remove the causes that break equivariance, in all combinations needed, and measure the output again."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import NoReturn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..._running import evaluating
@@ -15,20 +15,22 @@ from ..._torch import tree_map_only
 from ...errors import SymmetryError
 from ...sharing import Full
 from ..outputs import is_close
-from .causes import find_position_constants
-from .layout import Layout
+from .causes import find_position_constants, is_mask
+from .layout import Layout, get_strides
+from .precision import Float64Mode
 from .record import record_forward
 from .row import Row
 from .rules import Kind, find_operation, get_pad_widths, is_circular_pad
 from .run import Compute, Run
 from .tape import Step
-from .windowed import compute_on_circle, parse_window
+from .windowed import compute_on_circle, pad_circularly, parse_window
 
 #: Replacement for each cause.
 CHANGES = {
     "padding": "circular padding",
     "down-sampling": "blur pooling before every stride",
     "position embedding": "its mean over positions",
+    "mask": "attention to all positions",
     "unshared weights": "the nearest shared kernel",
     "resizing": "resizing of a map whose ends are joined",
 }
@@ -170,7 +172,12 @@ class _Change:
 
 def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whole: float) -> Interventions:
     exact = _find_exact_steps(run, shift)
-    changes = [change for step in run.tape.steps if (change := _find_change(step, run, exact)) is not None]
+    whole_steps = {step.name for step in run.tape.steps if _is_whole(run.layouts[step.outputs[0]], shift)}
+    changes = [
+        change
+        for step in run.tape.steps
+        if (change := _find_change(step, run, exact, step.name in whole_steps)) is not None
+    ]
     causes = tuple(cause for cause in CHANGES if any(cause in change.causes for change in changes))
     errors = {frozenset(): whole}
     failed: set[tuple[str, str]] = set()
@@ -206,6 +213,7 @@ def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whol
         for cause in row.causes
         if rest > run.floor
         and row.name not in exact
+        and not (cause in _REMOVED_AS and row.name in whole_steps)
         and row.name not in changed.get(_REMOVED_AS.get(cause, cause), ())
     )
     return Interventions(shift, whole, effects, rest, interaction, unchanged)
@@ -229,6 +237,12 @@ def _is_exact(run: Run, step: Step, shift: Sequence[int]) -> bool:
     results = step.run(tensors)
     pairs = ((ref, result) for ref, result in zip(step.outputs, results) if ref in run.used)
     return all(run.match(ref, result, shift).is_exact for ref, result in pairs)
+
+
+def _is_whole(layout: Layout | None, shift: Sequence[int]) -> bool:
+    """Return whether a shift is a whole number of positions in a tensor."""
+    strides = {} if layout is None else get_strides(layout)
+    return all((shift[axis] / stride).denominator == 1 for axis, stride in strides.items())
 
 
 def _skip(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
@@ -258,7 +272,7 @@ def _run_changed(
         if any((step.name, cause) in failed for cause in removed):
             continue
         try:
-            results = change.compute(tensors, removed)
+            results = _compute_changed(change, tensors, removed)
         except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
             results = None
         if results is not None and results[0].shape == run.shapes[step.outputs[0]]:
@@ -266,25 +280,46 @@ def _run_changed(
         if len(removed) == 1:
             failed.update((step.name, cause) for cause in removed)
     if change.pads:  # they were left out
-        return change.compute(tensors, ())
+        return _compute_changed(change, tensors, ())
     return step.run(tensors)
 
 
-def _find_change(step: Step, run: Run, exact: Collection[str]) -> _Change | None:
-    """Return how a step can be computed without its causes; None if there are none, or if it is exact."""
+def _compute_changed(change: _Change, tensors: Mapping[int, Tensor], causes: Collection[str]) -> list[Tensor]:
+    """Compute a step without some causes, in the precision in which it was recorded."""
+    with Float64Mode() if change.step.precise else nullcontext():
+        return change.compute(tensors, causes)
+
+
+def _find_change(step: Step, run: Run, exact: Collection[str], is_whole: bool) -> _Change | None:
+    """Return how a step can be computed without its causes; None if there are none, or if it is exact.
+
+    Args:
+        step: Step on the tape.
+        run: Recorded model.
+        exact: Names of the steps that are exact for the shift.
+        is_whole: Whether the shift is a whole number of positions in the output of the step, so that its
+            stride does no harm.
+    """
     layout, kind = run.layouts[step.outputs[0]], find_operation(step.op).kind
     if kind is Kind.PAD:
         is_alone = not is_circular_pad(step) and any(get_pad_widths(step)) and not _feeds_window(step, run)
         return (
-            _Change(step, ("padding",), lambda tensors, _: [_pad_circularly(step, tensors)])
+            _Change(
+                step,
+                ("padding",),
+                lambda tensors, _: [pad_circularly(tensors[step.inputs[0]], get_pad_widths(step))],
+            )
             if is_alone
             else None
         )
     if step.name in exact:
         return None
-    if layout is not None and find_position_constants(step, run.layouts):
+    constants = find_position_constants(step, run.layouts)
+    has_mask = any(map(is_mask, constants))
+    if layout is not None and constants and has_mask == (kind is Kind.ATTENTION):
+        cause, reduce = ("mask", _get_largest) if has_mask else ("position embedding", _get_mean)
         return _Change(
-            step, ("position embedding",), lambda tensors, _: _average_constants(step, layout).run(tensors)
+            step, (cause,), lambda tensors, _: _reduce_constants(step, layout, reduce).run(tensors)
         )
     if kind in (Kind.TRANSPOSED_CONVOLUTION, Kind.RESIZE) and len(step.inputs) == 1:
         cause = "padding" if kind is Kind.TRANSPOSED_CONVOLUTION else "resizing"
@@ -309,7 +344,7 @@ def _find_change(step: Step, run: Run, exact: Collection[str]) -> _Change | None
     modes = window.mode if isinstance(window.mode, tuple) else (window.mode,) * len(window.padding)
     applies = {
         "padding": any(any(pair) and mode != "circular" for pair, mode in zip(window.padding, modes)),
-        "down-sampling": has_one_stride and not window.has_fixed_size and not has_halo,
+        "down-sampling": has_one_stride and not (is_whole or window.has_fixed_size or has_halo),
         "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
     }
     causes = tuple(cause for cause, is_present in applies.items() if is_present)
@@ -354,23 +389,25 @@ def _join_ends(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
     return [result]
 
 
-def _average_constants(step: Step, layout: Layout) -> Step:
-    """Return the step with its constants replaced by their mean over positions."""
+def _reduce_constants(step: Step, layout: Layout, reduce: Callable[[Tensor, int], Tensor]) -> Step:
+    """Return the step with its constants reduced over positions, along each dimension that moves."""
 
-    def average(tensor: Tensor) -> Tensor:
+    def change(tensor: Tensor) -> Tensor:
         for d, dim in enumerate(reversed(layout), start=1):
             if d > tensor.dim() or tensor.shape[-d] == 1 or not dim.moves:
                 continue
             head = tensor.narrow(-d, 0, dim.prefix)
             tail = tensor.narrow(-d, dim.prefix, tensor.shape[-d] - dim.prefix)
-            tail = tail.to(torch.float64).mean(-d, keepdim=True).to(tensor.dtype).expand_as(tail)
-            tensor = torch.cat([head, tail], -d)
+            tensor = torch.cat([head, reduce(tail, -d).expand_as(tail)], -d)
         return tensor
 
-    args, kwargs = tree_map_only(Tensor, average, (step.args, step.kwargs))
+    args, kwargs = tree_map_only(Tensor, change, (step.args, step.kwargs))
     return replace(step, args=args, kwargs=kwargs)
 
 
-def _pad_circularly(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
-    """Pad each end with elements from the opposite end."""
-    return F.pad(tensors[step.inputs[0]], tuple(get_pad_widths(step)), mode="circular")
+def _get_mean(tensor: Tensor, d: int) -> Tensor:
+    return tensor.to(torch.float64).mean(d, keepdim=True).to(tensor.dtype)
+
+
+def _get_largest(tensor: Tensor, d: int) -> Tensor:
+    return tensor.amax(d, keepdim=True)

@@ -87,7 +87,9 @@ def concatenate(case: Case) -> Layout | None:
     longest = max(range(len(parts)), key=lambda k: bool((dims := layouts[k]) and dims[d].moves) * sizes[k])
     found = layouts[longest]
     if found is None or not found[d].moves:
-        shapes = [(case.shape, _replace_dim(layout, d, make_fixed(case.shape[d]))) for layout in layouts if layout]
+        shapes = [
+            (case.shape, _replace_dim(layout, d, make_fixed(case.shape[d]))) for layout in layouts if layout
+        ]
         return broadcast(shapes, case.shape)
     if sizes.count(sizes[longest]) > 1:
         return None  # it joins two maps end to end
@@ -112,7 +114,10 @@ def _extend(case: Case, layout: Layout, d: int, before: int, after: int) -> Dim 
         return None if after else Dim(dim.factors, dim.prefix + before)  # tokens
     size = dim.size
     original = case.output.narrow(d, before, size)
-    ends = [original.narrow(d, max(0, size - before), min(before, size)), original.narrow(d, 0, min(after, size))]
+    ends = [
+        original.narrow(d, max(0, size - before), min(before, size)),
+        original.narrow(d, 0, min(after, size)),
+    ]
     added = [case.output.narrow(d, 0, before), case.output.narrow(d, before + size, after)]
     if dim.first.length == dim.first.size and all(map(torch.equal, ends, added)):
         return Dim((replace(dim.first, halo=(before, after)),))
@@ -149,5 +154,7 @@ def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
     size, remainder = divmod(first.size, step)
     is_whole = any(first.halo) and not remainder and count >= size
     halo = (0, count - size) if is_whole else (0, 0)
-    factor = replace(first, stride=first.stride * step, size=size if is_whole else count, halo=halo, margin=margin)
+    factor = replace(
+        first, stride=first.stride * step, size=size if is_whole else count, halo=halo, margin=margin
+    )
     return Dim((factor,)) if count > 0 else make_fixed(sum(margin))
