@@ -1,7 +1,9 @@
 """`weightshare equivariance` prints the trace of a model; each error is one line with exit code 2."""
 
 import json
+import sys
 from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -61,9 +63,99 @@ def test_a_shift_that_is_fractional_at_the_output(run, monkeypatch, tmp_path):
     assert out.splitlines()[-1].startswith("interventions: the shift must be a whole number of positions")
 
 
+class Function(nn.Module):
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+MODELS = {
+    "two": Two,
+    "keys": lambda: Function(lambda self, x: {"[b]": x, "aux": x}),
+    "pair": lambda: Function(lambda self, x: (None, x)),
+    "nothing": lambda: Function(lambda self, x: None),
+    "tokens": lambda: Function(lambda self, x: self.embed(x), embed=nn.Embedding(10, 4)),
+    "conv": lambda: nn.Conv2d(1, 2, 3),
+    "pointwise": lambda: nn.Conv2d(1, 2, 1),
+    "lazy": lambda: nn.LazyConv2d(2, 3),
+    "meta": lambda: nn.Conv2d(1, 2, 3, device="meta"),
+    "quantized": lambda: torch.ao.nn.quantized.Linear(8, 8),
+    "stops": lambda: Function(lambda self, x: sys.exit(3)),
+    "deep": lambda: Function(lambda self, x: self.function(self, x)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions")
+@pytest.mark.parametrize(
+    ("model", "size", "text"),
+    [
+        (
+            "two",
+            "1x8x8",
+            "mine_too:two: the model must take one input, got x, y; name a factory of a module that",
+        ),
+        ("keys", "1x8x8", "got dict with keys '[b]', 'aux'; wrap the model so that it returns one of its"),
+        ("keys", "1x8x8", "e.g. lambda x: model(x)['[b]']."),
+        (
+            "pair",
+            "1x8x8",
+            "the output must be one tensor, got tuple; wrap the model so that it returns one of",
+        ),
+        ("pair", "1x8x8", "e.g. lambda x: model(x)[1]."),
+        ("nothing", "1x8x8", "Function: the output must be one tensor, got NoneType."),
+        (
+            "tokens",
+            "1x8x8",
+            "must run on a float64 input of shape 1x8x8, got an error in embed (Embedding): ",
+        ),
+        ("conv", "3x8x8", "must run on a float64 input of shape 3x8x8, got RuntimeError: Given groups=1"),
+        (
+            "conv",
+            "1x2x2",
+            "Kernel size can't be greater than actual input size; pass the shape that it takes",
+        ),
+        (
+            "pointwise",
+            "1x1x1",
+            "--input must have an axis with more than one position, so that it can be shif",
+        ),
+        (
+            "lazy",
+            "1x8x8",
+            "mine_too:lazy: the sizes of the model must be known, got 'weight' of a lazy module",
+        ),
+        ("meta", "1x8x8", "mine_too:meta: the model must have values, got 'weight' on the meta device"),
+        ("quantized", "8x8", "must run on a float64 input of shape 8x8, got NotImplementedError"),
+        ("stops", "1x8x8", "got SystemExit: 3"),
+        ("deep", "1x8x8", "got RecursionError"),
+    ],
+)
+def test_a_model_that_cannot_be_traced_is_one_line(run, monkeypatch, model, size, text):
+    module = ModuleType("mine_too")
+    vars(module).update(MODELS)
+    monkeypatch.setitem(sys.modules, "mine_too", module)
+    code, out, err = run(f"mine_too:{model}", "--input", size)
+    assert (code, out) == (2, "")
+    line = err.splitlines()[-1]
+    assert line.startswith("weightshare: ")
+    assert "Traceback" not in err
+    assert text in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["lenet5", "--input", "28x28"], "lenet5: the model must run on a float64 input of shape 28x28"),
         (["vgg61"], "did you mean 'vgg16'"),
         (["torch.nn:ReLU"], "equivariance: needs the shape of one example, got none; add --input"),
         (

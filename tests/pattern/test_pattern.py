@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from torch.nn.utils import prune
 
 import weightshare as ws
 from weightshare import Full, LowRank, Pattern, nn, reference
@@ -195,7 +196,7 @@ def test_plain_subclasses_and_attributes_do_not_matter():
             "weight and bias must be parameters, got one that is computed by a parametrization, a norm or",
         ),
         (
-            lambda: Pattern.of(torch.nn.utils.prune.random_unstructured(torch.nn.Linear(2, 2), "weight", 1)),
+            lambda: Pattern.of(prune.random_unstructured(torch.nn.Linear(2, 2), "weight", 1)),
             ArgumentError,
             "Linear: weight and bias must be parameters, got one that .*pruning; use Pattern.probe",
         ),

@@ -240,6 +240,17 @@ def noisy(x):
             SymmetryError,
             r"the model must be deterministic, got outputs that differ by 0.1",
         ),
+        (
+            {"images": torch.zeros(5, 1, 4, 1)},
+            ShapeError,
+            "images must have at least 2 pixels along each axis, so that they can be shifted, got 4 x 1",
+        ),
+        (
+            {"images": torch.zeros(5, 1, 1, 1), "protocol": "random_crops", "crop": 1},
+            ShapeError,
+            "images must have more than one pixel, so that they can be cropped",
+        ),
+        ({"model": torch.nn.LazyLinear(2)}, ArgumentError, "consistency: the sizes of the model must be kn"),
         ({"protocol": []}, ArgumentError, r"random_crops, small_rolls, got \[\]\."),
         ({"labels": torch.zeros(5)}, ArgumentError, "labels must be integers, got torch.float32; convert"),
         ({"labels": torch.tensor([0, 1, 16, 0, 0])}, ArgumentError, "from 0 to 15, the classes .*, got 16"),

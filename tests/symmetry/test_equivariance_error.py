@@ -254,7 +254,52 @@ X = images(1, 3, 6, 8)
         (
             lambda: equivariance_error(lambda x: (x,), X, flip()),
             ArgumentError,
-            "the output must be one tensor, got tuple",
+            r"the output must be one tensor, got tuple; .* e.g. lambda x: model\(x\)\[0\].$",
+        ),
+        (
+            lambda: equivariance_error(lambda x: {"n": 3, "logits": x}, X, flip()),
+            ArgumentError,
+            r"got dict with keys 'n', 'logits'; .* e.g. lambda x: model\(x\)\['logits'\].$",
+        ),
+        (
+            lambda: equivariance_error(lambda x: dict.fromkeys(range(20), x), X, flip()),
+            ArgumentError,
+            r"got dict with keys 0, 1, 2, 3, 4, 5, 6, 7, ...; wrap",
+        ),
+        (
+            lambda: equivariance_error(lambda x: {}, X, flip()),
+            ArgumentError,
+            "the output must be one tensor, got dict with no keys.$",
+        ),
+        (
+            lambda: equivariance_error(lambda x: "text", X, flip()),
+            ArgumentError,
+            "the output must be one tensor, got str.$",
+        ),
+        (
+            lambda: equivariance_error(torch.relu, X.to_sparse(), flip()),
+            ArgumentError,
+            "x must be a dense tensor with values, got one with torch.sparse_coo.$",
+        ),
+        (
+            lambda: equivariance_error(torch.relu, X.to("meta"), flip()),
+            ArgumentError,
+            "x must be a dense tensor with values, got a tensor on the meta device.$",
+        ),
+        (
+            lambda: equivariance_error(nn.Conv2d(3, 1, 1, device="meta"), X, flip()),
+            ArgumentError,
+            "equivariance_error: the model must have values, got 'weight' on the meta device",
+        ),
+        (
+            lambda: assert_equivariant(nn.LazyConv2d(1, 1), X, flip()),
+            ArgumentError,
+            "the sizes of the model must be known, got 'weight' of a lazy module; run the model once",
+        ),
+        (
+            lambda: equivariance_error(torch.relu, X[..., :1, :1], translate((1, 1), "crop")),
+            ShapeError,
+            r"must be smaller than the output, .* got \[1, 3, 1, 1\]; use a smaller shift or a larger input",
         ),
         (
             lambda: equivariance_error(torch.log, -X.abs(), flip()),

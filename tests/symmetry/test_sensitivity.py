@@ -86,6 +86,16 @@ def test_radial_and_text():
             "max_shift must be less than 4, the shortest side of the images, got 4",
         ),
         ({"max_shift": 0}, ArgumentError, "max_shift must be at least 1, got 0"),
+        (
+            {"images": torch.zeros(5, 1, 1, 1)},
+            ShapeError,
+            r"images must have at least 2 pixels along each axis, .* got \(5, 1, 1, 1\)",
+        ),
+        (
+            {"model": torch.nn.Conv2d(1, 1, 1, device="meta")},
+            ArgumentError,
+            "sensitivity_map: the model must have values, got 'weight' on the meta device",
+        ),
         ({"mode": "reflect"}, ArgumentError, "mode must be one of circular, zeros, got 'reflect'"),
         ({"distance": "l1"}, ArgumentError, "distance must be one of cosine, relative, got 'l1'"),
         (

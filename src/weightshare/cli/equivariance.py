@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -70,6 +71,7 @@ def make_report(
     import torch
 
     from ..models.find import get_example_shape
+    from ..pattern.modules import check_module
     from ..symmetry import trace_equivariance
     from ..symmetry.trace.numbers import replace_infinite
     from ..views.numbers import format_error
@@ -78,10 +80,14 @@ def make_report(
     size = get_example_shape(name) if input is None else _parse_size(input)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        model = build_model(name, weights, "cpu").double().eval()
+        model = build_model(name, weights, "cpu")
         if size is None:
             hint = "add --input, e.g. --input 3x224x224"
             raise SpecError("equivariance", "needs the shape of one example", "none", hint)
+        check_module(name, model)
+        _check_inputs(name, model, size)
+        with _catch_model_error(name, model, size):
+            model = model.double().eval()
         _check_memory(model, size)
         x = torch.randn(1, *size, dtype=torch.float64)
     with _catch_model_error(name, model, size):
@@ -122,6 +128,27 @@ def _parse_size(text: str) -> tuple[int, ...]:
     return (size,) if isinstance(size, int) else size
 
 
+def _check_inputs(name: str, model: Module, size: Sequence[int]) -> None:
+    """Raise an error if the model takes several inputs, or its input has no positions to shift."""
+    required = _list_required_inputs(model)
+    if len(required) > 1:
+        hint = "name a factory of a module that takes one and sets the others"
+        raise SymmetryError(name, "the model must take one input", ", ".join(required), hint)
+    if len(size) > 1 and set(size[1:]) == {1}:
+        expected = "--input must have an axis with more than one position, so that it can be shifted"
+        raise SpecError("equivariance", expected, format_compact_size(size))
+
+
+def _list_required_inputs(model: Module) -> list[str]:
+    """Return the names of the arguments of `forward` without a default; [] if its signature is unknown."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in stars]
+
+
 def _check_memory(model: Module, size: Sequence[int]) -> None:
     """Raise an error if the tensors of two recorded runs do not fit.
 
@@ -134,8 +161,8 @@ def _check_memory(model: Module, size: Sequence[int]) -> None:
 
     x = torch.empty(1, *size, dtype=torch.float64, device="meta")
     values = [x]
-    state = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
     with suppress(Exception, SystemExit):
+        state = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
         tape, _ = record_forward(partial(functional_call, model, state), x)
         values = [x, *tape.values.values()]
     needed = 2 * sum(value.numel() * value.element_size() for value in values)
@@ -155,7 +182,7 @@ def _catch_model_error(name: str, model: Module, size: Sequence[int]) -> Generat
         if isinstance(error, WeightshareError) and not where:
             raise
         place = f"an error in {where} ({type(module).__name__}): " if where else ""
-        expected = f"the model must run on an input of shape {format_compact_size(size)}"
+        expected = f"the model must run on a float64 input of shape {format_compact_size(size)}"
         hint = "pass the shape that it takes with --input"
         raise SymmetryError(name, expected, place + describe_exception(error), hint) from error
 

@@ -14,6 +14,7 @@ from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
 from ..geometry import PaddingModes, Window, check_padding_mode, split_padding_mode
 from ..sharing import Full
+from .modules import check_dense
 from .taps import combine_axes, list_connections, taps_along
 
 _BYTES_PER_CONNECTION = 96  # memory per connection while edges are created and sorted
@@ -76,6 +77,7 @@ def _check_parameters(layer: nn.Module, name: str) -> None:
     if any(map(is_lazy, layer.parameters())):
         hint = "call it once, or build it with explicit sizes"
         raise ArgumentError(name, "the sizes of the layer must be known", "a lazy layer", hint)
+    check_dense(name, layer)
 
 
 def _read_linear(layer: Any) -> dict[str, Any]:

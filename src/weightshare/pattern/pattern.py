@@ -87,8 +87,8 @@ class Pattern(PatternData):
                 layer has no border, so only its weights can break equivariance.
 
         Raises:
-            ArgumentError: If the layer is of another kind, has a custom forward, is lazy, or has a computed
-                weight (parametrized or pruned), or if `input_size` is missing.
+            ArgumentError: If the layer is of another kind, has a custom forward, is lazy or sparse, or has a
+                computed weight (parametrized, normalized or pruned), or if `input_size` is missing.
             ShapeError: If `input_size` is too small for the layer.
             PatternError: If the connections do not fit in memory.
 
@@ -108,9 +108,10 @@ class Pattern(PatternData):
 
         Connections with equal values (to a relative 1e-9) are assumed to share a weight. To avoid values that
         are equal by chance, the parameters of a module, including frozen ones, are replaced by random numbers
-        in two copies, and values must be equal in both. The probability that two of n weights are still
-        merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of its input
-        is not a connection. If a connection adds two weights, their sum counts as one separate weight.
+        twice and then restored, and values must be equal both times. The probability that two of n weights
+        are still merged is below n**2 * 1e-18. A value below 1e-9 of the largest value of its output and of
+        its input is not a connection. If a connection adds two weights, their sum counts as one separate
+        weight.
 
         Args:
             f: A module or function from [N, *in_shape] to [N, *out_shape] in float64; it may have biases.
@@ -120,6 +121,7 @@ class Pattern(PatternData):
             seed: Seed of all random numbers.
 
         Raises:
+            ArgumentError: If f is not callable, or is a module with lazy, sparse or meta parameters.
             PatternError: If f fails, does not return float64, or is not linear for inputs of magnitudes from
                 1e-3 to 1e6, or if its Jacobian does not fit in memory.
 

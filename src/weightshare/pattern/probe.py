@@ -1,6 +1,5 @@
 """Find the pattern of an unknown linear map from its Jacobian in float64, by clustering equal values."""
 
-import copy
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from .._args import check_integer
 from .._memory import check_fits
 from ..errors import ArgumentError, PatternError
+from .modules import check_dense, check_module, running_in_float64
 
 _WHERE = "Pattern.probe"
 _TOLERANCE = 1e-9  # relative difference below which two values are equal
@@ -31,10 +31,14 @@ def probe_map(f: Callable[..., Any], in_shape: tuple[int, ...], redraw: bool, se
         expected, hint = "f must be a module or function", "use Pattern(edges, out_shape, in_shape) for edges"
         raise ArgumentError(_WHERE, expected, type(f).__name__, hint)
     generator = torch.Generator().manual_seed(check_integer(_WHERE, "seed", seed, 0) % 2**63)
-    copies = [_differentiate(g, in_shape, generator) for g in _copy(f, redraw, generator)]
-    out_shape = tuple(copies[0][0].shape[1:])
-    constants = [constant.flatten().numpy() for constant, _ in copies]
-    jacobians = [jacobian for _, jacobian in copies]
+    redraw = redraw and isinstance(f, torch.nn.Module) and any(True for _ in f.parameters())
+    check_module(_WHERE, f)
+    if redraw:
+        check_dense(_WHERE, f)
+    draws = [_differentiate(f, in_shape, redraw, generator) for _ in range(2 if redraw else 1)]
+    out_shape = tuple(draws[0][0].shape[1:])
+    constants = [constant.flatten().numpy() for constant, _ in draws]
+    jacobians = [jacobian for _, jacobian in draws]
     is_connected = np.logical_or.reduce([_find_nonzero(*both) for both in zip(jacobians, constants)])
     output, input_ = np.nonzero(is_connected)
     ids = _cluster([jacobian[output, input_] for jacobian in jacobians], constants)
@@ -47,25 +51,21 @@ def probe_map(f: Callable[..., Any], in_shape: tuple[int, ...], redraw: bool, se
     }
 
 
-def _copy(f: Callable[..., Any], redraw: bool, generator: torch.Generator) -> list[_Map]:
-    """Return copies of a module in evaluation mode, in float64 on the CPU; return a function unchanged.
-
-    There are two copies with random parameters if `redraw` is true and the module has parameters, else one.
-    """
-    if not isinstance(f, torch.nn.Module):
-        return [f]
-    redraw = redraw and any(True for _ in f.parameters())
-    copies = [copy.deepcopy(f).to("cpu", torch.float64).eval() for _ in range(2 if redraw else 1)]
-    for module in copies if redraw else ():
-        for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return list(copies)
-
-
 def _differentiate(
+    f: _Map, in_shape: tuple[int, ...], redraw: bool, generator: torch.Generator
+) -> tuple[Tensor, np.ndarray]:
+    """Return f(0) and the Jacobian [n_out, n_in], with random parameters if `redraw` is true."""
+    with running_in_float64(f) as parameters:
+        for parameter in parameters if redraw else ():
+            numbers = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.data = numbers.to(parameter.dtype)
+        return _compute_jacobian(f, in_shape, generator)
+
+
+def _compute_jacobian(
     f: _Map, in_shape: tuple[int, ...], generator: torch.Generator
 ) -> tuple[Tensor, np.ndarray]:
-    """Return f(0) and the Jacobian [n_out, n_in], computed batch by batch from unit vectors."""
+    """Return f(0) and the Jacobian, computed batch by batch from unit vectors."""
     n_in = prod(in_shape)
     constant = _call(f, torch.zeros(1, *in_shape, dtype=torch.float64))
     n_out = constant.numel()
@@ -125,15 +125,15 @@ def _find_nonzero(jacobian: np.ndarray, constant: np.ndarray) -> np.ndarray:
     return size > _TOLERANCE * largest + _ROUNDING * np.abs(constant)[:, None]
 
 
-def _cluster(copies: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarray:
-    """Return one id for all entries that are equal in every copy, numbered in order of appearance.
+def _cluster(draws: list[np.ndarray], constants: list[np.ndarray]) -> np.ndarray:
+    """Return one id for all entries that are equal in every draw, numbered in order of appearance.
 
     Args:
-        copies: Values of the entries in each copy of the map.
-        constants: f(0) of each copy, which sets the size of rounding errors; empty if there are none.
+        draws: Values of the entries for each draw of the parameters.
+        constants: f(0) for each draw, which sets the size of rounding errors; empty if there are none.
     """
-    ids = np.zeros(len(copies[0]), dtype=np.int64)
-    for number, values in enumerate(copies):
+    ids = np.zeros(len(draws[0]), dtype=np.int64)
+    for number, values in enumerate(draws):
         order = np.argsort(values)
         ranked = values[order]
         size = np.maximum(np.abs(ranked[1:]), np.abs(ranked[:-1]))

@@ -11,7 +11,7 @@ from .._args import Size
 from ..errors import ShapeError
 from .pattern import Pattern
 from .proof import PatternProof
-from .shifts import PartialShift
+from .shifts import PartialShift, keeps_weights
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ShiftProof:
     Args:
         partial: Positions at which the shift is exact for all weights, whatever values enter the input.
         control: Proof of the circular shift for the same layer with circular padding; None if the layer has
-            no padding or its sizes allow no circular shift.
+            no padding, is transposed, or has sizes that allow no circular shift.
         cause: "none", "border" or "structure".
     """
 
@@ -44,8 +44,10 @@ class ShiftProof:
 def prove_shift(layer: nn.Module, shift: Size, input_size: Size | None = None) -> ShiftProof:
     """Determine whether a layer's border or its weights break equivariance to a shift.
 
-    The control is the same layer with circular padding, which has no border. If equivariance to the shift is
-    still broken, the weights differ by position. A layer without padding is its own control.
+    The cause is "structure" if the shift moves a connection to one with another weight, although both ends
+    stay on their grids, or an output to one with another bias. Otherwise only the border can break
+    equivariance, where the shift moves values into the input, or the window of an output reaches over the
+    edge of the input.
 
     Args:
         layer: Any layer that `Pattern.of` accepts.
@@ -65,13 +67,17 @@ def prove_shift(layer: nn.Module, shift: Size, input_size: Size | None = None) -
     """
     pattern = Pattern.of(layer, input_size)
     partial = pattern.partial_shift(shift)
-    padded = _has_padding(layer)
-    control = _prove_circular_shift(layer, input_size, partial) if padded else None
-    holds_inside = partial.border is not None if control is None else control.holds
+    control = _prove_circular_shift(layer, input_size, partial) if _has_padding(layer) else None
     if not (partial.violations or pattern.note):
         cause = "none"
-    else:  # low-rank layers have a note: their corrections differ by position
-        cause = "border" if padded and holds_inside and not pattern.note else "structure"
+    elif pattern.note:  # low-rank layers have a note: their corrections differ by position
+        cause = "structure"
+    else:
+        # other padding modes connect an output to inputs that are not under its window
+        mode = getattr(layer, "padding_mode", "zeros")
+        plain = pattern if mode == "zeros" else Pattern.of(layer, input_size, padding_mode="zeros")
+        has_same_weights = keeps_weights(plain, partial.shift, partial.out_shift)
+        cause = "border" if has_same_weights else "structure"
     return ShiftProof(partial, control, cause)
 
 

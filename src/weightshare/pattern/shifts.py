@@ -130,6 +130,20 @@ def _find_exact(pattern: PatternData, shift: tuple[int, ...], out_shift: tuple[i
     return np.asarray(exact.reshape(pattern.out_shape).all(0))
 
 
+def keeps_weights(pattern: PatternData, shift: tuple[int, ...], out_shift: tuple[int, ...]) -> bool:
+    """Return whether a shift keeps the weights of connections and biases that stay on the grids."""
+    output, input_, weight = pattern.edges.T
+    for sign in (1, -1):  # in both directions, because connections may appear as well as disappear
+        to_out = _shift_elements(pattern.out_shape, tuple(sign * s for s in out_shift))
+        to_in = _shift_elements(pattern.in_shape, tuple(sign * s for s in shift))
+        stays = (to_out[output] >= 0) & (to_in[input_] >= 0)
+        images = to_out[output[stays]] * pattern.n_in + to_in[input_[stays]]
+        if find_missing(images, pattern.pairs, weight[stays], weight).any():
+            return False
+    moved = _shift_elements(pattern.out_shape, out_shift)
+    return pattern.bias is None or bool((pattern.bias[moved] == pattern.bias)[moved >= 0].all())
+
+
 def _shift_elements(shape: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
     """Return the new index of each element of a shape (channels, *spatial); -1 if it leaves the grid."""
     numbers = np.arange(prod(shape)).reshape(shape)

@@ -16,6 +16,7 @@ from torch import Tensor
 from .._args import Size, check_integer
 from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
+from ..pattern.modules import check_module
 from .outputs import check_repeatable
 from .protocols import SOURCES, Plan, plan_views
 
@@ -133,6 +134,7 @@ def consistency(
     """
     given: dict[str, Size | None] = {"crop": crop, "max_shift": max_shift, "passes": passes}
     check_images(WHERE, images)
+    check_module(WHERE, model)
     if labels is not None:
         _check_labels(images, labels)
     batch_size = check_integer(WHERE, "batch_size", batch_size, least=1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .._running import evaluating
 from ..errors import ArgumentError, EquivarianceError, ShapeError, SymmetryError, describe_exception
+from ..pattern.modules import check_module
 from .outputs import (
     FLOORS,
     check_callable,
@@ -19,6 +20,7 @@ from .outputs import (
     is_close,
     to_real,
 )
+from .strides import find_strides
 from .transforms import Identity, Transform, Translate, UndefinedError, as_transform, count_axes
 
 #: How an output should change, by name or as a transform.
@@ -65,15 +67,16 @@ def equivariance_error(
         x: Input [N, C, *spatial].
         transform: Transform from `weightshare.symmetry`, or a function from a tensor to a tensor.
         out: How the output should change: "same" (like the input), "invariant" (not at all), "scaled" (like
-            the input, scaled to the size of the output: after a stride of 2, a shift by 4 becomes a shift by
-            2), or a transform.
+            the input, divided by the stride: after a stride of 2, a shift by 4 becomes a shift by 2), or a
+            transform. The stride is measured, or follows from the operations of f.
 
     Returns:
         The error in numbers. For a shift that is not a multiple of the stride the error is undefined, and
         `.undefined` is the reason.
 
     Raises:
-        ArgumentError: If f is not callable, x is not a tensor, or the transform is unknown.
+        ArgumentError: If f is not callable, x is not a dense tensor, the transform is unknown, or f is a
+            module with lazy or meta parameters.
         SymmetryError: If f is not deterministic, returns NaN or infinity, or rejects the transformed input.
         ShapeError: If the transform cannot be applied to the output, or if the output for the transformed
             input has another shape.
@@ -90,9 +93,8 @@ def equivariance_error(
     """
     where = "equivariance_error"
     check_callable(where, f)
-    if not isinstance(x, Tensor) or not x.numel():
-        got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ArgumentError(where, "x must be a non-empty tensor", got)
+    check_module(where, f)
+    _check_input(where, x)
     in_transform = as_transform(where, transform)
     with evaluating(f):
         # Cloned, because f may write into its input, and later into the output that it returned.
@@ -102,7 +104,7 @@ def equivariance_error(
         check_repeatable(get_name(f), output, second, lambda: _find_random_module(f, x))
         transformed = in_transform(x)
         try:
-            got = check_tensor(f, f(transformed.clone()))
+            got = check_tensor(f, f(transformed.clone())).clone()
         except Exception as error:
             if transformed.shape == x.shape:
                 raise
@@ -115,7 +117,7 @@ def equivariance_error(
             ) from error
     check_finite(f, got)
     try:
-        out_transform = choose_out_transform(where, in_transform, out, x, output)
+        out_transform = choose_out_transform(where, f, in_transform, out, x, output)
     except UndefinedError as reason:
         out_transform = in_transform if out in _OUTS else as_transform(where, out)
         return Result(None, None, None, None, out_transform, str(reason))
@@ -155,7 +157,7 @@ def assert_equivariant(
 
 
 def choose_out_transform(
-    where: str, in_transform: Transform, out: Out, x: Tensor, output: Tensor
+    where: str, f: Callable[[Tensor], Tensor], in_transform: Transform, out: Out, x: Tensor, output: Tensor
 ) -> Transform:
     """Return the transform of the output that the argument `out` of `equivariance_error` refers to.
 
@@ -183,7 +185,13 @@ def choose_out_transform(
             )
         in_size, out_size = x.shape[x.dim() - axes :], output.shape[output.dim() - axes :]
         if out == "scaled":
-            return in_transform.rescale(in_size, out_size)
+            if not isinstance(in_transform, Translate):
+                return in_transform
+            first = x.dim() - 2 - axes
+            moved = [first + axis for axis, shift in enumerate(in_transform.shift) if shift]
+            found = find_strides(f, x, output, moved)
+            strides = [found.get(first + axis) for axis in range(axes)]
+            return in_transform.rescale(strides, in_size, out_size)
         is_crop = isinstance(in_transform, Translate) and in_transform.mode == "crop"
         if in_size != out_size and not is_crop:
             raise ShapeError(
@@ -193,6 +201,15 @@ def choose_out_transform(
                 'use out="scaled" after a stride, or mode="crop" for layers without padding',
             )
     return in_transform
+
+
+def _check_input(where: str, x: object) -> None:
+    if not isinstance(x, Tensor) or not x.numel():
+        got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(where, "x must be a non-empty tensor", got)
+    if x.is_meta or x.layout != torch.strided:
+        got = "a tensor on the meta device" if x.is_meta else f"one with {x.layout}"
+        raise ArgumentError(where, "x must be a dense tensor with values", got)
 
 
 def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform: Transform) -> Result:
@@ -213,6 +230,7 @@ def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform
             where,
             "the shift must be smaller than the output, so that positions remain to compare",
             str(list(expected.shape)),
+            "use a smaller shift or a larger input",
         )
     absolute = torch.linalg.vector_norm(difference.double()).item()
     length = torch.linalg.vector_norm(expected[region].double()).item()

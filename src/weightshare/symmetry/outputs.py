@@ -1,6 +1,6 @@
 """Check the outputs of a model that is being measured, and compare two of them up to rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from ..errors import ArgumentError, SymmetryError
 
 #: Relative errors up to which rounding explains a difference.
 FLOORS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+
+_SHOWN = 8  # keys of an output listed in an error
 
 
 def get_name(f: Callable[..., Any]) -> str:
@@ -26,9 +28,23 @@ def check_callable(where: str, f: object) -> None:
 def check_tensor(f: Callable[..., Any], output: Any) -> Tensor:
     """Return the output of `f`, or raise an error if it is not a single tensor."""
     if not isinstance(output, Tensor):
-        hint = "measure a function that returns one of its tensors, e.g. lambda x: model(x)[0]"
-        raise ArgumentError(get_name(f), "the output must be one tensor", type(output).__name__, hint)
+        got, hint = _describe_output(output)
+        raise ArgumentError(get_name(f), "the output must be one tensor", got, hint)
     return output
+
+
+def _describe_output(output: Any) -> tuple[str, str | None]:
+    """Return the type and keys of an output that is not a tensor, and how to take one of its tensors."""
+    name, keys = type(output).__name__, list[Any]()
+    if isinstance(output, Mapping):
+        keys = [key for key, value in output.items() if isinstance(value, Tensor)]
+        shown = [*map(repr, list(output)[:_SHOWN]), *["..."] * (len(output) > _SHOWN)]
+        name += f" with keys {', '.join(shown)}" if shown else " with no keys"
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        keys = [place for place, value in enumerate(output) if isinstance(value, Tensor)]
+    if not keys:
+        return name, None
+    return name, f"wrap the model so that it returns one of its tensors, e.g. lambda x: model(x)[{keys[0]!r}]"
 
 
 def check_finite(f: Callable[..., Any], output: Tensor) -> None:

@@ -1,22 +1,22 @@
 """Prove, from outputs for random integers alone, that a linear layer commutes with a transform."""
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._args import Size, check_integer
-from .._running import evaluating
-from ..errors import SymmetryError
+from ..errors import SymmetryError, WeightshareError, describe_exception
+from ..pattern.modules import check_dense, check_module, running_in_float64
 from ..pattern.shifts import find_border
+from .degree import bound_degree
 from .error import Out, choose_out_transform
-from .outputs import check_tensor, get_name
+from .outputs import check_callable, check_tensor, get_name
 from .transforms import Transform, UndefinedError, as_transform
 
-_WEIGHTS, _INPUTS = 2**10, 2**20  # upper limits of the random integers
+_WEIGHTS, _INPUTS = 2**10, 2**20  # limits below which the random integers lie
 _EXACT = 2**53  # float64 represents every integer up to this one exactly
 _HINT = "prove its linear layers one by one, or measure with equivariance_error"
 
@@ -78,9 +78,13 @@ def prove(
 ) -> Proof:
     """Prove that one or several linear layers commute with a transform for all weights and inputs.
 
-    The weights (of a copy, for a module) and the inputs are random integers in float64. Their sums are exact,
-    so the two sides are either equal or not. A module that is not equivariant passes one trial with a
-    probability of at most 1/1024 + 1/2**20. For a function, whose weights stay the same, it is 1/2**20.
+    The weights (of a module, whose values are restored) and the inputs are random integers in float64. Their
+    sums are exact, so the two sides are either equal or not. If the outputs are polynomials of degree d in
+    the weights, a module that is not equivariant passes one trial with a probability of at most
+    d / 2**10 + 1 / 2**20, because each weight is drawn from more than 2**10 integers and each input from more
+    than 2**20. For a function, whose weights stay the same, d is 0. For a module, d is an upper bound: 1 for
+    a convolution and 3 for three convolutions in sequence, because the degrees of the factors are added in
+    every product that the module computes with torch.
 
     Args:
         f: Function or module that is linear up to a constant, made of convolutions, linear layers, sums and
@@ -93,8 +97,9 @@ def prove(
         seed: Random seed of the weights and inputs.
 
     Raises:
-        SymmetryError: If f is not linear or its sums are not exact in float64, if the transform does not map
-            integers to integers, or if a shift is not a multiple of the stride.
+        ArgumentError: If f is not callable, or is a module with lazy, sparse or meta parameters.
+        SymmetryError: If f fails or is not linear, if its sums are not exact in float64, if the transform
+            does not map integers to integers, or if a shift is not a multiple of the stride.
 
     Example:
         >>> from weightshare.symmetry import translate
@@ -107,24 +112,29 @@ def prove(
     Source: Freivalds, "Probabilistic machines can use less running time", IFIP 1977; Schwartz, JACM 1980.
     """
     where = "prove"
+    check_callable(where, f)
+    check_module(where, f)
+    check_dense(where, f)
     in_transform = as_transform(where, transform)
     shape = tuple(in_shape) if not isinstance(in_shape, int) else (in_shape,)
     generator = torch.Generator().manual_seed(check_integer(where, "seed", seed, least=0))
-    exact, overlap = None, ()
+    exact, overlap, degree = None, (), 0
     for _ in range(check_integer(where, "trials", trials, least=1)):
-        model = _draw_weights(f, generator)
-        x, other = torch.randint(1, _INPUTS, (2, 1, *shape), generator=generator).double()
-        with evaluating(model):
-            _check_exact(f, model, x + other)
-            _flip_signs([x, other, *_get_parameters(model)], generator)
-            output = check_tensor(model, model(x))
-            _check_linear(f, model, x, other, output)
-            out_transform = _choose_out_transform(where, in_transform, out, x, output)
+        x, other = _draw(generator, _INPUTS, (2, 1, *shape))
+        with running_in_float64(f) as parameters:
+            for parameter in parameters:
+                parameter.data = _draw(generator, _WEIGHTS, parameter.shape).to(parameter.dtype)
+            _check_exact(f, x + other)
+            _flip_signs([x, other, *parameters], generator)
+            output = _call(f, x)
+            _check_linear(f, x, other, output)
+            degree = max(degree, bound_degree(f, x, parameters))
+            out_transform = _choose_out_transform(where, f, in_transform, out, x, output)
             transformed = in_transform(x)
             if not torch.equal(transformed, transformed.round()):
                 expected = "the transform must map integers to integers"
                 raise SymmetryError(where, expected, "fractions", "measure it with equivariance_error")
-            equal = (check_tensor(model, model(transformed)) == out_transform(output))[0]
+            equal = (_call(f, transformed) == out_transform(output))[0]
         equal = equal.all(0) if equal.dim() > 1 else equal
         exact = equal if exact is None else exact & equal
         overlap = out_transform.find_overlap(equal.shape)
@@ -134,18 +144,33 @@ def prove(
             where,
             "the shift must be smaller than the output, so that positions remain to compare",
             str(list(exact.shape)),
+            "use a smaller shift or a larger input",
         )
     inside = torch.zeros_like(exact)
     inside[overlap] = True
-    probability = 1 / _INPUTS + (1 / _WEIGHTS if isinstance(f, nn.Module) else 0)
+    probability = min(1.0, degree / _WEIGHTS + 1 / _INPUTS)
     return Proof(bool(exact[overlap].all()), probability**trials, (exact & inside).numpy(), overlap)
 
 
+def _call(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    try:
+        return check_tensor(f, f(x.clone())).clone()
+    except WeightshareError:
+        raise
+    except Exception as error:
+        raise SymmetryError(
+            f"prove({get_name(f)})",
+            f"f must accept a float64 tensor {list(x.shape)}",
+            describe_exception(error),
+            "check in_shape, and convert the tensors that f uses to float64",
+        ) from error
+
+
 def _choose_out_transform(
-    where: str, in_transform: Transform, out: Out, x: Tensor, output: Tensor
+    where: str, f: Callable[[Tensor], Tensor], in_transform: Transform, out: Out, x: Tensor, output: Tensor
 ) -> Transform:
     try:
-        return choose_out_transform(where, in_transform, out, x, output)
+        return choose_out_transform(where, f, in_transform, out, x, output)
     except UndefinedError as reason:
         raise SymmetryError(
             where,
@@ -155,36 +180,23 @@ def _choose_out_transform(
         ) from None
 
 
-def _draw_weights(f: Callable[[Tensor], Tensor], generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Return a float64 copy of a module with random positive integers as parameters.
-
-    A function is returned as it is.
-    """
-    if not isinstance(f, nn.Module):
-        return f
-    module = copy.deepcopy(f).to("cpu", torch.float64).eval()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(torch.randint(1, _WEIGHTS, parameter.shape, generator=generator))
-    return module
-
-
-def _get_parameters(model: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    return list(model.parameters()) if isinstance(model, nn.Module) else []
+def _draw(generator: torch.Generator, limit: int, shape: Sequence[int]) -> Tensor:
+    """Return random positive integers below `limit` in float64."""
+    return torch.randint(1, limit, shape, generator=generator).double()
 
 
 def _flip_signs(tensors: list[Tensor], generator: torch.Generator) -> None:
     """Negate half of the numbers, in order to detect functions that are linear on positive numbers only."""
     for tensor in tensors:
-        tensor.mul_(torch.randint(0, 2, tensor.shape, generator=generator).double() * 2 - 1)
+        tensor.data = tensor.data * (torch.randint(0, 2, tensor.shape, generator=generator) * 2 - 1)
 
 
-def _check_exact(f: Callable[[Tensor], Tensor], model: Callable[[Tensor], Tensor], x: Tensor) -> None:
+def _check_exact(f: Callable[[Tensor], Tensor], x: Tensor) -> None:
     """Raise an error if sums may be inexact.
 
     All numbers are still positive here, so the output bounds every partial sum for any choice of signs.
     """
-    output = check_tensor(f, model(x))
+    output = _call(f, x)
     largest = output.abs().max().item()
     if not largest < _EXACT or not torch.equal(output, output.round()):
         got = f"numbers up to {largest:.2g}" if not largest < _EXACT else "fractions"
@@ -192,12 +204,8 @@ def _check_exact(f: Callable[[Tensor], Tensor], model: Callable[[Tensor], Tensor
         raise SymmetryError(f"prove({get_name(f)})", expected, got, _HINT)
 
 
-def _check_linear(
-    f: Callable[[Tensor], Tensor], model: Callable[[Tensor], Tensor], x: Tensor, other: Tensor, output: Tensor
-) -> None:
-    total, second, constant = (
-        check_tensor(f, model(part)) for part in (x + other, other, torch.zeros_like(x))
-    )
+def _check_linear(f: Callable[[Tensor], Tensor], x: Tensor, other: Tensor, output: Tensor) -> None:
+    total, second, constant = (_call(f, part) for part in (x + other, other, torch.zeros_like(x)))
     if not torch.equal(total - constant, (output - constant) + (second - constant)):
         got = "f(x + y) - f(0) that differs from f(x) + f(y) - 2 f(0)"
         raise SymmetryError(f"prove({get_name(f)})", "f must be linear up to a constant", got, _HINT)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._args import Size, check_integer, check_per_axis, format_size
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ShapeError
 
 SOURCES = {
     "circular_roll": "Chaman and Dokmanic, CVPR 2021",
@@ -130,6 +130,9 @@ def _check_arguments(
 ) -> dict[str, object]:
     """Return the arguments of a protocol: the given ones, otherwise the published ones."""
     accepted = ARGUMENTS[protocol]
+    if "max_shift" in accepted and min(size) == 1:
+        expected = "images must have at least 2 pixels along each axis, so that they can be shifted"
+        raise ShapeError(where, expected, format_size(size))
     for name, value in given.items():
         if value is not None and name not in accepted:
             raise ArgumentError(where, f"accepts only {' and '.join(sorted(accepted))}", f"{name}={value}")
@@ -150,6 +153,8 @@ def _check_crop(where: str, crop: Size | None, size: Sequence[int]) -> tuple[int
     if crop is None:
         raise ArgumentError(where, "crop is required", "None", "pass the side of the crops in pixels")
     sides = check_per_axis(where, "crop", crop, len(size), least=1)
+    if prod(size) == 1:
+        raise ShapeError(where, "images must have more than one pixel, so that they can be cropped", "1")
     if any(side > n for side, n in zip(sides, size)) or prod(sides) == prod(size):
         raise ArgumentError(
             where, f"crop must be smaller than the images ({format_size(size)})", format_size(sides)

@@ -13,6 +13,7 @@ from torch import Tensor
 from .._args import check_integer
 from .._running import evaluating
 from ..errors import ArgumentError, ShapeError
+from ..pattern.modules import check_module
 from ._consistency import check_images, check_numbers, compute_squares
 from .outputs import check_repeatable
 
@@ -114,7 +115,11 @@ def sensitivity_map(
     _check_option("mode", mode, PADDING)
     _check_option("distance", distance, DISTANCES)
     batch_size = check_integer(WHERE, "batch_size", batch_size, least=1)
+    check_module(WHERE, model)
     r, side = check_integer(WHERE, "max_shift", max_shift, least=1), min(images.shape[2:])
+    if side == 1:
+        expected = "images must have at least 2 pixels along each axis, so that they can be shifted"
+        raise ShapeError(WHERE, expected, f"{tuple(images.shape)}")
     if r >= side:
         expected = f"max_shift must be less than {side}, the shortest side of the images"
         raise ArgumentError(WHERE, expected, f"{r}")

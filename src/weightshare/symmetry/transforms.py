@@ -30,14 +30,6 @@ class Transform(ABC):
     def __call__(self, x: Tensor) -> Tensor:
         """Transform a tensor."""
 
-    def rescale(self, in_size: Sequence[int], out_size: Sequence[int]) -> "Transform":
-        """Return the equivalent transform of a map with another size.
-
-        Raises:
-            UndefinedError: If there is none.
-        """
-        return self
-
     def find_overlap(self, size: Sequence[int]) -> tuple[slice, ...]:
         """Return the positions of a transformed map that can be compared."""
         return tuple(slice(None) for _ in size)
@@ -59,23 +51,44 @@ class Translate(Transform):
             x = _shift_by_fraction(x, float(distance), axis)
         return x
 
-    def rescale(self, in_size: Sequence[int], out_size: Sequence[int]) -> "Translate":
-        return Translate(tuple(map(self._rescale_axis, self.shift, in_size, out_size)), self.mode)
+    def rescale(
+        self, strides: Sequence[Fraction | None], in_size: Sequence[int], out_size: Sequence[int]
+    ) -> "Translate":
+        """Return the equivalent shift of a map with another size.
+
+        Args:
+            strides: Input positions per output position, per spatial axis; None if unknown.
+            in_size, out_size: Spatial sizes of the two maps.
+
+        Raises:
+            UndefinedError: If there is none.
+        """
+        return Translate(tuple(map(self._rescale_axis, self.shift, strides, in_size, out_size)), self.mode)
 
     def find_overlap(self, size: Sequence[int]) -> tuple[slice, ...]:
         if self.mode != "crop":
             return super().find_overlap(size)
         return tuple(slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(self.shift, size))
 
-    def _rescale_axis(self, shift: Any, n_in: int, n_out: int) -> Any:
-        if self.mode == "fractional":
-            return shift * n_out / n_in
-        stride = infer_stride(n_in, n_out)
-        if stride.numerator * n_out != n_in * stride.denominator and self.mode == "circular":
+    def _rescale_axis(self, shift: Any, stride: Fraction | None, n_in: int, n_out: int) -> Any:
+        if not shift:
+            return shift
+        if n_out == 1:
+            raise UndefinedError(
+                'undefined for this size: an output with one position has no shift, use out="invariant"'
+            )
+        if stride is None:
+            raise UndefinedError(
+                f"undefined: the stride from {n_in} input positions to {n_out} output positions is unknown, "
+                "pass the transform of the output as out"
+            )
+        if stride * n_out != n_in and self.mode != "crop":
             raise UndefinedError(
                 f"undefined for these sizes: {n_out} output positions have no circular shift that matches "
                 f"one of {n_in} input positions"
             )
+        if self.mode == "fractional":
+            return shift / float(stride)
         distance = shift / stride
         if distance.denominator != 1:
             raise UndefinedError(
