@@ -109,7 +109,9 @@ class BruteForce:
         if any(step.denominator > 1 for step in steps.values()):
             return None
         if self.tokens_after is None or tensor.dim() != 3 or len(self.size) == 1:
-            return torch.roll(tensor, [int(step) for step in steps.values()], tuple(steps)) if steps else tensor
+            return (
+                torch.roll(tensor, [int(step) for step in steps.values()], tuple(steps)) if steps else tensor
+            )
         head, grid = tensor[:, : self.tokens_after], self.split_tokens(tensor)
         assert grid is not None
         moved = torch.roll(grid, [int(step) for step in steps.values()], tuple(steps))
@@ -138,6 +140,14 @@ class BruteForce:
                 bool(difference.abs().max() <= ROUNDING * largest),
             )
         return results
+
+    @torch.no_grad()
+    def measure_output(self, model: nn.Module, shift: tuple[int, ...]) -> float:
+        """Return the relative error of the output of another model in float64."""
+        expected = self.shift_output("", model(self.inputs[0].clone()), shift)
+        assert expected is not None
+        got = model(self.shift_input(self.inputs[0], shift))
+        return float((got - expected).norm() / expected.norm())
 
     def find_exact_shifts(self, axis: int) -> dict[str, set[int]]:
         """Return for each module all shifts along an axis for which its output is exact on all inputs."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -129,7 +130,7 @@ class PanoramaNet(nn.Module):
     def __init__(self, width: int = 16):
         super().__init__()
         sizes = [3, width, 2 * width, 2 * width]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3) for a, b in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3) for a, b in pairwise(sizes))
         self.head = nn.Linear(2 * width, 5)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,10 +8,13 @@ reported relative to a forward pass in the precision of the model.
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -20,7 +23,12 @@ from torch import Tensor, nn
 import weightshare as ws
 from brute_force import BruteForce, agrees, list_false_claims
 from measure import describe_machine
+from memory import ENVIRONMENT, RESET, read_status
 from networks import NETWORKS, Network
+from without_causes import REMOVE
+
+#: What a result contains of a trace.
+FIELDS = ("shift", "verdict", "exact_along", "first_loss", "error", "fractional", "followed", "untraced")
 
 
 def prepare(network: Network) -> tuple[nn.Module, Tensor]:
@@ -35,7 +43,7 @@ def prepare(network: Network) -> tuple[nn.Module, Tensor]:
     return model.eval(), torch.randn(network.shape)
 
 
-def check(network: Network, brute: BruteForce, trace: Any, exact: list[dict[str, set[int]]]) -> dict[str, Any]:
+def check(brute: BruteForce, trace: Any, exact: list[dict[str, set[int]]]) -> dict[str, Any]:
     """Compare a trace with brute force; return the number of checked statements, and those that are false."""
     false: list[str] = []
     n_checked = 0
@@ -77,71 +85,131 @@ def check(network: Network, brute: BruteForce, trace: Any, exact: list[dict[str,
     return {"checked": n_checked, "false": false}
 
 
-def count_cost(network: Network, model: nn.Module, x: Tensor) -> tuple[Any, dict[str, float]]:
-    """Trace a shift by one pixel; return the trace, and its cost relative to a forward pass."""
+def check_interventions(brute: BruteForce, trace: Any) -> dict[str, Any]:
+    """Compare the error without each cause with that of a model from which it was removed by hand.
+
+    Blur pooling is compared if nothing else can be removed.
+    """
+    interventions = trace.interventions()
+    false: list[str] = []
+    effects = {effect.cause: effect for effect in interventions.effects}
+    compared = [cause for cause in effects if cause != "down-sampling" or len(effects) == 1]
+    for cause in compared:
+        with REMOVE[cause](brute.model) as model:
+            by_hand = brute.measure_output(model, trace.shift)
+        without = effects[cause].without
+        if not agrees(without, by_hand):
+            false.append(f"error without {cause}: {without}, but {by_hand}")
+        if len(effects) == 1 and not agrees(effects[cause].alone, trace.error):
+            false.append(f"error of {cause} alone: {effects[cause].alone}, but {trace.error}")
+    return {
+        "effects": {cause: [effect.alone, effect.without] for cause, effect in effects.items()},
+        "unchanged": sorted({cause for _, cause in interventions.unchanged}),
+        "checked": len(compared),
+        "false": false,
+    }
+
+
+def measure_cost(network: Network, model: nn.Module, x: Tensor) -> tuple[Any, dict[str, float]]:
+    """Trace a shift by one pixel; return the trace, its forward passes, and the seconds of both."""
     n_calls = 0
 
     def count(*_: object) -> None:
         nonlocal n_calls
         n_calls += 1
 
-    seconds: list[float] = []
-    with torch.no_grad():
-        for _ in range(5):
-            begin = time.perf_counter()
-            model(x)
-            seconds.append(time.perf_counter() - begin)
+    shift = network.make_shift(1)
     hook = model.register_forward_pre_hook(count)
-    begin = time.perf_counter()
-    trace = ws.trace_equivariance(model, x, network.make_shift(1))
-    whole = time.perf_counter() - begin
+    trace = ws.trace_equivariance(model, x, shift)
     hook.remove()
-    return trace, {
-        "passes": n_calls,
-        "seconds": whole,
-        "forward_seconds": median(seconds),
-        "operations": len(trace.rows),
-        "output_megabytes": 8e-6 * sum(prod(row.shape) for row in trace.rows),
-    }
+    with torch.no_grad():
+        forward = min(measure_seconds(lambda: model(x)) for _ in range(10))
+    whole = min(measure_seconds(lambda: ws.trace_equivariance(model, x, shift)) for _ in range(3))
+    return trace, {"passes": n_calls, "seconds": whole, "forward_seconds": forward}
+
+
+def measure_seconds(call: Callable[[], object]) -> float:
+    """Return the seconds of one call."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def measure_memory(name: str) -> float:
+    """Return the peak memory of a trace in megabytes; it must run in a process with `memory.ENVIRONMENT`."""
+    model, x = prepare(NETWORKS[name])
+    small = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()).eval()
+    ws.trace_equivariance(small, torch.randn(1, 1, 8, 8))  # loads code
+    with torch.no_grad():
+        model(x)
+    RESET.write_text("5")
+    base = read_status("VmRSS")
+    ws.trace_equivariance(model, x, NETWORKS[name].make_shift(1))
+    return 1e-6 * (read_status("VmHWM") - base)
 
 
 def trace_network(name: str) -> dict[str, Any]:
-    """Trace a network, and check the traces."""
+    """Trace a network, check the traces, and measure the cost."""
     network = NETWORKS[name]
     model, x = prepare(network)
-    trace, cost = count_cost(network, model, x)
-    brute = BruteForce(model, x, network.stride, network.tokens)
-    exact = [
-        brute.find_exact_shifts(axis) if use else {} for axis, use in enumerate(network.make_shift(1))
-    ]
-    checks = check(network, brute, trace, exact)
+    trace, cost = measure_cost(network, model, x)
+    traces = [trace]
     if network.stride > 1:
-        more = check(network, brute, ws.trace_equivariance(model, x, network.make_shift(network.stride)), exact)
-        checks = {key: checks[key] + more[key] for key in checks}
-    causes = sorted({cause for row in trace.rows for cause in row.causes})
+        traces.append(ws.trace_equivariance(model, x, network.make_shift(network.stride)))
+    brute = BruteForce(model, x, network.stride, network.tokens)
+    uses = network.make_shift(1)
+    exact = [brute.find_exact_shifts(axis) if use else {} for axis, use in enumerate(uses)]
+    checks = [check(brute, each, exact) for each in traces]
+    effects = [check_interventions(brute, each) for each in traces if each.error is not None]
+    memory = subprocess.run(
+        [sys.executable, __file__, "--memory", name],
+        env={**os.environ, **ENVIRONMENT},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return {
-        "verdict": trace.verdict,
-        "exact_along": trace.exact_along,
-        "first_loss": trace.first_loss,
-        "error": trace.error,
-        "followed": trace.followed,
-        "untraced": trace.untraced,
-        "causes": causes,
+        "shape": network.shape,
+        "traces": [
+            {
+                **{key: getattr(each, key) for key in FIELDS},
+                "cause": next((row.cause for row in each.rows if row.name == each.first_loss), ""),
+            }
+            for each in traces
+        ],
+        "causes": sorted({cause for row in trace.rows for cause in row.causes}),
+        "operations": len(trace.rows),
+        "unfollowed": sum(not row.followed for row in trace.rows),
+        "effects": [each["effects"] for each in effects],
+        "unchanged": [each["unchanged"] for each in effects],
+        "checked": sum(each["checked"] for each in checks + effects),
+        "false": [statement for each in checks + effects for statement in each["false"]],
         **cost,
-        **checks,
+        "output_megabytes": 8e-6 * sum(prod(row.shape) for row in trace.rows),
+        "peak_megabytes": float(memory.stdout.splitlines()[-1]),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="Names of networks; all by default.")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--memory", action="store_true", help="Print the peak memory of one trace only.")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/trace_networks.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    path = arguments.out / "trace_networks.json"
+    if arguments.memory:
+        print(measure_memory(*arguments.names))
+        return
+    results = {"machine": describe_machine(), "networks": {}}
     for name in arguments.names or NETWORKS:
-        found = trace_network(name)
-        print(name, json.dumps(found, indent=1), flush=True)
+        found = results["networks"][name] = trace_network(name)
+        ratio = found["seconds"] / found["forward_seconds"]
+        print(
+            f"{name}: {found['checked']} statements, {len(found['false'])} false; {ratio:.0f} x", flush=True
+        )
+        for statement in found["false"]:
+            print(f"  {statement}")
+    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

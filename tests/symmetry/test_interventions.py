@@ -267,3 +267,9 @@ def test_causal_attention_has_a_mask():
     assert trace.first_loss == "scaled_dot_product_attention"
     assert "mask" in {row.cause for row in trace.rows}
     assert trace.interventions().unchanged == (("scaled_dot_product_attention", "mask"),)
+
+
+def test_operations_that_are_exact_for_smaller_shifts_are_not_changed():
+    layers = [nn.MaxPool2d(2), nn.ConvTranspose2d(3, 2, 2, stride=2)]
+    (effect,) = run_interventions(nn.Sequential(*layers).double().eval()).effects
+    assert (effect.cause, effect.operations) == ("down-sampling", ("0",))

@@ -142,7 +142,7 @@ def _refuse_shift(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> NoRe
 
 
 def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whole: float) -> Interventions:
-    exact = _find_exact_steps(run, shift)
+    exact = _find_exact_steps(run, shift).union(row.name for row in rows if not row.causes)
     whole_steps = {step.name for step in run.tape.steps if _is_whole(run.layouts[step.outputs[0]], shift)}
     changes = [
         change
