@@ -46,14 +46,14 @@ def _measure_extra(side: Any, what: str) -> float:
         getattr(side, what)()
     gc.collect()
     RESET.write_text("5")
-    base = _read_status("VmRSS")
+    base = read_status("VmRSS")
     result = getattr(side, what)()
-    extra = _read_status("VmHWM") - base
+    extra = read_status("VmHWM") - base
     del result
     return max(0.0, (extra - side.result_bytes(what)) / 1e6)
 
 
-def _read_status(field: str) -> int:
+def read_status(field: str) -> int:
     """Return a memory size of this process in bytes, as reported by Linux."""
     lines = Path("/proc/self/status").read_text()
     return 1024 * int(re.findall(rf"{field}:\s+(\d+)", lines)[0])

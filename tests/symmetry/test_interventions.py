@@ -184,3 +184,92 @@ def test_no_cause_to_remove():
 def test_a_max_pool_that_returns_indices_is_not_changed():
     result = run_interventions(lambda x: F.max_pool2d(x, 2, return_indices=True)[0].mean((2, 3)))
     assert (result.effects, result.unchanged) == ((), (("max_pool2d_with_indices", "pooling"),))
+
+
+def test_models_in_single_precision():
+    model = net("zeros", "none").float()
+    result = run_interventions(model, X.float())
+    (padding,) = result.effects
+    assert padding.operations == ("0", "3", "6")
+    assert result.error == padding.alone > 1e-6
+    assert padding.without < 1e-12
+    assert next(model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_causal_padding_belongs_to_the_layer_after_it(dtype):
+    class Causal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(1, 2, 2, dilation=4, dtype=dtype)
+
+        def forward(self, x):
+            return self.conv(F.pad(x, (4, 0)))
+
+    model, x = Causal().eval(), torch.randn(1, 1, 16, dtype=dtype)
+    result = run_interventions(model, x)
+    (padding,) = result.effects
+    assert padding.operations == ("conv",)
+    assert padding.without < 1e-12 < padding.alone == result.error
+
+
+def test_padding_that_is_wider_than_the_map():
+    model = nn.Sequential(nn.Conv2d(1, 2, 7, padding=3)).double().eval()
+    result = run_interventions(model, torch.randn(1, 1, 2, 2, dtype=torch.float64))
+    assert result.unchanged == ()
+    assert result.rest < 1e-12 < result.error
+
+
+def test_a_stride_is_no_cause_of_a_shift_by_whole_positions():
+    layers = [nn.Conv2d(3, 2, 3, 2, padding=1), nn.MaxPool2d(3, 2, 1)]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).double().eval()
+    assert [effect.cause for effect in run_interventions(model).effects] == ["padding", "down-sampling"]
+    result = run_interventions(model, shift=4)
+    assert [effect.cause for effect in result.effects] == ["padding"]
+    assert result.unchanged == ()
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows of four positions, with a mask for each window, or none."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, x):
+        windows = x.transpose(1, 2).reshape(-1, 4, x.shape[1])
+        attended = F.scaled_dot_product_attention(windows, windows, windows, attn_mask=self.mask)
+        return attended.reshape(len(x), x.shape[2], -1).transpose(1, 2)
+
+
+@pytest.mark.parametrize("masked", [False, -100.0])
+def test_masks_of_windows(masked):
+    mask = torch.full((4, 4, 4), masked is False, dtype=torch.bool if masked is False else torch.float64)
+    mask[3, :2, 2:] = mask[3, 2:, :2] = masked
+    x = torch.randn(1, 3, 16, dtype=torch.float64)
+    trace = trace_equivariance(WindowAttention(mask).eval(), x, 4)
+    assert [row.cause for row in trace.rows if row.op == "scaled_dot_product_attention"] == ["mask"]
+    result = trace.interventions()
+    (effect,) = result.effects
+    assert effect.cause == "mask"
+    expected = equivariance_error(WindowAttention(mask).eval(), x, translate(4)).relative
+    assert result.error == effect.alone == pytest.approx(expected)
+    assert equivariance_error(WindowAttention(None).eval(), x, translate(4)).relative < 1e-12
+    assert effect.without < 1e-12
+
+
+def test_causal_attention_has_a_mask():
+    def attend(x):
+        sequence = x.transpose(1, 2)
+        return F.scaled_dot_product_attention(sequence, sequence, sequence, is_causal=True).transpose(1, 2)
+
+    trace = trace_equivariance(attend, torch.randn(1, 3, 16, dtype=torch.float64))
+    assert trace.first_loss == "scaled_dot_product_attention"
+    assert "mask" in {row.cause for row in trace.rows}
+    assert trace.interventions().unchanged == (("scaled_dot_product_attention", "mask"),)
+
+
+def test_operations_that_are_exact_for_smaller_shifts_are_not_changed():
+    layers = [nn.MaxPool2d(2), nn.ConvTranspose2d(3, 2, 2, stride=2)]
+    (effect,) = run_interventions(nn.Sequential(*layers).double().eval()).effects
+    assert (effect.cause, effect.operations) == ("down-sampling", ("0",))

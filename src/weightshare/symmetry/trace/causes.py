@@ -13,6 +13,9 @@ from .layout import Layout, Layouts, get_strides
 from .rules import Kind, find_operation
 from .tape import Step
 
+#: The exponential of smaller numbers is within the rounding of float64.
+_NEGLIGIBLE = -36.0
+
 
 def find_causes(
     step: Step, ref: int, layouts: Layouts, local: LocalError, axes: Sequence[bool]
@@ -48,12 +51,19 @@ def find_causes(
 
 
 def find_position_constants(step: Step, layouts: Layouts) -> list[Tensor]:
-    """Return the constants that a function joins with its input and that differ between positions."""
-    after = layouts[step.outputs[0]]
-    if step.module is not None or after is None or find_operation(step.op).kind is not Kind.JOIN:
+    """Return the constants that differ between positions, of a function that joins them with its input or of
+    attention.
+    """
+    after, kind = layouts[step.outputs[0]], find_operation(step.op).kind
+    if after is None or not (kind is Kind.ATTENTION or (kind is Kind.JOIN and step.module is None)):
         return []
     leaves = tree_iter((step.args, step.kwargs))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) and _is_position_dependent(leaf, after)]
+
+
+def is_mask(constant: Tensor) -> bool:
+    """Return whether a constant excludes positions: booleans, or numbers whose exponential is negligible."""
+    return constant.dtype == torch.bool or bool(constant.amin() < _NEGLIGIBLE)
 
 
 def is_padded(step: Step) -> bool:
@@ -83,7 +93,9 @@ def _name_cause(step: Step, layouts: Layouts, has_border: bool) -> str:
         return "flatten"
     constants = find_position_constants(step, layouts)
     if constants:
-        return "mask" if all(constant.dtype == torch.bool for constant in constants) else "position embedding"
+        return "mask" if any(map(is_mask, constants)) else "position embedding"
+    if kind is Kind.ATTENTION and _has_mask(step):
+        return "mask"
     if kind.has_window:  # on a small map, the border may be everything
         if (
             kind is Kind.TRANSPOSED_CONVOLUTION
@@ -110,6 +122,13 @@ def _is_position_dependent(tensor: Tensor, layout: Layout) -> bool:
     aligned = list(zip(reversed(tensor.shape), reversed(layout)))
     fits = tensor.dim() <= len(layout) and all(n in (1, dim.size) or not dim.moves for n, dim in aligned)
     return fits and any(n > 1 and dim.moves for n, dim in aligned)
+
+
+def _has_mask(step: Step) -> bool:
+    """Return whether attention excludes some positions."""
+    is_causal = step.module is None and step.get_argument(5, "is_causal")
+    leaves = tree_iter((step.args, step.kwargs))
+    return bool(is_causal) or any(isinstance(leaf, Tensor) and is_mask(leaf) for leaf in leaves)
 
 
 def _is_uneven(step: Step, layouts: Layouts) -> bool:

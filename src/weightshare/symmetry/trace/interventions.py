@@ -1,34 +1,27 @@
 """Remove the causes that break equivariance, in all combinations needed, and measure the output again."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import NoReturn
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from ..._running import evaluating
-from ..._torch import tree_map_only
 from ...errors import SymmetryError
-from ...sharing import Full
 from ..outputs import is_close
-from .causes import find_position_constants
-from .layout import Layout
+from .changes import find_change, run_changed, skip_pad
+from .layout import Layout, get_strides
 from .record import record_forward
 from .row import Row
-from .rules import Kind, find_operation, get_pad_widths, is_circular_pad
 from .run import Compute, Run
 from .tape import Step
-from .windowed import compute_on_circle, parse_window
 
 #: Replacement for each cause.
 CHANGES = {
     "padding": "circular padding",
     "down-sampling": "blur pooling before every stride",
     "position embedding": "its mean over positions",
+    "mask": "attention to all positions",
     "unshared weights": "the nearest shared kernel",
     "resizing": "resizing of a map whose ends are joined",
 }
@@ -48,9 +41,6 @@ _REASONS = {
 
 #: Causes of a row that are removed under another name.
 _REMOVED_AS = {"stride": "down-sampling", "pooling": "down-sampling"}
-
-#: Function that computes the outputs of a step from its inputs, without some causes.
-Change = Callable[[Mapping[int, Tensor], Collection[str]], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -151,26 +141,14 @@ def _refuse_shift(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> NoRe
     raise SymmetryError("interventions", expected, got, "use a multiple of the stride")
 
 
-@dataclass(frozen=True)
-class _Change:
-    """An operation that can be computed without some of its causes.
-
-    Args:
-        step: Step on the tape.
-        causes: Causes that can be removed.
-        compute: Function that computes the outputs without some causes.
-        pads: Padding operations before it that are part of it.
-    """
-
-    step: Step
-    causes: tuple[str, ...]
-    compute: Change
-    pads: tuple[Step, ...] = ()
-
-
 def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whole: float) -> Interventions:
-    exact = _find_exact_steps(run, shift)
-    changes = [change for step in run.tape.steps if (change := _find_change(step, run, exact)) is not None]
+    exact = _find_exact_steps(run, shift).union(row.name for row in rows if not row.causes)
+    whole_steps = {step.name for step in run.tape.steps if _is_whole(run.layouts[step.outputs[0]], shift)}
+    changes = [
+        change
+        for step in run.tape.steps
+        if (change := find_change(step, run, exact, step.name in whole_steps)) is not None
+    ]
     causes = tuple(cause for cause in CHANGES if any(cause in change.causes for change in changes))
     errors = {frozenset(): whole}
     failed: set[tuple[str, str]] = set()
@@ -180,8 +158,8 @@ def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whol
             for change in changes:
                 chosen = removed.intersection(change.causes)
                 if chosen:
-                    instead[change.step.name] = partial(_run_changed, change, chosen, run, failed)
-                    instead |= dict.fromkeys((pad.name for pad in change.pads), _skip)
+                    instead[change.step.name] = partial(run_changed, change, chosen, run, failed)
+                    instead |= dict.fromkeys((pad.name for pad in change.pads), skip_pad)
             error = run.measure_replay(shift, instead)
             assert error is not None  # the shift is defined at the output, or `whole` would be None
             errors[removed] = error
@@ -206,6 +184,7 @@ def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whol
         for cause in row.causes
         if rest > run.floor
         and row.name not in exact
+        and not (cause in _REMOVED_AS and row.name in whole_steps)
         and row.name not in changed.get(_REMOVED_AS.get(cause, cause), ())
     )
     return Interventions(shift, whole, effects, rest, interaction, unchanged)
@@ -231,146 +210,7 @@ def _is_exact(run: Run, step: Step, shift: Sequence[int]) -> bool:
     return all(run.match(ref, result, shift).is_exact for ref, result in pairs)
 
 
-def _skip(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-    """Leave out a padding operation that is computed as a part of a later one."""
-    return [tensors[step.inputs[0]]]
-
-
-def _run_changed(
-    change: _Change,
-    causes: Collection[str],
-    run: Run,
-    failed: set[tuple[str, str]],
-    step: Step,
-    tensors: Mapping[int, Tensor],
-) -> list[Tensor]:
-    """Compute a step without some causes, or without just one of them if removing all changes the shape.
-
-    Args:
-        change: The step and how to compute it.
-        causes: Causes to remove.
-        run: Recorded model.
-        failed: Pairs (step, cause) that cannot be removed; new ones are added.
-        step: Step on the tape.
-        tensors: Inputs of the step.
-    """
-    for removed in ({*causes}, *({cause} for cause in causes)):
-        if any((step.name, cause) in failed for cause in removed):
-            continue
-        try:
-            results = change.compute(tensors, removed)
-        except (RuntimeError, TypeError, ValueError):  # errors of this package are ValueErrors
-            results = None
-        if results is not None and results[0].shape == run.shapes[step.outputs[0]]:
-            return results
-        if len(removed) == 1:
-            failed.update((step.name, cause) for cause in removed)
-    if change.pads:  # they were left out
-        return change.compute(tensors, ())
-    return step.run(tensors)
-
-
-def _find_change(step: Step, run: Run, exact: Collection[str]) -> _Change | None:
-    """Return how a step can be computed without its causes; None if there are none, or if it is exact."""
-    layout, kind = run.layouts[step.outputs[0]], find_operation(step.op).kind
-    if kind is Kind.PAD:
-        is_alone = not is_circular_pad(step) and any(get_pad_widths(step)) and not _feeds_window(step, run)
-        return (
-            _Change(step, ("padding",), lambda tensors, _: [_pad_circularly(step, tensors)])
-            if is_alone
-            else None
-        )
-    if step.name in exact:
-        return None
-    if layout is not None and find_position_constants(step, run.layouts):
-        return _Change(
-            step, ("position embedding",), lambda tensors, _: _average_constants(step, layout).run(tensors)
-        )
-    if kind in (Kind.TRANSPOSED_CONVOLUTION, Kind.RESIZE) and len(step.inputs) == 1:
-        cause = "padding" if kind is Kind.TRANSPOSED_CONVOLUTION else "resizing"
-        return _Change(step, (cause,), lambda tensors, _: _join_ends(step, tensors))
-    pads = _find_pads(step, run)
-    window = parse_window(step, pads)
-    if window is None:
-        pads, window = (), parse_window(step)
-    if window is None or len(step.inputs) != 1:
-        return None
-
-    def compute(tensors: Mapping[int, Tensor], removed: Collection[str]) -> list[Tensor]:
-        changed = parse_window(step, pads, shared=True) if "unshared weights" in removed else window
-        assert changed is not None
-        return [
-            changed(tensors[step.inputs[0]], circular="padding" in removed, blur="down-sampling" in removed)
-        ]
-
-    in_layout = run.layouts[step.inputs[0]] or ()
-    has_halo = not pads and any(any(f.halo) or any(f.margin) for dim in in_layout for f in dim.factors)
-    has_one_stride = len(set(window.stride)) == 1 and window.stride[0] > 1
-    modes = window.mode if isinstance(window.mode, tuple) else (window.mode,) * len(window.padding)
-    applies = {
-        "padding": any(any(pair) and mode != "circular" for pair, mode in zip(window.padding, modes)),
-        "down-sampling": has_one_stride and not window.has_fixed_size and not has_halo,
-        "unshared weights": getattr(step.module, "sharing", Full()) != Full(),
-    }
-    causes = tuple(cause for cause, is_present in applies.items() if is_present)
-    return _Change(step, causes, compute, pads) if causes else None
-
-
-def _find_pads(step: Step, run: Run) -> tuple[Step, ...]:
-    """Return the padding operations, in order, that feed a step and nothing else."""
-    pads: list[Step] = []
-    ref = step.inputs[0]
-    while True:
-        source = next((s for s in run.tape.steps if ref in s.outputs), None)
-        readers = sum(s.inputs.count(ref) for s in run.tape.steps)
-        if source is None or find_operation(source.op).kind is not Kind.PAD or readers > 1:
-            return tuple(reversed(pads))
-        pads.append(source)
-        ref = source.inputs[0]
-
-
-def _feeds_window(step: Step, run: Run) -> bool:
-    """Return whether a padding operation is part of a convolution or pool that it feeds."""
-    ref = step.outputs[0]
-    reader = next((s for s in run.tape.steps if ref in s.inputs), None)
-    while reader is not None and find_operation(reader.op).kind is Kind.PAD:
-        after = reader.outputs[0]
-        reader = next((s for s in run.tape.steps if after in s.inputs), None)
-    if reader is None:
-        return False
-    pads = _find_pads(reader, run)
-    return step in pads and parse_window(reader, pads) is not None
-
-
-def _join_ends(step: Step, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-    """Compute a step on a map whose ends are joined.
-
-    Raises:
-        ValueError: If it cannot be computed like that.
-    """
-    result = compute_on_circle(step, tensors[step.inputs[0]])
-    if result is None:
-        raise ValueError(step.name)
-    return [result]
-
-
-def _average_constants(step: Step, layout: Layout) -> Step:
-    """Return the step with its constants replaced by their mean over positions."""
-
-    def average(tensor: Tensor) -> Tensor:
-        for d, dim in enumerate(reversed(layout), start=1):
-            if d > tensor.dim() or tensor.shape[-d] == 1 or not dim.moves:
-                continue
-            head = tensor.narrow(-d, 0, dim.prefix)
-            tail = tensor.narrow(-d, dim.prefix, tensor.shape[-d] - dim.prefix)
-            tail = tail.to(torch.float64).mean(-d, keepdim=True).to(tensor.dtype).expand_as(tail)
-            tensor = torch.cat([head, tail], -d)
-        return tensor
-
-    args, kwargs = tree_map_only(Tensor, average, (step.args, step.kwargs))
-    return replace(step, args=args, kwargs=kwargs)
-
-
-def _pad_circularly(step: Step, tensors: Mapping[int, Tensor]) -> Tensor:
-    """Pad each end with elements from the opposite end."""
-    return F.pad(tensors[step.inputs[0]], tuple(get_pad_widths(step)), mode="circular")
+def _is_whole(layout: Layout | None, shift: Sequence[int]) -> bool:
+    """Return whether a shift is a whole number of positions in a tensor."""
+    strides = {} if layout is None else get_strides(layout)
+    return all((shift[axis] / stride).denominator == 1 for axis, stride in strides.items())

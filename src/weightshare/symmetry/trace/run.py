@@ -107,6 +107,7 @@ class Run:
         self.used = {tape.output, *(ref for step in tape.steps for ref in step.inputs)}
         self.layouts = self._find_layouts() if like is None else like.layouts
         self.is_output_known = self._is_output_known if like is None else like.is_output_known
+        self._largest: dict[int, float] = {}
         self._noise: dict[int, float] | None = None
 
     @property
@@ -259,10 +260,14 @@ class Run:
         return None if worst <= limit else limit
 
     def _get_largest(self, ref: int) -> float:
-        """Return the largest number that was computed up to a tensor."""
-        values = (value for number, value in self.tape.values.items() if number <= ref and value.numel())
-        finite = (to_real(value).abs().nan_to_num(posinf=0.0).max().item() for value in values)
-        return max(finite, default=0.0)
+        """Return the largest finite number that was computed up to a tensor."""
+        if not self._largest:
+            largest = 0.0
+            for number, value in sorted(self.tape.values.items()):
+                if value.numel():
+                    largest = max(largest, to_real(value).abs().nan_to_num(posinf=0.0).max().item())
+                self._largest[number] = largest
+        return self._largest[ref]
 
     def _get_noise(self, ref: int) -> float:
         """Return by how much a tensor changes if each operation rounds differently."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -135,7 +136,23 @@ def _pad(x: Tensor, padding: Sequence[tuple[int, int]], mode: str | tuple[str, .
         for axis, (pair, of_axis) in enumerate(zip(padding, mode)):
             x = _pad(x, [pair if a == axis else (0, 0) for a in range(len(mode))], of_axis, fill)
         return x
+    if mode == "circular":
+        return pad_circularly(x, widths)
     return F.pad(x, widths, value=fill) if mode == "zeros" else F.pad(x, widths, mode=mode)
+
+
+def pad_circularly(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Pad each end with elements from the opposite end, any number of times around the circle.
+
+    Args:
+        x: Tensor.
+        widths: Widths in the format of `torch.nn.functional.pad`.
+    """
+    for d, (low, high) in enumerate(zip(widths[::2], widths[1::2]), start=1):
+        if low or high:
+            n = x.shape[-d]
+            x = x.index_select(x.dim() - d, torch.arange(-low, n + high, device=x.device) % n)
+    return x
 
 
 def _parse_convolution(step: Step, operation: Operation) -> WindowedOperation:
@@ -220,7 +237,7 @@ def _transpose_on_circle(module: Any, x: Tensor) -> Tensor | None:
         return None
     axes, stride = x.dim() - 2, module.stride
     more = [-(-(d * (k - 1) + 1) // s) for k, d, s in zip(module.kernel_size, module.dilation, stride)]
-    wide = F.pad(x, [n for q in reversed(more) for n in (q, q)], mode="circular")
+    wide = pad_circularly(x, [n for q in reversed(more) for n in (q, q)])
     full = _TRANSPOSED[axes](wide, module.weight, module.bias, stride, 0, 0, module.groups, module.dilation)
     padding: Any = module.padding
     for axis, (q, s, p) in enumerate(zip(more, stride, padding)):
@@ -233,9 +250,9 @@ def _resize_on_circle(step: Step, x: Tensor) -> Tensor | None:
     after = step.run({step.inputs[0]: x})[0].shape[2:]
     factors = [m // n for n, m in zip(x.shape[2:], after)]
     is_whole = all(m == n * factor for n, m, factor in zip(x.shape[2:], after, factors))
-    if not is_whole or operation.read(step, "align_corners") or min(x.shape[2:]) < _REACH:
+    if not is_whole or operation.read(step, "align_corners"):
         return None
-    wide = F.pad(x, (_REACH,) * (2 * axes), mode="circular")
+    wide = pad_circularly(x, (_REACH,) * (2 * axes))
     mode = operation.read(step, "mode", "nearest")
     full = F.interpolate(wide, scale_factor=[float(factor) for factor in factors], mode=mode)
     for axis, factor in enumerate(factors):
