@@ -229,7 +229,7 @@ def test_a_shift_by_a_fraction_of_a_position_has_a_figure():
 
 
 def test_the_number_of_runs_is_small():
-    """Three runs on the input and its shift, one on each of two random inputs, and one of each for an axis."""
+    """Three runs on the input and its shift, one on each of two random inputs, and three for each axis."""
     calls = []
 
     class Counted(nn.Sequential):
