@@ -10,7 +10,8 @@ from ...transforms import UndefinedError
 from ..layout import Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
 from ..movement import find_layout, is_equal
 from ..tape import Ref, Step, copy_strided
-from .operation import Case
+from .operation import Case, Kind
+from .selected import Selected, find_selected, restore_selected
 from .table import find_operation
 
 #: Exceptions that a rule, or an operation on shifted inputs, may raise for a call that it does not handle.
@@ -31,9 +32,15 @@ class Mover:
         self.layouts, self.values = layouts, values
         self.sources: dict[int, tuple[Step, int]] = {}  # of the tensors without a layout
         self.computed: dict[tuple[int, ...], dict[int, Tensor]] = {}
+        self.selections: dict[int, frozenset[Selected]] = {}
 
     def add(self, step: Step) -> None:
-        """Note that a step computes its outputs."""
+        """Note that a step computes its outputs, and from which positions."""
+        inherited = frozenset[Selected]().union(
+            *(self.selections[ref] for ref in step.inputs if ref in self.selections)
+        )
+        for place, ref in enumerate(step.outputs):
+            self.selections[ref] = inherited | find_selected(step, place, self.layouts[step.inputs[0]])
         self.sources.update({ref: (step, place) for place, ref in enumerate(step.outputs)})
 
     def find_known(self, refs: Sequence[int]) -> dict[int, Layout]:
@@ -88,6 +95,11 @@ def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -
         ]
     if operation.kind.is_pool and mover.layouts[step.inputs[0]] is not None:  # the indices may be unknown
         found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
+    if operation.kind is Kind.UNKNOWN:
+        found = [layout or _guess_same(case) for layout, case in zip(found, cases)]
+    if step.op in ("stack", "cat") and found[0] is not None:
+        d = step.get_argument(1, "dim", 0) % len(found[0])
+        found = [restore_selected(step, d, found[0], mover.selections)]
     mover.add(step)
     return found
 

@@ -9,18 +9,15 @@ from ..layout import Dim, Layout, drop_margins, make_fixed
 from ..tape import Ref
 from .elementwise import broadcast
 from .operation import Case
+from .selected import expand_index
 
 
 def get_item(case: Case) -> Layout | None:
     """Index with integers, slices and at most one list, which must be for a dimension that no shift moves."""
-    layout, index = case.layout, case.step.args[1]
-    index = index if isinstance(index, tuple) else (index,)
+    layout = case.layout
+    index = expand_index(case.step.args[1], len(layout))
     if sum(isinstance(i, list | Tensor) for i in index) > 1:
         return None
-    if any(i is Ellipsis for i in index):
-        place = next(k for k, i in enumerate(index) if i is Ellipsis)
-        rest = len(layout) - sum(i is not None for i in index) + 1
-        index = (*index[:place], *[slice(None)] * rest, *index[place + 1 :])
     queue = list(layout)
     dims: list[Dim] = []
     for i in index:
@@ -43,13 +40,9 @@ def set_item(case: Case) -> Layout | None:
     if isinstance(target, Ref):
         return case.layouts[target.number]
     layout = case.layouts[part.number] if isinstance(part, Ref) else None
-    parts = index if isinstance(index, tuple) else (index,)
     if layout is None or len(layout) != len(case.shape):
         return None
-    if any(i is Ellipsis for i in parts):
-        place = next(k for k, i in enumerate(parts) if i is Ellipsis)
-        parts = (*parts[:place], *[slice(None)] * (len(layout) - len(parts) + 1), *parts[place + 1 :])
-    parts = (*parts, *[slice(None)] * (len(layout) - len(parts)))
+    parts = expand_index(index, len(layout))
     if not all(isinstance(i, slice) for i in parts):
         return None
     dims = [_place(dim, n, i) for dim, n, i in zip(layout, case.shape, parts)]
@@ -85,25 +78,21 @@ def concatenate(case: Case) -> Layout | None:
     parts, d = case.step.args[0], case.step.get_argument(1, "dim", 0) % len(case.shape)
     layouts = [case.layouts[part.number] if isinstance(part, Ref) else None for part in parts]
     sizes = [(case.values[part.number] if isinstance(part, Ref) else part).shape[d] for part in parts]
+    axes = [None if layout is None else _get_axis(layout[d]) for layout in layouts]
     known = [layout for layout in layouts if layout is not None]
-    longest = max(known, key=lambda layout: layout[d].size * layout[d].moves)
-    if not longest[d].moves:
+    longest = max(range(len(parts)), key=lambda k: -1 if axes[k] is None else sizes[k])
+    layout, axis = layouts[longest], axes[longest]
+    if layout is None or axis is None:
         fixed = [_replace_dim(layout, d, make_fixed(case.shape[d])) for layout in known]
         return broadcast([(case.shape, layout) for layout in fixed], case.shape)
-    kind = [None if layout is None else _get_axis(layout[d]) for layout in layouts]
-    axis = _get_axis(longest[d])
-    first, last = kind.index(axis), len(kind) - 1 - kind[::-1].index(axis)
+    first, last = axes.index(axis), len(axes) - 1 - axes[::-1].index(axis)
     before, after = sum(sizes[:first]), sum(sizes[last + 1 :])
-    others = [*sizes[first : last + 1]]
-    others.remove(longest[d].size)
-    dim = _join(
-        case, longest, d, before, sum(sizes[first : last + 1]), after, sum(sizes[: layouts.index(longest)])
-    )
-    return (
-        None
-        if dim is None or (longest[d].size in others and not any(dim.first.halo))
-        else _replace_dim(longest, d, dim)
-    )
+    pieces = sizes[first : last + 1]
+    dim = _join(case, layout, d, before, sum(pieces), after, sum(sizes[:longest]))
+    if dim is None:
+        return None
+    joins_maps = len(pieces) > 1 and len(set(pieces)) == 1 and pieces[0] > 1 and not any(dim.first.halo)
+    return None if joins_maps else _replace_dim(layout, d, dim)
 
 
 def stack(case: Case) -> Layout | None:

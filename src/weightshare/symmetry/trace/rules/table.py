@@ -12,7 +12,7 @@ from .elementwise import keep_layout
 from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split, stack
 from .operation import Case, Kind, Operation, Rule
 from .product import apply_linear, apply_shared_linear, attend, multiply_matrices
-from .shape import flip, permute, reduce, repeat_each, reshape, shuffle
+from .shape import add_classes, flip, permute, reduce, repeat_each, reshape, shuffle
 from .window import fold, pad, recur, resize, slide, unfold, unpool
 
 
@@ -173,6 +173,7 @@ TABLE: dict[str, Operation] = {
     ),
     **_list_names(Kind.RESHAPE, reshape, _RESHAPES),
     **_list_names(Kind.RESIZE, shuffle, "PixelShuffle PixelUnshuffle pixel_shuffle pixel_unshuffle"),
+    **_list_names(Kind.RESHAPE, add_classes, "one_hot"),
     **_list_names(Kind.RESIZE, repeat_each, "repeat_interleave"),
     **_list_names(Kind.PERMUTE, permute, _PERMUTATIONS),
     **_list_names(Kind.REDUCE, reduce, _REDUCTIONS, "input dim"),
@@ -200,4 +201,4 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.MEASURED, _leave_unknown, [f"linalg_{name}" for name in _LINEAR_ALGEBRA.split()]),
 }
 
-_UNKNOWN = Operation(Kind.UNKNOWN, keep_layout)
+_UNKNOWN = Operation(Kind.UNKNOWN, _leave_unknown)
