@@ -78,7 +78,9 @@ def trace_equivariance(model: Callable[[Tensor], Tensor], x: Tensor, shift: Size
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
         generic = _record_generic(model, x, tape, precise, (low, high - low))
-        signed = _record_generic(model, x, tape, precise, 0.2 * scale, like=generic) if generic else None
+        signed = (
+            _record_generic(model, x, tape, precise, min(0.2 * scale, 1.0), like=generic) if generic else None
+        )
         run = Run(model, tape, x, precise=precise, like=generic)
 
         def make_spare() -> list[Run]:

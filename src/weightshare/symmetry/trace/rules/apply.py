@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from ...transforms import UndefinedError
-from ..layout import Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
+from ..layout import Dim, Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
 from ..movement import find_layout, is_equal
-from ..tape import Ref, Step, copy_strided
+from ..tape import Ref, Step, View, copy_strided
+from .indexing import cut_dim
 from .operation import Case, Kind
 from .selected import Selected, find_selected, restore_selected
 from .table import find_operation
@@ -113,6 +114,25 @@ def _keep_written(case: Case, size: Sequence[int], tolerance: float) -> Layout |
     return layout if layout is not None and any(dim.moves for dim in layout) else None
 
 
+def _slice_layout(view: View, strides: Sequence[int], layout: Layout) -> Layout | None:
+    """Return the layout of a view that is a slice of a tensor with a layout; None if it is another view."""
+    if len(view.size) != len(layout):
+        return None
+    dims: dict[int, Dim | None] = {}
+    rest = view.offset
+    for d in sorted(range(len(layout)), key=lambda d: -strides[d]):
+        start, rest = divmod(rest, strides[d]) if layout[d].size > 1 else (0, rest)
+        step, remainder = divmod(view.stride[d], strides[d])
+        if (remainder or not step) and view.size[d] > 1:
+            return None
+        step = max(1, step)
+        stop = start + (view.size[d] - 1) * step + 1
+        is_whole = view.size[d] == layout[d].size
+        dims[d] = layout[d] if is_whole else cut_dim(layout[d], start, stop, step)
+    found = [dims[d] for d in range(len(layout))]
+    return tuple(dim for dim in found if dim is not None) if None not in found else None
+
+
 def _measure_view(case: Case, size: Sequence[int], tolerance: float) -> Layout | None:
     """Find the layout of a view of the tensor that is written into."""
     step, view = case.step, case.step.views[case.place]
@@ -120,6 +140,9 @@ def _measure_view(case: Case, size: Sequence[int], tolerance: float) -> Layout |
     layout = case.layouts[root.number] if isinstance(root, Ref) else None
     if layout is None:
         return None
+    sliced = _slice_layout(view, step.strides or (), layout)
+    if sliced is not None:
+        return sliced
     value = case.values[root.number]
 
     def compute(axis: int, shift: int) -> Tensor | None:

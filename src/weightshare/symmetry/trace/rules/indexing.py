@@ -59,7 +59,7 @@ def narrow(case: Case) -> Layout | None:
     """Cut a contiguous part out of a dimension."""
     layout = case.layout
     d, start = case.step.get_argument(1, "dim") % len(layout), case.step.get_argument(2, "start")
-    part = _cut(layout[d], start, start + case.shape[d], 1)
+    part = cut_dim(layout[d], start, start + case.shape[d], 1)
     return None if part is None else _replace_dim(layout, d, part)
 
 
@@ -114,7 +114,7 @@ def _join(case: Case, layout: Layout, d: int, before: int, size: int, after: int
         start: Number of elements before the longest piece.
     """
     dim = layout[d]
-    is_sequence = sum(other.moves for other in layout) == 1 and d < len(layout) - 1
+    is_sequence = sum(_get_axis(other) is not None for other in layout) == 1 and d < len(layout) - 1
     if len(dim.factors) > 1 or dim.prefix or (is_sequence and size == dim.size and not after):
         if after or size > dim.size:
             return None
@@ -150,7 +150,7 @@ def _replace_dim(layout: Layout, d: int, dim: Dim) -> Layout:
 def _place(dim: Dim, size: int, part: slice) -> Dim | None:
     """Return a dimension of a constant, into a part of which a dimension with positions is written."""
     start, stop, step = part.indices(size)
-    if not dim.moves or dim.size == size:
+    if _get_axis(dim) is None or dim.size == size:
         return dim if dim.size == size else make_fixed(size)
     if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
         return None
@@ -161,10 +161,11 @@ def _place(dim: Dim, size: int, part: slice) -> Dim | None:
 
 def _slice(dim: Dim, part: slice) -> Dim | None:
     start, stop, step = part.indices(dim.size)
-    return dim if (start, stop, step) == (0, dim.size, 1) else _cut(dim, start, stop, step)
+    return dim if (start, stop, step) == (0, dim.size, 1) else cut_dim(dim, start, stop, step)
 
 
-def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
+def cut_dim(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
+    """Return a slice of a dimension; None if its positions cannot be followed."""
     count = len(range(start, stop, step))
     if not dim.moves or stop <= dim.prefix:
         return make_fixed(count)
