@@ -68,6 +68,15 @@ def index_select(case: Case) -> Layout | None:
     return _select_fixed(case, case.step.get_argument(1, "dim"))
 
 
+def sort(case: Case) -> Layout | None:
+    """Keep the positions of the other dimensions. Sorted values have none, and their indices are unknown."""
+    place = 2 if case.step.op == "topk" else 1
+    d = case.step.get_argument(place, "dim", -1) % len(case.layout)
+    if case.place and case.layout[d].moves:
+        return None
+    return _replace_dim(case.layout, d, make_fixed(case.shape[d]))
+
+
 def split(case: Case) -> Layout | None:
     """Split a dimension that no shift moves."""
     return _select_fixed(case, case.step.get_argument(2, "dim", 0))
