@@ -42,7 +42,7 @@ class EquivarianceTrace:
         exact_along: For each axis, a number for whose multiples the output is exact, in input pixels, as in
             `Row.exact_along`. It was measured on the model, on a random input and on `x`.
         is_joint: Whether the traced shift is exact although shifts along a single axis are not.
-        followed: Whether positions could be followed through all operations.
+        followed: Whether positions could be followed to the output.
         error: Relative error of the output; None if the shift is not a whole number of its positions, or if
             the output could not be followed. An output [N, C] that could not be followed is compared with
             itself.
