@@ -1,4 +1,4 @@
-"""Networks with random weights, on which traces are checked: those of `transformers`, and small ones of other kinds."""
+"""Networks with random weights to trace: those of `transformers`, and small ones of other kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
