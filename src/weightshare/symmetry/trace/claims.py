@@ -4,7 +4,7 @@ For each axis, a claim is a number: shifts by its multiples are exact. The claim
 but 0, since that is its only multiple.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import lcm
 
@@ -13,7 +13,10 @@ from .layout import find_smallest_shift
 from .run import Comparison, Match, Run
 from .tape import Step
 
-#: Multiples of the smallest shift that are tried for an axis whose size is no multiple of it.
+#: Multiples of an unexpected claim that are tested.
+_CONFIRMED = 8
+
+#: Multiples of the smallest shift that are tried for an axis whose size is not a multiple of it.
 _MULTIPLES = 8
 
 
@@ -131,17 +134,20 @@ class Verifier:
     """Runs a model on shifted inputs, and keeps what the runs have shown.
 
     Args:
-        runs: The recorded runs that a claim must hold for: on a generic input, and on the given one.
+        runs: The recorded runs that a claim must hold for: on generic inputs, and on the given one.
+        make_spare: Function that returns runs on more inputs, for claims that are not expected.
     """
 
     runs: Sequence[Run]
+    make_spare: Callable[[], list[Run]]
+    spare: list[Run] | None = None
     seen: dict[tuple[int, int, int], Comparison] = field(default_factory=dict)  # by run, axis and shift
 
     def compare(self, number: int, axis: int, pixels: int) -> Comparison:
         """Return the comparison of one of the runs for a shift along one axis."""
         key = number, axis, pixels
         if key not in self.seen:
-            run = self.runs[number]
+            run = [*self.runs, *(self.spare or ())][number]
             self.seen[key] = run.compare([pixels if a == axis else 0 for a in range(len(run.size))])
         return self.seen[key]
 
@@ -150,7 +156,9 @@ class Verifier:
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
         other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs.
+        confirmed on all inputs. If the hypothesis does not contain it, or if it does not divide the size, it
+        may hold by chance, as when no maximum is at the border. It is then confirmed for several multiples
+        and on more inputs.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -165,7 +173,13 @@ class Verifier:
             best = smaller
         multiples = [c for c in candidates if best and c % best == 0]
         others = range(1, len(self.runs))
-        return next((c for c in multiples if all(self._holds(n, axis, c) for n in (0, *others))), 0)
+        for claim in multiples:
+            if all(self._holds(n, axis, claim) for n in (0, *others)):
+                is_expected = bool(hypothesis) and claim % hypothesis == 0
+                is_round = self.runs[0].size[axis] % claim == 0
+                if (is_expected and is_round) or self._holds_for_multiples(axis, claim):
+                    return claim
+        return 0
 
     def find_row_claim(self, axis: int, number: int, hypothesis: int) -> int | None:
         """Return the claim for a step: the hypothesis, unless a run has refuted it; None if none was made."""
@@ -183,6 +197,14 @@ class Verifier:
 
     def _holds(self, number: int, axis: int, pixels: int) -> bool:
         return self.compare(number, axis, pixels).output.is_exact is True
+
+    def _holds_for_multiples(self, axis: int, claim: int) -> bool:
+        multiples = range(claim, self.runs[0].size[axis], claim)
+        some = multiples[:: 1 + len(multiples) // _CONFIRMED]
+        if self.spare is None:
+            self.spare = self.make_spare()
+        runs = range(len(self.runs) + len(self.spare))
+        return all(self._holds(n, axis, pixels) for pixels in some for n in runs)
 
     def _list_candidates(self, axis: int) -> list[int]:
         """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""

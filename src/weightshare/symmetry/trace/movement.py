@@ -42,7 +42,7 @@ def find_layout(
         multiples: Multiples of the smallest shift that are tried.
     """
     moves: list[list[list[_Move]]] = [[] for _ in value.shape]
-    shifts: list[tuple[tuple[int, ...], Tensor]] = []
+    shifts: list[tuple[int, int]] = []  # axis and pixels
     for axis, step in enumerate(smallest):
         if not step:
             continue
@@ -55,8 +55,8 @@ def find_layout(
                 if shifted is None
                 else _find_moves(value, shifted, axis, shift, size[axis], tolerance, prefixes)
             )
-            if found is not None and shifted is not None:
-                shifts.append((tuple(shift if a == axis else 0 for a in range(len(size))), shifted))
+            if found is not None:
+                shifts.append((axis, shift))
                 for d, candidates in found.items():
                     moves[d].append(candidates)
                 break
@@ -66,10 +66,13 @@ def find_layout(
     layout = tuple(dim for dim in dims if dim is not None)
     if len(layout) < len(dims) or tuple(dim.size for dim in layout) != tuple(value.shape):
         return None
-    is_explained = all(
-        is_equal(shift_tensor(layout, value, shift), shifted, tolerance) for shift, shifted in shifts
-    )
-    return layout if is_explained else None
+    for axis, shift in shifts:
+        for pixels in (shift, 2 * shift):
+            shifted = compute(axis, pixels) if pixels % size[axis] else value
+            by = [pixels if a == axis else 0 for a in range(len(size))]
+            if shifted is None or not is_equal(shift_tensor(layout, value, by), shifted, tolerance):
+                return None
+    return layout
 
 
 def is_equal(one: Tensor, other: Tensor, tolerance: float) -> bool:
@@ -151,7 +154,7 @@ def _apply_moves(tensor: Tensor, dims: Sequence[int], moves: Sequence[_Move]) ->
 
 
 def _summarize(tensor: Tensor, d: int) -> Tensor:
-    """Return numbers for each index of a dimension that do not depend on the order in the other dimensions."""
+    """Return numbers for each index of a dimension that do not depend on the order in the others."""
     rows = tensor.movedim(d, 0).flatten(1)
     rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
     rows = rows.nan_to_num()
@@ -175,8 +178,8 @@ def _list_moves(
         axis, shift, size: Axis of the input, shift along it, and its size.
         tolerance: Relative differences up to this count as rounding.
         prefixes: Numbers of elements that may precede the positions.
-        fills_circle: Whether the positions are at equal distances around the circle. If not, they are those of
-            an axis whose size is not a multiple of the stride.
+        fills_circle: Whether the positions are at equal distances around the circle. If not, they are those
+            of an axis whose size is not a multiple of the stride.
     """
     for prefix in sorted(set(prefixes)):
         rest = len(before) - prefix

@@ -196,9 +196,10 @@ class _Recorder(TorchFunctionMode):
         name = name or op
         count = self.name_counts[name] = self.name_counts.get(name, 0) + 1
         name = name if count == 1 else f"{name} ({count})"
-        views, before = (), ()
+        views, strides, before = (), None, ()
         if write is not None:
             views, before = tuple(View.of(t, write.root) for t in write.changed), write.before
+            strides = write.root.stride()
             if write.value is not None:
                 self.roots[get_storage_id(write.root)] = write.root
         self.tape.steps.append(
@@ -212,6 +213,7 @@ class _Recorder(TorchFunctionMode):
                 results,
                 module=call if isinstance(call, nn.Module) else None,
                 views=views,
+                strides=strides,
                 before=before,
                 precise=self.precise,
                 seen=seen,

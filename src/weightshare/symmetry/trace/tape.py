@@ -51,9 +51,10 @@ class View:
         return root.as_strided(self.size, self.stride, root.storage_offset() + self.offset)
 
 
-def copy_strided(tensor: Tensor) -> Tensor:
-    """Return a copy with the same strides."""
-    copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+def copy_strided(tensor: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
+    """Return a copy with the given strides, or with the same."""
+    strides = tensor.stride() if strides is None else strides
+    copy = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
     return copy.copy_(tensor)
 
 
@@ -73,6 +74,7 @@ class Step:
         views: For an operation that writes into its first argument, the tensors whose values it changes, as
             views of a root: the written tensor, and all others that share its memory. They are the results of
             the step; its first argument is the root.
+        strides: Strides of the root.
         before: For each of these tensors, its number before the step; None for a constant.
         precise: Whether to compute in float64, whatever the type of the constants.
         seen: Whether everything that the operation computes was recorded; False for a module that hides
@@ -88,6 +90,7 @@ class Step:
     outputs: tuple[int, ...]
     module: nn.Module | None = None
     views: tuple[View, ...] = ()
+    strides: tuple[int, ...] | None = None
     before: tuple[int | None, ...] = ()
     precise: bool = False
     seen: bool = True
@@ -100,7 +103,7 @@ class Step:
         with Float64Mode() if self.precise else nullcontext():
             if not self.views:
                 return list(iter_tensors(self.call(*args, **kwargs), dataclasses=False))
-            root = copy_strided(args[0])
+            root = copy_strided(args[0], self.strides)
             self.call(self.views[0].apply(root), *args[1:], **kwargs)
             return [view.apply(root) for view in self.views]
 

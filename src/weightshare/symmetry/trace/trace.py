@@ -102,7 +102,10 @@ def trace_equivariance(
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
         precise, tape = _record(model, x)
-        generic = _record_generic(model, x, tape, precise)
+        low, high = x.min().item(), x.max().item()
+        scale = max(abs(low), abs(high))
+        generic = _record_generic(model, x, tape, precise, (low, high - low))
+        signed = _record_generic(model, x, tape, precise, 0.2 * scale, like=generic) if generic else None
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
@@ -111,7 +114,12 @@ def trace_equivariance(
             return trace_turn(runs, turn, _name(shift))
         if isinstance(shift, Translate) and shift.mode == "crop":
             return trace_crops(runs, steps, _name(shift))
-        return _build_trace(run, generic, steps)
+
+        def make_spare() -> list[Run]:
+            made = (_record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1))
+            return [each for each in made if each is not None]
+
+        return _build_trace(run, generic, signed, steps, make_spare)
 
 
 def _get_shift(shift: Size | Transform) -> Size:
@@ -172,13 +180,28 @@ def _is_same_function(output: Tensor, wide: Any) -> bool:
     return bool(((output - wide).abs() <= floor * max(largest, 1e-3)).all())
 
 
-def _record_generic(model: Callable[[Tensor], Tensor], x: Tensor, tape: Tape, precise: bool) -> Run | None:
-    """Record a run on a random input in the range of `x`; None if the model does something else there."""
-    low, high = x.min().item(), x.max().item()
-    generator = torch.Generator(x.device).manual_seed(0)
+def _record_generic(
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    tape: Tape,
+    precise: bool,
+    spread: float | tuple[float, float],
+    like: Run | None = None,
+) -> Run | None:
+    """Record a run on a random input; None if the model does something else there.
+
+    The numbers are uniform from a start over a width, or normal with a standard deviation, so that they are
+    of both signs: a model may be constant in a part of the range, as after saturation.
+    """
+    generator = torch.Generator(x.device).manual_seed(0 if like is None else 1)
     dtype = torch.float64 if precise else x.dtype
-    generic = torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype)
-    generic = generic * (high - low if high > low else 1.0) + low
+    if isinstance(spread, tuple):
+        start, width = spread
+        generic = (
+            torch.rand(x.shape, generator=generator, device=x.device, dtype=dtype) * (width or 1.0) + start
+        )
+    else:
+        generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype) * (spread or 1.0)
     try:
         other, output = record_forward(model, generic, precise=precise)
     except Exception:  # a model may refuse what is not a picture
@@ -191,16 +214,22 @@ def _record_generic(model: Callable[[Tensor], Tensor], x: Tensor, tape: Tape, pr
     )
     if not shapes_agree or not isinstance(output, Tensor) or not output.isfinite().all():
         return None
-    return Run(model, other, generic, precise=precise)
+    return Run(model, other, generic, precise=precise, like=like)
 
 
-def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> EquivarianceTrace:
-    runs = [run] if generic is None else [generic, run]
+def _build_trace(
+    run: Run,
+    generic: Run | None,
+    signed: Run | None,
+    shift: tuple[int, ...],
+    make_spare: Callable[[], list[Run]],
+) -> EquivarianceTrace:
+    runs = [each for each in (generic, run, signed) if each is not None]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
     given = run.compare(shift, borders=True)
-    verifier = Verifier(runs)
+    verifier = Verifier(runs, make_spare)
     derived = _derive(local, axes)
     expected = derived[-1] if derived else tuple(map(int, axes))
     claims = tuple(
@@ -233,8 +262,7 @@ def _build_trace(run: Run, generic: Run | None, shift: tuple[int, ...]) -> Equiv
     if not given.takes_same_path:
         untraced.append("another path for the shifted input")
     is_joint = given.output.is_exact and not is_multiple(shift, claims)
-    if is_joint and generic is not None:
-        is_joint = generic.compare(shift).output.is_exact
+    is_joint = is_joint and all(each.compare(shift).output.is_exact for each in runs if each is not run)
     for each in runs:
         each.tape.values.clear()  # frees the memory: later measurements compute all values again
     return EquivarianceTrace(

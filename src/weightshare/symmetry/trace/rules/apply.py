@@ -1,14 +1,15 @@
 """Apply the rule of an operation, or measure, to find the layouts of its outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from ...transforms import UndefinedError
-from ..layout import Layout, Layouts, find_smallest_shift, shift_tensor
-from ..movement import find_layout
-from ..tape import Step
+from ..layout import Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
+from ..movement import find_layout, is_equal
+from ..tape import Ref, Step, copy_strided
 from .operation import Case
 from .table import find_operation
 
@@ -44,7 +45,7 @@ class Mover:
         return known
 
     def shift(self, refs: Sequence[int], shift: Sequence[int]) -> dict[int, Tensor] | None:
-        """Return some tensors for a shift of the input; None if an operation fails or a shift is undefined."""
+        """Return some tensors for a shift of the input; None if one cannot be computed or shifted."""
         cache = self.computed.setdefault(tuple(shift), {})
         try:
             return {ref: self._shift(ref, shift, cache) for ref in refs}
@@ -77,7 +78,7 @@ def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -
     """
     operation = find_operation(step.op)
     cases = [Case(step, operation, place, mover.layouts, mover.values) for place in range(len(step.outputs))]
-    found: list[Layout | None] = [_keep_written(case) for case in cases]
+    found: list[Layout | None] = [_keep_written(case, size, tolerance) for case in cases]
     if all(mover.layouts[ref] is not None for ref in step.inputs):
         found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
     if None in found:
@@ -91,11 +92,31 @@ def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -
     return found
 
 
-def _keep_written(case: Case) -> Layout | None:
+def _keep_written(case: Case, size: Sequence[int], tolerance: float) -> Layout | None:
     """Keep the layout of a tensor that is written into, if it has positions."""
     before = case.step.before[case.place] if case.step.before else None
-    layout = None if before is None else case.layouts.get(before)
+    if before is None:
+        return None
+    layout = case.layouts[before] if before in case.layouts else _measure_view(case, size, tolerance)
     return layout if layout is not None and any(dim.moves for dim in layout) else None
+
+
+def _measure_view(case: Case, size: Sequence[int], tolerance: float) -> Layout | None:
+    """Find the layout of a view of the tensor that is written into."""
+    step, view = case.step, case.step.views[case.place]
+    root = step.args[0]
+    layout = case.layouts[root.number] if isinstance(root, Ref) else None
+    if layout is None:
+        return None
+    value = case.values[root.number]
+
+    def compute(axis: int, shift: int) -> Tensor | None:
+        by = [shift if a == axis else 0 for a in range(len(size))]
+        return view.apply(copy_strided(shift_tensor(layout, value, by), step.strides))
+
+    smallest = find_smallest_shift([layout], [1] * len(size))
+    before = view.apply(copy_strided(value, step.strides))
+    return find_layout(before, compute, size, smallest, tolerance, {dim.prefix for dim in layout} | {0})
 
 
 def _apply_rule(case: Case) -> Layout | None:
@@ -106,6 +127,46 @@ def _apply_rule(case: Case) -> Layout | None:
     except _ERRORS:
         return None
     return layout if layout is not None and tuple(dim.size for dim in layout) == case.shape else None
+
+
+def _guess_same(case: Case) -> Layout | None:
+    """Return a layout with the positions of the first input in the same dimensions; None if they differ."""
+    layout = case.layouts[case.step.inputs[0]]
+    if layout is None or len(layout) != len(case.shape):
+        return None
+    if any(dim.moves and dim.size != n for dim, n in zip(layout, case.shape)):
+        return None
+    return tuple(dim if dim.size == n else make_fixed(n) for dim, n in zip(layout, case.shape))
+
+
+def _has_moved(refs: Sequence[int], mover: Mover, smallest: Sequence[int]) -> bool:
+    """Return whether the smallest shift along each axis changes any of some tensors."""
+    for axis, shift in enumerate(smallest):
+        by = [shift if a == axis else 0 for a in range(len(smallest))]
+        tensors = mover.shift(refs, by)
+        if tensors is None or any(not torch.equal(tensors[ref], mover.values[ref]) for ref in refs):
+            return True
+    return False
+
+
+def _explains(
+    layout: Layout,
+    value: Tensor,
+    compute: Callable[[int, int], Tensor | None],
+    size: Sequence[int],
+    smallest: Sequence[int],
+    tolerance: float,
+) -> bool:
+    """Return whether a layout explains a tensor for the smallest shift along each axis."""
+    for axis, shift in enumerate(smallest):
+        if shift and shift % size[axis]:
+            got = compute(axis, shift)
+            expected = shift_tensor(layout, value, [shift if a == axis else 0 for a in range(len(size))])
+            if got is None or not is_equal(
+                cut_margins(layout, expected), cut_margins(layout, got), tolerance
+            ):
+                return False
+    return True
 
 
 def _measure(
@@ -128,13 +189,17 @@ def _measure(
             )
             tensors = mover.shift(step.inputs, by) if has_moved else None
             if tensors is not None:
-                try:
+                with suppress(*_ERRORS):
                     results[axis, shift] = step.run(tensors)
-                except _ERRORS:
-                    pass
         computed = results[axis, shift]
         return None if computed is None else computed[case.place]
 
     smallest = find_smallest_shift([*known.values()], [1] * len(size))
+    same = _guess_same(case)
+    if same is not None and (
+        _explains(same, case.output, compute, size, smallest, tolerance)
+        or not _has_moved([*known], mover, smallest)  # nothing can be measured on constant maps
+    ):
+        return same
     prefixes = {dim.prefix for layout in known.values() for dim in layout}
     return find_layout(case.output, compute, size, smallest, tolerance, {0, *prefixes})

@@ -23,9 +23,9 @@ def _canbroadcast(small: Sequence[int], large: Sequence[int]) -> bool:
 def broadcast(inputs: Sequence[tuple[torch.Size, Layout]], shape: torch.Size) -> Layout:
     """Return the layout of a tensor with each dimension as in the first input in which a shift moves it."""
     dims = [make_fixed(n) for n in shape]
-    for in_shape, layout in inputs:
+    for in_shape, layout in reversed(inputs):
         offset = len(shape) - len(in_shape)
         for d, dim in enumerate(layout):
-            if dim.moves and in_shape[d] == shape[offset + d] and not dims[offset + d].moves:
+            if in_shape[d] == shape[offset + d] and (dim.moves or not dims[offset + d].moves):
                 dims[offset + d] = dim
     return tuple(dims)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..layout import Dim, Layout, make_fixed
+from ..layout import Dim, Layout, drop_margins, make_fixed
 from ..tape import Ref
 from .elementwise import broadcast
 from .operation import Case
@@ -44,15 +44,16 @@ def set_item(case: Case) -> Layout | None:
         return case.layouts[target.number]
     layout = case.layouts[part.number] if isinstance(part, Ref) else None
     parts = index if isinstance(index, tuple) else (index,)
-    if (
-        layout is None
-        or len(layout) != len(case.shape)
-        or not all(i is Ellipsis or isinstance(i, slice) for i in parts)
-    ):
+    if layout is None or len(layout) != len(case.shape):
         return None
-    if any(dim.moves and dim.size != n for dim, n in zip(layout, case.shape)):
+    if any(i is Ellipsis for i in parts):
+        place = next(k for k, i in enumerate(parts) if i is Ellipsis)
+        parts = (*parts[:place], *[slice(None)] * (len(layout) - len(parts) + 1), *parts[place + 1 :])
+    parts = (*parts, *[slice(None)] * (len(layout) - len(parts)))
+    if not all(isinstance(i, slice) for i in parts):
         return None
-    return tuple(dim if dim.size == n else make_fixed(n) for dim, n in zip(layout, case.shape))
+    dims = [_place(dim, n, i) for dim, n, i in zip(layout, case.shape, parts)]
+    return tuple(dim for dim in dims if dim is not None) if None not in dims else None
 
 
 def select(case: Case) -> Layout | None:
@@ -80,22 +81,29 @@ def split(case: Case) -> Layout | None:
 
 
 def concatenate(case: Case) -> Layout | None:
-    """Concatenate channels, or extend the positions of the longest part by those before and after it."""
+    """Concatenate channels, or extend positions by what is before and after them."""
     parts, d = case.step.args[0], case.step.get_argument(1, "dim", 0) % len(case.shape)
     layouts = [case.layouts[part.number] if isinstance(part, Ref) else None for part in parts]
     sizes = [(case.values[part.number] if isinstance(part, Ref) else part).shape[d] for part in parts]
-    longest = max(range(len(parts)), key=lambda k: bool((dims := layouts[k]) and dims[d].moves) * sizes[k])
-    found = layouts[longest]
-    if found is None or not found[d].moves:
-        shapes = [
-            (case.shape, _replace_dim(layout, d, make_fixed(case.shape[d]))) for layout in layouts if layout
-        ]
-        return broadcast(shapes, case.shape)
-    if sizes.count(sizes[longest]) > 1:
-        return None  # it joins two maps end to end
-    before, after = sum(sizes[:longest]), sum(sizes[longest + 1 :])
-    dim = _extend(case, found, d, before, after)
-    return None if dim is None else _replace_dim(found, d, dim)
+    known = [layout for layout in layouts if layout is not None]
+    longest = max(known, key=lambda layout: layout[d].size * layout[d].moves)
+    if not longest[d].moves:
+        fixed = [_replace_dim(layout, d, make_fixed(case.shape[d])) for layout in known]
+        return broadcast([(case.shape, layout) for layout in fixed], case.shape)
+    kind = [None if layout is None else _get_axis(layout[d]) for layout in layouts]
+    axis = _get_axis(longest[d])
+    first, last = kind.index(axis), len(kind) - 1 - kind[::-1].index(axis)
+    before, after = sum(sizes[:first]), sum(sizes[last + 1 :])
+    others = [*sizes[first : last + 1]]
+    others.remove(longest[d].size)
+    dim = _join(
+        case, longest, d, before, sum(sizes[first : last + 1]), after, sum(sizes[: layouts.index(longest)])
+    )
+    return (
+        None
+        if dim is None or (longest[d].size in others and not any(dim.first.halo))
+        else _replace_dim(longest, d, dim)
+    )
 
 
 def stack(case: Case) -> Layout | None:
@@ -106,23 +114,39 @@ def stack(case: Case) -> Layout | None:
     return (*layout[:d], make_fixed(case.shape[d]), *layout[d:])
 
 
-def _extend(case: Case, layout: Layout, d: int, before: int, after: int) -> Dim | None:
-    """Return a dimension of a layout after its positions were extended by other elements."""
+def _join(case: Case, layout: Layout, d: int, before: int, size: int, after: int, start: int) -> Dim | None:
+    """Return a dimension in which pieces of an axis are joined, with other elements around them.
+
+    Args:
+        case: Concatenation.
+        layout: Layout of the longest piece.
+        d: Dimension.
+        before, size, after: Numbers of elements before, in and after the pieces of the axis.
+        start: Number of elements before the longest piece.
+    """
     dim = layout[d]
     is_sequence = sum(other.moves for other in layout) == 1 and d < len(layout) - 1
-    if len(dim.factors) > 1 or dim.prefix or (is_sequence and not after):
-        return None if after else Dim(dim.factors, dim.prefix + before)  # tokens
-    size = dim.size
-    original = case.output.narrow(d, before, size)
-    ends = [
-        original.narrow(d, max(0, size - before), min(before, size)),
-        original.narrow(d, 0, min(after, size)),
-    ]
-    added = [case.output.narrow(d, 0, before), case.output.narrow(d, before + size, after)]
-    if dim.first.length == dim.first.size and all(map(torch.equal, ends, added)):
-        return Dim((replace(dim.first, halo=(before, after)),))
-    low, high = dim.first.margin
-    return Dim((replace(dim.first, margin=(low + before, high + after)),))
+    if len(dim.factors) > 1 or dim.prefix or (is_sequence and size == dim.size and not after):
+        if after or size > dim.size:
+            return None
+        (plain,) = drop_margins((dim,), halos=True)
+        return Dim(plain.factors, dim.prefix + before)  # tokens
+    first = dim.first
+    margin = (before + first.margin[0] * (start == before), after + first.margin[1])
+    low, high = start - before, size - dim.size - (start - before)
+    if first.length == first.size and low <= dim.size and high <= dim.size:
+        around = case.output.narrow(d, before, size)
+        ends = [around.narrow(d, dim.size, low), around.narrow(d, low, high)]
+        added = [around.narrow(d, 0, low), around.narrow(d, low + dim.size, high)]
+        if all(map(torch.equal, ends, added)):
+            return Dim((replace(first, halo=(low, high), margin=margin),))
+    if size > dim.size:
+        margin, first = (before, after), replace(first, size=size, halo=(0, 0))
+    return Dim((replace(first, margin=margin),))
+
+
+def _get_axis(dim: Dim) -> int | None:
+    return next((factor.axis for factor in dim.factors if factor.axis is not None), None)
 
 
 def _select_fixed(case: Case, d: int) -> Layout | None:
@@ -132,6 +156,18 @@ def _select_fixed(case: Case, d: int) -> Layout | None:
 
 def _replace_dim(layout: Layout, d: int, dim: Dim) -> Layout:
     return (*layout[:d], dim, *layout[d + 1 :])
+
+
+def _place(dim: Dim, size: int, part: slice) -> Dim | None:
+    """Return a dimension of a constant, into a part of which a dimension with positions is written."""
+    start, stop, step = part.indices(size)
+    if not dim.moves or dim.size == size:
+        return dim if dim.size == size else make_fixed(size)
+    if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
+        return None
+    if step == 1:
+        return Dim((replace(dim.first, margin=(start, size - stop)),))
+    return Dim((replace(dim.first, size=size, stride=dim.first.stride / step),))
 
 
 def _slice(dim: Dim, part: slice) -> Dim | None:

@@ -11,7 +11,7 @@ from .operation import Case
 
 
 def apply_linear(case: Case) -> Layout | None:
-    """Replace the last dimension by features, which no shift moves, unless it holds as many positions as before."""
+    """Replace the last dimension by features, unless it holds as many positions as before."""
     return (*case.layout[:-1], _mix(case.layout[-1], case.shape[-1]))
 
 
@@ -60,7 +60,7 @@ def attend(case: Case) -> Layout | None:
 
 
 def _mix(dim: Dim, size: int) -> Dim:
-    """Return a dimension after a weight matrix: its positions if they are as many as before, else features."""
+    """Return a dimension after a weight matrix: positions if there are as many as before, else features."""
     is_axis = dim.size == size and len(dim.factors) == 1 and not dim.prefix
     return dim if is_axis and not any(dim.first.halo) else make_fixed(size)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import prod
 
 import torch
@@ -56,6 +57,32 @@ def reduce(case: Case) -> Layout | None:
     return tuple(dim for d, dim in enumerate(layout) if d not in reduced)
 
 
+def shuffle(case: Case) -> Layout | None:
+    """Divide the strides of the last two dimensions by those of the pixels that channels become."""
+    return _scale_last(case, case.in_shape, case.shape)
+
+
+def repeat_each(case: Case) -> Layout | None:
+    """Divide the stride of a dimension by the number of times that each of its elements is repeated."""
+    repeats, d = case.step.get_argument(1, "repeats"), case.step.get_argument(2, "dim")
+    return (
+        _scale_last(case, case.in_shape, case.shape) if isinstance(repeats, int) and d is not None else None
+    )
+
+
+def _scale_last(case: Case, before: Sequence[int], after: Sequence[int]) -> Layout | None:
+    """Divide the strides by the ratio of the sizes; dimensions that no shift moves may have any size."""
+    dims: list[Dim] = []
+    for dim, n, m in zip(drop_margins(case.layout, halos=True), before, after):
+        if n == m or not dim.moves:
+            dims.append(dim if n == m else make_fixed(m))
+        elif len(dim.factors) > 1 or dim.prefix:
+            return None
+        else:
+            dims.append(Dim((replace(dim.first, size=m, stride=dim.first.stride * Fraction(n, m)),)))
+    return tuple(dims) if len(dims) == len(after) else None
+
+
 def flip(case: Case) -> Layout | None:
     """Reverse the direction in which the positions of some dimensions move."""
     layout = drop_margins(case.layout)
@@ -78,7 +105,7 @@ def _regroup(old: Sequence[Dim], new: Sequence[int]) -> list[Dim] | None:
     """
     if any(dim.prefix for dim in old if dim.moves):
         return None
-    old = drop_margins(old, halos=True)
+    old = drop_margins(tuple(old), halos=True)
     queue = [factor for dim in old for factor in dim.factors if factor.length != 1]
     dims: list[Dim] = []
     for n in new:

@@ -12,7 +12,7 @@ from .elementwise import keep_layout
 from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split, stack
 from .operation import Case, Kind, Operation, Rule
 from .product import apply_linear, apply_shared_linear, attend, multiply_matrices
-from .shape import flip, permute, reduce, reshape
+from .shape import flip, permute, reduce, repeat_each, reshape, shuffle
 from .window import fold, pad, recur, resize, slide, unfold, unpool
 
 
@@ -104,9 +104,9 @@ _LINEAR_ALGEBRA = """
     tensorinv tensorsolve vander vecdot vector_norm
 """
 _MEASURED = """
-    Embedding EmbeddingBag PixelShuffle PixelUnshuffle ChannelShuffle GLU
-    embedding embedding_bag pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle glu
-    einsum tensordot sort argsort topk gather repeat tile repeat_interleave index_put_ scatter masked_select
+    Embedding EmbeddingBag ChannelShuffle GLU
+    embedding embedding_bag channel_shuffle native_channel_shuffle glu
+    einsum tensordot sort argsort topk gather repeat tile index_put_ scatter masked_select
     stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to
 """
 _REDUCTIONS = """
@@ -172,6 +172,8 @@ TABLE: dict[str, Operation] = {
         "MultiheadAttention multi_head_attention_forward scaled_dot_product_attention",
     ),
     **_list_names(Kind.RESHAPE, reshape, _RESHAPES),
+    **_list_names(Kind.RESIZE, shuffle, "PixelShuffle PixelUnshuffle pixel_shuffle pixel_unshuffle"),
+    **_list_names(Kind.RESIZE, repeat_each, "repeat_interleave"),
     **_list_names(Kind.PERMUTE, permute, _PERMUTATIONS),
     **_list_names(Kind.REDUCE, reduce, _REDUCTIONS, "input dim"),
     **_list_names(Kind.INDEX, get_item, "getitem"),

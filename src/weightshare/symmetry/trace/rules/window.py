@@ -156,7 +156,7 @@ def _scale(case: Case, axes: int, strides: Sequence[Fraction] | None) -> Layout 
     if mixes_channels:
         dims[-1] = make_fixed(case.shape[-axes - 1])
     for number, (n, dim) in enumerate(zip(case.shape[-axes:], layout[-axes:])):
-        if not dim.moves or n == 1:
+        if all(factor.axis is None for factor in dim.factors):
             dims.append(make_fixed(n))
         elif len(dim.factors) > 1 or dim.prefix:
             return None
