@@ -29,6 +29,33 @@ def test_a_model_of_the_zoo(run):
     assert "  down-sampling (2 operations): " in out
 
 
+def test_crops_turns_and_flips(run):
+    code, out, err = run("lenet5", "--transform", "crop", "--shift", "4")
+    assert (code, err) == (0, "")
+    assert out.startswith("equivariance to translate((4, 4), 'crop') is first lost at '7'")
+    for transform in ("rotate90", "flip:0", "flip:-1"):
+        code, out, _ = run("lenet5", "--transform", transform, "--json")
+        found = json.loads(out)
+        assert (code, found["first_loss"], found["is_exact"]) == (0, "0", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--transform", "turn"], "--transform must be shift, crop with one --shift, rotate90 or flip:AXIS"),
+        (["--transform", "flip:x"], "got 'flip:x'"),
+        (["--transform", "flip:5"], "axis must be one of the 2 spatial axes"),
+        (["--transform", "crop", "--shift", "1", "--shift", "2"], "crop with one --shift"),
+        (["--transform", "rotate90", "--shift", "1"], "--shift is for --transform shift or crop"),
+        (["--transform", "crop", "--shift", "28"], "must not be a multiple of the input size"),
+    ],
+)
+def test_bad_transforms(run, arguments, part):
+    code, out, err = run("lenet5", *arguments)
+    assert (code, out) == (2, "")
+    assert part in err
+
+
 def test_as_json(run):
     arguments = ["lenet5", "--shift", "2", "--json", "--seed", "3"]
     code, out, _ = run(*arguments)

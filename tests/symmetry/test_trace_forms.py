@@ -162,6 +162,8 @@ def measured(model, shift):
         out = lambda t: t.roll((shift, shift), (1, 2))  # noqa: E731
     if y.shape[-2:] == (8, 16):
         out = lambda t: t.roll((shift, shift), (2, 3))  # noqa: E731
+    if model is FORMS["a flip"]:  # its positions move the other way, so no stride is measured
+        out = translate((shift, shift))
     if y.shape[-1] == 24:
         if shift % 2:
             return None

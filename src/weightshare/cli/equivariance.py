@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ from ._output import print_escaped
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from ..symmetry import Transform
     from ..symmetry.trace.interventions import Effect, Interventions
 
 
@@ -41,13 +42,21 @@ def command(
             "for all others only the error is measured.",
         ),
     ] = None,
+    transform: Annotated[
+        str,
+        typer.Option(
+            metavar="<str>",
+            help="What is traced: shift (circular), crop (two crops, moved by --shift), rotate90, "
+            "or flip:AXIS.",
+        ),
+    ] = "shift",
     interventions: Annotated[bool, typer.Option(help="Remove each cause and measure again.")] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Random seed for input and weights.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Find where a model loses shift equivariance, and why."""
+    """Find where a model loses equivariance to shifts, turns or flips, and why."""
     with redirect_stdout(sys.stderr):  # the model may print
-        report = make_report(model, input, weights, shift or ["1"], interventions, seed, as_json)
+        report = make_report(model, input, weights, shift or [], transform, interventions, seed, as_json)
     print_escaped(report)
 
 
@@ -56,6 +65,7 @@ def make_report(
     input: str | None,
     weights: str | None,
     shifts: Sequence[str],
+    transform: str,
     interventions: bool,
     seed: int,
     as_json: bool,
@@ -66,6 +76,7 @@ def make_report(
 
     Args:
         shifts: Shifts in the notation of `--shift`.
+        transform: Transform in the notation of `--transform`.
         seed: Random seed of the standard normal input and of weights that are not loaded.
     """
     import torch
@@ -76,7 +87,8 @@ def make_report(
     from ..symmetry.trace.numbers import replace_infinite
     from ..views.numbers import format_error
 
-    steps = [_parse_shift(text) for text in shifts]
+    steps = [_parse_shift(text) for text in shifts or ["1"]]
+    moved = _parse_transform(transform, shifts, steps)
     size = get_example_shape(name) if input is None else _parse_size(input)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -91,6 +103,9 @@ def make_report(
         _check_memory(model, size)
         x = torch.randn(1, *size, dtype=torch.float64)
     with _catch_model_error(name, model, size):
+        if moved is not None:
+            other = trace_equivariance(model, x, moved(x.dim() - 2))
+            return json.dumps(other.to_dict(), indent=2) if as_json else str(other)
         trace = trace_equivariance(model, x, steps[0])
         others = {text: trace.at(step) for text, step in zip(shifts[1:], steps[1:])}
         changed, reason = None, ""
@@ -185,6 +200,29 @@ def _catch_model_error(name: str, model: Module, size: Sequence[int]) -> Generat
         expected = f"the model must run on a float64 input of shape {format_compact_size(size)}"
         hint = "pass the shape that it takes with --input"
         raise SymmetryError(name, expected, place + describe_exception(error), hint) from error
+
+
+def _parse_transform(
+    text: str, shifts: Sequence[str], steps: Sequence[int | tuple[int, ...]]
+) -> Callable[[int], Transform] | None:
+    """Return a function from the number of axes to the transform of `--transform`; None for a shift."""
+    from ..symmetry import flip, rotate90, translate
+
+    name, _, axis = text.partition(":")
+    if text == "shift":
+        return None
+    if text == "crop" and len(steps) == 1:
+        (step,) = steps
+        return lambda axes: translate((step,) * axes if isinstance(step, int) else step, "crop")
+    if text != "crop" and shifts:
+        expected = "--shift is for --transform shift or crop"
+        raise SpecError("equivariance", expected, f"--transform {quote(text)}", "omit --shift")
+    if text == "rotate90":
+        return lambda axes: rotate90()
+    if name == "flip" and re.fullmatch(r"-?[0-9]{1,3}", axis):
+        return lambda axes: flip(int(axis))
+    expected = "--transform must be shift, crop with one --shift, rotate90 or flip:AXIS"
+    raise SpecError("equivariance", expected, quote(text), "write flip:0 to reverse the first axis")
 
 
 def _parse_shift(text: str) -> int | tuple[int, ...]:
