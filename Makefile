@@ -7,8 +7,8 @@ NATIVE = hatch_build.py $(wildcard src/weightshare/backends/native/*.c src/weigh
 	src/weightshare/backends/native/*.inc)
 
 .PHONY: help demo test test-all lint format docs setup readme outputs pictures api-surface symmetry-tables \
-	speed-table consistency-table pros-cons-table evidence bench bench-peers bench-gpu golden web web-bench wheel \
-	test-portable clean
+	trace-table speed-table consistency-table pros-cons-table evidence bench bench-traces bench-peers \
+	bench-gpu golden web web-bench wheel test-portable clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1: \2/p' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ api-surface: .venv/.test  ## record the public names and signatures in tests/gol
 symmetry-tables: .venv/.test  ## compute the tables of docs/symmetry.md
 	.venv/bin/python -m tools.symmetry_tables
 
+trace-table: .venv/.test  ## write the results of benchmarks/trace_networks.py into docs/symmetry.md
+	.venv/bin/python -m tools.trace_networks_table benchmarks/results/trace_networks.json
+
 speed-table: .venv/.test  ## write the results of the last bench into docs/speed.md
 	.venv/bin/python -m tools.speed_table benchmarks/results/layers.json
 
@@ -73,6 +76,9 @@ evidence: .venv/.test  ## rerun the published comparisons and write them into do
 
 bench: .venv/.test  ## time the layers against the alternatives; leave the machine alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py
+
+bench-traces: .venv/.test  ## trace networks from practice and check every statement; takes five minutes
+	.venv/bin/python benchmarks/trace_networks.py
 
 bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)
 	.venv-peers/bin/python benchmarks/layers.py

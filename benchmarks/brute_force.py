@@ -1,4 +1,4 @@
-"""Check the statements of a trace by brute force, with the model in float64 and `torch.roll`."""
+"""Check the statements of a trace by brute force: the model in float64, and `torch.roll`."""
 
 import copy
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Networks with random weights on which traces are checked, from `transformers` and of other kinds."""
+"""Networks with random weights to trace: those of `transformers`, and small ones of other kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,9 +55,9 @@ class Head(nn.Module):
 class ConvBlock(nn.Sequential):
     """A convolution, batch normalization and ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, padding_mode: str = "zeros"):
+    def __init__(self, inputs: int, outputs: int):
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding_mode, bias=False),
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
@@ -66,16 +66,15 @@ class ConvBlock(nn.Sequential):
 class UNet(nn.Module):
     """A U-Net of three levels, with max pools, transposed convolutions and skip connections."""
 
-    def __init__(self, width: int = 8, padding_mode: str = "zeros"):
+    def __init__(self, width: int = 8):
         super().__init__()
         sizes = [width, 2 * width, 4 * width]
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(a, b, padding_mode), ConvBlock(b, b, padding_mode))
-            for a, b in zip([3, *sizes], sizes)
+            nn.Sequential(ConvBlock(a, b), ConvBlock(b, b)) for a, b in zip([3, *sizes], sizes)
         )
         self.pool = nn.MaxPool2d(2)
         self.raise_ = nn.ModuleList(nn.ConvTranspose2d(2 * n, n, 2, stride=2) for n in sizes[-2::-1])
-        self.up = nn.ModuleList(ConvBlock(2 * n, n, padding_mode) for n in sizes[-2::-1])
+        self.up = nn.ModuleList(ConvBlock(2 * n, n) for n in sizes[-2::-1])
         self.head = nn.Conv2d(width, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,10 +109,10 @@ class CausalNet(nn.Module):
 class ConvLSTM(nn.Module):
     """A convolutional LSTM over the frames of a video [N, C, T, H, W]; the output is the last state."""
 
-    def __init__(self, width: int = 8, padding_mode: str = "zeros"):
+    def __init__(self, width: int = 8):
         super().__init__()
         self.width = width
-        self.gates = nn.Conv2d(3 + width, 4 * width, 3, padding=1, padding_mode=padding_mode)
+        self.gates = nn.Conv2d(3 + width, 4 * width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = cell = x.new_zeros(len(x), self.width, *x.shape[3:])
@@ -141,6 +140,14 @@ class PanoramaNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+def with_circular_padding(model: nn.Module) -> nn.Module:
+    """Set the padding of all convolutions to circular."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = "circular"
+    return model
+
+
 def build_generator(width: int = 16) -> nn.Module:
     """Build the generator of a GAN that maps a latent map to an image, with transposed convolutions."""
     layers: list[nn.Module] = []
@@ -155,8 +162,16 @@ def _build(name: str, field: str = "logits", *, squeezes: bool = False, **config
     return Head(model(configuration(**config)), field, squeezes=squeezes)
 
 
-_RESNET = "ResNetConfig/ResNetForImageClassification"
+def build_convnext() -> nn.Module:
+    """Build a small ConvNeXt without the small initial scale of its layers, which would hide them."""
+    sizes = {"hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 4, 2]}
+    return _build(
+        "ConvNextConfig/ConvNextForImageClassification", layer_scale_init_value=0.0, **sizes, **_LABELS
+    )
+
+
 _LABELS = {"num_labels": 10}
+_RESNET = "ResNetConfig/ResNetForImageClassification"
 
 NETWORKS = {
     "ResNet-18": Network(
@@ -170,16 +185,7 @@ NETWORKS = {
     "MobileNetV2": Network(
         lambda: _build("MobileNetV2Config/MobileNetV2ForImageClassification", **_LABELS), (1, 3, 64, 64), 32
     ),
-    "ConvNeXt": Network(
-        lambda: _build(
-            "ConvNextConfig/ConvNextForImageClassification",
-            hidden_sizes=[32, 64, 128, 256],
-            depths=[2, 2, 4, 2],
-            **_LABELS,
-        ),
-        (1, 3, 64, 64),
-        32,
-    ),
+    "ConvNeXt": Network(build_convnext, (1, 3, 64, 64), 32),
     "ViT": Network(
         lambda: _build(
             "ViTConfig/ViTForImageClassification",
@@ -234,8 +240,11 @@ NETWORKS = {
         tokens=0,
     ),
     "panorama network": Network(PanoramaNet, (1, 3, 32, 64), 4),
-    "U-Net, circular padding": Network(lambda: UNet(padding_mode="circular"), (1, 3, 64, 64), 4),
+    "ConvNeXt, circular padding": Network(
+        lambda: with_circular_padding(build_convnext()), (1, 3, 96, 96), 32
+    ),
+    "U-Net, circular padding": Network(lambda: with_circular_padding(UNet()), (1, 3, 64, 64), 4),
     "ConvLSTM, circular padding": Network(
-        lambda: ConvLSTM(padding_mode="circular"), (1, 3, 4, 32, 32), 1, (False, True, True)
+        lambda: with_circular_padding(ConvLSTM()), (1, 3, 4, 32, 32), 1, (False, True, True)
     ),
 }

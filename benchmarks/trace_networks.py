@@ -185,6 +185,7 @@ def trace_network(name: str) -> dict[str, Any]:
         "checked": sum(each["checked"] for each in checks + effects),
         "false": [statement for each in checks + effects for statement in each["false"]],
         **cost,
+        "weight_megabytes": 8e-6 * sum(parameter.numel() for parameter in model.parameters()),
         "output_megabytes": 8e-6 * sum(prod(row.shape) for row in trace.rows),
         "peak_megabytes": float(memory.stdout.splitlines()[-1]),
     }

@@ -68,22 +68,32 @@ def without_mask(model: nn.Module) -> Generator[nn.Module]:
 
 
 @contextmanager
-def without_pooling(model: nn.Module) -> Generator[nn.Module]:
-    """Return a copy of a network with circular padding, with blur pooling after max pools of stride 1."""
+def without_strides(model: nn.Module) -> Generator[nn.Module]:
+    """Return a copy of a network with circular padding, with blur pooling after layers of stride 1.
+
+    Its strides must be those of max pools and convolutions without padding.
+    """
     model = copy.deepcopy(model)
     for module in model.modules():
-        if isinstance(module, nn.MaxPool2d):
-            module.stride = 1
-            module.register_forward_pre_hook(lambda _, args: (wrap(args[0], [(0, 1), (0, 1)]),))
-            module.register_forward_hook(lambda _, __, output: blur(output))
+        if isinstance(module, nn.MaxPool2d | nn.Conv2d):
+            (kernel, _), (stride, _) = (n if isinstance(n, tuple) else (n, n) for n in _get_window(module))
+            if stride > 1:
+                module.stride = (1, 1)
+                widths = [(0, kernel - 1)] * 2
+                module.register_forward_pre_hook(lambda _, args, widths=widths: (wrap(args[0], widths),))
+                module.register_forward_hook(lambda _, __, output, stride=stride: blur(output, stride))
     yield model
 
 
-def blur(x: Tensor) -> Tensor:
-    """Blur a map on the circle, and keep every second position."""
+def _get_window(module: nn.MaxPool2d | nn.Conv2d) -> tuple[Any, Any]:
+    return module.kernel_size, module.stride
+
+
+def blur(x: Tensor, stride: int) -> Tensor:
+    """Blur a map on the circle, and keep the positions of a stride."""
     for dim in (2, 3):
         x = torch.stack([weight * x.roll(-k, dim) for k, weight in BLUR.items()]).sum(0)
-    return x[:, :, ::2, ::2]
+    return x[:, :, ::stride, ::stride]
 
 
 #: Ways to remove a cause.
@@ -91,5 +101,5 @@ REMOVE = {
     "padding": without_padding,
     "position embedding": without_position_embedding,
     "mask": without_mask,
-    "down-sampling": without_pooling,
+    "down-sampling": without_strides,
 }

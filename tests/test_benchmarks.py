@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,3 +144,39 @@ def _broken():
 
 #: The models of the library in the test.
 MODELS = {"tied": _tied, "broken": _broken, "other": lambda: nn.Linear(3, 4)}
+
+
+def test_false_claims_about_shifts_are_found(benchmarks):
+    from brute_force import list_false_claims
+
+    assert [*list_false_claims(2, {2, 4, 6}, 8)] == []
+    assert [*list_false_claims(0, set(), 8)] == []
+    assert [*list_false_claims(2, {2, 6}, 8)] == ["multiples of 2 are said to be exact, but 4 is not"]
+    assert [*list_false_claims(0, {4}, 8)] == ["no shift is said to be exact, but 4 is"]
+    assert [*list_false_claims(4, {2, 4, 6}, 8)] == [
+        "multiples of 4 are said to be exact, but those of 2 are, too"
+    ]
+
+
+def test_traces_of_networks_are_checked(benchmarks):
+    from brute_force import BruteForce
+    from networks import NETWORKS
+    from trace_networks import check, check_interventions, prepare
+
+    network = NETWORKS["panorama network"]
+    model, x = prepare(network)
+    trace = ws.trace_equivariance(model, x, network.make_shift(4))
+    brute = BruteForce(model, x, network.stride, network.tokens)
+    exact = [brute.find_exact_shifts(axis) for axis in range(2)]
+    checked = check(brute, trace, exact)
+    assert checked["checked"] > 15
+    assert checked["false"] == []
+    effects = check_interventions(brute, trace)
+    assert (effects["checked"], effects["false"]) == (1, [])
+
+    wrong = replace(trace, exact_along=(4, 2), error=2 * trace.error, first_loss="head")
+    false = check(brute, wrong, exact)["false"]
+    assert false[0].startswith("error ")
+    assert "output, axis 0: multiples of 4 are said to be exact, but 4 is not" in false
+    assert "output, axis 1: multiples of 2 are said to be exact, but 2 is not" in false
+    assert "layers.0 loses the shift before head" in false

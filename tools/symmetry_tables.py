@@ -137,9 +137,7 @@ def compare_networks() -> list[tuple[object, ...]]:
             cause = next((row.cause for row in trace.rows if row.name == trace.first_loss), "")
             exact = "none" if trace.exact_for is None else f"multiples of {trace.exact_for[0]}"
             exact = "all" if exact == "multiples of 1" else exact
-            effects = ", ".join(
-                f"{e.cause} {format_error(e.alone)}" for e in trace.interventions().effects
-            )
+            effects = ", ".join(f"{e.cause} {format_error(e.alone)}" for e in trace.interventions().effects)
             lost = f"{lost} ({cause})" if cause else lost
             rows.append(
                 (padding, down, exact, format_error(trace.error), format_error(trace.at(4)), lost, effects)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunction
 from torch._ops import OpOverload
 from torch.autograd import _profiler_enabled, forward_ad  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.modules import module as _module
@@ -20,6 +21,7 @@ from torch.utils._pytree import tree_iter, tree_leaves, tree_map, tree_map_only
 __all__ = [
     "BatchNorm",
     "BatchNormBase",
+    "DisableTorchFunction",
     "IncompatibleKeys",
     "OpOverload",
     "TorchDispatchMode",

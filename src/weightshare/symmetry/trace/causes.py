@@ -63,7 +63,9 @@ def find_position_constants(step: Step, layouts: Layouts) -> list[Tensor]:
 
 def is_mask(constant: Tensor) -> bool:
     """Return whether a constant excludes positions: booleans, or numbers whose exponential is negligible."""
-    return constant.dtype == torch.bool or bool(constant.amin() < _NEGLIGIBLE)
+    if not constant.is_floating_point():
+        return constant.dtype == torch.bool
+    return bool((constant < _NEGLIGIBLE).any())
 
 
 def is_padded(step: Step) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..._torch import tree_map
+from ..._nests import map_leaves
 
 _WIDER = {
     torch.float16: torch.float64,
@@ -34,10 +34,10 @@ class Float64Mode(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = tree_map(self._convert_argument, (tuple(args), dict(kwargs or {})))
+        args, kwargs = map_leaves(self._convert_argument, (tuple(args), dict(kwargs or {})))
         if getattr(func, "__name__", "") in _CONVERSIONS:
             return args[0].double() if args[0].dtype != torch.float64 else args[0]
-        return tree_map(_widen, func(*args, **kwargs))
+        return map_leaves(_widen, func(*args, **kwargs))
 
     def _convert_argument(self, value: Any) -> Any:
         if isinstance(value, torch.dtype):

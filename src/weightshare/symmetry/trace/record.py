@@ -15,8 +15,8 @@ from typing import Any
 from torch import Generator, Tensor, empty_like, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from ..._nests import iter_tensors
-from ..._torch import get_storage_id, tree_map_only, watch_modules
+from ..._nests import iter_tensors, map_tensors
+from ..._torch import DisableTorchFunction, get_storage_id, watch_modules
 from .precision import Float64Mode
 from .tape import Ref, Step, Tape, View, copy_strided
 
@@ -104,7 +104,6 @@ class _Recorder(TorchFunctionMode):
         self.inside: list[nn.Module] = []
         self.within_leaf: nn.Module | None = None
         self.write: _Write | None = None  # by the leaf module that is running
-        self.is_paused = False
         self.thread = threading.get_ident()
         self.numbers: dict[int, int] = {}
         self.alive: list[Tensor] = []  # keeps the ids of the tensors from being used again
@@ -114,7 +113,7 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self.is_paused or threading.get_ident() != self.thread:
+        if threading.get_ident() != self.thread:
             return func(*args, **kwargs)
         if self.within_leaf is not None:
             return self._round(func(*args, **kwargs), args)
@@ -146,7 +145,8 @@ class _Recorder(TorchFunctionMode):
         self.inside.append(module)
         if self.within_leaf is None and _is_leaf(module):
             self.within_leaf = module
-            self._pause(self._prepare_leaf, module, args)
+            with DisableTorchFunction():  # these operations do not belong to the model
+                self._prepare_leaf(module, args)
 
     def leave(self, module: nn.Module, args: Any, *more: Any) -> None:
         if threading.get_ident() != self.thread:
@@ -167,7 +167,8 @@ class _Recorder(TorchFunctionMode):
         if is_leaf or is_opaque:
             write, self.write = self.write, None
             op = type(module).__name__
-            self._pause(self.add, name, op, module, args, kwargs, output, write=write, seen=is_leaf)
+            with DisableTorchFunction():
+                self.add(name, op, module, args, kwargs, output, write=write, seen=is_leaf)
 
     def add(
         self,
@@ -189,7 +190,7 @@ class _Recorder(TorchFunctionMode):
         is_new = write is not None or any(self.find_number(tensor) is None for tensor in outputs)
         if not inputs or not outputs or not is_new:
             return
-        positional, named = tree_map_only(Tensor, self._replace_by_ref, (tuple(args), dict(kwargs)))
+        positional, named = map_tensors(self._replace_by_ref, (tuple(args), dict(kwargs)))
         refs = tuple(self.numbers[id(tensor)] for tensor in inputs)
         results = tuple(self._add_tensor(tensor) for tensor in outputs)
         name = name or op
@@ -281,15 +282,7 @@ class _Recorder(TorchFunctionMode):
             sign = empty_like(tensor).bernoulli_(0.5, generator=self.rounding).mul_(2).sub_(1)
             return tensor * sign.mul_(_ROUNDING).add_(1)
 
-        return tree_map_only(Tensor, change, result)
-
-    def _pause(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Call a function whose operations on tensors do not belong to the model."""
-        self.is_paused = True
-        try:
-            function(*args, **kwargs)
-        finally:
-            self.is_paused = False
+        return map_tensors(change, result)
 
     def _name_modules(self, root: nn.Module) -> None:
         """Name the modules below `root`. Unless it is the model, `root` itself is named by its class."""

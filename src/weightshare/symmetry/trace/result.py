@@ -125,9 +125,10 @@ class EquivarianceTrace:
     def interventions(self) -> Interventions:
         """Remove each cause and measure the output again, to find what each contributes to the error.
 
-        Padding becomes circular. A stride or pool becomes one with stride 1, followed by blur pooling. A
-        position embedding is replaced by its mean over positions, and unshared weights by the nearest shared
-        kernel.
+        Padding becomes circular. A stride or pool becomes one with stride 1, followed by blur pooling, unless
+        the shift is a whole number of positions after it. A position embedding is replaced by its mean over
+        positions, a mask of attention by attention to all positions, and unshared weights by the nearest
+        shared kernel.
 
         Raises:
             SymmetryError: If the shift is not a whole number of output positions, or if the recorded

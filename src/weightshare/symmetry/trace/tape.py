@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, equal, nn
 
-from ..._nests import iter_tensors
-from ..._torch import tree_leaves, tree_map_only
+from ..._nests import iter_tensors, map_leaves
+from ..._torch import tree_leaves
 from .precision import Float64Mode
 
 #: Relative differences up to this between two floating-point constants count as rounding.
@@ -97,7 +97,9 @@ class Step:
 
     def run(self, tensors: Mapping[int, Tensor]) -> list[Tensor]:
         """Compute the operation on other tensors."""
-        args, kwargs = tree_map_only(Ref, lambda ref: tensors[ref.number], (self.args, self.kwargs))
+        args, kwargs = map_leaves(
+            lambda leaf: tensors[leaf.number] if isinstance(leaf, Ref) else leaf, (self.args, self.kwargs)
+        )
         with Float64Mode() if self.precise else nullcontext():
             if not self.views:
                 return list(iter_tensors(self.call(*args, **kwargs), dataclasses=False))
