@@ -104,12 +104,12 @@ def trace_equivariance(
         precise, tape = _record(model, x)
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
-        generic = _record_generic(model, x, tape, precise, (low, high - low))
         small = min(0.2 * scale, 1.0)
-        signed = generic and (
-            _record_generic(model, x, tape, precise, small, like=generic)
-            or _record_generic(model, x, tape, precise, -small, like=generic)  # it may take the same branch
-        )
+        generic = _record_generic(model, x, tape, precise, small)
+        if generic is None:  # it may take the branch of `x` for the opposite
+            generic = _record_generic(model, x, tape, precise, -small)
+        ranged = _record_generic(model, x, tape, precise, (low, high - low), like=generic)
+        generic, ranged = (generic, ranged) if generic is not None else (ranged, None)
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
@@ -125,7 +125,7 @@ def trace_equivariance(
             )
             return [each for each in made if each is not None]
 
-        return _build_trace(run, generic, signed, steps, make_spare)
+        return _build_trace(run, generic, ranged, steps, make_spare)
 
 
 def _get_shift(shift: Size | Transform) -> Size:
@@ -226,11 +226,11 @@ def _record_generic(
 def _build_trace(
     run: Run,
     generic: Run | None,
-    signed: Run | None,
+    ranged: Run | None,
     shift: tuple[int, ...],
     make_spare: Callable[[], list[Run]],
 ) -> EquivarianceTrace:
-    runs = [each for each in (generic, run, signed) if each is not None]
+    runs = [each for each in (generic, run, ranged) if each is not None]
     tape, axes = run.tape, [bool(s) for s in shift]
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
