@@ -69,6 +69,9 @@ def test_a_margin_of_zeros_hides_nothing():
     x[:, :, 6:22, 6:22] = picture(1, 1, 16, 16)
     trace = ws.trace_equivariance(model, x)
     assert (trace.error < 1e-12, trace.exact_for) == (True, None)
+    assert (
+        trace.verdict == "shift (1, 1) is preserved on this input, but not on others; no shift is preserved"
+    )
     assert measure(model, x, (8, 8)) > 0.1
     assert trace.rows[0].cause == "padding"
 

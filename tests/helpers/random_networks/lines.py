@@ -36,6 +36,8 @@ _KEEPING_LINES = {
     "chunk": "a, b = h.chunk(2, 1); h = a * b.sigmoid()",
     "split": "a, b = h.split([1, {c} - 1], 1); h = torch.cat([b, a.tanh()], 1)",
     "unbind_stack": "h = torch.stack([p * (n + 1) for n, p in enumerate(h.unbind(1))], 1)",
+    "column_loop": "h = torch.stack([h[..., n].tanh() for n in range(h.shape[-1])], -1)",
+    "row_loop": "h = torch.cat([h[:, :, n].unsqueeze(2).relu() for n in range(h.shape[2])], 2)",
     "stack_max": "h = torch.stack([h, -h], 0).amax(0)",
     "select_channel": "h = torch.cat([h, h[:, 0].unsqueeze(1)], 1)",
     "flip_channels": "h = h.flip(1)",
@@ -65,7 +67,7 @@ _KEEPING_LINES = {
     "scalar_branch": "h = h * 2 if h.mean() > 0 else h - 1",
     "scalar_item": "h = h / (1 + h.abs().max().item())",
     "python_loop": "for n in range({c}): h = h + h[:, n:n + 1].tanh()",
-    "fourier_filter": "h = torch.fft.ifft(torch.fft.fft(h) * torch.linspace(1, 0, h.shape[-1]).to(h)).real",
+    "fourier_filter": "h = torch.fft.ifft(torch.fft.fft(h) * torch.linspace(1, 0.5, h.shape[-1]).to(h)).real",
     "fourier_real": "h = torch.fft.irfft(torch.fft.rfft(h)[..., :2], n=h.shape[-1])",
     "addcmul": "h = torch.addcmul(h, h, h.sigmoid(), value=0.5)",
     "lerp": "h = torch.lerp(h, h.tanh(), 0.3)",
@@ -83,6 +85,14 @@ _BREAKING_LINES = {
     "cumsum": "h = h.cumsum({one})",
     "flip": "h = h.flip({one})",
     "flip_add": "h = h + h.flip({one})",
+    "column_cell": (
+        "s = h[..., 0]; o = [(s := 0.5 * s + column) for column in h.unbind(-1)]; h = torch.stack(o, -1)"
+    ),
+    "row_cell_backward": (
+        "s = h.new_zeros(h[:, :, 0].shape); "
+        "o = [(s := (s + h[:, :, n]).tanh()) for n in reversed(range(h.shape[2]))]; "
+        "h = torch.stack(o[::-1], 2)"
+    ),
     "border_zero": "h = h.clone(); h[:, :, 0].zero_()",
     "border_setitem": "h = h.clone(); h[..., -1] = 0",
     "corner": "h = h - h[..., :1]",

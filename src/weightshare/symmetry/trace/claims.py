@@ -13,6 +13,9 @@ from .layout import find_smallest_shift
 from .run import Comparison, Match, Run
 from .tape import Step
 
+#: Number of elements of an input below which a claim is confirmed on more inputs.
+_FEW_ELEMENTS = 1024
+
 #: Multiples of an unexpected claim that are tested.
 _CONFIRMED = 8
 
@@ -156,9 +159,9 @@ class Verifier:
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
         other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs. If the hypothesis does not contain it, or if it does not divide the size, it
-        may hold by chance, as when no maximum is at the border. It is then confirmed for several multiples
-        and on more inputs.
+        confirmed on all inputs. If the hypothesis does not contain it, if it does not divide the size, or if
+        the input is small, it may hold by chance, as when no maximum is at the border. It is then confirmed
+        for several multiples and on more inputs.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -177,7 +180,8 @@ class Verifier:
             if all(self._holds(n, axis, claim) for n in (0, *others)):
                 is_expected = bool(hypothesis) and claim % hypothesis == 0
                 is_round = self.runs[0].size[axis] % claim == 0
-                if (is_expected and is_round) or self._holds_for_multiples(axis, claim):
+                is_likely = is_expected and is_round and self.runs[0].x.numel() >= _FEW_ELEMENTS
+                if is_likely or self._holds_for_multiples(axis, claim):
                     return claim
         return 0
 

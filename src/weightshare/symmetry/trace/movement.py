@@ -5,7 +5,7 @@ tensors, and only then.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -55,7 +55,7 @@ def find_layout(
                 if shifted is None
                 else _find_moves(value, shifted, axis, shift, size[axis], tolerance, prefixes)
             )
-            if found is not None:
+            if found is not None and _holds_twice(value, compute, axis, shift, size[axis], found, tolerance):
                 shifts.append((axis, shift))
                 for d, candidates in found.items():
                     moves[d].append(candidates)
@@ -67,11 +67,10 @@ def find_layout(
     if len(layout) < len(dims) or tuple(dim.size for dim in layout) != tuple(value.shape):
         return None
     for axis, shift in shifts:
-        for pixels in (shift, 2 * shift):
-            shifted = compute(axis, pixels) if pixels % size[axis] else value
-            by = [pixels if a == axis else 0 for a in range(len(size))]
-            if shifted is None or not is_equal(shift_tensor(layout, value, by), shifted, tolerance):
-                return None
+        shifted = compute(axis, shift)
+        by = [shift if a == axis else 0 for a in range(len(size))]
+        if shifted is None or not is_equal(shift_tensor(layout, value, by), shifted, tolerance):
+            return None
     return layout
 
 
@@ -145,6 +144,24 @@ def _find_moves(
                     if found:
                         return {d: [*dict.fromkeys(moves[k] for moves in found)] for k, d in enumerate(dims)}
     return None
+
+
+def _holds_twice(
+    value: Tensor,
+    compute: Compute,
+    axis: int,
+    shift: int,
+    size: int,
+    found: dict[int, list[_Move]],
+    tolerance: float,
+) -> bool:
+    """Return whether a shift twice as large moves the elements twice as far."""
+    twice = compute(axis, 2 * shift) if 2 * shift % size else value
+    doubled = ([replace(move, steps=2 * move.steps) for move in moves] for moves in found.values())
+    dims = [*found]
+    return twice is not None and any(
+        is_equal(_apply_moves(value, dims, moves), twice, tolerance) for moves in product(*doubled)
+    )
 
 
 def _apply_moves(tensor: Tensor, dims: Sequence[int], moves: Sequence[_Move]) -> Tensor:

@@ -9,6 +9,7 @@ from ...views.numbers import format_error
 from ...views.optional import require_matplotlib
 from ...views.section import Section
 from ...views.text import format_table
+from .claims import is_multiple
 from .interventions import Interventions, intervene
 from .numbers import replace_infinite
 from .row import Row, combine_axes
@@ -42,7 +43,7 @@ class EquivarianceTrace:
         exact_along: For each axis, a number for whose multiples the output is exact, in input pixels, as in
             `Row.exact_along`. It was measured on the model, on a random input and on `x`.
         is_joint: Whether the traced shift is exact although shifts along a single axis are not.
-        followed: Whether positions could be followed through all operations.
+        followed: Whether positions could be followed to the output.
         error: Relative error of the output; None if the shift is not a whole number of its positions, or if
             the output could not be followed. An output [N, C] that could not be followed is compared with
             itself.
@@ -93,6 +94,9 @@ class EquivarianceTrace:
             )
         if self.error is None or (self.error > self.floor and not self._run.is_output_known):
             return f"it is unknown whether shift {self.shift} is preserved: {summary}"
+        covered = self.exact_along is not None and is_multiple(self.shift, self.exact_along)
+        if not covered and not self.is_joint and self._run.is_output_known:
+            return f"shift {self.shift} is preserved on this input, but not on others; {summary}"
         return f"shift {self.shift} is preserved end to end; {summary}"
 
     def _describe_exact_shifts(self) -> str:

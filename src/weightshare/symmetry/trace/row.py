@@ -21,7 +21,7 @@ class Row:
         exact_along: For each axis, a number for whose multiples its output in the model is exact, in input
             pixels; 0 if there is none, and None for an axis that was not examined. None instead of a tuple if
             positions cannot be followed.
-        followed: Whether positions could be followed up to and including this operation.
+        followed: Whether the positions of its output could be followed or measured.
         borders: For each axis that the output has, the widths (low, high) of the border to which the error of
             the output in the model is confined; empty if there is no error, None if there is no exact
             interior, or if it could not be measured. This includes the effect of all previous operations, and

@@ -105,7 +105,11 @@ def trace_equivariance(
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
         generic = _record_generic(model, x, tape, precise, (low, high - low))
-        signed = _record_generic(model, x, tape, precise, 0.2 * scale, like=generic) if generic else None
+        small = min(0.2 * scale, 1.0)
+        signed = generic and (
+            _record_generic(model, x, tape, precise, small, like=generic)
+            or _record_generic(model, x, tape, precise, -small, like=generic)  # it may take the same branch
+        )
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
@@ -116,7 +120,9 @@ def trace_equivariance(
             return trace_crops(runs, steps, _name(shift))
 
         def make_spare() -> list[Run]:
-            made = (_record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1))
+            made = (
+                _record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1, -0.3)
+            )
             return [each for each in made if each is not None]
 
         return _build_trace(run, generic, signed, steps, make_spare)

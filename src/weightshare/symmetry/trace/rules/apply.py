@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from ...transforms import UndefinedError
-from ..layout import Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
+from ..layout import Dim, Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
 from ..movement import find_layout, is_equal
-from ..tape import Ref, Step, copy_strided
-from .operation import Case
+from ..tape import Ref, Step, View, copy_strided
+from .indexing import cut_dim
+from .operation import Case, Kind
+from .selected import Selected, find_selected, restore_selected
 from .table import find_operation
 
 #: Exceptions that a rule, or an operation on shifted inputs, may raise for a call that it does not handle.
@@ -31,9 +33,15 @@ class Mover:
         self.layouts, self.values = layouts, values
         self.sources: dict[int, tuple[Step, int]] = {}  # of the tensors without a layout
         self.computed: dict[tuple[int, ...], dict[int, Tensor]] = {}
+        self.selections: dict[int, frozenset[Selected]] = {}
 
     def add(self, step: Step) -> None:
-        """Note that a step computes its outputs."""
+        """Note that a step computes its outputs, and from which positions."""
+        inherited = frozenset[Selected]().union(
+            *(self.selections[ref] for ref in step.inputs if ref in self.selections)
+        )
+        for place, ref in enumerate(step.outputs):
+            self.selections[ref] = inherited | find_selected(step, place, self.layouts[step.inputs[0]])
         self.sources.update({ref: (step, place) for place, ref in enumerate(step.outputs)})
 
     def find_known(self, refs: Sequence[int]) -> dict[int, Layout]:
@@ -88,6 +96,11 @@ def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -
         ]
     if operation.kind.is_pool and mover.layouts[step.inputs[0]] is not None:  # the indices may be unknown
         found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
+    if operation.kind is Kind.UNKNOWN:
+        found = [layout or _guess_same(case) for layout, case in zip(found, cases)]
+    if step.op in ("stack", "cat") and found[0] is not None:
+        d = step.get_argument(1, "dim", 0) % len(found[0])
+        found = [restore_selected(step, d, found[0], mover.selections)]
     mover.add(step)
     return found
 
@@ -101,6 +114,25 @@ def _keep_written(case: Case, size: Sequence[int], tolerance: float) -> Layout |
     return layout if layout is not None and any(dim.moves for dim in layout) else None
 
 
+def _slice_layout(view: View, strides: Sequence[int], layout: Layout) -> Layout | None:
+    """Return the layout of a view that is a slice of a tensor with a layout; None if it is another view."""
+    if len(view.size) != len(layout):
+        return None
+    dims: dict[int, Dim | None] = {}
+    rest = view.offset
+    for d in sorted(range(len(layout)), key=lambda d: -strides[d]):
+        start, rest = divmod(rest, strides[d]) if layout[d].size > 1 else (0, rest)
+        step, remainder = divmod(view.stride[d], strides[d])
+        if (remainder or not step) and view.size[d] > 1:
+            return None
+        step = max(1, step)
+        stop = start + (view.size[d] - 1) * step + 1
+        is_whole = view.size[d] == layout[d].size
+        dims[d] = layout[d] if is_whole else cut_dim(layout[d], start, stop, step)
+    found = [dims[d] for d in range(len(layout))]
+    return tuple(dim for dim in found if dim is not None) if None not in found else None
+
+
 def _measure_view(case: Case, size: Sequence[int], tolerance: float) -> Layout | None:
     """Find the layout of a view of the tensor that is written into."""
     step, view = case.step, case.step.views[case.place]
@@ -108,6 +140,9 @@ def _measure_view(case: Case, size: Sequence[int], tolerance: float) -> Layout |
     layout = case.layouts[root.number] if isinstance(root, Ref) else None
     if layout is None:
         return None
+    sliced = _slice_layout(view, step.strides or (), layout)
+    if sliced is not None:
+        return sliced
     value = case.values[root.number]
 
     def compute(axis: int, shift: int) -> Tensor | None:

@@ -9,18 +9,15 @@ from ..layout import Dim, Layout, drop_margins, make_fixed
 from ..tape import Ref
 from .elementwise import broadcast
 from .operation import Case
+from .selected import expand_index
 
 
 def get_item(case: Case) -> Layout | None:
     """Index with integers, slices and at most one list, which must be for a dimension that no shift moves."""
-    layout, index = case.layout, case.step.args[1]
-    index = index if isinstance(index, tuple) else (index,)
+    layout = case.layout
+    index = expand_index(case.step.args[1], len(layout))
     if sum(isinstance(i, list | Tensor) for i in index) > 1:
         return None
-    if any(i is Ellipsis for i in index):
-        place = next(k for k, i in enumerate(index) if i is Ellipsis)
-        rest = len(layout) - sum(i is not None for i in index) + 1
-        index = (*index[:place], *[slice(None)] * rest, *index[place + 1 :])
     queue = list(layout)
     dims: list[Dim] = []
     for i in index:
@@ -43,13 +40,9 @@ def set_item(case: Case) -> Layout | None:
     if isinstance(target, Ref):
         return case.layouts[target.number]
     layout = case.layouts[part.number] if isinstance(part, Ref) else None
-    parts = index if isinstance(index, tuple) else (index,)
     if layout is None or len(layout) != len(case.shape):
         return None
-    if any(i is Ellipsis for i in parts):
-        place = next(k for k, i in enumerate(parts) if i is Ellipsis)
-        parts = (*parts[:place], *[slice(None)] * (len(layout) - len(parts) + 1), *parts[place + 1 :])
-    parts = (*parts, *[slice(None)] * (len(layout) - len(parts)))
+    parts = expand_index(index, len(layout))
     if not all(isinstance(i, slice) for i in parts):
         return None
     dims = [_place(dim, n, i) for dim, n, i in zip(layout, case.shape, parts)]
@@ -66,13 +59,22 @@ def narrow(case: Case) -> Layout | None:
     """Cut a contiguous part out of a dimension."""
     layout = case.layout
     d, start = case.step.get_argument(1, "dim") % len(layout), case.step.get_argument(2, "start")
-    part = _cut(layout[d], start, start + case.shape[d], 1)
+    part = cut_dim(layout[d], start, start + case.shape[d], 1)
     return None if part is None else _replace_dim(layout, d, part)
 
 
 def index_select(case: Case) -> Layout | None:
     """Select any elements along a dimension that no shift moves."""
     return _select_fixed(case, case.step.get_argument(1, "dim"))
+
+
+def sort(case: Case) -> Layout | None:
+    """Keep the positions of the other dimensions. Sorted values have none, and their indices are unknown."""
+    place = 2 if case.step.op == "topk" else 1
+    d = case.step.get_argument(place, "dim", -1) % len(case.layout)
+    if case.place and case.layout[d].moves:
+        return None
+    return _replace_dim(case.layout, d, make_fixed(case.shape[d]))
 
 
 def split(case: Case) -> Layout | None:
@@ -85,25 +87,21 @@ def concatenate(case: Case) -> Layout | None:
     parts, d = case.step.args[0], case.step.get_argument(1, "dim", 0) % len(case.shape)
     layouts = [case.layouts[part.number] if isinstance(part, Ref) else None for part in parts]
     sizes = [(case.values[part.number] if isinstance(part, Ref) else part).shape[d] for part in parts]
+    axes = [None if layout is None else _get_axis(layout[d]) for layout in layouts]
     known = [layout for layout in layouts if layout is not None]
-    longest = max(known, key=lambda layout: layout[d].size * layout[d].moves)
-    if not longest[d].moves:
+    longest = max(range(len(parts)), key=lambda k: -1 if axes[k] is None else sizes[k])
+    layout, axis = layouts[longest], axes[longest]
+    if layout is None or axis is None:
         fixed = [_replace_dim(layout, d, make_fixed(case.shape[d])) for layout in known]
         return broadcast([(case.shape, layout) for layout in fixed], case.shape)
-    kind = [None if layout is None else _get_axis(layout[d]) for layout in layouts]
-    axis = _get_axis(longest[d])
-    first, last = kind.index(axis), len(kind) - 1 - kind[::-1].index(axis)
+    first, last = axes.index(axis), len(axes) - 1 - axes[::-1].index(axis)
     before, after = sum(sizes[:first]), sum(sizes[last + 1 :])
-    others = [*sizes[first : last + 1]]
-    others.remove(longest[d].size)
-    dim = _join(
-        case, longest, d, before, sum(sizes[first : last + 1]), after, sum(sizes[: layouts.index(longest)])
-    )
-    return (
-        None
-        if dim is None or (longest[d].size in others and not any(dim.first.halo))
-        else _replace_dim(longest, d, dim)
-    )
+    pieces = sizes[first : last + 1]
+    dim = _join(case, layout, d, before, sum(pieces), after, sum(sizes[:longest]))
+    if dim is None:
+        return None
+    joins_maps = len(pieces) > 1 and len(set(pieces)) == 1 and pieces[0] > 1 and not any(dim.first.halo)
+    return None if joins_maps else _replace_dim(layout, d, dim)
 
 
 def stack(case: Case) -> Layout | None:
@@ -125,7 +123,7 @@ def _join(case: Case, layout: Layout, d: int, before: int, size: int, after: int
         start: Number of elements before the longest piece.
     """
     dim = layout[d]
-    is_sequence = sum(other.moves for other in layout) == 1 and d < len(layout) - 1
+    is_sequence = sum(_get_axis(other) is not None for other in layout) == 1 and d < len(layout) - 1
     if len(dim.factors) > 1 or dim.prefix or (is_sequence and size == dim.size and not after):
         if after or size > dim.size:
             return None
@@ -161,7 +159,7 @@ def _replace_dim(layout: Layout, d: int, dim: Dim) -> Layout:
 def _place(dim: Dim, size: int, part: slice) -> Dim | None:
     """Return a dimension of a constant, into a part of which a dimension with positions is written."""
     start, stop, step = part.indices(size)
-    if not dim.moves or dim.size == size:
+    if _get_axis(dim) is None or dim.size == size:
         return dim if dim.size == size else make_fixed(size)
     if len(dim.factors) > 1 or dim.prefix or any(dim.first.halo) or any(dim.first.margin):
         return None
@@ -172,10 +170,11 @@ def _place(dim: Dim, size: int, part: slice) -> Dim | None:
 
 def _slice(dim: Dim, part: slice) -> Dim | None:
     start, stop, step = part.indices(dim.size)
-    return dim if (start, stop, step) == (0, dim.size, 1) else _cut(dim, start, stop, step)
+    return dim if (start, stop, step) == (0, dim.size, 1) else cut_dim(dim, start, stop, step)
 
 
-def _cut(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
+def cut_dim(dim: Dim, start: int, stop: int, step: int) -> Dim | None:
+    """Return a slice of a dimension; None if its positions cannot be followed."""
     count = len(range(start, stop, step))
     if not dim.moves or stop <= dim.prefix:
         return make_fixed(count)

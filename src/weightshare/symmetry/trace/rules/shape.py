@@ -57,6 +57,11 @@ def reduce(case: Case) -> Layout | None:
     return tuple(dim for d, dim in enumerate(layout) if d not in reduced)
 
 
+def add_classes(case: Case) -> Layout | None:
+    """Add a last dimension that no shift moves."""
+    return (*case.layout, make_fixed(case.shape[-1]))
+
+
 def shuffle(case: Case) -> Layout | None:
     """Divide the strides of the last two dimensions by those of the pixels that channels become."""
     return _scale_last(case, case.in_shape, case.shape)

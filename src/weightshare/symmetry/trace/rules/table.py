@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from ..layout import Layout
 from .elementwise import keep_layout
-from .indexing import concatenate, get_item, index_select, narrow, select, set_item, split, stack
+from .indexing import concatenate, get_item, index_select, narrow, select, set_item, sort, split, stack
 from .operation import Case, Kind, Operation, Rule
 from .product import apply_linear, apply_shared_linear, attend, multiply_matrices
-from .shape import flip, permute, reduce, repeat_each, reshape, shuffle
+from .shape import add_classes, flip, permute, reduce, repeat_each, reshape, shuffle
 from .window import fold, pad, recur, resize, slide, unfold, unpool
 
 
@@ -106,7 +106,7 @@ _LINEAR_ALGEBRA = """
 _MEASURED = """
     Embedding EmbeddingBag ChannelShuffle GLU
     embedding embedding_bag channel_shuffle native_channel_shuffle glu
-    einsum tensordot sort argsort topk gather repeat tile index_put_ scatter masked_select
+    einsum tensordot argsort gather repeat tile index_put_ scatter masked_select
     stft norm quantile as_strided diag diagonal copy_ expand expand_as broadcast_to
 """
 _REDUCTIONS = """
@@ -173,6 +173,7 @@ TABLE: dict[str, Operation] = {
     ),
     **_list_names(Kind.RESHAPE, reshape, _RESHAPES),
     **_list_names(Kind.RESIZE, shuffle, "PixelShuffle PixelUnshuffle pixel_shuffle pixel_unshuffle"),
+    **_list_names(Kind.RESHAPE, add_classes, "one_hot"),
     **_list_names(Kind.RESIZE, repeat_each, "repeat_interleave"),
     **_list_names(Kind.PERMUTE, permute, _PERMUTATIONS),
     **_list_names(Kind.REDUCE, reduce, _REDUCTIONS, "input dim"),
@@ -181,6 +182,7 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.INDEX, select, "select unbind"),
     **_list_names(Kind.INDEX, narrow, "narrow"),
     **_list_names(Kind.INDEX, index_select, "index_select"),
+    **_list_names(Kind.MEASURED, sort, "sort topk"),
     **_list_names(Kind.INDEX, split, "chunk split tensor_split"),
     **_list_names(Kind.JOIN, concatenate, "cat concat concatenate"),
     **_list_names(Kind.JOIN, stack, "stack"),
@@ -200,4 +202,4 @@ TABLE: dict[str, Operation] = {
     **_list_names(Kind.MEASURED, _leave_unknown, [f"linalg_{name}" for name in _LINEAR_ALGEBRA.split()]),
 }
 
-_UNKNOWN = Operation(Kind.UNKNOWN, keep_layout)
+_UNKNOWN = Operation(Kind.UNKNOWN, _leave_unknown)
