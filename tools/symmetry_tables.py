@@ -15,7 +15,7 @@ from .blocks import ROOT, replace_block
 
 def run_command() -> str:
     """Return the output of `weightshare equivariance lenet5 --shift 1 --shift 4`."""
-    return f"```text\n{make_report('lenet5', None, None, ['1', '4'], True, 0, False)}\n```"
+    return f"```text\n{make_report('lenet5', None, None, ['1', '4'], 'shift', True, 0, False)}\n```"
 
 
 def compare_sharings() -> list[tuple[object, ...]]:
