@@ -77,7 +77,7 @@ def run(
 
     Example:
         >>> run("kunin2019", seeds=1).verdict
-        '1 of 1 comparisons agree.'
+        'Comparisons that agree: 1 of 1.'
     """
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
