@@ -100,7 +100,7 @@ def make_progress(metric="accuracy", epoch=1, sharing="full", is_class=True):
 
 def test_scores_are_shown_with_their_metric():
     assert format_score(make_progress(), "validation") == "50.0% validation accuracy"
-    assert format_score(make_progress("rmse", is_class=False), "validation") == "0.5 validation rmse"
+    assert format_score(make_progress("rmse", is_class=False), "validation") == "0.5000 validation RMSE"
 
 
 def test_the_time_left_is_estimated_once(planned, monkeypatch):

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..study import Plan, Progress
+from ..study.statistics.scale import Scale
 from ..views.escape import escape_controls
-from ..views.numbers import format_percent
 
 #: Least number of seconds between two lines within a trial, when standard error is not a terminal.
 LINE_SECONDS = 30
@@ -115,8 +115,8 @@ class TimeLeft:
 def format_score(state: Progress, kind: str) -> str:
     """Return the validation score of an epoch, or the test score of a trial, with the name of the metric."""
     score = state.validation_score if kind == "validation" or state.trial is None else state.trial.score
-    value = f"{format_percent(score)}%" if state.metric.is_fraction else f"{score:.4g}"
-    return f"{value} {kind} {escape_controls(state.metric.name)}"
+    scale = Scale.from_metric(state.metric)
+    return f"{scale.format(score)} {kind} {escape_controls(scale.label)}"
 
 
 def format_seconds(seconds: float) -> str:

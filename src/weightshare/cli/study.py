@@ -44,7 +44,9 @@ def command(
     ] = "auto",
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric: accuracy, balanced_accuracy, mean_iou, rmse, mae, r2 or module:function."),
+        typer.Option(
+            help="Metric: accuracy, balanced_accuracy, mean_iou, rmse, mae, r2 or package.module:function."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -60,7 +62,7 @@ def command(
     resize: Annotated[
         str | None, typer.Option(help="Scale the images of a folder to this size, e.g. 32 or 32x48.")
     ] = None,
-    train_images: Annotated[int | None, typer.Option(help="Use only this many training images.")] = None,
+    train_images: Annotated[int | None, typer.Option(help="Use only this many training examples.")] = None,
     train_sizes: Annotated[
         str, typer.Option(help="Also train with these numbers of training examples, e.g. 100,300,1000.")
     ] = "",
@@ -90,7 +92,7 @@ def command(
         str, typer.Option(help="Where trials run: local (this machine) or ray (a Ray cluster).")
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(help="Trials to run at the same time; by default one, without a worker.")
+        int | None, typer.Option(help="Worker processes, each running one trial at a time; by default none.")
     ] = None,
     address: Annotated[
         str | None,
@@ -99,14 +101,14 @@ def command(
     cpus_per_trial: Annotated[float, typer.Option(help="CPUs per trial on the Ray cluster.")] = 1,
     gpus_per_trial: Annotated[float, typer.Option(help="GPUs per trial on the Ray cluster.")] = 0,
     state_seconds: Annotated[
-        float, typer.Option(help="Seconds between two stored states of a long trial.")
+        float, typer.Option(help="Seconds after which the state of a long trial is stored again.")
     ] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     report: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a study whose report to draw again from its records, to --out if given (a file; "
-            "- for standard output)."
+            help="Draw the report of the study in this folder again from its records. --out FILE writes it "
+            "elsewhere; --out - prints it."
         ),
     ] = None,
 ) -> None:

@@ -150,7 +150,7 @@ def draw_lines(
             _set_log_axis(axes)
             axes.set_xticks(_space({x for one in series for x in one.x}))
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         _limit(axes, low, high)
         return _finish(figure, axes, xlabel, ylabel)
 
