@@ -40,8 +40,8 @@ def test_the_verdict_says_if_the_size_may_be_the_reason():
 
 def test_the_verdict_says_if_a_better_row_is_larger_and_has_no_row_of_its_size():
     larger = (
-        "local has 60 times as many parameters, and no fully shared network of that size was trained, so the "
-        "gain may come from the size."
+        "local has 60 times as many parameters as full, and no fully shared network of that size was "
+        "trained, so the gain may come from the size."
     )
     scores = {"full": [0.80, 0.82, 0.81], "local": [0.94, 0.95, 0.97]}
     assert larger in make_result(scores).verdict

@@ -143,8 +143,8 @@ def _describe_larger(result: Outcome, comparisons: Sequence[Comparison], full: R
     ratios = [f"{format_ratio(one.row.parameters / full.parameters)} times as many" for one in larger]
     have = "has" if len(larger) == 1 else "have"
     return (
-        f"{_name(larger)} {have} {words.join(ratios)} parameters, and no fully shared network of that size "
-        "was trained, so the gain may come from the size."
+        f"{_name(larger)} {have} {words.join(ratios)} parameters as {get_name(full)}, and no fully shared "
+        "network of that size was trained, so the gain may come from the size."
     )
 
 
