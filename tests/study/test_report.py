@@ -163,6 +163,15 @@ def test_a_metric_of_the_user():
     assert "<b>" not in page
 
 
+def test_a_score_without_an_interval_is_explained(result):
+    sentence = "A row without ± has the same value with every seed."
+    equal = make_result({"full": [0.9, 0.9], "local": [0.8, 0.9]})
+    for text in (str(equal), render_page(equal)):
+        assert sentence in text
+    for text in (str(result), render_page(result), render_page(make_result({"full": [0.9]}))):
+        assert sentence not in text
+
+
 def test_a_clear_difference_is_reported_with_its_interval(result):
     answers = answer_all(result)
     assert (
