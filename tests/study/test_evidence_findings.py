@@ -1,11 +1,19 @@
 """Findings: what agrees, and how figures and intervals are written."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
-from weightshare.study.evidence import Finding
-from weightshare.study.evidence.base import compare_counts, compare_order, measure, measure_percent
+from weightshare.study.evidence import Evidence, Finding, base
+from weightshare.study.evidence.base import (
+    Plot,
+    compare_counts,
+    compare_order,
+    make_series,
+    measure,
+    measure_percent,
+)
 
 
 def test_a_wrong_count_does_not_agree():
@@ -42,3 +50,25 @@ def test_results_in_words():
     finding = Finding("error", "5.0", 4.0)
     assert finding.result == "not compared"
     assert replace(finding, published=None).result == "-"
+
+
+@pytest.mark.parametrize(
+    ("is_percent", "limits", "high"), [(True, (0, 100), 100), (False, (-inf, inf), 105.85)]
+)
+def test_charts_of_percentages_end_at_0_and_100(monkeypatch, is_percent, limits, high):
+    drawn = []
+    monkeypatch.setattr(
+        base, "draw_lines", lambda series, *labels, low, high, **options: drawn.append((series, low, high))
+    )
+    lines = (make_series("full", 0, [1], [[99.0, 100.0]]),)
+    evidence = Evidence("a", "b", "c", "d", "e", 2, {}, "f", (), (Plot("g", "x", "y", lines, is_percent),))
+    base.render_page([evidence])
+    [([line], *ends)] = drawn
+    assert tuple(ends) == limits
+    assert line.high == pytest.approx([high], abs=0.01)
+
+
+def test_settings_are_written_as_words():
+    evidence = Evidence("a", "b", "c", "d", "e", 2, {"batch_size": 32, "sizes": (1, 2)}, "f", ())
+    assert ("batch size", "32") in evidence.details
+    assert ("sizes", "1, 2") in evidence.details

@@ -38,7 +38,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     ]
     for other, published in (
         ("local", "relaxed > unshared from the start"),
-        ("full", "relaxed > convolution, at some times"),
+        ("full", "relaxed > convolution, at intermediate times"),
     ):
         findings += [
             compare_order(
