@@ -97,7 +97,7 @@ class Extra(nn.Sequential):
     """A network with a state of more than tensors."""
 
     def get_extra_state(self):
-        return {"of": {1, 2}}
+        return {"sharing": Full()}
 
     def set_extra_state(self, state):
         pass
