@@ -156,6 +156,15 @@ def test_a_network_that_fails_in_one_trial(quick, executor):
     assert [record["seed"] for record in read_records(spec)] == [0]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyError])
+def test_errors_of_the_progress_function_are_its_own(quick, error):
+    def stop(_):
+        raise error
+
+    with pytest.raises(error):
+        run(replace(quick, sharings="full", model=Moody), stop)
+
+
 def test_the_text_of_a_result_is_its_table(quick):
     text = str(run(replace(quick, out=None)))
     assert MATCHED in text

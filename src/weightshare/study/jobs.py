@@ -80,12 +80,20 @@ class Job:
         factory = Factory(self.spec, self.load() if examples is None else examples)
         is_stored = fabric.world_size == 1
         file = self.state_file if is_stored else StateFile(None, self.digest, self.row.key, self.seed)
+        is_reporting = False
+
+        def report(epoch: int, score: float) -> None:
+            nonlocal is_reporting
+            is_reporting = True
+            on_epoch(epoch, score)
+            is_reporting = False
+
         try:
-            return run_trial(self.row, self.seed, factory, fabric, on_epoch, file.load(), file.save)
+            return run_trial(self.row, self.seed, factory, fabric, report, file.load(), file.save)
         except WeightshareError:
             raise
         except (Exception, SystemExit) as error:
-            if self.spec.model is None:
+            if self.spec.model is None or is_reporting:
                 raise
             where = f"study: {self.row.name}, seed {self.seed}"
             expected = "the network must be trained and evaluated without an exception"

@@ -48,7 +48,7 @@ def run_tasks(
             if not finished:
                 break
             for future in finished:
-                name, result = running.pop(future), None
+                name = running.pop(future)
                 try:
                     result = future.result()
                 except LostWorkerError as error:
@@ -63,9 +63,7 @@ def run_tasks(
             raise errors[0]
     except BrokenExecutor as error:
         text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        hint = (
-            "use weightshare.study.ProcessExecutor, which replaces lost workers; finished results are saved"
-        )
+        hint = "use weightshare.study.ProcessExecutor, which replaces them; finished results are saved"
         raise StudyError("executor", "must not lose its workers", text, hint) from error
     finally:
         for future in running:
