@@ -155,9 +155,16 @@ def command(
         print(plan(spec))
         return
     spec = spec if out is not None else replace(spec, out=get_default_folder(spec))
-    with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
-        code = run_study(spec, executor=executor, state_seconds=state_seconds)
-    raise typer.Exit(code)
+    try:
+        with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
+            run_study(spec, executor=executor, state_seconds=state_seconds)
+    except KeyboardInterrupt:
+        folder = escape_controls(str(spec.out))
+        print(
+            f"\nInterrupted.\nFinished trials are saved in {folder}; run the same command again to continue.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def make_executor(
@@ -204,8 +211,8 @@ def get_default_folder(spec: StudySpec) -> Path:
     return Path(f"study-{name[:40]}-{hashlib.blake2b(text, digest_size=4).hexdigest()}")
 
 
-def run_study(spec: StudySpec, **options: Any) -> int:
-    """Run a study, show its progress on standard error, print its table and return the exit code.
+def run_study(spec: StudySpec, **options: Any) -> None:
+    """Run a study, show its progress on standard error, and print its table.
 
     Args:
         spec: Specification of the study.
@@ -218,18 +225,8 @@ def run_study(spec: StudySpec, **options: Any) -> int:
     from ..study.records import REPORT
     from .progress import Terminal
 
-    try:
-        with Terminal() as terminal:
-            result = run(spec, terminal.update, on_plan=terminal.start, **options)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        if spec.out is not None:
-            folder = escape_controls(str(spec.out))
-            print(
-                f"Finished trials are saved in {folder}; run the same command again to continue.",
-                file=sys.stderr,
-            )
-        return INTERRUPTED
+    with Terminal() as terminal:
+        result = run(spec, terminal.update, on_plan=terminal.start, **options)
     # with several devices, every process runs this line
     if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
         if sys.stdout is not None and sys.stdout.isatty():
@@ -238,4 +235,3 @@ def run_study(spec: StudySpec, **options: Any) -> int:
             print(result)
         if result.out is not None:
             print(f"Report: {escape_controls(str(result.out / REPORT))}")
-    return 0

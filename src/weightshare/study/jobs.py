@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from ..errors import StudyError
+from ..errors import StudyError, WeightshareError, describe_exception
 from .data import Examples, load_examples
 from .rows import Row
 from .spec import StudySpec
@@ -73,12 +73,31 @@ class Job:
             fabric: Lightning Fabric. With several processes, no state is stored.
             examples: The data; None to load them.
             on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
+
+        Raises:
+            StudyError: If training diverges, or if a user-supplied network raises an exception.
         """
         factory = Factory(self.spec, self.load() if examples is None else examples)
-        if fabric.world_size > 1:
-            return run_trial(self.row, self.seed, factory, fabric, on_epoch)
-        file = self.state_file
-        return run_trial(self.row, self.seed, factory, fabric, on_epoch, file.load(), file.save)
+        is_stored = fabric.world_size == 1
+        file = self.state_file if is_stored else StateFile(None, self.digest, self.row.key, self.seed)
+        is_reporting = False
+
+        def report(epoch: int, score: float) -> None:
+            nonlocal is_reporting
+            is_reporting = True
+            on_epoch(epoch, score)
+            is_reporting = False
+
+        try:
+            return run_trial(self.row, self.seed, factory, fabric, report, file.load(), file.save)
+        except WeightshareError:
+            raise
+        except (Exception, SystemExit) as error:
+            if self.spec.model is None or is_reporting:
+                raise
+            where = f"study: {self.row.name}, seed {self.seed}"
+            expected = "the network must be trained and evaluated without an exception"
+            raise StudyError(where, expected, describe_exception(error)) from error
 
 
 def run_job(job: Job, examples: Examples | None = None) -> Trial:

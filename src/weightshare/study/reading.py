@@ -1,6 +1,5 @@
 """Read the result of a study from its records, and draw its report again, without its data."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ from ..errors import StudyError
 from ..views.files import write_atomic
 from .data import DataFacts
 from .description import Description, parse_facts
-from .records import RECORDS, REPORT, split_torn
+from .journal import parse_object, split_torn
+from .records import RECORDS, REPORT
 from .report.page import render_page
 from .result import StudyResult
 from .statistics.scale import Scale
@@ -44,11 +44,11 @@ def read(folder: Path | str) -> StudyResult:
     for number, line in enumerate(split_torn(content)[0].splitlines(), 1):
         where = f"file {str(file)!r}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_object(line) or {}
             row = parse_facts(RowFacts, record["row"])
             descriptions.append(_parse_description(record))
-            trial = _parse_trial(record, descriptions[-1].scale)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            trial = _parse_trial(record, descriptions[-1])
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise StudyError(
                 where,
                 "must be the record of a trial, with a description of the study",
@@ -93,9 +93,13 @@ def redraw(folder: Path | str, out: Path | str | None = None) -> Path:
     return path
 
 
-def _parse_trial(record: dict[str, Any], scale: Scale) -> Trial:
+def _parse_trial(record: dict[str, Any], description: Description) -> Trial:
+    scale, data = description.scale, description.data
     shifts = record[to_key("score_shifted", scale.name)]
-    return Trial.from_record(record, [int(amount) for amount in shifts], scale)
+    trial = Trial.from_record(record, [int(amount) for amount in shifts], scale)
+    if len(trial.class_scores) != len(data.test_counts):
+        raise ValueError
+    return trial
 
 
 def _parse_description(record: dict[str, Any]) -> Description:
