@@ -11,7 +11,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from ..errors import StudyError
+from ..errors import ArgumentError, StudyError
 from ._plan import Plan, plan_study
 from .data import Examples, load_examples
 from .description import Description
@@ -79,6 +79,7 @@ def run(
 
     Raises:
         DataError, SpecError: If the data cannot be loaded.
+        ArgumentError: If `state_seconds` is negative or NaN.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
             rejects its arguments, if training diverges, or if trials lose their workers again and again.
@@ -89,6 +90,8 @@ def run(
         >>> [row.parameters for row in ws.study.run(spec).summary]
         [5018, 304394]
     """
+    if not state_seconds >= 0:
+        raise ArgumentError("study", "state_seconds must be a number of at least 0", repr(state_seconds))
     examples = load_examples(spec)
     plan = plan_study(spec, examples)
     fabric = make_fabric(spec) if executor is None else None

@@ -1,7 +1,9 @@
 """What a study is apart from its trials: stored with each record, so that records explain themselves."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar, cast
+from dataclasses import asdict, dataclass
+from math import isfinite
+from types import UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ..views.escape import escape_controls
 from ._plan import Plan
@@ -66,10 +68,28 @@ def parse_facts(kind: type[_T], given: dict[str, Any]) -> _T:
     """Return a dataclass of facts from JSON values. Other keys are ignored, and lists become tuples.
 
     Raises:
-        KeyError, TypeError: If a field is missing.
+        KeyError, TypeError: If a field is missing or has a value of another type.
 
     >>> parse_facts(Scale, {"name": "rmse", "lower_is_better": True, "is_fraction": False, "new": 1})
     Scale(name='rmse', lower_is_better=True, is_fraction=False)
     """
-    values = {one.name: given[one.name] for one in fields(cast(Any, kind))}
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    values: dict[str, Any] = {}
+    for name, form in get_type_hints(kind).items():
+        value = given[name]
+        values[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
+        if not _has_type(values[name], form):
+            raise TypeError(name)
+    return kind(**values)
+
+
+def _has_type(value: Any, form: Any) -> bool:
+    """Return whether a value has a type such as str, tuple[int, ...] or float | None. Floats are finite."""
+    if get_origin(form) is tuple:
+        return isinstance(value, tuple) and all(_has_type(one, get_args(form)[0]) for one in cast(Any, value))
+    if get_origin(form) is UnionType:
+        return any(_has_type(value, one) for one in get_args(form))
+    if form is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if form is int:
+        return type(value) is int and 0 <= value < 2**63
+    return isinstance(value, form)

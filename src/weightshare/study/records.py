@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import StudyError
+from ..errors import StudyError, describe_exception
 from ..views.files import write_atomic
 from .spec import StudySpec
 from .tasks import Metric
@@ -123,7 +123,8 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Fol
     try:
         if path.exists() and not path.is_dir():
             raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
-        if path.exists():
+        is_new = not path.exists()
+        if not is_new:
             _check_entries(path, where)
         (path / STATES).mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK, timeout=0)
@@ -135,15 +136,18 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Fol
             "a folder that another run has locked",
             f"wait until it finishes, or {OTHER_FOLDER}",
         ) from None
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # pathlib recurses into a path with many folders
         raise StudyError(
-            where, "must be a writable folder", f"{error.strerror or error}", "choose another path with --out"
+            where, "must be a writable folder", describe_exception(error), "choose another path with --out"
         ) from None
     try:
         yield Folder(path, digest, spec)
     finally:
         with suppress(OSError):  # it contains states, or this folder is gone
             (path / STATES).rmdir()
+        if is_new and [entry.name for entry in path.iterdir()] == [LOCK]:
+            (path / LOCK).unlink()
+            path.rmdir()
         lock.release()
 
 

@@ -16,16 +16,19 @@ from filelock import FileLock, Timeout
 
 from ..._args import check_integer
 from ..._version import __version__
-from ...errors import SpecError, StudyError
+from ...errors import ArgumentError, SpecError, StudyError, describe_exception
 from ...views.files import write_atomic
 from ..engines import ProcessExecutor
 from ..records import split_torn
+from ..spec import MOST
 from ..trials.trial import use_threads
 from .base import Evidence, Experiment, Record
 from .images import load_images
 from .registry import find_experiment
 
 DIGITS = "digits"
+#: Suffixes of the files with the results.
+SUFFIXES = ("json", "md", "html")
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ def run(
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
     workers = check_integer("evidence", "workers", workers, 1)
+    if seeds > MOST["seeds"]:
+        raise ArgumentError("evidence", f"seeds must be at most {MOST['seeds']:,}", f"{seeds:,}")
     if experiment.data is None:
-        data = data or DIGITS
+        data = DIGITS if data is None else data
         images = load_images(data)
         description, digest = images.description, images.digest
     elif data is not None:
@@ -110,11 +115,8 @@ def run(
             on_progress(Progress(name, done, seeds, time.perf_counter() - begin))
         evidence = make_evidence(experiment, description, [known[seed] for seed in range(seeds)])
         if journal is not None:
-            for suffix, content in (
-                ("json", evidence.to_json()),
-                ("md", evidence.to_markdown()),
-                ("html", evidence.to_html()),
-            ):
+            contents = evidence.to_json(), evidence.to_markdown(), evidence.to_html()
+            for suffix, content in zip(SUFFIXES, contents):
                 write_atomic(journal.folder / f"{name}.{suffix}", content)
     return evidence
 
@@ -225,18 +227,30 @@ class _Journal:
 @contextmanager
 def _open_journal(folder: Path, name: str, key: dict[str, Any]) -> Generator[_Journal]:
     """Create the folder if it is missing, and lock the journal of the experiment."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{name}.lock", timeout=0)
+    where = f"folder {str(folder)!r}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{name}.lock", timeout=0)
         lock.acquire()
     except Timeout:
         raise StudyError(
-            f"folder {str(folder)!r}",
+            where,
             f"{name} must not be running there",
             "a folder that another run has locked",
             "wait until it finishes, or choose another folder with --out",
         ) from None
+    except (
+        OSError,
+        RecursionError,
+        ValueError,
+    ) as error:  # also a path with a null character or many folders
+        hint = "choose another folder with --out"
+        raise StudyError(where, "must be a writable folder", describe_exception(error), hint) from None
     try:
+        for path in (folder / f"{name}.{suffix}" for suffix in ("jsonl", *SUFFIXES)):
+            if path.exists() and not path.is_file():
+                hint = "choose another folder with --out"
+                raise StudyError(f"{where}, {path.name}", "must be a file", "something else", hint)
         yield _Journal(folder, name, key)
     finally:
         lock.release()
