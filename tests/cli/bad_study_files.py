@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tests.helpers.study import tiny_arrays
+from weightshare.study import StudySpec, run
 
 #: Modules that the command lines name.
 MODULES = Path(__file__).parent / "study_files"
@@ -135,6 +137,8 @@ def _write_images(folder):
 
 
 def _write_studies(folder):
+    spec = StudySpec(f"npz:{folder / 'good.npz'}", "full", seeds=1, width=2, epochs_max=1, accelerator="cpu")
+    run(replace(spec, out=folder / "study_done"))
     record = {"study": "0" * 16, "title": "digits: full; 1 seed"}
     contents = {
         "study_text": "not JSON\n",

@@ -123,7 +123,9 @@ class StudySpec:
             raise SpecError("study", expected, repr(self.learning_rate))
         put("learning_rate", float(self.learning_rate))
         self._check_texts()
-        if self.out is not None and (not isinstance(self.out, str | Path) or "\0" in str(self.out)):
+        if self.out is not None and (
+            not isinstance(self.out, str | Path) or self.out == "" or "\0" in str(self.out)
+        ):
             raise SpecError("study", "out must be a path", repr(self.out))
 
     def _check_texts(self) -> None:

@@ -85,6 +85,8 @@ def run(
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
     workers = check_integer("evidence", "workers", workers, 1)
+    if out == "":
+        raise ArgumentError("evidence", "out must be a folder", "''", "use '.' for the current folder")
     if seeds > MOST["seeds"]:
         raise ArgumentError("evidence", f"seeds must be at most {MOST['seeds']:,}", f"{seeds:,}")
     if experiment.data is None:
@@ -229,6 +231,7 @@ def _open_journal(folder: Path, name: str, key: dict[str, Any]) -> Generator[_Jo
     """Create the folder if it is missing, and lock the journal of the experiment."""
     where = f"folder {str(folder)!r}"
     try:
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f".{name}.lock", timeout=0)
         lock.acquire()
@@ -253,4 +256,7 @@ def _open_journal(folder: Path, name: str, key: dict[str, Any]) -> Generator[_Jo
                 raise StudyError(f"{where}, {path.name}", "must be a file", "something else", hint)
         yield _Journal(folder, name, key)
     finally:
+        if is_new and [path.name for path in folder.iterdir()] == [f".{name}.lock"]:
+            (folder / f".{name}.lock").unlink()
+            folder.rmdir()
         lock.release()
