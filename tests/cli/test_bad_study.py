@@ -1,4 +1,4 @@
-"""Every bad command line of `weightshare study` and `evidence` is one clear error with exit code 2 and no files.
+"""Every bad command line of `weightshare study` and `evidence` ends in one clear error and writes nothing.
 
 Data and networks that are only unusual work.
 """

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from ..errors import ArgumentError
 from ..views.escape import escape_controls
 from ..views.numbers import format_count
 from .data import DataFacts, Examples, load_examples
@@ -85,7 +86,15 @@ def plan(spec: StudySpec) -> Plan:
         >>> ws.study.plan(ws.study.StudySpec(sharings="full,tiled:2", seeds=5)).trials
         15
     """
-    return plan_study(spec, load_examples(spec))
+    return plan_study(spec, load_examples(check_spec(spec)))
+
+
+def check_spec(spec: object) -> StudySpec:
+    """Return a specification; raise `ArgumentError` for anything else."""
+    if not isinstance(spec, StudySpec):
+        hint = "use StudySpec(data, sharings)"
+        raise ArgumentError("study", "spec must be a StudySpec", type(spec).__name__, hint)
+    return spec
 
 
 def plan_study(spec: StudySpec, examples: Examples) -> Plan:

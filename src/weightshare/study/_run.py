@@ -6,13 +6,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ..errors import ArgumentError, StudyError
-from ._plan import Plan, plan_study
+from ._plan import Plan, check_spec, plan_study
 from .data import Examples, load_examples
 from .description import Description
 from .engines import LostWorkerError, ProcessExecutor, RayExecutor
@@ -79,7 +80,7 @@ def run(
 
     Raises:
         DataError, SpecError: If the data cannot be loaded.
-        ArgumentError: If `state_seconds` is negative or NaN.
+        ArgumentError: If an argument has another type, or if `state_seconds` is negative or NaN.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
             rejects its arguments, if training diverges, or if trials lose their workers again and again.
@@ -90,9 +91,12 @@ def run(
         >>> [row.parameters for row in ws.study.run(spec).summary]
         [5018, 304394]
     """
-    if not state_seconds >= 0:
+    if not isinstance(state_seconds, Real) or not state_seconds >= 0:
         raise ArgumentError("study", "state_seconds must be a number of at least 0", repr(state_seconds))
-    examples = load_examples(spec)
+    if executor is not None and not isinstance(executor, Executor):
+        got = type(executor).__name__
+        raise ArgumentError("study", "executor must be a concurrent.futures.Executor or None", got)
+    examples = load_examples(check_spec(spec))
     plan = plan_study(spec, examples)
     fabric = make_fabric(spec) if executor is None else None
     if isinstance(executor, ProcessExecutor):

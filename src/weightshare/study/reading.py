@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import StudyError, describe_exception
+from ..errors import ArgumentError, StudyError, describe_exception
 from ..views.files import write_atomic
 from .data import DataFacts
 from .description import Description, parse_facts
@@ -27,9 +27,12 @@ def read(folder: Path | str) -> StudyResult:
         folder: Folder of the study.
 
     Raises:
+        ArgumentError: If `folder` is neither text nor a path.
         StudyError: If the folder has no records of finished trials, if they belong to several studies, or if
             an older version made them, which did not describe the study.
     """
+    if not isinstance(folder, str | Path):
+        raise ArgumentError("study", "folder must be text or a pathlib.Path", repr(folder))
     file = Path(folder) / RECORDS
     try:
         if file.exists() and not file.is_file():
