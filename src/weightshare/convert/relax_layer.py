@@ -30,10 +30,10 @@ def relax_layer(
     source = as_shared(layer)
     size = choose_input_size(source, input_size)
     target = make_like(source, sharing, size, bias_sharing)
-    if bias_sharing is None and not _can_hold_biases(target, source):
-        target = make_like(source, sharing, size, source.bias_sharing)
     elements = sum(parameter.numel() for parameter in target.parameters())
     check_memory(type(source).__name__, sharing, elements, source.weight.detach())
+    if bias_sharing is None and not _can_hold_biases(target, source):
+        target = make_like(source, sharing, size, source.bias_sharing)
     _check_refines(source, target)
     positions: Any = target.position_size
     if isinstance(sharing, LowRank):
