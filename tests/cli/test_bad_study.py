@@ -41,7 +41,7 @@ ROWS = [
 ODD_DATA = [
     "series", "volumes", "float16", "bfloat16", "float64", "booleans", "uint16", "int64", "big_endian",
     "test_of_one", "few", "classes_far_apart", "lists", "names", "targets_column", "numbers", "images",
-    "masks", "requires_grad", "not_contiguous", "channels_constant", "many_channels", "small_numbers",
+    "masks", "requires_grad", "not_contiguous", "channels_constant", "many_channels",
 ]  # fmt: skip
 ODD_MODELS = [
     "Holder",
