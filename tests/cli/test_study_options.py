@@ -61,7 +61,7 @@ def test_trials_run_in_workers(command_line, tiny, tmp_path):
         (["--seeds", "1000000000"], "study: seeds must be at most 1,000,000"),
         (["--batch-size", "9" * 23], "study: batch_size must be at most 2,147,483,647"),
         (["--strategy", "ddp_fork"], "strategy must start its processes as commands, as ddp and fsdp do"),
-        (["--train-sizes", "5,x"], "study: train_sizes must be an integer, got 'x'"),
+        (["--train-sizes", "5,x"], "study: train_sizes must be integers such as 100,300, got '5,x'"),
     ],
 )
 def test_errors_of_options(command_line, tiny, tmp_path, arguments, text):

@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SpecError
-from ..views.escape import escape_controls
+from ..views.escape import escape_controls, quote
 from ._model import find_current_folder
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from ..study import StudySpec
 
 INTERRUPTED = 130
+MAX_WORKERS = 4096
 
 
 def command(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(help="Data: digits, faces, npz:FILE, folder:DIR or package.module:function."),
@@ -98,8 +101,12 @@ def command(
         str | None,
         typer.Option(help="Address of the Ray cluster; by default, one is started on this machine."),
     ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="CPUs per trial on the Ray cluster.")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="GPUs per trial on the Ray cluster.")] = 0,
+    cpus_per_trial: Annotated[
+        float | None, typer.Option(help="CPUs per trial on the Ray cluster; by default 1.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs per trial on the Ray cluster; by default 0.")
+    ] = None,
     state_seconds: Annotated[
         float, typer.Option(help="Seconds after which the state of a long trial is stored again.")
     ] = 60,
@@ -117,6 +124,7 @@ def command(
     Running the same command again continues an interrupted study.
     """
     if report is not None:
+        check_only(context, "report", "out")
         redraw_report(report, out)
         return
     if data is None:
@@ -151,12 +159,16 @@ def command(
         strategy=strategy,
         precision=precision,
     )
+    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    check_engine(engine, workers, address, resources)
     if dry_run:
-        print(plan(spec))
+        with redirect_stdout(sys.stderr):  # of user-supplied functions
+            text = str(plan(spec))
+        print(text)
         return
     spec = spec if out is not None else replace(spec, out=get_default_folder(spec))
     try:
-        with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
+        with make_executor(engine, workers, address, resources) as executor:
             run_study(spec, executor=executor, state_seconds=state_seconds)
     except KeyboardInterrupt:
         folder = escape_controls(str(spec.out))
@@ -167,23 +179,44 @@ def command(
         raise typer.Exit(INTERRUPTED) from None
 
 
+def check_only(context: typer.Context, *names: str) -> None:
+    """Raise an error if an argument or option is given that is not one of these."""
+    for param in context.command.params:
+        source = context.get_parameter_source(str(param.name))
+        if source is not None and source.name == "COMMANDLINE" and param.name not in names:
+            context.fail(f"{param.opts[0]!r} cannot be given together with '--{names[0]}'.")
+
+
+def check_engine(
+    engine: str, workers: int | None, address: str | None, resources: dict[str, float | None]
+) -> None:
+    """Raise an error if the options of the executor are not valid."""
+    from .._args import check_integer
+
+    if engine not in ("local", "ray"):
+        raise SpecError("study", "engine must be local or ray", quote(engine))
+    if workers is not None and check_integer("study", "workers", workers, least=1) > MAX_WORKERS:
+        raise SpecError("study", f"workers must be at most {MAX_WORKERS:,}", f"{workers:,}")
+    if engine == "ray" and workers is not None and address is not None:
+        hint = "omit --workers, or omit --address to start a cluster"
+        raise SpecError("study", "workers are only for a new cluster", f"address {quote(address)}", hint)
+    for name, value in {"address": address, **resources}.items():
+        if engine == "local" and value is not None:
+            raise SpecError("study", f"{name} needs a cluster", f"engine {engine!r}", "add --engine ray")
+    for name, number in resources.items():
+        if number is not None and not 0 <= number < inf:
+            raise SpecError("study", f"{name} must be a finite number of at least 0", str(number))
+
+
 def make_executor(
-    engine: str, workers: int | None, address: str | None, cpus_per_trial: float, gpus_per_trial: float
+    engine: str, workers: int | None, address: str | None, resources: dict[str, float | None]
 ) -> Executor | nullcontext[None]:
     """Return the executor of the options, or a context of None to run trials in this process."""
-    from .._args import check_integer
     from ..study import ProcessExecutor, RayExecutor
 
-    if workers is not None:
-        check_integer("study", "workers", workers, least=1)
     if engine == "ray":
-        return RayExecutor(
-            address, workers=workers, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
-        )
-    if engine != "local":
-        raise SpecError("study", "engine must be local or ray", repr(engine))
-    if address is not None:
-        raise SpecError("study", "address needs a cluster", f"engine {engine!r}", "add --engine ray")
+        given = {name: number for name, number in resources.items() if number is not None}
+        return RayExecutor(address, workers=workers, **given)
     return nullcontext() if workers is None else ProcessExecutor(workers)
 
 
@@ -225,7 +258,7 @@ def run_study(spec: StudySpec, **options: Any) -> None:
     from ..study.records import REPORT
     from .progress import Terminal
 
-    with Terminal() as terminal:
+    with Terminal() as terminal, redirect_stdout(sys.stderr):  # of user-supplied functions
         result = run(spec, terminal.update, on_plan=terminal.start, **options)
     # with several devices, every process runs this line
     if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]

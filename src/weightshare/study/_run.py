@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from .._args import check_amount
-from ..errors import StudyError
-from ._plan import Plan, plan_study
+from ..errors import ArgumentError, StudyError
+from ._plan import Plan, check_spec, plan_study
 from .data import Examples, load_examples
 from .description import Description
 from .engines import LostWorkerError, ProcessExecutor, RayExecutor, run_tasks
@@ -77,6 +77,7 @@ def run(
     Raises:
         ArgumentError: If `state_seconds` is not a number of at least 0.
         DataError, SpecError: If the data cannot be loaded.
+        ArgumentError: If an argument has another type, or if `state_seconds` is negative or NaN.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
             rejects its arguments, if training diverges, or if trials lose their workers again and again.
@@ -88,7 +89,10 @@ def run(
         [5018, 304394]
     """
     state_seconds = check_amount("study", "state_seconds", state_seconds)
-    examples = load_examples(spec)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        got = type(executor).__name__
+        raise ArgumentError("study", "executor must be a concurrent.futures.Executor or None", got)
+    examples = load_examples(check_spec(spec))
     plan = plan_study(spec, examples)
     fabric = make_fabric(spec) if executor is None else None
     if isinstance(executor, ProcessExecutor):

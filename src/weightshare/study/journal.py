@@ -7,13 +7,13 @@ are left as they are.
 import json
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import StudyError
+from ..errors import StudyError, describe_exception
 
 OTHER_FOLDER = "choose another folder with --out"
 
@@ -78,6 +78,8 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
 def hold_lock(file: Path, expected: str) -> Generator[None]:
     """Return a context in which this run holds the lock of a file; its folder is created if it is missing.
 
+    A new folder in which nothing was written is removed at the end.
+
     Args:
         file: The file.
         expected: What another run violates, for the error.
@@ -85,9 +87,10 @@ def hold_lock(file: Path, expected: str) -> Generator[None]:
     Raises:
         StudyError: If another run holds the lock, or if the folder cannot be written.
     """
-    lock = FileLock(file, timeout=0)
+    lock, is_new = FileLock(file, timeout=0), False
     try:
         with catch_folder_error(file.parent):
+            is_new = not file.parent.exists()
             file.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
     except Timeout:
@@ -96,18 +99,22 @@ def hold_lock(file: Path, expected: str) -> Generator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # the folder may be gone
+            if is_new and [path.name for path in file.parent.iterdir()] == [file.name]:
+                file.unlink()
+                file.parent.rmdir()
         lock.release()
 
 
 @contextmanager
 def catch_folder_error(folder: Path) -> Generator[None]:
-    """Turn an OSError, except that of a lock, into a StudyError that names the folder."""
+    """Turn an error of the file system, except that of a lock, into a StudyError that names the folder."""
     try:
         yield
-    except Timeout:
+    except (Timeout, StudyError):
         raise
-    except OSError as error:
-        got, hint = error.strerror or str(error), "choose another path with --out"
+    except (OSError, RecursionError, ValueError) as error:  # also for null characters and endless paths
+        got, hint = describe_exception(error), "choose another path with --out"
         raise StudyError(f"folder {str(folder)!r}", "must be a writable folder", got, hint) from None
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import StudyError
+from ..errors import ArgumentError, StudyError, describe_exception
 from ..views.files import write_atomic
 from .data import DataFacts
 from .description import Description, parse_facts
@@ -27,16 +27,21 @@ def read(folder: Path | str) -> StudyResult:
         folder: Folder of the study.
 
     Raises:
+        ArgumentError: If `folder` is neither text nor a path.
         StudyError: If the folder has no records of finished trials, if they belong to several studies, or if
             an older version made them, which did not describe the study.
     """
+    if not isinstance(folder, str | Path):
+        raise ArgumentError("study", "folder must be text or a pathlib.Path", repr(folder))
     file = Path(folder) / RECORDS
     try:
+        if file.exists() and not file.is_file():
+            raise OSError("records.jsonl is not a file")
         content = file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        got, hint = describe_exception(error), "name the folder that a study was given with --out"
         raise StudyError(
-            f"folder {str(folder)!r}", f"must contain the {RECORDS} of a study", reason
+            f"folder {str(folder)!r}", f"must contain the {RECORDS} of a study", got, hint
         ) from None
     trials: dict[tuple[str, int], Trial] = {}
     rows: dict[str, RowFacts] = {}

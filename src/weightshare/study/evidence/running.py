@@ -15,16 +15,19 @@ import torch
 
 from ..._args import check_integer
 from ..._version import __version__
-from ...errors import SpecError, StudyError
+from ...errors import ArgumentError, SpecError, StudyError
 from ...views.files import write_atomic
 from ..engines import LostWorkerError, ProcessExecutor, run_tasks
 from ..journal import OTHER_FOLDER, append_line, catch_os_error, hold_lock, parse_object, read_lines
+from ..spec import MOST
 from ..trials.trial import use_threads
 from .base import Evidence, Experiment, Record
 from .images import load_images
 from .registry import find_experiment
 
 DIGITS = "digits"
+#: Suffixes of the files of an experiment: one line per seed, and the results.
+SUFFIXES = (".jsonl", ".json", ".md", ".html")
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,12 @@ def run(
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
     workers = check_integer("evidence", "workers", workers, 1)
+    if out == "":
+        raise ArgumentError("evidence", "out must be a folder", "''", "use '.' for the current folder")
+    if seeds > MOST["seeds"]:
+        raise ArgumentError("evidence", f"seeds must be at most {MOST['seeds']:,}", f"{seeds:,}")
     if experiment.data is None:
-        data = data or DIGITS
+        data = DIGITS if data is None else data
         images = load_images(data)
         description, digest = images.description, images.digest
     elif data is not None:
@@ -219,4 +226,8 @@ class _Journal:
 def _open_journal(folder: Path, name: str, key: dict[str, Any]) -> Generator[_Journal]:
     """Create the folder if it is missing, and lock the journal of the experiment."""
     with hold_lock(folder / f".{name}.lock", f"{name} must not be running there"):
+        for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES):
+            if path.exists() and not path.is_file():
+                where = f"folder {str(folder)!r}, {path.name}"
+                raise StudyError(where, "must be a file", "something else", OTHER_FOLDER)
         yield _Journal(folder, name, key)
