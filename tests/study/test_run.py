@@ -120,7 +120,7 @@ def test_runs_that_stop_at_the_epoch_limit_are_counted(quick):
 def test_arguments_that_fabric_rejects(quick):
     with pytest.raises(
         StudyError,
-        match=r"Lightning Fabric must accept .* and precision on this machine, got accelerator=abacus",
+        match=r"Lightning Fabric must accept .* and precision on this machine, got accelerator='abacus'",
     ):
         run(replace(quick, accelerator="abacus"))
 

@@ -20,7 +20,7 @@ from ..rows import Row
 from ..spec import StudySpec
 from ..tasks import Metric, find_metric
 from .augmentation import shift_at_random
-from .building import Factory, catch_failure
+from .building import Factory
 
 LEARNING_RATE_DROPS = 2
 DROP_FACTOR = 0.2
@@ -116,9 +116,8 @@ class Training:
         start, history = time.perf_counter(), self.history
         if self.row.relax_after and len(history.scores) == self.row.relax_after:
             self._relax()
-        with catch_failure(f"{self.where}, epoch {len(history.losses) + 1}", "the network must run"):
-            history.losses.append(self._train_epoch())
-            score, loss = self.evaluate(self.validation)
+        history.losses.append(self._train_epoch())
+        score, loss = self.evaluate(self.validation)
         for name, value in (("training", history.losses[-1]), ("validation", loss)):
             if not isfinite(value):
                 raise StudyError(
