@@ -1,5 +1,6 @@
 # Every target makes .venv if it is missing. PYTHON chooses the interpreter that makes it. `make help` lists the targets.
 PYTHON ?= python3
+PARALLEL = -n auto --dist loadfile
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Sources of the native backend. When they change, the package is installed again.
@@ -17,17 +18,17 @@ demo: .venv/.demo  ## compare degrees of sharing on handwritten digits; writes d
 	.venv/bin/weightshare study digits --workers 2 --out demo
 
 test: .venv/.test  ## run the tests that fit in ten minutes
-	.venv/bin/python -m pytest -m "not long"
+	.venv/bin/python -m pytest $(PARALLEL) -m "not long"
 
 test-all: .venv/.test  ## run the long tests, too
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(PARALLEL)
 
 test-portable: .venv/.test  ## install without a C compiler; run the demo and the layers' tests
 	rm -rf build/portable
 	CC=false $(PIP) --no-build-isolation --no-deps --target build/portable .
 	PYTHONPATH=build/portable .venv/bin/weightshare backends | grep 'installed without a C compiler'
 	PYTHONPATH=build/portable .venv/bin/weightshare study digits --seeds 1 --out build/portable/demo
-	PYTHONPATH=build/portable .venv/bin/python -m pytest -m "not long" tests/nn tests/backends/test_report.py
+	PYTHONPATH=build/portable .venv/bin/python -m pytest $(PARALLEL) -m "not long" tests/nn tests/backends/test_report.py
 
 lint: .venv/.test  ## check format, style and types
 	.venv/bin/ruff format --check .

@@ -3,6 +3,8 @@
 import difflib
 import operator
 from collections.abc import Iterable, Sequence
+from math import inf
+from numbers import Real
 from typing import Any, TypeGuard
 
 from .errors import ArgumentError
@@ -28,6 +30,17 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     if number < least:
         raise ArgumentError(where, f"{name} must be at least {least}", str(number))
     return number
+
+
+def check_amount(where: str, name: str, value: object) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        ArgumentError: If the value is not a finite number of at least 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < inf:
+        raise ArgumentError(where, f"{name} must be a number of at least 0", repr(value))
+    return float(value)
 
 
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:

@@ -25,6 +25,7 @@ NAMES = {
     "nn": nn,
     "np": np,
     "torch": torch,
+    "study": ws.study,
     "ws": ws,
 }
 
@@ -136,6 +137,52 @@ CALLS = [
         "Conv2d: input must be [N, 1, *size] or [1, *size] with 2 spatial axes",
     ),
     ("ws.nn.Conv2d(1, 1, 3)(np.zeros((1, 1, 8, 8)))", "Conv2d: input must be a torch.Tensor"),
+    ("local(x.double())", "LocallyConnected2d: input must have the dtype of the weights, torch.float32"),
+    ("local(x.long())", "LocallyConnected2d: input must have the dtype of the weights, torch.float32"),
+    ("local(x.to('meta'))", "LocallyConnected2d: input must be on the device of the weights, cpu"),
+    ("local(x.to_sparse())", "LocallyConnected2d: input must be a dense tensor"),
+    ("study.StudySpec(None)", "study: data must be a text, arrays or data sets"),
+    ("study.StudySpec(b'digits')", "study: data must be a text, arrays or data sets"),
+    ("study.StudySpec(sharings=5)", "study: sharings must be sharings or text such as"),
+    ("study.StudySpec(sharings=[])", "study: sharings must name at least one sharing"),
+    ("study.StudySpec(seeds=1.5)", "study: seeds must be an integer, got 1.5"),
+    ("study.StudySpec(seeds=True)", "study: seeds must be an integer, got True"),
+    ("study.StudySpec(width='16')", "study: width must be an integer, got '16'"),
+    ("study.StudySpec(learning_rate='0.1')", "study: learning_rate must be a number above 0"),
+    ("study.StudySpec(learning_rate=nan)", "study: learning_rate must be a number above 0"),
+    ("study.StudySpec(task=['regression'])", "study: task must be auto, classification"),
+    ("study.StudySpec(task=None)", "study: task must be auto, classification"),
+    ("study.StudySpec(metric=5)", "study: metric must be a text or a function, got 5"),
+    ("study.StudySpec(model=5)", "study: model must be a text or a function"),
+    ("study.StudySpec(layers=5)", "study: layers must be comma-separated patterns"),
+    ("study.StudySpec(layers=['a'])", "study: layers must be comma-separated patterns"),
+    ("study.StudySpec(out=5)", "study: out must be a path, got 5"),
+    ("study.StudySpec(out='')", "study: out must be a path, got ''"),
+    ("study.StudySpec(accelerator=None)", "study: accelerator must be a text, got None"),
+    ("study.StudySpec(strategy=5)", "study: strategy must be a text, got 5"),
+    ("study.StudySpec(train_sizes=[100, '1.5'])", "study: train_sizes must be integers such as 100,300"),
+    ("study.StudySpec(train_sizes=[100.0])", "study: train_sizes must be an integer, got 100.0"),
+    ("study.StudySpec(widths={8})", "study: widths must be integers such as 100,300"),
+    ("study.StudySpec(augment=[2])", "study: augment must be entries such as shift:2"),
+    ("study.StudySpec(resize=(8, 8, 8))", "study: resize must be an integer or a tuple of length 2"),
+    ("study.StudySpec(resize=8.0)", "study: resize must be an integer, got 8.0"),
+    ("study.plan(None)", "study: spec must be a StudySpec, got NoneType"),
+    ("study.run('digits')", "study: spec must be a StudySpec, got str"),
+    (
+        "study.run(ws.study.StudySpec(), state_seconds=-1)",
+        "study: state_seconds must be a number of at least",
+    ),
+    (
+        "study.run(ws.study.StudySpec(), state_seconds='1')",
+        "study: state_seconds must be a number of at least",
+    ),
+    (
+        "study.run(ws.study.StudySpec(), executor=5)",
+        "study: executor must be a concurrent.futures.Executor",
+    ),
+    ("study.read(None)", "study: folder must be text or a pathlib.Path, got None"),
+    ("study.redraw('absent')", "folder 'absent': must contain the records.jsonl of a study"),
+    ("study.redraw(5)", "study: folder must be text or a pathlib.Path, got 5"),
     ("ws.nn.SharedLinear(None)", "SharedLinear: pattern must be a Pattern with at least one connection"),
     ("ws.nn.TiedLinear(None)", "TiedLinear: source must be a Linear or an Embedding"),
     (
@@ -146,6 +193,11 @@ CALLS = [
     ("ws.relax(conv, None)", "relax: the plan for a layer must be a sharing"),
     ('ws.relax(conv, "local", input_size=8)', "relax: the plan for a layer must be a sharing"),
     ("ws.relax(conv, ws.Local())", "Conv2d: sharing=Local() needs input_size, the spatial size of the input"),
+    ("ws.relax(conv, ws.Local(), input_size=10**6)", "Conv2d: the weight for sharing=Local() must fit in"),
+    (
+        "ws.relax(nn.Sequential(conv), {'0': 5}, x)",
+        "relax: '0': its entry in the plan must be a sharing",
+    ),
     (
         "ws.relax(conv, ws.Local(), input_size=2)",
         "Conv2d: the padded input must be at least (3, 3), the extent of the window",
@@ -372,7 +424,8 @@ CALLS = [
 @pytest.mark.parametrize(("call", "part"), CALLS, ids=[call[:80] for call, _ in CALLS])
 def test_a_bad_call(call, part, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {**NAMES, "conv": nn.Conv2d(1, 1, 3), "x": torch.zeros(1, 1, 8, 8)}
+    local = ws.nn.LocallyConnected2d(1, 1, 3, input_size=8)
+    names = {**NAMES, "conv": nn.Conv2d(1, 1, 3), "local": local, "x": torch.zeros(1, 1, 8, 8)}
     began = time.process_time()
     with pytest.raises(ws.WeightshareError) as raised:
         eval(call, names)

@@ -61,7 +61,7 @@ def test_trials_run_in_workers(command_line, tiny, tmp_path):
         (["--seeds", "1000000000"], "study: seeds must be at most 1,000,000"),
         (["--batch-size", "9" * 23], "study: batch_size must be at most 2,147,483,647"),
         (["--strategy", "ddp_fork"], "strategy must start its processes as commands, as ddp and fsdp do"),
-        (["--train-sizes", "5,x"], "study: train_sizes must be an integer, got 'x'"),
+        (["--train-sizes", "5,x"], "study: train_sizes must be integers such as 100,300, got '5,x'"),
     ],
 )
 def test_errors_of_options(command_line, tiny, tmp_path, arguments, text):
@@ -100,7 +100,7 @@ def make_progress(metric="accuracy", epoch=1, sharing="full", is_class=True):
 
 def test_scores_are_shown_with_their_metric():
     assert format_score(make_progress(), "validation") == "50.0% validation accuracy"
-    assert format_score(make_progress("rmse", is_class=False), "validation") == "0.5 validation rmse"
+    assert format_score(make_progress("rmse", is_class=False), "validation") == "0.5000 validation RMSE"
 
 
 def test_the_time_left_is_estimated_once(planned, monkeypatch):

@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
 
@@ -15,7 +16,7 @@ from torch import nn
 from tests.helpers.study import read_records, tiny_arrays, without_time
 from weightshare.errors import ArgumentError, StudyError
 from weightshare.study import ProcessExecutor, StudySpec, run
-from weightshare.study.engines import LostWorkerError
+from weightshare.study.engines import LostWorkerError, tasks
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def check_same(serial, executor, tmp_path):
     """Check that a study has the same records and results with an executor."""
     spec, records = serial
     other = replace(spec, out=tmp_path / "other")
-    with executor:
-        result = run(other, executor=executor)
+    with executor as entered:
+        result = run(other, executor=entered)
     assert sort_records(other) == records
     assert [row.accuracy for row in result.summary] == [row.accuracy for row in run(spec).summary]
     assert (other.out / "report.html").exists()
@@ -167,6 +168,92 @@ def test_data_in_memory_are_sent_to_workers(tmp_path):
     assert without_time([t.to_record() for t in trials]) == without_time(
         [t.to_record() for t in run(spec).trials]
     )
+
+
+class Job:
+    """A job with the interface of submitit, which is not a future."""
+
+    def __init__(self, function, arguments):
+        self.call, self.looks = (function, arguments), 0
+
+    def done(self):
+        self.looks += 1
+        return self.looks > 1
+
+    def result(self):
+        function, arguments = self.call
+        return function(*arguments)
+
+    def cancel(self):
+        self.looks = -1000
+
+
+class Submitter:
+    """An executor of such jobs."""
+
+    def submit(self, function, /, *arguments):
+        return Job(function, arguments)
+
+
+def test_jobs_that_are_not_futures(serial, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "PAUSE", 0)
+    check_same(serial, nullcontext(Submitter()), tmp_path)
+
+
+class Changed(ThreadPoolExecutor):
+    """An executor that treats its second task in another way."""
+
+    def __init__(self, change):
+        super().__init__(1)
+        self.change, self.futures = change, []
+
+    def submit(self, function, /, *arguments):
+        self.futures.append(self.change() if len(self.futures) == 1 else super().submit(function, *arguments))
+        return self.futures[-1]
+
+
+def test_what_is_finished_is_stored_when_no_more_tasks_can_be_submitted(serial, tmp_path):
+    def refuse():
+        wait(executor.futures)
+        raise RuntimeError("no more tasks")
+
+    spec = replace(serial[0], out=tmp_path / "out")
+    with Changed(refuse) as executor, pytest.raises(RuntimeError, match="no more tasks"):
+        run(spec, executor=executor)
+    assert len(read_records(spec)) == 1
+
+
+def test_a_trial_that_is_cancelled(serial, tmp_path):
+    def cancel():
+        future = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    spec = replace(serial[0], out=tmp_path / "out")
+    with (
+        Changed(cancel) as executor,
+        pytest.raises(StudyError, match=r"tiled:2, seed 0 \(it was cancelled\);"),
+    ):
+        run(spec, executor=executor)
+    assert len(read_records(spec)) == 5
+
+
+class Counted:
+    """An argument that counts how often it is pickled."""
+
+    count = 0
+
+    def __reduce__(self):
+        Counted.count += 1
+        return Counted, ()
+
+
+def test_waiting_tasks_are_not_pickled_yet():
+    with ProcessExecutor(1) as executor:
+        futures = [executor.submit(type, Counted()) for _ in range(9)]
+        assert Counted.count <= 2
+        assert {future.result() for future in futures} == {Counted}
 
 
 def test_the_number_of_workers_is_checked():

@@ -1,7 +1,7 @@
 """Published comparisons: exact counts, tiny runs, resumed runs, and what tables and pages show."""
 
 import json
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from tests.helpers.programs import require_packages
 from tools import evidence_page
 from weightshare.errors import ArgumentError, DataError, SpecError, StudyError
 from weightshare.study import evidence
+from weightshare.study.engines import LostWorkerError, tasks
 from weightshare.study.evidence import (
     Evidence,
     Experiment,
@@ -26,7 +27,6 @@ from weightshare.study.evidence import (
 from weightshare.study.evidence.base import (
     Plot,
     compare_counts,
-    compare_order,
     make_series,
     measure,
     render_page,
@@ -89,10 +89,11 @@ class LastFirst(Executor):
         self.calls.append((Future(), function, arguments))
         return self.calls[-1][0]
 
-    def run_all(self, futures):
+    def run_all(self, futures, **options):
         for future, function, arguments in reversed(self.calls):
             future.set_result(function(*arguments))
-        return reversed(list(futures))
+        self.calls.clear()
+        return list(reversed(futures))
 
 
 # the experiments
@@ -176,41 +177,13 @@ def test_find_epoch_returns_the_last_epoch_if_the_target_is_never_reached():
     assert convergence.find_epoch([50, 60, 70], 90) == 3
 
 
-# findings
-
-
-def test_a_wrong_count_does_not_agree():
-    finding = compare_counts("weights", 1068, 1070)
-    assert finding.to_row() == ("weights", "1,068", "1,070", "-", "does not agree", "The difference is +2.")
-
-
-@pytest.mark.parametrize(
-    ("more", "less", "agrees", "note"),
-    [
-        ([3.0, 4.0, 5.0], [1.0, 2.1, 2.9], True, ""),
-        ([1.0, 2.1, 2.9], [3.0, 4.0, 5.0], False, "The difference has the opposite sign."),
-        ([1.0, 5.0, 2.0], [2.0, 1.0, 3.0], False, "No clear difference in 3 pairs."),
-        ([2.0], [1.0], False, "There is no interval, so this shows nothing."),
-    ],
-)
-def test_an_order_agrees_only_if_the_interval_excludes_zero(more, less, agrees, note):
-    finding = compare_order("A minus B", "A > B", more, less)
-    assert (finding.agrees, finding.note) == (agrees, note)
-
-
-def test_results_in_words():
-    finding = Finding("error", "5.0", 4.0)
-    assert finding.result == "not compared"
-    assert replace(finding, published=None).result == "-"
-
-
 # runs
 
 
 def test_the_table_has_published_and_measured_figures(toy):
     result = evidence.run("toy")
     table = str(result)
-    assert "1 of 1 comparisons agree." in table
+    assert "Comparisons that agree: 1 of 1." in table
     for words in ("published", "95% interval", "0.5", "agrees", "Nobody 2000", "random numbers"):
         assert words in table
     assert result.verdict == json.loads(result.to_json())["verdict"]
@@ -233,25 +206,64 @@ def test_an_interrupted_run_continues(toy, tmp_path):
     assert "&lt;" not in (tmp_path / "toy.md").read_text()
 
 
+@pytest.mark.parametrize("torn", [b"{", b'{"experiment": "to', b'{"experiment": "toy", "version": "'])
+def test_a_run_that_was_killed_at_its_first_seed_continues(toy, tmp_path, torn):
+    (tmp_path / "toy.jsonl").write_bytes(torn)
+    assert evidence.run("toy", out=tmp_path) == evidence.run("toy")
+
+
+@pytest.mark.parametrize("line", ["my notes of Monday", "my notes\n", '{"experiment": "other", "vers'])
+def test_a_foreign_line_after_the_seeds_is_left_alone(toy, tmp_path, line):
+    evidence.run("toy", seeds=1, out=tmp_path)
+    file = tmp_path / "toy.jsonl"
+    content = file.read_text() + line
+    file.write_text(content)
+    with pytest.raises(StudyError, match="line 2: must be a seed of this experiment"):
+        evidence.run("toy", out=tmp_path)
+    assert file.read_text() == content
+
+
+def test_a_full_disk(toy, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("weightshare.study.journal.os.fsync", full)
+    with pytest.raises(
+        StudyError, match=r"toy\.jsonl', record of seed 0: must be readable and writable, got No"
+    ):
+        evidence.run("toy", out=tmp_path)
+
+
+def test_a_folder_that_is_a_file(toy, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StudyError, match=r"out': must be a writable folder, got File exists; choose another"):
+        evidence.run("toy", out=tmp_path / "out")
+
+
 def test_results_do_not_depend_on_the_order_in_which_seeds_finish(toy, tmp_path, monkeypatch):
     pool = LastFirst()
-    monkeypatch.setattr(running, "as_completed", pool.run_all)
+    monkeypatch.setattr(tasks, "_wait", pool.run_all)
     assert evidence.run("toy", executor=pool, out=tmp_path) == evidence.run("toy")
     lines = (tmp_path / "toy.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [2, 1, 0]
 
 
-def test_a_process_that_ends_is_reported(toy, monkeypatch):
-    pool = LastFirst()
+def test_a_process_that_ends_again_and_again_is_reported_and_the_others_go_on(toy, tmp_path):
+    class Losing(ThreadPoolExecutor):
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+            if arguments[-1] == 0:
+                future = Future()
+                future.set_exception(LostWorkerError("it was ended by signal 9"))
+            return future
 
-    def break_all(futures):
-        for future in futures:
-            future.set_exception(BrokenExecutor())
-        return futures
-
-    monkeypatch.setattr(running, "as_completed", break_all)
-    with pytest.raises(StudyError, match=r"evidence, toy: each process must finish its seeds, got a process"):
-        evidence.run("toy", executor=pool)
+    with Losing(1) as pool, pytest.raises(StudyError) as caught:
+        evidence.run("toy", executor=pool, out=tmp_path)
+    assert str(caught.value) == (
+        "evidence, toy: every seed must finish, got seeds that lost their process again and again: 0 (it was "
+        "ended by signal 9); use fewer workers if memory has run out; with --out, all other seeds are saved."
+    )
+    assert len((tmp_path / "toy.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.long

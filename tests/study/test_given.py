@@ -157,7 +157,7 @@ def test_files_in_the_current_folder_do_not_replace_installed_modules(module):
     module("import colorsys, sklearn, weightshare, torch\nx = torch.randn(40, 1, 6, 6)", "my_helper")
     assert load_examples(StudySpec(module(LOAD))).size == (6, 6)
     with pytest.raises(
-        SpecError, match="data 'colorsys:load': must name a function, got a name that does not exist"
+        SpecError, match="data 'colorsys:load': must name a function, got no 'load' in 'colorsys'"
     ):
         load_examples(StudySpec("colorsys:load"))
 
@@ -318,7 +318,7 @@ def test_a_function_that_returns_something_else(result, got):
             "must be importable, got ModuleNotFoundError: No module named 'nothing_like_it'.",
         ),
         ("load = 3", "data 'my_data:load': must name a function, got int."),
-        ("", "data 'my_data:load': must name a function, got a name that does not exist."),
+        ("", "data 'my_data:load': must name a function, got no 'load' in 'my_data'."),
         (
             "def load(n): pass",
             "my_data:load: must return data when called without arguments, got TypeError: load() mis",

@@ -130,7 +130,10 @@ BAD_ARRAYS = [
         {"y_train": np.zeros(15, dtype=int)},
         "training targets: there must be one target per input, got 16 inputs and 15 targets",
     ),
-    ({"y_train": np.array(["a", "b"] * 8)}, "y_train: must be numbers, got <U1"),
+    (
+        {"y_train": np.array(["a", "b"] * 8)},
+        "training and test targets must both be numbers, or both names of classes, got numbers and names",
+    ),
     ({"y_train": np.arange(16) % 2 - 1}, "training targets: classes must be at least 0, got -1"),
     (
         {"y_train": None},

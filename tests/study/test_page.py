@@ -103,6 +103,17 @@ def test_only_tables_scroll_sideways_and_the_keyboard_reaches_them(open_page, wi
         page.wait_for_function("document.querySelector('.scroll').scrollLeft > 0")
 
 
+def test_the_table_of_results_fits_a_laptop_and_keeps_its_names_on_a_phone(open_page):
+    laptop, phone = (
+        open_page("report", width).page.get_by_role("region", name="Results") for width in (1200, 400)
+    )
+    assert laptop.evaluate("(region) => region.scrollWidth <= region.clientWidth")
+    name = phone.get_by_role("rowheader", name="lowrank:1").first
+    before = name.bounding_box()["x"]
+    phone.evaluate("(region) => { region.scrollLeft = 200; }")
+    assert name.bounding_box()["x"] == before
+
+
 def test_the_verdict_is_on_the_first_screen_of_a_phone(open_page):
     box = open_page("report", 400).page.locator("#verdict").bounding_box()
     assert box["y"] + box["height"] < 800

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.study import read_records, without_time
-from weightshare.errors import MissingExtraError, StudyError
+from weightshare.errors import ArgumentError, MissingExtraError, StudyError
 from weightshare.study import RayExecutor, run
 from weightshare.study.engines import LostWorkerError
 from weightshare.study.engines import ray as engine
@@ -77,8 +77,10 @@ def test_a_cluster_without_enough_resources(cluster):
     assert not ray.is_initialized()
 
 
-def test_an_address_that_does_not_answer(monkeypatch):
+def test_an_address_that_does_not_answer(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "TIMEOUT", 5)
+    (tmp_path / "ray.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -89,6 +91,21 @@ def test_an_address_that_does_not_answer(monkeypatch):
         assert time.monotonic() - start < 30
     text = f"study, Ray cluster '{address}': must answer, got no answer within 5 seconds; start it with"
     assert str(caught.value).startswith(text)
+
+
+def test_a_cluster_whose_client_ends_without_a_word(monkeypatch):
+    monkeypatch.setattr(engine, "_CONNECT", "import os; os._exit(3)")
+    with pytest.raises(
+        StudyError, match="must answer, got no answer before it ended with exit code 3; start"
+    ):
+        RayExecutor("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("name", ["cpus_per_trial", "gpus_per_trial"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True])
+def test_resources_that_are_not_numbers(name, value):
+    with pytest.raises(ArgumentError, match=f"RayExecutor: {name} must be a number of at least 0, got "):
+        RayExecutor(**{name: value})
 
 
 def test_ray_that_is_not_installed(monkeypatch):

@@ -98,6 +98,31 @@ def test_lines_that_are_not_records(finished, line):
         read(finished.out)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("data", "size", 3),
+        ("data", "class_names", [1, 2]),
+        ("data", "majority", [0.5]),
+        ("row", "parameters", True),
+        ("row", "macs", 10**400),
+        ("row", "setting", None),
+        ("scale", "is_fraction", "yes"),
+        ("environment", "torch", 2.11),
+    ],
+)
+def test_values_of_other_types(finished, part, name, value):
+    change_records(finished.out, lambda record: {**record, part: {**record[part], name: value}})
+    with pytest.raises(StudyError, match="line 1: must be the record of a trial"):
+        read(finished.out)
+
+
+def test_scores_of_other_classes(finished):
+    change_records(finished.out, lambda record: {**record, "class_scores": []})
+    with pytest.raises(StudyError, match="line 1: must be the record of a trial"):
+        read(finished.out)
+
+
 def test_records_of_two_studies(finished):
     records = iter("ab" * 3)
     change_records(finished.out, lambda record: {**record, "study": next(records)})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -147,13 +148,36 @@ def test_a_full_disk(quick, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("weightshare.study.records.os.fsync", full)
+    monkeypatch.setattr("weightshare.study.journal.os.fsync", full)
     with pytest.raises(StudyError) as caught:
         run(quick)
     assert str(caught.value) == (
         f"file {str(quick.out / 'records.jsonl')!r}, record of full, seed 0: must be readable and writable, "
         "got No space left on device; free disk space or choose another folder with --out; finished "
-        "trials are saved."
+        "results are saved."
+    )
+
+
+def test_a_folder_that_is_deleted(quick):
+    def delete(state):
+        if state.trial:
+            shutil.rmtree(quick.out)
+
+    with pytest.raises(StudyError, match=r"got No such file or directory; .* another folder with --out\.$"):
+        run(quick, delete)
+
+
+def test_a_model_that_was_changed(quick):
+    run(quick)
+    record, *rest = read_records(quick)
+    changed = {**record, "row": {**record["row"], "parameters": 12345}}
+    file = quick.out / "records.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in (changed, *rest)))
+    with pytest.raises(StudyError) as caught:
+        run(quick)
+    assert str(caught.value) == (
+        f"folder {str(quick.out)!r}: must contain trials of this model, with {record['row']['parameters']:,} "
+        "parameters in row full, got 12,345 parameters; choose another folder with --out."
     )
 
 

@@ -2,13 +2,15 @@
 
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from tests.helpers.study import MATCHED, parse_strict, read_records, without_time
-from weightshare.errors import StudyError
+from weightshare.errors import ArgumentError, StudyError
 from weightshare.study import StudySpec, run
 from weightshare.study.trials.training import Training
 
@@ -118,9 +120,49 @@ def test_runs_that_stop_at_the_epoch_limit_are_counted(quick):
 def test_arguments_that_fabric_rejects(quick):
     with pytest.raises(
         StudyError,
-        match=r"Lightning Fabric must accept .* and precision on this machine, got accelerator=abacus",
+        match=r"Lightning Fabric must accept .* and precision on this machine, got accelerator='abacus'",
     ):
         run(replace(quick, accelerator="abacus"))
+
+
+@pytest.mark.parametrize("given", [-1, float("nan"), "60", None])
+def test_the_time_between_states_is_checked(quick, given):
+    with pytest.raises(ArgumentError, match="study: state_seconds must be a number of at least 0, got "):
+        run(quick, state_seconds=given)
+
+
+class Moody(nn.Module):
+    """A network that raises an exception in the training of seed 1."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, width, 3), nn.Flatten(), nn.Linear(16 * width, 2))
+
+    def forward(self, x):
+        if self.training and torch.initial_seed() == 1:
+            raise ValueError("not today")
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)], ids=["here", "executor"])
+def test_a_network_that_fails_in_one_trial(quick, executor):
+    spec = replace(quick, sharings="full", seeds=2, model=Moody)
+    with pytest.raises(StudyError) as caught:
+        run(spec, executor=executor)
+    assert str(caught.value) == (
+        "study: full, seed 1: the network must be trained and evaluated without an exception, got "
+        "ValueError: not today."
+    )
+    assert [record["seed"] for record in read_records(spec)] == [0]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyError])
+def test_errors_of_the_progress_function_are_its_own(quick, error):
+    def stop(_):
+        raise error
+
+    with pytest.raises(error):
+        run(replace(quick, sharings="full", model=Moody), stop)
 
 
 def test_the_text_of_a_result_is_its_table(quick):

@@ -1,6 +1,7 @@
 """States of long trials: an interrupted trial continues and gives the same results bit for bit."""
 
 import os
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from tests.helpers.study import read_records, without_time
 from weightshare import Full
+from weightshare.errors import StudyError
 from weightshare.study import run
 from weightshare.study.trials.states import StateFile
 from weightshare.study.trials.training import Training
@@ -89,6 +91,48 @@ def test_a_damaged_state_is_ignored(quick, monkeypatch, damage):
     run(quick)
     assert trained[0] == ("full", 1)
     assert not (quick.out / ".states").exists()
+
+
+class Extra(nn.Sequential):
+    """A network with a state of more than tensors."""
+
+    def get_extra_state(self):
+        return {"sharing": Full()}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def build_with_extra_state(width):
+    return Extra(nn.Conv2d(1, width, 3), nn.Flatten(), nn.Linear(16 * width, 2))
+
+
+def test_a_state_of_more_than_tensors_is_ignored(quick, monkeypatch):
+    spec = replace(quick, sharings="full", model=build_with_extra_state)
+    interrupt(spec, monkeypatch, 2)
+    trained = stop_at(monkeypatch, 99)
+    run(spec)
+    assert trained[0] == ("full", 1)
+
+
+def build_changing(width):
+    head = nn.Sequential(nn.Flatten(), nn.Linear(16 * width, 2))
+    return nn.Sequential(OrderedDict({"conv": nn.Conv2d(1, width, 3), HEAD[0]: head}))
+
+
+HEAD = ["head"]
+
+
+def test_a_state_of_another_network(quick, monkeypatch):
+    spec = replace(quick, sharings="full", model=build_changing)
+    interrupt(spec, monkeypatch, 2)
+    monkeypatch.setitem(globals(), "HEAD", ["tail"])
+    with pytest.raises(StudyError) as caught:
+        run(spec)
+    assert str(caught.value) == (
+        "study: full, seed 0: must have the network with which this trial was interrupted, got another one "
+        "(RuntimeError: Error(s) in loading state_dict for Sequential:); choose another folder with --out."
+    )
 
 
 def test_a_state_on_a_full_disk_is_skipped(tmp_path, monkeypatch):

@@ -11,9 +11,11 @@ from scipy import stats
 from tests.helpers.results import ACCURACY, RMSE, make_result, make_trial
 from weightshare.study.statistics.intervals import (
     compare_means,
+    compare_with_chosen,
     compare_with_control,
     compute_interval,
     estimate_seeds,
+    have_unequal_spread,
 )
 from weightshare.study.statistics.summary import compute_target, find_epoch
 
@@ -74,6 +76,26 @@ def test_simultaneous_intervals_are_always_the_same_and_draw_no_random_numbers()
     assert (np.random.get_state()[1] == state).all()
 
 
+def test_a_row_chosen_for_its_results_has_tukeys_intervals():
+    found = compare_with_chosen([TILED, LOCAL], FULL)
+    pooled = math.sqrt(fmean(np.var(values, ddof=1) for values in (FULL, TILED, LOCAL)))
+    # upper 5% point of the studentized range of three rows and 6 degrees of freedom: 4.339 (Tukey's table)
+    half = 4.339 * pooled / math.sqrt(3)
+    for one, values in zip(found, (TILED, LOCAL)):
+        mean = fmean(values) - fmean(FULL)
+        assert one.ci == pytest.approx([mean - half, mean + half], abs=2e-4)
+    assert [one.is_clear for one in found] == [False, True]
+    assert found[0].seeds_needed > compare_with_control([TILED, LOCAL], FULL)[0].seeds_needed
+    assert compare_with_chosen([TILED], FULL) == [compare_means(TILED, FULL)]
+
+
+def test_spreads_that_differ():
+    assert have_unequal_spread([[0.1, 0.2, 0.3], [0.2, 0.2, 0.2]])
+    assert not have_unequal_spread([[0.2, 0.2, 0.2], [0.3, 0.3, 0.3]])
+    assert not have_unequal_spread([FULL, TILED, LOCAL])
+    assert not have_unequal_spread([[0.1], [0.2]])
+
+
 def test_one_row_is_compared_in_pairs():
     assert compare_with_control([TILED], FULL) == [compare_means(TILED, FULL)]
 
@@ -112,7 +134,7 @@ def test_seeds_needed():
     assert estimate_seeds(0.0, 0.01, 4) is None, "never"
     assert estimate_seeds(1e-4, 0.1, 4) is None, "more than 1,000"
     assert estimate_seeds(-0.1, 0.16, 4) == estimate_seeds(0.1, 0.16, 4)
-    assert estimate_seeds(0.1, 0.16, 4, rows=5) > estimate_seeds(0.1, 0.16, 4)
+    assert estimate_seeds(0.1, 0.16, 4, 5, rows=6) > estimate_seeds(0.1, 0.16, 4)
     unclear = compare_with_control([TILED, LOCAL], FULL)[0]
     assert 3 < unclear.seeds_needed < 100
     assert compare_means(FULL, TILED).seeds_needed is None

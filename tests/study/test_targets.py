@@ -152,9 +152,13 @@ BAD_TARGETS = [
         "must be integers for classification, got float64; number the classes from 0",
     ),
     (MASKS / 2, "pixel-classification", "must be integers for pixel-classification, got float64"),
-    (NEGATIVE, "auto", "training targets: classes must be at least 0, got -1."),
-    (CLASSES - 100, "auto", "training targets: classes must be at least 0, got -100."),
-    (MASKS - 1, "auto", "classes must be at least 0, got -1."),
+    (NEGATIVE, "auto", "training targets: classes must be at least 0, got -1; number the classes from 0."),
+    (
+        CLASSES - 100,
+        "auto",
+        "training targets: classes must be at least 0, got -100; number the classes from 0.",
+    ),
+    (MASKS - 1, "auto", "classes must be at least 0, got -1; number the classes from 0."),
     (np.zeros(40, int), "auto", "there must be at least 2 classes, got 1."),
     (np.full((40, 5, 6), IGNORED), "auto", "there must be at least 2 classes, got 0."),
     (
@@ -198,7 +202,7 @@ def test_test_targets_that_do_not_fit():
             CLASSES + 1,
             "test targets: every class must occur in the training targets, got class 3, which",
         ),
-        (CLASSES, NEGATIVE, "test targets: classes must be at least 0, got -1."),
+        (CLASSES, NEGATIVE, "test targets: classes must be at least 0, got -1; number the classes from 0."),
         (CLASSES, CLASSES / 2, "test targets: must be integers for classification, got float64"),
         (
             numbers,

@@ -88,6 +88,15 @@ def test_values_beyond_the_limits_are_cut_off():
     assert read(low=-1000.0, high=1000.0) == read(), "limits beyond the values change nothing"
 
 
+def test_the_labels_of_a_logarithmic_axis_do_not_overlap():
+    def draw(*x):
+        ticks = [Series("a", 0, False, list(x), [0.0] * len(x))]
+        return content(draw_lines(ticks, "x", "y", log=True)).count(b'<g id="text_')
+
+    assert draw(100, 1000) == draw(100, 990, 1000), "the label of 990 would overlap that of 1000"
+    assert draw(100, 300, 1000) == draw(100, 1000) + 1
+
+
 def test_long_names_are_wrapped_below_the_chart():
     def measure(name):
         picture = content(draw_points([Series(name, 0, False, [1], [1.0])], "x", "y"))

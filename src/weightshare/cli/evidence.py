@@ -19,13 +19,13 @@ INTERRUPTED = 130
 def command(
     name: Annotated[str, typer.Argument(help="Name of the experiment, or all.")],
     out: Annotated[
-        str | None, typer.Option(help="Folder for the results as JSON, Markdown and HTML; also resumes.")
+        str | None, typer.Option(help="Folder for the results as JSON, Markdown and HTML.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Images to train on: digits or npz:FILE.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds.")] = None,
     workers: Annotated[int, typer.Option(help="Number of processes.")] = 1,
 ) -> None:
-    """Rerun a published comparison, and show the published next to the measured figures.
+    """Rerun a published comparison, and show published next to measured figures.
 
     With --out, running the same command again continues an interrupted run.
     """

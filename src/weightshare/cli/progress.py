@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..study import Plan, Progress
+from ..study.statistics.scale import Scale
 from ..views.escape import escape_controls
-from ..views.numbers import format_percent
 
 #: Least number of seconds between two lines within a trial, when standard error is not a terminal.
 LINE_SECONDS = 30
@@ -65,7 +65,7 @@ class Terminal:
         elif state.trial is not None:
             self._write(
                 f"{state.done}/{state.total} {name}: {format_score(state, 'test')} "
-                f"after {state.trial.epochs} epochs, {state.trial.train_seconds:.1f} s"
+                f"after {format_epochs(state.trial.epochs)}, {state.trial.train_seconds:.1f} s"
             )
         elif time.monotonic() - self._last >= LINE_SECONDS:
             self._write(f"{state.done}/{state.total} {words}")
@@ -109,14 +109,19 @@ class TimeLeft:
     def describe(self) -> str:
         """Return the estimate as a sentence."""
         left, epochs = format_seconds(self._seconds or 0), self._plan.spec.epochs_max
-        return f"Estimated time left: {left} if every trial takes {epochs:,} epochs."
+        return f"Estimated time left: {left} if every trial takes {format_epochs(epochs)}."
 
 
 def format_score(state: Progress, kind: str) -> str:
     """Return the validation score of an epoch, or the test score of a trial, with the name of the metric."""
     score = state.validation_score if kind == "validation" or state.trial is None else state.trial.score
-    value = f"{format_percent(score)}%" if state.metric.is_fraction else f"{score:.4g}"
-    return f"{value} {kind} {escape_controls(state.metric.name)}"
+    scale = Scale.from_metric(state.metric)
+    return f"{scale.format(score)} {kind} {escape_controls(scale.label)}"
+
+
+def format_epochs(number: int) -> str:
+    """Return a number of epochs with its unit."""
+    return f"{number:,} epoch{'s' * (number != 1)}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SpecError
-from ..views.escape import escape_controls
+from ..views.escape import escape_controls, quote
 from ._model import find_current_folder
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from ..study import StudySpec
 
 INTERRUPTED = 130
+MAX_WORKERS = 4096
 
 
 def command(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(help="Data: digits, faces, npz:FILE, folder:DIR or package.module:function."),
@@ -44,7 +47,9 @@ def command(
     ] = "auto",
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric: accuracy, balanced_accuracy, mean_iou, rmse, mae, r2 or module:function."),
+        typer.Option(
+            help="Metric: accuracy, balanced_accuracy, mean_iou, rmse, mae, r2 or package.module:function."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -60,7 +65,7 @@ def command(
     resize: Annotated[
         str | None, typer.Option(help="Scale the images of a folder to this size, e.g. 32 or 32x48.")
     ] = None,
-    train_images: Annotated[int | None, typer.Option(help="Use only this many training images.")] = None,
+    train_images: Annotated[int | None, typer.Option(help="Use only this many training examples.")] = None,
     train_sizes: Annotated[
         str, typer.Option(help="Also train with these numbers of training examples, e.g. 100,300,1000.")
     ] = "",
@@ -90,23 +95,27 @@ def command(
         str, typer.Option(help="Where trials run: local (this machine) or ray (a Ray cluster).")
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(help="Trials to run at the same time; by default one, without a worker.")
+        int | None, typer.Option(help="Worker processes, each running one trial at a time; by default none.")
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Address of the Ray cluster; by default, one is started on this machine."),
     ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="CPUs per trial on the Ray cluster.")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="GPUs per trial on the Ray cluster.")] = 0,
+    cpus_per_trial: Annotated[
+        float | None, typer.Option(help="CPUs per trial on the Ray cluster; by default 1.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs per trial on the Ray cluster; by default 0.")
+    ] = None,
     state_seconds: Annotated[
-        float, typer.Option(help="Seconds between two stored states of a long trial.")
+        float, typer.Option(help="Seconds after which the state of a long trial is stored again.")
     ] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     report: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a study whose report to draw again from its records, to --out if given (a file; "
-            "- for standard output)."
+            help="Draw the report of the study in this folder again from its records. --out FILE writes it "
+            "elsewhere; --out - prints it."
         ),
     ] = None,
 ) -> None:
@@ -115,6 +124,7 @@ def command(
     Running the same command again continues an interrupted study.
     """
     if report is not None:
+        check_only(context, "report", "out")
         redraw_report(report, out)
         return
     if data is None:
@@ -149,32 +159,64 @@ def command(
         strategy=strategy,
         precision=precision,
     )
+    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    check_engine(engine, workers, address, resources)
     if dry_run:
-        print(plan(spec))
+        with redirect_stdout(sys.stderr):  # of user-supplied functions
+            text = str(plan(spec))
+        print(text)
         return
     spec = spec if out is not None else replace(spec, out=get_default_folder(spec))
-    with make_executor(engine, workers, address, cpus_per_trial, gpus_per_trial) as executor:
-        code = run_study(spec, executor=executor, state_seconds=state_seconds)
-    raise typer.Exit(code)
+    try:
+        with make_executor(engine, workers, address, resources) as executor:
+            run_study(spec, executor=executor, state_seconds=state_seconds)
+    except KeyboardInterrupt:
+        folder = escape_controls(str(spec.out))
+        print(
+            f"\nInterrupted.\nFinished trials are saved in {folder}; run the same command again to continue.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def check_only(context: typer.Context, *names: str) -> None:
+    """Raise an error if an argument or option is given that is not one of these."""
+    for param in context.command.params:
+        source = context.get_parameter_source(str(param.name))
+        if source is not None and source.name == "COMMANDLINE" and param.name not in names:
+            context.fail(f"{param.opts[0]!r} cannot be given together with '--{names[0]}'.")
+
+
+def check_engine(
+    engine: str, workers: int | None, address: str | None, resources: dict[str, float | None]
+) -> None:
+    """Raise an error if the options of the executor are not valid."""
+    from .._args import check_integer
+
+    if engine not in ("local", "ray"):
+        raise SpecError("study", "engine must be local or ray", quote(engine))
+    if workers is not None and check_integer("study", "workers", workers, least=1) > MAX_WORKERS:
+        raise SpecError("study", f"workers must be at most {MAX_WORKERS:,}", f"{workers:,}")
+    if engine == "ray" and workers is not None and address is not None:
+        hint = "omit --workers, or omit --address to start a cluster"
+        raise SpecError("study", "workers are only for a new cluster", f"address {quote(address)}", hint)
+    for name, value in {"address": address, **resources}.items():
+        if engine == "local" and value is not None:
+            raise SpecError("study", f"{name} needs a cluster", f"engine {engine!r}", "add --engine ray")
+    for name, number in resources.items():
+        if number is not None and not 0 <= number < inf:
+            raise SpecError("study", f"{name} must be a finite number of at least 0", str(number))
 
 
 def make_executor(
-    engine: str, workers: int | None, address: str | None, cpus_per_trial: float, gpus_per_trial: float
+    engine: str, workers: int | None, address: str | None, resources: dict[str, float | None]
 ) -> Executor | nullcontext[None]:
     """Return the executor of the options, or a context of None to run trials in this process."""
-    from .._args import check_integer
     from ..study import ProcessExecutor, RayExecutor
 
-    if workers is not None:
-        check_integer("study", "workers", workers, least=1)
     if engine == "ray":
-        return RayExecutor(
-            address, workers=workers, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
-        )
-    if engine != "local":
-        raise SpecError("study", "engine must be local or ray", repr(engine))
-    if address is not None:
-        raise SpecError("study", "address needs a cluster", f"engine {engine!r}", "add --engine ray")
+        given = {name: number for name, number in resources.items() if number is not None}
+        return RayExecutor(address, workers=workers, **given)
     return nullcontext() if workers is None else ProcessExecutor(workers)
 
 
@@ -202,8 +244,8 @@ def get_default_folder(spec: StudySpec) -> Path:
     return Path(f"study-{name[:40]}-{hashlib.blake2b(text, digest_size=4).hexdigest()}")
 
 
-def run_study(spec: StudySpec, **options: Any) -> int:
-    """Run a study, show its progress on standard error, print its table and return the exit code.
+def run_study(spec: StudySpec, **options: Any) -> None:
+    """Run a study, show its progress on standard error, and print its table.
 
     Args:
         spec: Specification of the study.
@@ -216,18 +258,8 @@ def run_study(spec: StudySpec, **options: Any) -> int:
     from ..study.records import REPORT
     from .progress import Terminal
 
-    try:
-        with Terminal() as terminal:
-            result = run(spec, terminal.update, on_plan=terminal.start, **options)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        if spec.out is not None:
-            folder = escape_controls(str(spec.out))
-            print(
-                f"Finished trials are saved in {folder}; run the same command again to continue.",
-                file=sys.stderr,
-            )
-        return INTERRUPTED
+    with Terminal() as terminal, redirect_stdout(sys.stderr):  # of user-supplied functions
+        result = run(spec, terminal.update, on_plan=terminal.start, **options)
     # with several devices, every process runs this line
     if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
         if sys.stdout is not None and sys.stdout.isatty():
@@ -236,4 +268,3 @@ def run_study(spec: StudySpec, **options: Any) -> int:
             print(result)
         if result.out is not None:
             print(f"Report: {escape_controls(str(result.out / REPORT))}")
-    return 0

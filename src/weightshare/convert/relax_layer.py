@@ -9,6 +9,7 @@ from torch import Tensor
 from .._args import Size, format_size
 from ..errors import ArgumentError, ConversionError
 from ..nn.base import SharedLayer
+from ..nn.checks import check_memory
 from ..sharing import LowRank, Sharing
 from . import low_rank
 from .convolutions import as_shared, choose_input_size, fill, make_like
@@ -29,6 +30,8 @@ def relax_layer(
     source = as_shared(layer)
     size = choose_input_size(source, input_size)
     target = make_like(source, sharing, size, bias_sharing)
+    elements = sum(parameter.numel() for parameter in target.parameters())
+    check_memory(type(source).__name__, sharing, elements, source.weight.detach())
     if bias_sharing is None and not _can_hold_biases(target, source):
         target = make_like(source, sharing, size, source.bias_sharing)
     _check_refines(source, target)

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+import torch
+from torch.nn import functional as F
+
+from ..errors import ArgumentError
 from ..views.escape import escape_controls
 from ..views.numbers import format_count
 from .data import DataFacts, Examples, load_examples
 from .rows import Row, plan_rows
 from .spec import StudySpec
-from .tasks import find_metric
+from .tasks import METRICS, Metric, find_metric
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,17 @@ class Plan:
         widths = [max(map(len, column)) for column in zip(*lines)]
         table = ["  ".join([a.ljust(widths[0]), b.rjust(widths[1]), c.rjust(widths[2])]) for a, b, c in lines]
         data = self.data
-        rows, seeds, epochs = (
+        rows, seeds, epochs, trials = (
             f"{count:,} {word}{'s' * (count > 1)}"
             for count, word in (
                 (len(self.rows), "row"),
                 (self.spec.seeds, "seed"),
                 (self.spec.epochs_max, "epoch"),
+                (self.trials, "trial"),
             )
         )
         examples = f"{data.train:,} training, {data.validation:,} validation, {data.test:,} test examples"
-        counts = f"{self.trials:,} trials ({rows} x {seeds})"
+        counts = f"{trials} ({rows} x {seeds})"
         finished = f", {self.finished:,} of them finished" if self.finished else ""
         return "\n".join(
             [
@@ -81,13 +86,37 @@ def plan(spec: StudySpec) -> Plan:
         >>> ws.study.plan(ws.study.StudySpec(sharings="full,tiled:2", seeds=5)).trials
         15
     """
-    return plan_study(spec, load_examples(spec))
+    return plan_study(spec, load_examples(check_spec(spec)))
+
+
+def check_spec(spec: object) -> StudySpec:
+    """Return a specification; raise `ArgumentError` for anything else."""
+    if not isinstance(spec, StudySpec):
+        hint = "use StudySpec(data, sharings)"
+        raise ArgumentError("study", "spec must be a StudySpec", type(spec).__name__, hint)
+    return spec
 
 
 def plan_study(spec: StudySpec, examples: Examples) -> Plan:
     """Return the plan of a study on these data."""
-    find_metric(spec.metric, examples.task)
+    _check_metric(find_metric(spec.metric, examples.task), examples)
     pairs = (examples.train, examples.validation, examples.test)
     data_bytes = sum(tensor.nbytes for pair in pairs for tensor in pair)
     facts = DataFacts.from_examples(examples)
     return Plan(spec, facts, tuple(plan_rows(spec, examples)), data_bytes)
+
+
+def _check_metric(metric: Metric, examples: Examples) -> None:
+    """Raise a StudyError unless a user-supplied metric returns a number for the validation set.
+
+    The outputs are the targets with noise: a metric can be infinite for perfect outputs, and undefined for
+    constant ones.
+    """
+    if metric in METRICS[examples.task.has_classes].values():
+        return
+    targets = outputs = examples.validation[1]
+    if examples.task.has_classes:
+        outputs = F.one_hot(targets.clamp_min(0), examples.outputs).movedim(-1, 1).float()
+    noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng():
+        metric(examples.to_units(outputs + 0.1 * noise), examples.to_units(targets))

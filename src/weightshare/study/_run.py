@@ -1,21 +1,21 @@
 """Run a study from its specification to its result, or continue one that was interrupted."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from ..errors import StudyError
-from ._plan import Plan, plan_study
+from .._args import check_amount
+from ..errors import ArgumentError, StudyError
+from ._plan import Plan, check_spec, plan_study
 from .data import Examples, load_examples
 from .description import Description
-from .engines import LostWorkerError, ProcessExecutor, RayExecutor
+from .engines import LostWorkerError, ProcessExecutor, RayExecutor, run_tasks
 from .jobs import Job, make_fabric, make_jobs, make_worker_fabric, run_job
 from .records import REPORT, RESULTS, Folder, open_folder
 from .report.page import render_page
@@ -24,9 +24,6 @@ from .spec import StudySpec
 from .tasks import Metric, find_metric
 from .trials.states import INTERVAL
 from .trials.trial import Trial
-
-#: Largest number of jobs that are submitted to an executor at once.
-QUEUED = 1024
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,9 @@ def run(
         state_seconds: Number of seconds between two stored states of a trial.
 
     Raises:
+        ArgumentError: If `state_seconds` is not a number of at least 0.
         DataError, SpecError: If the data cannot be loaded.
+        ArgumentError: If an argument has another type, or if `state_seconds` is negative or NaN.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
             rejects its arguments, if training diverges, or if trials lose their workers again and again.
@@ -89,7 +88,11 @@ def run(
         >>> [row.parameters for row in ws.study.run(spec).summary]
         [5018, 304394]
     """
-    examples = load_examples(spec)
+    state_seconds = check_amount("study", "state_seconds", state_seconds)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        got = type(executor).__name__
+        raise ArgumentError("study", "executor must be a concurrent.futures.Executor or None", got)
+    examples = load_examples(check_spec(spec))
     plan = plan_study(spec, examples)
     fabric = make_fabric(spec) if executor is None else None
     if isinstance(executor, ProcessExecutor):
@@ -99,7 +102,8 @@ def run(
     description = Description.from_plan(plan, metric)
     writes = spec.out is not None and is_first
     with open_folder(str(spec.out), description.digest, spec) if writes else nullcontext() as folder:
-        finished = folder.read_trials(examples.shifts, metric) if folder else []
+        parameters = {row.key: row.parameters for row in plan.rows}
+        finished = folder.read_trials(examples.shifts, metric, parameters) if folder else []
         if fabric is not None:
             fabric.launch()
             finished = fabric.broadcast(finished)
@@ -202,31 +206,9 @@ def _run_here(jobs: Iterator[Job], fabric: Fabric, examples: Examples, done: _Do
 
 
 def _run_in(executor: Executor, jobs: Iterator[Job], examples: Examples | None, done: _Done) -> None:
-    """Run jobs in an executor, with a limited number of them in its queue."""
-    running: dict[Future[Trial], Job] = {}
-    try:
-        while True:
-            for job in islice(jobs, QUEUED - len(running)):
-                running[executor.submit(run_job, job, examples)] = job
-            if not running:
-                return
-            errors: list[Exception] = []
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
-                try:
-                    trial = future.result()
-                except LostWorkerError as error:
-                    done.lost.append(f"{job.row.name}, seed {job.seed} ({error})")
-                except Exception as error:  # first store what else is finished
-                    errors.append(error)
-                else:
-                    done.add(job, trial)
-            for error in errors:
-                raise error
-    except BrokenExecutor as error:
-        text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        hint = "use weightshare.study.ProcessExecutor, which replaces lost workers; finished trials are saved"
-        raise StudyError("study, executor", "must not lose its workers", text, hint) from error
-    finally:
-        for future in running:
-            future.cancel()
+    """Run jobs in an executor."""
+    for job, trial in run_tasks(executor, run_job, ((job, (job, examples)) for job in jobs)):
+        if isinstance(trial, LostWorkerError):
+            done.lost.append(f"{job.row.name}, seed {job.seed} ({trial})")
+        else:
+            done.add(job, trial)

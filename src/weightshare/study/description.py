@@ -5,6 +5,7 @@ from typing import Any, TypeVar, cast
 
 from ..views.escape import escape_controls
 from ._plan import Plan
+from .checks import check_fields
 from .data import DataFacts
 from .statistics.scale import Scale
 from .statistics.summary import RowFacts
@@ -66,10 +67,12 @@ def parse_facts(kind: type[_T], given: dict[str, Any]) -> _T:
     """Return a dataclass of facts from JSON values. Other keys are ignored, and lists become tuples.
 
     Raises:
-        KeyError, TypeError: If a field is missing.
+        KeyError, TypeError: If a field is missing or has another type.
 
     >>> parse_facts(Scale, {"name": "rmse", "lower_is_better": True, "is_fraction": False, "new": 1})
     Scale(name='rmse', lower_is_better=True, is_fraction=False)
     """
     values = {one.name: given[one.name] for one in fields(cast(Any, kind))}
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    facts = kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    check_fields(facts)
+    return facts

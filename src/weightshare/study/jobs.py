@@ -1,13 +1,15 @@
 """A job: one trial with everything that another process or machine needs to run it."""
 
+import os
 import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-from ..errors import StudyError
+from ..errors import StudyError, WeightshareError, describe_exception
 from .data import Examples, load_examples
 from .rows import Row
 from .spec import StudySpec
@@ -73,12 +75,31 @@ class Job:
             fabric: Lightning Fabric. With several processes, no state is stored.
             examples: The data; None to load them.
             on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
+
+        Raises:
+            StudyError: If training diverges, or if a user-supplied network raises an exception.
         """
         factory = Factory(self.spec, self.load() if examples is None else examples)
-        if fabric.world_size > 1:
-            return run_trial(self.row, self.seed, factory, fabric, on_epoch)
-        file = self.state_file
-        return run_trial(self.row, self.seed, factory, fabric, on_epoch, file.load(), file.save)
+        is_stored = fabric.world_size == 1
+        file = self.state_file if is_stored else StateFile(None, self.digest, self.row.key, self.seed)
+        is_reporting = False
+
+        def report(epoch: int, score: float) -> None:
+            nonlocal is_reporting
+            is_reporting = True
+            on_epoch(epoch, score)
+            is_reporting = False
+
+        try:
+            return run_trial(self.row, self.seed, factory, fabric, report, file.load(), file.save)
+        except WeightshareError:
+            raise
+        except (Exception, SystemExit) as error:
+            if self.spec.model is None or is_reporting:
+                raise
+            where = f"study: {self.row.name}, seed {self.seed}"
+            expected = "the network must be trained and evaluated without an exception"
+            raise StudyError(where, expected, describe_exception(error)) from error
 
 
 def run_job(job: Job, examples: Examples | None = None) -> Trial:
@@ -125,16 +146,24 @@ def make_fabric(spec: StudySpec) -> Fabric:
     devices = int(spec.devices) if str(spec.devices).isdigit() else spec.devices
     flags = {"accelerator": spec.accelerator, "strategy": spec.strategy, "precision": spec.precision}
     try:
-        return Fabric(devices=devices, num_nodes=spec.num_nodes, **flags)  # pyright: ignore[reportArgumentType]
+        fabric = Fabric(devices=devices, num_nodes=spec.num_nodes, **flags)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # Fabric's errors are of many types; their text names the argument
-        given = ", ".join(f"{name}={value}" for name, value in {**flags, "devices": spec.devices}.items())
-        reason = " ".join(str(error).split()).rstrip(".")
+        given = ", ".join(
+            f"{name}={value!r}"[:60] for name, value in {**flags, "devices": spec.devices}.items()
+        )
+        reason = " ".join(str(error).split()).rstrip(".!")[:300]
         raise StudyError(
             "study",
             "Lightning Fabric must accept accelerator, devices, strategy and precision on this machine",
             f"{given} ({reason})",
             "omit them to use the defaults",
         ) from None
+    cluster = getattr(fabric.strategy, "cluster_environment", None)
+    if spec.num_nodes > 1 and isinstance(cluster, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        expected = f"the {spec.num_nodes:,} machines of num_nodes must have the address of the first one"
+        hint = "start the command on each machine with torchrun or a job scheduler"
+        raise StudyError("study", expected, "no environment variable MASTER_ADDR", hint)
+    return fabric
 
 
 def make_worker_fabric(spec: StudySpec) -> Fabric:

@@ -1,15 +1,15 @@
 """Read the result of a study from its records, and draw its report again, without its data."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import StudyError
+from ..errors import ArgumentError, StudyError, describe_exception
 from ..views.files import write_atomic
 from .data import DataFacts
 from .description import Description, parse_facts
-from .records import RECORDS, REPORT, split_torn
+from .journal import parse_object, split_torn
+from .records import RECORDS, REPORT
 from .report.page import render_page
 from .result import StudyResult
 from .statistics.scale import Scale
@@ -27,16 +27,21 @@ def read(folder: Path | str) -> StudyResult:
         folder: Folder of the study.
 
     Raises:
+        ArgumentError: If `folder` is neither text nor a path.
         StudyError: If the folder has no records of finished trials, if they belong to several studies, or if
             an older version made them, which did not describe the study.
     """
+    if not isinstance(folder, str | Path):
+        raise ArgumentError("study", "folder must be text or a pathlib.Path", repr(folder))
     file = Path(folder) / RECORDS
     try:
+        if file.exists() and not file.is_file():
+            raise OSError("records.jsonl is not a file")
         content = file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        got, hint = describe_exception(error), "name the folder that a study was given with --out"
         raise StudyError(
-            f"folder {str(folder)!r}", f"must contain the {RECORDS} of a study", reason
+            f"folder {str(folder)!r}", f"must contain the {RECORDS} of a study", got, hint
         ) from None
     trials: dict[tuple[str, int], Trial] = {}
     rows: dict[str, RowFacts] = {}
@@ -44,11 +49,11 @@ def read(folder: Path | str) -> StudyResult:
     for number, line in enumerate(split_torn(content)[0].splitlines(), 1):
         where = f"file {str(file)!r}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_object(line) or {}
             row = parse_facts(RowFacts, record["row"])
             descriptions.append(_parse_description(record))
-            trial = _parse_trial(record, descriptions[-1].scale)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            trial = _parse_trial(record, descriptions[-1])
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise StudyError(
                 where,
                 "must be the record of a trial, with a description of the study",
@@ -93,9 +98,13 @@ def redraw(folder: Path | str, out: Path | str | None = None) -> Path:
     return path
 
 
-def _parse_trial(record: dict[str, Any], scale: Scale) -> Trial:
+def _parse_trial(record: dict[str, Any], description: Description) -> Trial:
+    scale, data = description.scale, description.data
     shifts = record[to_key("score_shifted", scale.name)]
-    return Trial.from_record(record, [int(amount) for amount in shifts], scale)
+    trial = Trial.from_record(record, [int(amount) for amount in shifts], scale)
+    if len(trial.class_scores) != len(data.test_counts):
+        raise ValueError
+    return trial
 
 
 def _parse_description(record: dict[str, Any]) -> Description:

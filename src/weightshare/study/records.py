@@ -3,19 +3,24 @@
 Only one run can use a folder at a time. Files that are not those of this study are never changed.
 """
 
-import json
-import os
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import StudyError
 from ..views.files import write_atomic
+from .journal import (
+    OTHER_FOLDER,
+    append_line,
+    catch_folder_error,
+    catch_os_error,
+    hold_lock,
+    parse_object,
+    read_lines,
+)
 from .spec import StudySpec
 from .tasks import Metric
 from .trials.states import STATES
@@ -23,7 +28,6 @@ from .trials.trial import Trial
 
 RECORDS, RESULTS, REPORT, LOCK = "records.jsonl", "results.json", "report.html", ".lock"
 FILES = {RECORDS, RESULTS, REPORT, LOCK}
-OTHER_FOLDER = "choose another folder with --out"
 #: Beginning of the records of all studies.
 BEGINNING = b'{"study": "'
 
@@ -40,21 +44,24 @@ class Folder:
     def __init__(self, path: Path, digest: str, spec: StudySpec):
         self.path, self.digest, self.spec = path, digest, spec
 
-    def read_trials(self, shifts: Sequence[int], metric: Metric) -> list[Trial]:
-        """Return the finished trials, measured by this metric at these shifts.
+    def read_trials(
+        self, shifts: Sequence[int], metric: Metric, parameters: Mapping[str, int]
+    ) -> list[Trial]:
+        """Return the finished trials. An incomplete last record of this study is removed.
 
-        An incomplete last record of this study is removed.
+        Args:
+            shifts: Shifts at which they must be measured.
+            metric: Metric by which they must be measured.
+            parameters: Number of parameters of each row, by its key.
 
         Raises:
-            StudyError: If the file cannot be read, or if a line is not a record or belongs to another study.
+            StudyError: If the file cannot be read, or if a line is not a record, or belongs to another study
+                or to another network.
         """
         file = self.path / RECORDS
-        with _catch_os_error(file):
-            complete, torn = split_torn(file.read_bytes()) if file.exists() else (b"", b"")
         trials: list[Trial] = []
-        lines = complete.splitlines()
-        for number, line in enumerate(lines, 1):
-            record = _parse(line)
+        for number, line in enumerate(read_lines(file, BEGINNING + self.digest.encode()), 1):
+            record = parse_object(line)
             if record is None:
                 raise _record_error(file, number)
             if record.get("study") != self.digest:
@@ -66,15 +73,19 @@ class Folder:
                     f"{OTHER_FOLDER}, or use the options of that study",
                 )
             try:
-                trials.append(Trial.from_record(record, shifts, metric))
+                trial = Trial.from_record(record, shifts, metric)
+                stored = int(record["row"]["parameters"])
             except (KeyError, TypeError, ValueError, OverflowError):
                 raise _record_error(file, number) from None
-        if torn:
-            ours = BEGINNING + self.digest.encode()
-            if not torn.startswith(ours) and not ours.startswith(torn):
-                raise _record_error(file, len(lines) + 1)
-            with _catch_os_error(file):
-                os.truncate(file, len(complete))
+            current = parameters.get(trial.key, stored)
+            if current != stored:
+                raise StudyError(
+                    f"folder {str(self.path)!r}",
+                    f"must contain trials of this model, with {current:,} parameters in row {trial.sharing}",
+                    f"{stored:,} parameters",
+                    OTHER_FOLDER,
+                )
+            trials.append(trial)
         return trials
 
     def append(self, trial: Trial, description: dict[str, Any]) -> None:
@@ -85,13 +96,8 @@ class Folder:
             description: What else to store, as `Description.to_record` returns it.
         """
         about = {"study": self.digest, "title": self.spec.title, "spec": self.spec.fixed(), **description}
-        line = json.dumps({**about, **trial.to_record()}, allow_nan=False) + "\n"
-        path = self.path / RECORDS
-        what = f", record of {trial.sharing}, seed {trial.seed}"
-        with _catch_os_error(path, what), open(path, "a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        record = {**about, **trial.to_record()}
+        append_line(self.path / RECORDS, record, f"{trial.sharing}, seed {trial.seed}")
 
     def remove_states(self) -> None:
         """Delete the states of trials that a killed run had finished."""
@@ -106,7 +112,7 @@ class Folder:
 
     def write(self, name: str, text: str) -> None:
         """Write a file atomically."""
-        with _catch_os_error(self.path / name):
+        with catch_os_error(self.path / name):
             write_atomic(self.path / name, text)
 
 
@@ -119,36 +125,23 @@ def open_folder(path: Path | str, digest: str, spec: StudySpec) -> Generator[Fol
             study, or if another run has locked it.
     """
     path = Path(path)
-    where = f"folder {str(path)!r}"
-    try:
-        if path.exists() and not path.is_dir():
-            raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
+    with catch_folder_error(path):
         if path.exists():
-            _check_entries(path, where)
-        (path / STATES).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise StudyError(
-            where,
-            "must not be in use",
-            "a folder that another run has locked",
-            f"wait until it finishes, or {OTHER_FOLDER}",
-        ) from None
-    except OSError as error:
-        raise StudyError(
-            where, "must be a writable folder", f"{error.strerror or error}", "choose another path with --out"
-        ) from None
-    try:
-        yield Folder(path, digest, spec)
-    finally:
-        with suppress(OSError):  # it contains states, or this folder is gone
-            (path / STATES).rmdir()
-        lock.release()
+            _check_entries(path, f"folder {str(path)!r}")
+    with hold_lock(path / LOCK, "must not be in use"):
+        with catch_folder_error(path):
+            (path / STATES).mkdir(exist_ok=True)
+        try:
+            yield Folder(path, digest, spec)
+        finally:
+            with suppress(OSError):  # it contains states, or this folder is gone
+                (path / STATES).rmdir()
 
 
 def _check_entries(path: Path, where: str) -> None:
-    """Raise a StudyError if the folder contains something other than a study."""
+    """Raise a StudyError if the path is a file, or a folder with something other than a study."""
+    if not path.is_dir():
+        raise StudyError(where, "must be a folder", "a file", "choose another path with --out")
     for name in sorted(FILES):
         if (path / name).exists() and not (path / name).is_file():
             raise StudyError(f"{where}, {name}", "must be a file", "something else", OTHER_FOLDER)
@@ -163,20 +156,6 @@ def _check_entries(path: Path, where: str) -> None:
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise StudyError(where, "must be empty or contain a study", f"{others[0]!r}{more}", OTHER_FOLDER)
-
-
-@contextmanager
-def _catch_os_error(file: Path, what: str = "") -> Generator[None]:
-    """Turn an OSError, such as a full disk, into a StudyError that names the file, and what part of it."""
-    try:
-        yield
-    except OSError as error:
-        raise StudyError(
-            f"file {str(file)!r}{what}",
-            "must be readable and writable",
-            error.strerror or type(error).__name__,
-            f"free disk space or {OTHER_FOLDER}; finished trials are saved",
-        ) from None
 
 
 def describe_changes(stored: Any, current: dict[str, Any]) -> str:
@@ -194,27 +173,6 @@ def describe_changes(stored: Any, current: dict[str, Any]) -> str:
 
 def _format(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def split_torn(content: bytes) -> tuple[bytes, bytes]:
-    """Split the content of a file into complete records and the rest that a killed run left at the end.
-
-    >>> split_torn(b'{"a": 1}\\n{"a"')
-    (b'{"a": 1}\\n', b'{"a"')
-    """
-    complete = content[: content.rfind(b"\n") + 1]
-    last = complete.splitlines()[-1:]
-    if last and _parse(last[0]) is None:
-        complete = complete[: len(complete) - len(last[0]) - 1]
-    return complete, content[len(complete) :]
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _record_error(file: Path, number: int) -> StudyError:

@@ -12,7 +12,7 @@ from ..errors import StudyError
 from ..sharing import Full, Local, Sharing
 from .data import Examples
 from .spec import StudySpec, get_step
-from .trials.building import Factory, count_macs, measure_activations
+from .trials.building import RUNS_AGAIN, Factory, catch_failure, count_macs, measure_activations
 from .trials.network import DEPTH, Network
 
 MAX_PARAMETERS = 2**27
@@ -97,6 +97,16 @@ def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
     if factory.function is None:
         for sharing in spec.sharings:
             _check_sharing(spec, examples, sharing)
+    elif factory.patterns and "sharing" in factory.parameters:
+        expected = "layers needs a model function without sharing=, so that the layers can be changed"
+        raise StudyError(factory.where, expected, "one with sharing=", "omit layers")
+    if factory.patterns and set(spec.sharings) == {Full()}:
+        raise StudyError("study", "layers needs a sharing that shares less", "only full")
+    with torch.random.fork_rng():  # networks of a user-supplied function get new weights
+        return _plan_rows(spec, examples, factory)
+
+
+def _plan_rows(spec: StudySpec, examples: Examples, factory: Factory) -> list[Row]:
     rows = _plan_main_rows(spec, factory)
     requested = [row for row in rows if not row.matches]
     less = [row for row in requested if row.sharing != Full()]
@@ -221,9 +231,12 @@ def _make_row(
     _check_parameters(factory.examples, sharing, width, parameters)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     inputs = factory.examples.train[0][:2].to(device)
-    macs = _count_macs(network, inputs, factory.examples)
     batch = min(factory.spec.batch_size, len(factory.examples.train[1]))
-    memory = COPIES * BYTES * parameters + batch * measure_activations(network, inputs)
+    with catch_failure(factory.where, RUNS_AGAIN):
+        macs = _count_macs(network, inputs, factory.examples)
+        memory = COPIES * BYTES * parameters + batch * measure_activations(network, inputs)
+    if factory.function is not None:
+        factory.check_training(network)
     return Row(name, sharing, width, (), parameters, macs, is_tied, layers=layers, memory=memory)
 
 

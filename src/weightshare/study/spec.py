@@ -122,8 +122,26 @@ class StudySpec:
             expected = "learning_rate must be a number above 0 and at most 1"
             raise SpecError("study", expected, repr(self.learning_rate))
         put("learning_rate", float(self.learning_rate))
-        if self.out is not None and (not isinstance(self.out, str | Path) or "\0" in str(self.out)):
+        self._check_texts()
+        if self.out is not None and (
+            not isinstance(self.out, str | Path) or self.out == "" or "\0" in str(self.out)
+        ):
             raise SpecError("study", "out must be a path", repr(self.out))
+
+    def _check_texts(self) -> None:
+        """Raise a SpecError if an option is not a text, or not a text or a function, as it must be."""
+        for name in ("accelerator", "strategy"):
+            if not isinstance(value := getattr(self, name), str):
+                raise SpecError("study", f"{name} must be a text", _describe(value))
+        for name in ("metric", "model"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str) and not callable(value):
+                raise SpecError("study", f"{name} must be a text or a function", _describe(value))
+        if self.layers is not None and (
+            not isinstance(self.layers, str) or not all(p.strip() for p in self.layers.split(","))
+        ):
+            expected = 'layers must be comma-separated patterns such as "features.*"'
+            raise SpecError("study", expected, _describe(self.layers))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON values. The folder is not included."""
@@ -202,15 +220,18 @@ def _check_most(name: str, number: int) -> None:
         raise SpecError("study", f"{name} must be at most {MOST[name]:,}", f"{number:,}")
 
 
+def _describe(given: Any) -> str:
+    return quote(given) if isinstance(given, str) else repr(given)[:60]
+
+
 def _parse_numbers(name: str, given: Any, least: int) -> tuple[int, ...]:
     """Return numbers given as a sequence or as comma-separated text, sorted, each once."""
-    entries = [e for e in given.split(",") if e.strip()] if isinstance(given, str) else given
-    if not isinstance(entries, Sequence):
-        raise SpecError("study", f"{name} must be numbers such as 100,300", repr(given))
-    values: list[Any] = []
-    for entry in entries:
-        is_text = isinstance(entry, str)
-        values.append(int(entry) if is_text and entry.strip().isdigit() and len(entry) < 12 else entry)
+    entries = [e.strip() for e in given.split(",") if e.strip()] if isinstance(given, str) else given
+    if not isinstance(entries, Sequence) or not all(
+        not isinstance(e, str) or re.fullmatch("-?[0-9]{1,99}", e) for e in entries
+    ):
+        raise SpecError("study", f"{name} must be integers such as 100,300", _describe(given))
+    values = [int(entry) if isinstance(entry, str) else entry for entry in entries]
     return tuple(sorted({check_integer("study", name, value, least=least) for value in values}))
 
 
@@ -220,7 +241,7 @@ def _parse_steps(name: str, word: str, given: Any) -> tuple[str, ...]:
     if not isinstance(entries, Sequence) or not all(
         isinstance(e, str) and re.fullmatch(rf"{word}:[1-9]\d{{0,5}}", e) for e in entries
     ):
-        raise SpecError("study", f"{name} must be entries such as {word}:2", repr(given))
+        raise SpecError("study", f"{name} must be entries such as {word}:2", _describe(given))
     return tuple(dict.fromkeys(entries))
 
 

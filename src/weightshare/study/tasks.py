@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,9 +16,12 @@ from torch.nn import functional as F
 
 from .._args import did_you_mean
 from ..errors import SpecError, StudyError, describe_exception
+from ..views.escape import quote
 
 #: Class of positions that are not scored.
 IGNORED = -100
+#: Pattern of "package.module:name".
+FUNCTION = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Metric:
         where, expected = f"metric {self.name}", "must return a finite number"
         try:
             value = float(self.compute(outputs, targets))
-        except Exception as error:  # a function of the user can raise anything
+        except (Exception, SystemExit) as error:  # a function of the user can raise anything
             text = describe_exception(error)
             raise StudyError(where, expected, text) from error
         if not isfinite(value):
@@ -97,10 +101,9 @@ TASKS = {
 
 def find_task(name: str) -> Task:
     """Return the task with this name, or raise `SpecError`."""
-    if name not in TASKS:
-        raise SpecError(
-            "study", f"task must be auto, {', '.join(TASKS)}", repr(name), did_you_mean(name, TASKS)
-        )
+    if not isinstance(name, str) or name not in TASKS:
+        got = quote(name) if isinstance(name, str) else type(name).__name__
+        raise SpecError("study", f"task must be auto, {', '.join(TASKS)}", got, did_you_mean(name, TASKS))
     return TASKS[name]
 
 
@@ -188,8 +191,8 @@ def find_metric(given: Any, task: Task) -> Metric:
         raise SpecError(
             "study",
             f"metric must be {', '.join(known)}, or a function, for {task.name}",
-            repr(given),
-            did_you_mean(str(given), known),
+            quote(given) if isinstance(given, str) else type(given).__name__,
+            did_you_mean(given, known),
         )
     name = getattr(function, "__name__", type(function).__name__)
     if any(name in metrics for metrics in METRICS.values()):
@@ -213,18 +216,27 @@ def search_current_folder() -> Generator[None]:
 
 def find_function(name: str, what: str) -> Callable[..., Any]:
     """Return a function by "package.module:name"; raise `SpecError` if it cannot be imported."""
+    if not re.fullmatch(FUNCTION, name):
+        hint = "name a module instead of its file" if "/" in name or ".py" in name else None
+        raise SpecError("study", f"{what} must be package.module:function", quote(name), hint)
+    where = f"study, {what} {quote(name)}"
     module, _, path = name.partition(":")
     try:
         with search_current_folder():
             found: Any = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # a module of the user can raise anything
-        text = describe_exception(error)
-        raise SpecError(f"study, {what} {name!r}", f"module {module!r} must be importable", text) from error
+        expected, hint = f"module {quote(module)} must be importable", None
+        if module.endswith(".py"):
+            hint = "leave out .py"
+        raise SpecError(where, expected, describe_exception(error), hint) from error
     for part in path.split("."):
-        found = getattr(found, part, None)
+        owner, found = found, getattr(found, part, None)
+        if found is None:
+            known = [one for one in getattr(owner, "__dict__", ()) if not one.startswith("_")]
+            hint = did_you_mean(part, known)
+            raise SpecError(where, "must name a function", f"no {quote(part)} in {quote(module)}", hint)
     if not callable(found):
-        got = "a name that does not exist" if found is None else type(found).__name__
-        raise SpecError(f"study, {what} {name!r}", "must name a function", got)
+        raise SpecError(where, "must name a function", type(found).__name__)
     return found
 
 

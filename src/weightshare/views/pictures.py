@@ -10,8 +10,9 @@ pages, and they were chosen so that their smallest difference under simulated co
 import base64
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import matplotlib
@@ -51,6 +52,7 @@ STYLE: dict[Any, Any] = {
     "savefig.transparent": False,
 }
 _WIDTH, _HEIGHT = 5.0, 3.4  # inches, without the legend; the text is still readable on a phone
+_LEAST_SPACE = 0.12  # between the labels of a logarithmic axis, as a share of its length
 _LONG_NAME, _MAX_LINE = 30, 62  # characters of a legend entry with a line of its own, and of such a line
 
 
@@ -77,8 +79,14 @@ class Series:
     high: Sequence[float] | None = None
 
 
-def draw_points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
-    """Draw points with intervals over a logarithmic x axis, and return an SVG data URI."""
+def draw_points(
+    series: Sequence[Series], xlabel: str, ylabel: str, *, low: float = -inf, high: float = inf
+) -> str:
+    """Draw points with intervals over a logarithmic x axis, and return an SVG data URI.
+
+    Args:
+        low, high: Lowest and highest possible value; the y axis does not go beyond them.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = _make_figure()
         for one in series:
@@ -89,11 +97,13 @@ def draw_points(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
                 yerr=errors,
                 fmt=_get_marker(one),
                 capsize=3,
+                clip_on=False,
                 **_get_style(one),
                 label=_wrap(one.name),
             )
         _set_log_axis(axes)
         axes.margins(x=0.08, y=0.1)
+        _limit(axes, low, high)
         return _finish(figure, axes, xlabel, ylabel)
 
 
@@ -103,17 +113,18 @@ def draw_lines(
     ylabel: str,
     *,
     markers: bool = False,
-    low: float | None = None,
-    high: float | None = None,
+    low: float = -inf,
+    high: float = inf,
     log: bool = False,
 ) -> str:
     """Draw lines with bands for their intervals, and return an SVG data URI.
 
-    A logarithmic axis has a tick at each value.
+    A logarithmic axis has a tick at each value, unless it would be too close to the one before.
 
     Args:
         markers: Whether to draw a marker at each value.
-        low, high: Values below and above which lines are cut off; None to show all values.
+        low, high: Values below and above which lines without markers are cut off. The y axis does not go
+            beyond them.
         log: Whether the x axis is logarithmic.
     """
     with matplotlib.rc_context(STYLE):
@@ -128,6 +139,7 @@ def draw_lines(
                 one.x,
                 one.y,
                 marker=_get_marker(one) if markers else "",
+                clip_on=not markers,
                 label=_wrap(one.name),
                 **style,
             )
@@ -136,11 +148,10 @@ def draw_lines(
                 axes.fill_between(one.x, one.low, one.high, color=color, alpha=0.1, linewidth=0)
         if log:
             _set_log_axis(axes)
-            axes.set_xticks(sorted({x for one in series for x in one.x}))
+            axes.set_xticks(_space({x for one in series for x in one.x}))
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(bottom if low is None else max(bottom, low), top if high is None else min(top, high))
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        _limit(axes, low, high)
         return _finish(figure, axes, xlabel, ylabel)
 
 
@@ -164,6 +175,26 @@ def _make_figure() -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
     return figure, axes
+
+
+def _limit(axes: Axes, low: float, high: float) -> None:
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, low), min(top, high))
+
+
+def _space(values: Iterable[float]) -> list[float]:
+    """Return the values from the largest to the smallest, without those whose labels would overlap.
+
+    >>> _space([100, 300, 320])
+    [320, 100]
+    """
+    ordered = sorted(values, reverse=True)
+    least = (ordered[0] / ordered[-1]) ** _LEAST_SPACE
+    kept: list[float] = []
+    for value in ordered:
+        if not kept or kept[-1] >= least * value:
+            kept.append(value)
+    return kept
 
 
 def _set_log_axis(axes: Axes) -> None:

@@ -46,6 +46,7 @@ def _check_part(where: str, inputs: np.ndarray) -> None:
                 where,
                 "must be finite numbers",
                 f"NaN or infinity in {len(bad)} example{'s' * (len(bad) > 1)}, first in example {bad[0]}",
+                "remove or complete these examples",
             )
 
 

@@ -90,7 +90,7 @@ def _iterate(where: str, dataset: Any) -> Iterator[Any]:
         else:
             for k in range(len(dataset)):
                 yield dataset[k]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{where}, example {k}", "must be readable", describe_exception(error)) from error
 
 

@@ -44,12 +44,14 @@ def load_given(given: Any, name: str) -> Raw:
     parts, class_names = _name_parts(given, name), None
     if "train" in parts:
         parts, class_names = _read_datasets(parts, name)
+    if not isinstance(parts.get("axes", ""), str):
+        raise DataError(f"{name}, axes", 'must be a text, such as "NCL"', type(parts["axes"]).__name__)
     raw, notes = assemble(name, parts, _guess_axes), ()
     if raw.x.ndim == 3 and "axes" not in parts:
         channels, length = raw.x.shape[1:]
         plural = "s" if channels > 1 else ""
         notes = (f"Inputs with three axes were read as {channels} channel{plural} of length {length}.",)
-    return replace(raw, class_names=class_names, notes=notes)
+    return replace(raw, class_names=raw.class_names if class_names is None else class_names, notes=notes)
 
 
 def _call(function: Callable[[], Any], name: str) -> Any:

@@ -23,8 +23,9 @@ HINT = "write it with numpy.savez(file, x_train=..., y_train=..., x_test=..., y_
 def load_npz(path: Path, name: str) -> Raw:
     """Load the arrays `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`.
 
-    Inputs are numbers of any type. An array of text named `axes` can give their axes, such as "NCL" for
-    series. Without it, they are [N, H, W], or have 1, 3 or 4 channels in the second or the last axis.
+    Inputs are numbers of any type, and targets are numbers or names of classes. An array of text named `axes`
+    can give the axes of the inputs, such as "NCL" for series. Without it, they are [N, H, W], or have 1, 3 or
+    4 channels in the second or the last axis.
 
     Raises:
         DataError: If the file does not contain such arrays.
@@ -128,5 +129,6 @@ def _check_header(where: str, key: str, archive: zipfile.ZipFile, member: str, s
         raise DataError(where, "must not be empty", f"shape {shape}")
     if key == "axes" and (shape or dtype.kind != "U"):
         raise DataError(where, 'must be a text, such as "NCL"', f"shape {shape} of {dtype}")
-    if key != "axes" and dtype.kind not in NUMBERS:
-        raise DataError(where, "must be numbers", str(dtype))
+    if key != "axes" and dtype.kind not in NUMBERS and not (key.startswith("y") and dtype.kind == "U"):
+        expected = "must be numbers or names of classes" if key.startswith("y") else "must be numbers"
+        raise DataError(where, expected, str(dtype))

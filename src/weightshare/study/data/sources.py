@@ -9,6 +9,7 @@ import numpy as np
 from ..._args import did_you_mean
 from ...errors import DataError, MissingExtraError, SpecError
 from ...views.escape import quote
+from ..tasks import FUNCTION
 from .describe import describe_exception, describe_path, shorten
 from .folders import load_folder
 from .given import load_function, load_given
@@ -16,7 +17,6 @@ from .npz import load_npz
 from .raw import Raw
 
 SOURCES = ("digits", "faces", "npz:FILE", "folder:DIR", "package.module:function")
-_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
 def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None = None) -> Raw:
@@ -45,7 +45,7 @@ def load_raw(data: Any, name: str | None = None, resize: tuple[int, int] | None 
         return load_faces()
     if kind == "npz" and place:
         return load_npz(Path(place), name)
-    if kind not in ("npz", "folder") and re.fullmatch(f"{_NAME}:{_NAME}", data):
+    if kind.lower() not in ("npz", "folder") and re.fullmatch(FUNCTION, data):
         return load_function(data, name)
     if "://" in data:
         hint = "download it, and use npz:FILE or folder:DIR"

@@ -9,6 +9,7 @@ from ..tasks import IGNORED, Task, find_task
 from .raw import Raw
 
 MAX_OUTPUTS = 10_000
+LARGEST_CLASS = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +78,14 @@ def _infer_task(where: str, x: np.ndarray, y: np.ndarray) -> str:
     size = x.shape[2:]
     if y.dtype.kind != "f":
         return "pixel-classification" if y.shape[1:] in (size, (1, *size)) else "classification"
-    if y.ndim == 2 and y.shape[1] > 1 and set(np.unique(y)) == {0, 1} and (y.sum(axis=1) == 1).all():
+    if _is_one_hot(y):
         hint = "use y.argmax(1), or state the task regression"
         raise DataError(where, "classes must be given as integers", f"one-hot vectors {y.shape}", hint)
     return "pixel-regression" if y.ndim > 2 else "regression"
+
+
+def _is_one_hot(y: np.ndarray) -> bool:
+    return y.ndim == 2 and y.shape[1] > 1 and set(np.unique(y)) == {0, 1} and bool((y.sum(axis=1) == 1).all())
 
 
 def _prepare(where: str, x: np.ndarray, y: np.ndarray, task: Task) -> np.ndarray:
@@ -98,8 +103,12 @@ def _prepare(where: str, x: np.ndarray, y: np.ndarray, task: Task) -> np.ndarray
         fits = y.ndim == 2 + len(size) and y.shape[2:] == size
     if not fits:
         axes = ["N", *([] if task.has_classes else ["outputs"]), *map(str, size)]
-        raise DataError(where, f"must have the shape [{', '.join(axes)}] for {task.name}", str(y.shape))
+        hint = "use y.argmax(1) for one-hot vectors" if task.has_classes and _is_one_hot(y) else None
+        raise DataError(where, f"must have the shape [{', '.join(axes)}] for {task.name}", str(y.shape), hint)
     if task.has_classes:
+        if y.max() > LARGEST_CLASS:
+            hint = "number the classes from 0"
+            raise DataError(where, f"classes must be at most {LARGEST_CLASS:,}", f"{y.max():,}", hint)
         return y.astype(np.int64)
     if y.shape[1] > MAX_OUTPUTS:
         raise DataError(where, f"must have at most {MAX_OUTPUTS:,} outputs", f"{y.shape[1]:,}")
@@ -118,7 +127,7 @@ def _number_classes(raw: Raw, task: Task, train: np.ndarray, test: np.ndarray | 
         if len(found) and (found[0] < 0 or (most is not None and found[-1] > most)):
             got = str(found[0] if found[0] < 0 else found[-1])
             expected = "at least 0" if most is None else f"between 0 and {most}, one per class name"
-            raise DataError(where, f"classes must be {expected}", got)
+            raise DataError(where, f"classes must be {expected}", got, "number the classes from 0")
         if len(unseen := np.setdiff1d(found, classes)):
             expected = "every class must occur in the training targets"
             raise DataError(where, expected, f"class {unseen[0]}, which does not", "remove these examples")

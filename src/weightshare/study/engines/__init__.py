@@ -3,5 +3,6 @@
 from .lost import LostWorkerError
 from .processes import ProcessExecutor
 from .ray import RayExecutor
+from .tasks import run_tasks
 
-__all__ = ["LostWorkerError", "ProcessExecutor", "RayExecutor"]
+__all__ = ["LostWorkerError", "ProcessExecutor", "RayExecutor", "run_tasks"]

@@ -46,21 +46,8 @@ class ProcessExecutor(Executor):
         self._is_ended = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Schedule a call.
-
-        Raises:
-            StudyError: If the function or an argument cannot be pickled.
-        """
-        try:
-            task = pickle.dumps((fn, args, kwargs))
-        except Exception as error:  # pickle raises many types
-            raise StudyError(
-                "study, workers",
-                "model and metric must be importable, so that a worker can import them",
-                " ".join(str(error).split()),
-                "define them at the top level of a module",
-            ) from error
-        return self._threads.submit(self._run, task)
+        """Schedule a call. Its future raises a StudyError if the call cannot be pickled."""
+        return self._threads.submit(self._run, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes once their tasks are finished."""
@@ -82,8 +69,17 @@ class ProcessExecutor(Executor):
             for worker in self._workers:
                 worker.process.kill()
 
-    def _run(self, task: bytes) -> Any:
-        """Run a task in the process of this thread."""
+    def _run(self, *call: Any) -> Any:
+        """Run a function with arguments and keyword arguments in the process of this thread."""
+        try:
+            task = pickle.dumps(call)  # not earlier: a queue of calls with data would fill the memory
+        except Exception as error:  # pickle raises many types
+            raise StudyError(
+                "study, workers",
+                "model and metric must be importable, so that a worker can import them",
+                " ".join(str(error).split()),
+                "define them at the top level of a module",
+            ) from error
         cause = "it was ended"
         for _ in range(1 + RETRIES):
             with self._lock:
@@ -150,7 +146,7 @@ def _serve(connection: Connection) -> None:
     """Run the calls that arrive, until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(EOFError):
+    with suppress(EOFError, OSError):  # the parent has ended or closed the connection
         while True:
             task = connection.recv_bytes()
             try:

@@ -14,6 +14,7 @@ from math import ceil
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..._args import check_amount
 from ...errors import MissingExtraError, StudyError
 from ..data import Examples
 from .lost import RETRIES, LostWorkerError
@@ -21,7 +22,13 @@ from .lost import RETRIES, LostWorkerError
 T = TypeVar("T")
 #: Seconds within which a cluster must answer.
 TIMEOUT = 25
-_CONNECT = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+#: Program that connects to a cluster. Files in the current folder do not hide the modules that it imports.
+_CONNECT = """
+import sys
+sys.path = [folder for folder in sys.path if folder]
+import ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+"""
 
 
 class RayExecutor(Executor):
@@ -38,6 +45,7 @@ class RayExecutor(Executor):
 
     Raises:
         MissingExtraError: If Ray is not installed.
+        ArgumentError: If the number of CPUs or GPUs is not a finite number of at least 0.
         StudyError: If the cluster does not answer within 30 seconds, or if none of its nodes has the
             resources for one task.
     """
@@ -50,12 +58,15 @@ class RayExecutor(Executor):
         cpus_per_trial: float = 1,
         gpus_per_trial: float = 0,
     ):
+        self._needs = {
+            "CPU": check_amount("RayExecutor", "cpus_per_trial", cpus_per_trial),
+            "GPU": check_amount("RayExecutor", "gpus_per_trial", gpus_per_trial),
+        }
         try:
             import ray
         except ImportError:
             raise MissingExtraError.for_package("study, engine ray", "ray", extra="ray") from None
         self._ray: Any = ray
-        self._needs = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
         self._is_owner = not ray.is_initialized()
         if self._is_owner:
             self._connect(address or os.environ.get("RAY_ADDRESS"), workers)
@@ -114,7 +125,10 @@ class RayExecutor(Executor):
                 [sys.executable, "-c", _CONNECT, address],
                 capture_output=True, text=True, timeout=TIMEOUT, check=False,
             )  # fmt: skip
-            problem = found.stderr.strip().rpartition("\n")[2] if found.returncode else ""
+            problem = ""
+            if found.returncode:
+                last = found.stderr.strip().rpartition("\n")[2]
+                problem = last or f"no answer before it ended with exit code {found.returncode}"
         except subprocess.TimeoutExpired:
             problem = f"no answer within {TIMEOUT} seconds"
         if problem:

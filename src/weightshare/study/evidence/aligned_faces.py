@@ -135,12 +135,12 @@ def _compare(task: str, name: str, values: dict[tuple[str, str], list[float]]) -
 EXPERIMENT = Experiment(
     name="aligned-faces",
     title="Aligned and shifted faces",
-    question="Do networks gain from kernels that depend on the position if faces are aligned? Do they "
-    "lose if faces are shifted?",
+    question="Do kernels that depend on the position help if faces are aligned? Do they hurt if faces are "
+    "shifted?",
     source="None. Locally connected layers are usually justified by aligned data.",
     seeds=8,
     settings={
-        "tasks": f"remove noise with a deviation of {NOISE}; complete the right half",
+        "tasks": f"remove noise with a standard deviation of {NOISE}; complete the right half",
         "networks": f"3 layers of {WIDTH} channels with batch norm and ReLU, linear output at each position",
         "training faces": TRAIN_FACES,
         "shift": "each face by its own random number of pixels, up to 4",

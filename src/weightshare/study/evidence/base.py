@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import inf
 from statistics import fmean
 from typing import Any
 
@@ -64,7 +65,7 @@ class Finding:
         )
 
     def _format(self, value: float) -> str:
-        return f"{value:,.{self.digits}f}"
+        return f"{round(value, self.digits) + 0.0:,.{self.digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def compare_counts(quantity: str, published: int, measured: int) -> Finding:
@@ -82,6 +83,16 @@ def measure(
 ) -> Finding:
     """Return the finding for a mean over seeds that is not compared with the published figure."""
     return Finding(quantity, published, fmean(values), compute_interval(values), None, note, digits)
+
+
+def measure_percent(
+    quantity: str, values: Sequence[float], published: str | None = None, note: str = ""
+) -> Finding:
+    """Return the finding for a mean of percentages, like `measure`. Its interval ends at 0 and 100."""
+    finding = measure(quantity, values, published, note)
+    if finding.interval is None:
+        return finding
+    return replace(finding, interval=[min(max(end, 0.0), 100.0) for end in finding.interval])
 
 
 def compare_order(
@@ -128,12 +139,14 @@ class Plot:
         title: Caption.
         xlabel, ylabel: Labels of the axes, with units.
         series: The lines.
+        is_percent: Whether values are percentages, which end at 0 and 100.
     """
 
     title: str
     xlabel: str
     ylabel: str
     series: tuple[Series, ...]
+    is_percent: bool = False
 
 
 def make_series(name: str, color: int, x: Sequence[float], values: Sequence[Sequence[float]]) -> Series:
@@ -148,6 +161,16 @@ def make_series(name: str, color: int, x: Sequence[float], values: Sequence[Sequ
     means = [fmean(one) for one in values]
     ends = [compute_interval(one) or [mean, mean] for one, mean in zip(values, means)]
     return Series(name, color, False, list(x), means, [low for low, _ in ends], [high for _, high in ends])
+
+
+def _draw(plot: Plot) -> str:
+    low, high = (0.0, 100.0) if plot.is_percent else (-inf, inf)
+
+    def clip(ends: Sequence[float] | None) -> list[float] | None:
+        return None if ends is None else [min(max(end, low), high) for end in ends]
+
+    series = [replace(one, low=clip(one.low), high=clip(one.high)) for one in plot.series]
+    return draw_lines(series, plot.xlabel, plot.ylabel, markers=True, low=low, high=high)
 
 
 def _plot_nothing(records: Sequence[Record]) -> tuple[Plot, ...]:
@@ -218,12 +241,12 @@ class Evidence:
         compared = [finding.agrees for finding in self.findings if finding.agrees is not None]
         if not compared:
             return "Nothing is compared."
-        return f"{sum(compared)} of {len(compared)} comparisons agree."
+        return f"Comparisons that agree: {sum(compared)} of {len(compared)}."
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
         """Source, data, seeds, settings and environment, as names and values."""
-        settings = tuple((name, str(value)) for name, value in self.settings.items())
+        settings = tuple((name.replace("_", " "), _write(value)) for name, value in self.settings.items())
         return (
             ("source", self.source),
             ("data", self.data),
@@ -259,12 +282,14 @@ class Evidence:
         return render_page([self])
 
 
+def _write(value: Any) -> str:
+    """Return a setting as text, a sequence without brackets."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def render_page(results: Sequence[Evidence]) -> str:
     """Return an HTML page with one section per experiment. All text is escaped."""
-    charts = [
-        [(plot.title, draw_lines(plot.series, plot.xlabel, plot.ylabel, markers=True)) for plot in one.plots]
-        for one in results
-    ]
+    charts = [[(plot.title, _draw(plot)) for plot in one.plots] for one in results]
     title = results[0].title if len(results) == 1 else TITLE
     return (
         make_environment(__package__)

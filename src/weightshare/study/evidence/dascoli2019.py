@@ -5,7 +5,7 @@ from typing import Any
 
 from ..rows import Row
 from ..spec import StudySpec, get_step
-from .base import Experiment, Finding, Record, compare_order, measure
+from .base import Experiment, Finding, Record, compare_order, measure_percent
 from .study_rows import collect, measure_rows
 
 EPOCHS = (3, 12)
@@ -33,11 +33,12 @@ def _name(row: Row) -> str:
 def judge(records: Sequence[Record]) -> list[Finding]:
     """Compare the relaxed networks with the convolution and with the local network."""
     findings = [
-        measure(f"{name}: test accuracy (%)", collect(records, name)) for name in ("full", "local", *RELAXED)
+        measure_percent(f"{name}: test accuracy (%)", collect(records, name))
+        for name in ("full", "local", *RELAXED)
     ]
     for other, published in (
         ("local", "relaxed > unshared from the start"),
-        ("full", "relaxed > convolution"),
+        ("full", "relaxed > convolution, at intermediate times"),
     ):
         findings += [
             compare_order(
@@ -55,7 +56,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
 EXPERIMENT = Experiment(
     name="dascoli2019",
     title="Unsharing weights during training (d'Ascoli et al. 2019)",
-    question="Is a network that starts as a convolution and stops sharing weights during training more "
+    question="A network starts as a convolution and stops sharing weights during training. Is it more "
     "accurate than a convolution, and than a network that never shared weights?",
     source="d'Ascoli, Sagun, Biroli, Bruna 2019, Finding the needle in the haystack with convolutions, "
     "NeurIPS, abstract. The paper relaxes to dense layers; here, to locally connected ones. "

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
+from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure_percent
 from .image_networks import DESCRIPTION, NETWORKS, draw_subset, make_network
 from .images import load_images
 from .training import measure_accuracy, train
@@ -39,7 +39,9 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     findings: list[Finding] = []
     for i, size in enumerate(SIZES):
         values = {name: [r[name][i] for r in records] for name in NETWORKS}
-        findings += [measure(f"{size:,} images, {name}: test accuracy (%)", v) for name, v in values.items()]
+        findings += [
+            measure_percent(f"{size:,} images, {name}: test accuracy (%)", v) for name, v in values.items()
+        ]
         findings += [
             compare_order(
                 f"{size:,} images, {more} - {less} (points)",
@@ -60,7 +62,8 @@ def plot(records: Sequence[Record]) -> list[Plot]:
         make_series(name, color, x, [[r[name][i] for r in records] for i in range(len(SIZES))])
         for color, name in enumerate(NETWORKS)
     )
-    return [Plot("Learning curves", "log10 of the training images", "test accuracy (%)", series)]
+    label = "log10 of the training images"
+    return [Plot("Learning curves", label, "test accuracy (%)", series, is_percent=True)]
 
 
 EXPERIMENT = Experiment(

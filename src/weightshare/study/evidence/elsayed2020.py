@@ -5,7 +5,7 @@ from typing import Any
 
 from ..rows import Row
 from ..spec import StudySpec
-from .base import Experiment, Finding, Record, compare_order, measure
+from .base import Experiment, Finding, Record, compare_order, measure_percent
 from .study_rows import collect, measure_rows
 
 RANK = 2
@@ -36,13 +36,16 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     for name in networks:
         parameters = int(records[0][name]["parameters"])
         note = f"The network has {parameters:,} parameters."
-        findings.append(measure(f"{name}: test accuracy (%)", collect(records, name), note=note))
+        findings.append(measure_percent(f"{name}: test accuracy (%)", collect(records, name), note=note))
     for name, published in (("full", "low rank > convolution"), ("local", "low rank > locally connected")):
         quantity = f"{LOW_RANK} - {name} (points)"
         low_rank, other = collect(records, LOW_RANK), collect(records, name)
         findings.append(compare_order(quantity, published, low_rank, other, digits=2))
     matched = "expected: low rank > convolution"
-    note = "Both have about as many parameters. The paper has this baseline, but its abstract makes no claim."
+    note = (
+        "Both have about the same number of parameters. The paper has this baseline, but its abstract makes "
+        "no claim about it."
+    )
     quantity = f"{LOW_RANK} - {MATCHED} (points)"
     low_rank, wide = collect(records, LOW_RANK), collect(records, MATCHED)
     return [*findings, compare_order(quantity, matched, low_rank, wide, note, digits=2)]

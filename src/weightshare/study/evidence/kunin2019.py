@@ -120,7 +120,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     findings = [
         measure("linear, before training: ||W1 - W2^T|| / ||W1||", collect("decay", "before"), digits=4),
         replace(
-            with_decay, agrees=max(decay) < CLOSE, note=f"Agrees if it is below {CLOSE} with every seed."
+            with_decay, agrees=max(decay) < CLOSE, note=f"It agrees if it is below {CLOSE} with every seed."
         ),
         measure("linear, without weight decay: ||W1 - W2^T|| / ||W1||", no_decay, digits=4),
         Finding("ReLU, untied: weights without biases", None, weights["untied"], digits=0),
@@ -144,7 +144,7 @@ EXPERIMENT = Experiment(
     title="Tied and untied autoencoders",
     question=(
         "With weight decay, does the decoder of an untied linear autoencoder become the transpose of its "
-        "encoder? What does tying them cost an autoencoder with ReLU?"
+        "encoder? What does tying the two cost an autoencoder with ReLU?"
     ),
     source=(
         "Kunin et al. 2019, Loss landscapes of regularized linear autoencoders: with L2 regularization, "
@@ -157,7 +157,7 @@ EXPERIMENT = Experiment(
         f"descent with learning rate {STEP}",
         "ReLU": f"{HIDDEN} hidden units, Adam, {EPOCHS} epochs, batches of {BATCH}, learning rate "
         f"{LEARNING_RATE}",
-        "target": "1.05 times the larger one of the last test errors of both, by seed",
+        "target": "1.05 times the larger one of both final test errors, for each seed",
     },
     run_seed=run_seed,
     judge=judge,

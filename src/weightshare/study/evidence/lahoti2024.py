@@ -33,7 +33,8 @@ NETWORKS: dict[str, Sharing | None] = {"convolution": Full(), "locally connected
 #: Accuracy of the best linear rule, which is the signal in every patch.
 LINEAR = NormalDist().cdf(1 / (NOISE * PATCHES**0.5))
 NOTES = {
-    0.8: f"The published order is for small errors. A linear rule reaches {LINEAR:.0%} without patches.",
+    0.8: f"The published order holds for small errors. A linear rule reaches {LINEAR:.0%} without finding "
+    "the patch.",
     0.9: "",
 }
 FEWER_EXAMPLES = (("convolution", "locally connected"), ("locally connected", "dense"))
@@ -119,7 +120,8 @@ def plot(records: Sequence[Record]) -> list[Plot]:
         sizes = SIZES[: min(len(r[name]) for r in records)]
         values = [[100 * r[name][i][1] for r in records] for i in range(len(sizes))]
         series.append(make_series(name, color, [log2(n) for n in sizes], values))
-    return [Plot("Learning curves", "log2 of the training examples", "test accuracy (%)", tuple(series))]
+    label = "log2 of the training examples"
+    return [Plot("Learning curves", label, "test accuracy (%)", tuple(series), is_percent=True)]
 
 
 EXPERIMENT = Experiment(
@@ -127,12 +129,13 @@ EXPERIMENT = Experiment(
     title="A signal in one of many patches (Lahoti et al. 2024)",
     question="How many training examples do a convolution, a locally connected and a dense network need?",
     source="Lahoti, Karp, Winston, Singh, Li 2024, Role of locality and weight sharing in image-based tasks, "
-    "ICLR, abstract: O(k + d) against Omega(k d), and O(k (k + d)) against Omega(k^2 d), up to logarithms",
+    "ICLR, abstract: up to logarithms, a convolution needs O(k + d) examples, a locally connected network "
+    "between Omega(k d) and O(k (k + d)), and a dense one Omega(k^2 d)",
     seeds=6,
     settings={
         "patches k": PATCHES,
         "patch size d": PATCH_SIZE,
-        "deviation of the noise": NOISE,
+        "standard deviation of the noise": NOISE,
         "networks": f"{CHANNELS} units per patch, ReLU, sum over patches unless dense, linear output",
         "training": "gradient descent with momentum on all examples, clipped to norm 1",
         **TRAINING,

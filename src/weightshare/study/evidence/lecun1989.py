@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ... import nn
 from ...ledger import summary
 from ...models.lecun1989 import BACKGROUND, digit_network
-from .base import Experiment, Finding, Record, compare_counts, compare_order, measure
+from .base import Experiment, Finding, Record, compare_counts, compare_order, measure_percent
 from .images import load_images
 from .training import shift_randomly
 
@@ -96,12 +96,12 @@ def judge(records: Sequence[Record]) -> list[Finding]:
             lowest == 100,
             ""
             if lowest == 100
-            else "Some images stay wrong in some redraws: squared error, saturated units.",
+            else f"In some redraws, some training images are still misclassified after {EPOCHS} epochs.",
         )
     )
-    note = "Other images, so only the order is compared."
+    note = "The images differ, so only the order is compared."
     accuracies = {
-        n: measure(f"{NETS[n]}: test accuracy (%)", test[n], f"{ACCURACY[n]:.1f}", note) for n in NETS
+        n: measure_percent(f"{NETS[n]}: test accuracy (%)", test[n], f"{ACCURACY[n]:.1f}", note) for n in NETS
     }
     findings += accuracies.values()
     for less, more in pairwise(NETS):

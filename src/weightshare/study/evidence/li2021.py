@@ -114,7 +114,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         ),
         _compare_exponent("dense", "at least d^2: exponent 2", 2, exponents["dense"]),
         compare_order(
-            "exponent of the dense network - of the convolution",
+            "exponent of the dense network - exponent of the convolution",
             "dense > convolution",
             exponents["dense"],
             exponents["convolution"],
@@ -147,7 +147,8 @@ EXPERIMENT = Experiment(
         "dimensions": DIMENSIONS,
         "training": "gradient descent with momentum on all examples, clipped to norm 1",
         **TRAINING,
-        "training sets drawn": f"{LEAST_DRAWN} / size, at least one; accuracies are averaged",
+        "small training sets": f"drawn again until they have {LEAST_DRAWN} examples in total; accuracies are "
+        "averaged",
         "test examples": TEST_EXAMPLES,
     },
     run_seed=run_seed,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...sharing import Full, Local, Sharing
-from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure
+from .base import Experiment, Finding, Plot, Record, compare_order, make_series, measure_percent
 from .image_networks import WIDTHS, ImageNetwork, draw_subset
 from .images import Images, load_images
 from .training import measure_accuracy, shift_randomly, train
@@ -108,8 +108,8 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     for (key, amount), figures in PUBLISHED.items():
         values = {name: collect(name, amount, key) for name in NETWORKS}
         findings += [
-            measure(
-                f"{name}, shifts up to {amount:g}: test accuracy, {key} images (%)",
+            measure_percent(
+                f"{name}, {_name_training(amount)}: test accuracy, {key} images (%)",
                 values[name],
                 f"{figure:.2f}",
                 NOT_COMPARED,
@@ -119,7 +119,7 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         (better, high), (worse, low) = sorted(zip(NETWORKS, figures), key=lambda pair: -pair[1])
         findings.append(
             compare_order(
-                f"{better} - {worse}, shifts up to {amount:g}, {key} images (points)",
+                f"{better} - {worse}, {_name_training(amount)}, {key} images (points)",
                 f"{better} > {worse} ({high:.2f} > {low:.2f})",
                 values[better],
                 values[worse],
@@ -129,21 +129,28 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     for i, name in enumerate(NETWORKS):
         before, after = (PUBLISHED[key, none][i] for key in ("plain", "shifted"))
         plain, shifted = (collect(name, none, key) for key in ("plain", "shifted"))
-        quantity, claim = f"{name}, no shifts: plain - shifted images (points)", "plain > shifted"
+        quantity = f"{name}, {_name_training(none)}: plain - shifted images (points)"
+        claim = "plain > shifted"
         findings.append(compare_order(quantity, f"{claim} ({before:.2f} > {after:.2f})", plain, shifted))
     gains = {
         name: [a - b for a, b in zip(collect(name, most, "shifted"), collect(name, none, "shifted"))]
         for name in NETWORKS
     }
     full, local = (b - a for a, b in zip(PUBLISHED["shifted", none], PUBLISHED["shifted", most]))
-    quantity = f"gain on shifted images by shifts up to {most:g}: full - local (points)"
+    quantity = f"gain on shifted images by training with shifts up to {most:g}: full - local (points)"
     claim = f"full gains more ({full:.2f} > {local:.2f})"
     findings.append(compare_order(quantity, claim, gains["full"], gains["local"]))
-    for key, what in (("kernels", "kernels"), ("changes", "changes of the kernels in training")):
+    for key, what in (("kernels", "kernels"), ("changes", "kernels' changes in training")):
         still, moved = ([one[0] for one in collect("local", amount, key)] for amount in (none, most))
         quantity = f"distance of neighboring {what}: without shifts - with shifts up to {most:g}"
-        findings.append(compare_order(quantity, "kernels grow alike with shifts", still, moved, digits=3))
+        findings.append(
+            compare_order(quantity, "kernels become more alike with shifts", still, moved, digits=3)
+        )
     return findings
+
+
+def _name_training(amount: float) -> str:
+    return f"trained with shifts up to {amount:g}" if amount else "trained without shifts"
 
 
 def plot(records: Sequence[Record]) -> list[Plot]:
@@ -163,7 +170,7 @@ def plot(records: Sequence[Record]) -> list[Plot]:
     )
     label = "largest shift in training (fraction of the side)"
     return [
-        Plot("Accuracy on shifted test images", label, "test accuracy (%)", accuracy),
+        Plot("Accuracy on shifted test images", label, "test accuracy (%)", accuracy, is_percent=True),
         Plot("Distance between the changes of kernels of two positions", label, "distance", distances),
     ]
 
@@ -171,8 +178,8 @@ def plot(records: Sequence[Record]) -> list[Plot]:
 EXPERIMENT = Experiment(
     name="ott2020",
     title="To share or not to share (Ott et al. 2020)",
-    question="Does a network with shared weights profit more from shifted training images, and do unshared "
-    "kernels grow alike?",
+    question="Does a network gain more from shifted training images if it shares weights? Do unshared "
+    "kernels become more alike?",
     source="Ott, Linstead, LaHaye, Baldi 2020, Learning in the machine: to share or not to share? "
     "Neural Networks 126, tables of validation accuracy on MNIST and on translated MNIST",
     seeds=4,

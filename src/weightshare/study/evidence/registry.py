@@ -4,6 +4,7 @@ from importlib import import_module
 
 from ..._args import did_you_mean
 from ...errors import SpecError
+from ...views.escape import quote
 from .base import Experiment
 
 #: Name of each experiment, and the module of this package with its `EXPERIMENT`, in the order of the page.
@@ -35,5 +36,5 @@ def find_experiment(name: str) -> Experiment:
     """
     if name not in MODULES:
         hint = did_you_mean(name, NAMES)
-        raise SpecError("evidence", f"the name must be one of {', '.join(NAMES)}", repr(name), hint)
+        raise SpecError("evidence", f"the name must be one of {', '.join(NAMES)}", quote(name), hint)
     return import_module(f"{__package__}.{MODULES[name]}").EXPERIMENT

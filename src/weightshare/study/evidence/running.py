@@ -5,27 +5,29 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from ..._args import check_integer
 from ..._version import __version__
-from ...errors import SpecError, StudyError
+from ...errors import ArgumentError, SpecError, StudyError
 from ...views.files import write_atomic
-from ..engines import ProcessExecutor
-from ..records import split_torn
+from ..engines import LostWorkerError, ProcessExecutor, run_tasks
+from ..journal import OTHER_FOLDER, append_line, catch_os_error, hold_lock, parse_object, read_lines
+from ..spec import MOST
 from ..trials.trial import use_threads
 from .base import Evidence, Experiment, Record
 from .images import load_images
 from .registry import find_experiment
 
 DIGITS = "digits"
+#: Suffixes of the files of an experiment: one line per seed, and the results.
+SUFFIXES = (".jsonl", ".json", ".md", ".html")
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,17 @@ def run(
 
     Example:
         >>> run("kunin2019", seeds=1).verdict
-        '1 of 1 comparisons agree.'
+        'Comparisons that agree: 1 of 1.'
     """
     experiment = find_experiment(name)
     seeds = experiment.seeds if seeds is None else check_integer("evidence", "seeds", seeds, 1)
     workers = check_integer("evidence", "workers", workers, 1)
+    if out == "":
+        raise ArgumentError("evidence", "out must be a folder", "''", "use '.' for the current folder")
+    if seeds > MOST["seeds"]:
+        raise ArgumentError("evidence", f"seeds must be at most {MOST['seeds']:,}", f"{seeds:,}")
     if experiment.data is None:
-        data = data or DIGITS
+        data = DIGITS if data is None else data
         images = load_images(data)
         description, digest = images.description, images.digest
     elif data is not None:
@@ -110,12 +116,9 @@ def run(
             on_progress(Progress(name, done, seeds, time.perf_counter() - begin))
         evidence = make_evidence(experiment, description, [known[seed] for seed in range(seeds)])
         if journal is not None:
-            for suffix, content in (
-                ("json", evidence.to_json()),
-                ("md", evidence.to_markdown()),
-                ("html", evidence.to_html()),
-            ):
-                write_atomic(journal.folder / f"{name}.{suffix}", content)
+            journal.write(".json", evidence.to_json())
+            journal.write(".md", evidence.to_markdown())
+            journal.write(".html", evidence.to_html())
     return evidence
 
 
@@ -156,21 +159,23 @@ def _run_seeds(
         for seed in seeds:
             yield seed, run_seed(name, data, seed)
         return
+    lost: list[str] = []
     with ExitStack() as stack:
         if executor is None:
             executor = stack.enter_context(ProcessExecutor(min(workers, len(seeds) or 1)))
-        futures = {executor.submit(run_seed, name, data, seed): seed for seed in seeds}
-        for future in as_completed(futures):
-            try:
-                record = future.result()
-            except BrokenExecutor:
-                raise StudyError(
-                    f"evidence, {name}",
-                    "each process must finish its seeds",
-                    "a process that ended, perhaps for lack of memory",
-                    "use fewer workers; with --out, finished seeds are saved",
-                ) from None
-            yield futures[future], record
+        tasks = ((seed, (name, data, seed)) for seed in seeds)
+        for seed, record in run_tasks(executor, run_seed, tasks):
+            if isinstance(record, LostWorkerError):
+                lost.append(f"{seed} ({record})")
+            else:
+                yield seed, record
+    if lost:
+        raise StudyError(
+            f"evidence, {name}",
+            "every seed must finish",
+            f"seeds that lost their process again and again: {', '.join(lost)}",
+            "use fewer workers if memory has run out; with --out, all other seeds are saved",
+        )
 
 
 class _Journal:
@@ -186,57 +191,43 @@ class _Journal:
         Raises:
             StudyError: If a line is not a record of this run.
         """
-        if not self.path.exists():
-            return {}
-        complete, torn = split_torn(self.path.read_bytes())
         records: dict[int, Record] = {}
-        for number, line in enumerate(complete.splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                same = all(entry[name] == value for name, value in self.key.items())
-                seed, record = entry["seed"], entry["record"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise self._error(number, "something else") from None
-            if not same:
+        beginning = json.dumps(self.key).removesuffix("}").encode()
+        for number, line in enumerate(read_lines(self.path, beginning), 1):
+            entry = parse_object(line) or {}
+            seed, record = entry.get("seed"), entry.get("record")
+            if not entry.keys() >= self.key.keys() or type(seed) is not int or not isinstance(record, dict):
+                raise self._error(number, "something else")
+            if any(entry[name] != value for name, value in self.key.items()):
                 raise self._error(number, "one of other data, settings or another version")
             records[seed] = record
-        if torn and not complete:
-            raise self._error(1, "something else")
-        if torn:
-            os.truncate(self.path, len(complete))
         return records
 
     def append(self, seed: int, record: Record) -> None:
         """Append a record; it is on the disk when this returns."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({**self.key, "seed": seed, "record": record}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, {**self.key, "seed": seed, "record": record}, f"seed {seed}")
+
+    def write(self, suffix: str, text: str) -> None:
+        """Write a file with the result atomically."""
+        path = self.path.with_suffix(suffix)
+        with catch_os_error(path):
+            write_atomic(path, text)
 
     def _error(self, number: int, got: str) -> StudyError:
         return StudyError(
             f"file {str(self.path)!r}, line {number}",
             "must be a seed of this experiment with the same data, settings and version",
             got,
-            "choose another folder with --out, or remove the file",
+            f"{OTHER_FOLDER}, or remove the file",
         )
 
 
 @contextmanager
 def _open_journal(folder: Path, name: str, key: dict[str, Any]) -> Generator[_Journal]:
     """Create the folder if it is missing, and lock the journal of the experiment."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StudyError(
-            f"folder {str(folder)!r}",
-            f"{name} must not be running there",
-            "a folder that another run has locked",
-            "wait until it finishes, or choose another folder with --out",
-        ) from None
-    try:
+    with hold_lock(folder / f".{name}.lock", f"{name} must not be running there"):
+        for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES):
+            if path.exists() and not path.is_file():
+                where = f"folder {str(folder)!r}, {path.name}"
+                raise StudyError(where, "must be a file", "something else", OTHER_FOLDER)
         yield _Journal(folder, name, key)
-    finally:
-        lock.release()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..statistics.intervals import compare_means
-from .base import Experiment, Finding, Record, compare_order, measure
+from .base import Experiment, Finding, Record, compare_order, measure_percent
 from .image_networks import DESCRIPTION, NETWORKS, draw_subset, make_network
 from .images import Images, load_images
 from .training import measure_accuracy, train
@@ -57,7 +57,9 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         for name in NETWORKS
         for order in ("plain", "shuffled")
     }
-    findings = [measure(f"{name}, {order}: test accuracy (%)", v) for (name, order), v in values.items()]
+    findings = [
+        measure_percent(f"{name}, {order}: test accuracy (%)", v) for (name, order), v in values.items()
+    ]
     losses = {
         name: (values[name, "plain"], values[name, "shuffled"], f"{name}: plain - shuffled (points)")
         for name in NETWORKS

@@ -9,7 +9,7 @@ from ...convert import relax
 from ...ledger import summary
 from ...models.lecun1989 import BACKGROUND, zip_code_network
 from ...sharing import Local
-from .base import Experiment, Finding, Record, compare_counts, measure
+from .base import Experiment, Finding, Record, compare_counts, measure, measure_percent
 from .images import load_images
 from .training import measure_accuracy, shift_all, train
 
@@ -54,9 +54,9 @@ def judge(records: Sequence[Record]) -> list[Finding]:
     }
     findings = [
         compare_counts("first layer: weights and biases", 1068, h1["shared"]),
-        compare_counts("first layer: connections, those of biases included", 19968, h1["unshared"]),
+        compare_counts("first layer: connections, including biases", 19968, h1["unshared"]),
         compare_counts("network: weights and biases", 9760, totals.unique),
-        compare_counts("network: connections, those of biases included", 64660, totals.unshared or 0),
+        compare_counts("network: connections, including biases", 64660, totals.unshared or 0),
     ]
     for key, words in (
         ("error", "test error (%)"),
@@ -66,16 +66,16 @@ def judge(records: Sequence[Record]) -> list[Finding]:
         for name, title in NETWORKS.items():
             is_published = (name, key) == ("shared", "error")
             findings.append(
-                measure(
+                measure_percent(
                     f"{title}: {words}",
                     values[name],
                     "5.0" if is_published else None,
-                    "Other images: the zip codes are not available." if is_published else "",
+                    "The images differ: those of the zip codes are not available." if is_published else "",
                 )
             )
         differences = [a - b for a, b in zip(values["unshared"], values["shared"])]
         findings.append(
-            measure(f"without minus with sharing: {words.replace('(%)', '(points)')}", differences)
+            measure(f"without sharing - with sharing: {words.replace('(%)', '(points)')}", differences)
         )
     return findings
 

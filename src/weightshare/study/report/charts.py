@@ -40,19 +40,23 @@ def plot_score_vs_parameters(result: StudyResult) -> str:
         _make_series(result, row.sharing, [row.parameters], [[t.score for t in result.by_row[row.sharing]]])
         for row in result.summary
     ]
-    return pictures.draw_points(series, "parameters (log scale)", f"test {result.scale.heading}")
+    low, high = result.scale.limits
+    return pictures.draw_points(
+        series, "parameters (log scale)", f"test {result.scale.heading}", low=low, high=high
+    )
 
 
 def plot_learning_curves(result: StudyResult) -> str:
     """Plot the mean validation score of each row against the epoch, as long as all its seeds ran.
 
-    Values far on the bad side of the target are cut off.
+    Values far on the bad side of the target are cut off, but not in the second half of a curve.
     """
     scale = result.scale
     styles = assign_styles(result)
     series: list[Series] = []
     first: list[float] = []
     best: list[float] = []
+    late: list[float] = []
     for row in result.summary:
         curves = [trial.curve_score for trial in result.by_row[row.sharing]]
         length = min(map(len, curves))
@@ -60,9 +64,14 @@ def plot_learning_curves(result: StudyResult) -> str:
         series.append(Series(row.sharing, *styles[row.sharing], range(1, length + 1), mean.tolist()))
         first.append(mean[0])
         best.append(scale.choose_best(mean))
+        late += mean[length // 2 :].tolist()
     reach = CURVES_BELOW_TARGET * abs(scale.choose_best(best) - scale.choose_best(first)) or 1
     cut = scale.factor * result.target - scale.sign * reach
-    low, high = (None, cut) if scale.lower_is_better else (cut, None)
+    low, high = scale.limits
+    if scale.lower_is_better:
+        high = min(high, max(cut, *late))
+    else:
+        low = max(low, min(cut, *late))
     return pictures.draw_lines(series, "epoch", f"validation {scale.heading}", low=low, high=high)
 
 
@@ -75,7 +84,7 @@ def plot_score_vs_shift(result: StudyResult) -> str:
         values += [[t.score_shifted[amount] for t in trials] for amount in row.score_shifted]
         series.append(_make_series(result, row.sharing, [0, *map(int, row.score_shifted)], values))
     xlabel = f"shift ({get_shift_unit(result.data)})"
-    return pictures.draw_lines(series, xlabel, f"test {result.scale.heading}", markers=True)
+    return _draw_scores(result, series, xlabel)
 
 
 def plot_answers(result: StudyResult, answered: Answered) -> str | None:
@@ -88,8 +97,14 @@ def plot_answers(result: StudyResult, answered: Answered) -> str | None:
         values = [[t.score for t in result.by_row[row.sharing]] for _, row in present]
         series.append(_make_series(result, name, [x for x, _ in present], values))
     log = answered.question.is_log
-    xlabel = answered.question.axis + (" (log scale)" if log else "")
-    return pictures.draw_lines(series, xlabel, f"test {result.scale.heading}", markers=True, log=log)
+    return _draw_scores(result, series, answered.question.axis + (" (log scale)" if log else ""), log=log)
+
+
+def _draw_scores(result: StudyResult, series: list[Series], xlabel: str, *, log: bool = False) -> str:
+    """Draw test scores as lines with markers."""
+    low, high = result.scale.limits
+    ylabel = f"test {result.scale.heading}"
+    return pictures.draw_lines(series, xlabel, ylabel, markers=True, low=low, high=high, log=log)
 
 
 def _make_series(result: StudyResult, name: str, x: list[int], values: list[list[float]]) -> Series:
@@ -97,13 +112,9 @@ def _make_series(result: StudyResult, name: str, x: list[int], values: list[list
     factor = result.scale.factor
     means = [fmean(some) for some in values]
     ends = [compute_interval(some) or [mean] * 2 for some, mean in zip(values, means)]
-    low, high = ([_clip(result, end[side]) for end in ends] for side in (0, 1))
+    possible = result.scale.limits
+    low, high = (np.clip([factor * end[side] for end in ends], *possible).tolist() for side in (0, 1))
     return Series(name, *assign_styles(result)[name], x, [factor * mean for mean in means], low, high)
-
-
-def _clip(result: StudyResult, end: float) -> float:
-    """Return the end of an interval in the unit of the axis. That of a fraction is at most 100%."""
-    return 100 * min(max(end, 0.0), 1.0) if result.scale.is_fraction else end
 
 
 @dataclass(frozen=True)

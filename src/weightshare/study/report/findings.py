@@ -74,7 +74,7 @@ def answer(result: StudyResult, answered: Answered) -> list[str]:
         if full is not None and full.question:
             others = [row for row in present if row is not full]
             found = describe(compare_with(result, others, full, measure), measure, has_seeds)
-            sentences += [f"{setting}: {sentence}" for sentence in found]
+            sentences += [f"{setting}: {sentence[0].lower()}{sentence[1:]}" for sentence in found]
     return sentences
 
 
@@ -88,14 +88,14 @@ def _rank(result: StudyResult) -> list[str]:
         return [sentence]
     if result.seeds < 2:
         return [f"{sentence} One seed does not show how much of this is chance; use at least three."]
-    comparisons = compare_with(result, rest, best, measure)
+    comparisons = compare_with(result, rest, best, measure, is_chosen=True)
     constant = [one for one in comparisons if one.difference.constant and one.difference.mean]
     clear = [one for one in comparisons if one.difference.is_clear]
     close = [one for one in comparisons if one not in clear and one not in constant]
     if len(clear) == len(rest):
-        sentence += " All other rows are clearly worse."
+        sentence += f" {'All other rows are' if len(rest) > 1 else 'The other row is'} clearly worse."
     elif len(close) == len(rest):
-        sentence += " No other row is clearly worse."
+        sentence += f" {'No other row is' if len(rest) > 1 else 'The other row is not'} clearly worse."
     elif close:
         names = [f"{get_name(one.row)} ({describe_needed(one.difference)})" for one in close]
         sentence += f" Not clearly worse: {words.join(names)}."

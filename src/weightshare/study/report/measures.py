@@ -3,7 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..statistics.intervals import MOST_SEEDS, Difference, compare_means, compare_with_control
+from ..statistics.intervals import (
+    MOST_SEEDS,
+    Difference,
+    compare_means,
+    compare_with_chosen,
+    compare_with_control,
+)
 from ..statistics.outcome import Outcome
 from ..statistics.scale import Scale
 from ..statistics.summary import RowSummary, find_epoch
@@ -107,16 +113,26 @@ def compare_pairs(result: Outcome, pairs: Sequence[Pair], measure: Measure) -> l
 
 
 def compare_with(
-    result: Outcome, rows: Sequence[RowSummary], control: RowSummary, measure: Measure
+    result: Outcome,
+    rows: Sequence[RowSummary],
+    control: RowSummary,
+    measure: Measure,
+    *,
+    is_chosen: bool = False,
 ) -> list[Comparison]:
-    """Compare several rows with one, by simultaneous intervals."""
+    """Compare several rows with one, by simultaneous intervals.
+
+    Args:
+        is_chosen: Whether the one was chosen for its values of the measure.
+    """
+    compare = compare_with_chosen if is_chosen else compare_with_control
     groups = collect_values(result, (control, *rows), measure)
     if not groups:
         return []
     first, *others = groups
     return [
         Comparison(row, control, difference, (_mean(values), _mean(first)))
-        for row, values, difference in zip(rows, others, compare_with_control(others, first))
+        for row, values, difference in zip(rows, others, compare(others, first))
     ]
 
 

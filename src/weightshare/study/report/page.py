@@ -25,6 +25,7 @@ def render_page(result: StudyResult) -> str:
         options=result.options,
         data=result.data,
         rows=rows,
+        has_matched=any(row.matches for row in rows),
         words=words,
         abbreviate=abbreviate,
         percent=format_percent,

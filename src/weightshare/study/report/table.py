@@ -66,6 +66,8 @@ def describe_columns(result: Outcome) -> str:
         f"MACs: per example; epochs to target: epochs to {words.describe_target(result)}; "
         "seconds: per training run.",
     ]
+    if equal := words.describe_equal_scores(result):
+        lines.append(equal)
     if result.summary[0].score_shifted:
         lines.append(f"shift: mean over {words.describe_shifts(data)}.")
     if "seeds needed" in judge(result):

@@ -1,10 +1,12 @@
 """The verdict on a study: what it shows, in a few sentences."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ...views.numbers import format_percent
+from ...views.numbers import format_percent, format_ratio
 from ..statistics.baseline import Baseline, find_baseline
 from ..statistics.outcome import Outcome
+from ..statistics.summary import RowSummary
 from . import words
 from .measures import (
     Comparison,
@@ -19,13 +21,16 @@ from .measures import (
     measure_shifted,
 )
 
+#: Ratio of the numbers of parameters above which a row is called larger.
+LARGER = 1.05
+
 
 def judge(result: Outcome) -> str:
     """Return the verdict.
 
     It names the sharings that are clearly better or worse than full sharing, also on shifted test inputs. For
-    the better ones, it states whether their size may be the reason. If no network beats the most frequent
-    class, that is the verdict.
+    the better ones, it states whether their size may be the reason. It warns if at least half of the runs
+    stopped at the epoch limit. If no network beats the most frequent class, that is the verdict.
     """
     baseline = find_baseline(result.data, result.summary)
     if baseline is not None and not baseline.is_beaten:
@@ -42,12 +47,21 @@ def judge(result: Outcome) -> str:
     if full is None or not others:
         return f"{top}. To compare sharings with full sharing, add full."
     comparisons = compare_with(result, others, full, measure)
-    sentences = [_describe_clear(comparisons, measure, scale.sign), _describe_unclear(comparisons, measure)]
-    sentences.append(_judge_size(result, comparisons, measure))
+    has_ties = any(row.sharing == f"{full.sharing} (tied)" for row in others)
+    reference = "untied full sharing" if has_ties else "full sharing"
+    if scale.lower_is_better:
+        measure = replace(measure, name=f"{measure.name} (lower is better)")
+    sentences = [
+        _describe_clear(comparisons, measure, scale.sign, reference),
+        _describe_unclear(comparisons, measure, reference),
+    ]
+    sentences += [_judge_size(result, comparisons, measure), _describe_larger(result, comparisons, full)]
     if full.score_shifted:
         amount = list(full.score_shifted)[-1]
         shifted = measure_shifted(scale, amount, words.describe_shift(result.data, amount))
-        sentences.append(_describe_clear(compare_with(result, others, full, shifted), shifted, scale.sign))
+        moved = compare_with(result, others, full, shifted)
+        sentences.append(_describe_clear(moved, shifted, scale.sign, reference))
+    sentences.append(_describe_limit(result))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -66,26 +80,33 @@ def _report_baseline(baseline: Baseline) -> str:
     )
 
 
-def _describe_clear(comparisons: Sequence[Comparison], measure: Measure, sign: int) -> str:
+def _describe_clear(comparisons: Sequence[Comparison], measure: Measure, sign: int, reference: str) -> str:
     """Return which rows are clearly better and worse, with their differences; "" if none is."""
     better, worse = (_choose(comparisons, sign * side) for side in (1, -1))
     phrases: list[str] = []
     for quality, group in (("better", better), ("worse", worse)):
         if group:
-            than = "" if phrases else f" than full sharing in {measure.name}"
+            than = "" if phrases else f" than {reference} in {measure.name}"
             phrases.append(f"{_list_differences(group, measure)} {_be(group)} clearly {quality}{than}")
     return f"{', and '.join(phrases)}." if phrases else ""
 
 
-def _describe_unclear(comparisons: Sequence[Comparison], measure: Measure) -> str:
+def _describe_unclear(comparisons: Sequence[Comparison], measure: Measure, reference: str) -> str:
     """Return which rows are neither clearly better nor worse, with the seeds needed; "" if none is."""
     unclear = [one for one in comparisons if not one.difference.is_clear]
     if not unclear:
         return ""
-    rows = words.join([f"{get_name(one.row)} ({describe_needed(one.difference)})" for one in unclear])
+    rows = words.join([f"{get_name(one.row)} ({_describe_evidence(one, measure)})" for one in unclear])
     if len(unclear) == len(comparisons):
-        return f"No sharing is clearly better or worse than full sharing in {measure.name}: {rows}."
+        return f"No sharing is clearly better or worse than {reference} in {measure.name}: {rows}."
     return f"{rows} {_be(unclear)} neither clearly better nor clearly worse."
+
+
+def _describe_evidence(comparison: Comparison, measure: Measure) -> str:
+    """Return an unclear difference with the seeds needed."""
+    needed = describe_needed(comparison.difference)
+    has_interval = comparison.difference.ci is not None
+    return f"{_format_signed(comparison.difference.mean, measure)}, {needed}" if has_interval else needed
 
 
 def _judge_size(result: Outcome, comparisons: Sequence[Comparison], measure: Measure) -> str:
@@ -94,15 +115,50 @@ def _judge_size(result: Outcome, comparisons: Sequence[Comparison], measure: Mea
     names = [one.row.sharing for one in _choose(comparisons, sign)]
     pairs = [pair for pair in match_sizes(result) if pair[0].sharing in names]
     matched = compare_pairs(result, pairs, measure)
-    same = "fully shared networks of the same size"
     unclear = [one for one in matched if not one.difference.is_clear]
     better = _choose(matched, sign)
+    worse = _choose(matched, -sign)
     groups = (
-        (better, f"{{}} {_be(better)} also clearly better than {same}."),
-        (unclear, f"For {{}}, the gain may come from the size: {same} are not clearly worse."),
-        (_choose(matched, -sign), f"For {{}}, the gain comes from the size: {same} are clearly better."),
+        (better, "{name} {be} also clearly better than {same}."),
+        (unclear, "For {name}, the gain may come from the size: {same} {be} not clearly worse."),
+        (worse, "For {name}, the size alone explains the gain: {same} {be} clearly better."),
     )
-    return " ".join(text.format(_name(group)) for group, text in groups if group)
+    return " ".join(
+        text.format(name=_name(group), be=_be(group), same=_name_matched(group))
+        for group, text in groups
+        if group
+    )
+
+
+def _describe_larger(result: Outcome, comparisons: Sequence[Comparison], full: RowSummary) -> str:
+    """Return which of the better rows are larger, but have no size-matched row; "" if there are none."""
+    matched = {row.sharing for row, _ in match_sizes(result)}
+    larger = [
+        one
+        for one in _choose(comparisons, result.scale.sign)
+        if one.row.sharing not in matched and one.row.parameters > LARGER * full.parameters
+    ]
+    if not larger:
+        return ""
+    ratios = [f"{format_ratio(one.row.parameters / full.parameters)} times as many" for one in larger]
+    have = "has" if len(larger) == 1 else "have"
+    return (
+        f"{_name(larger)} {have} {words.join(ratios)} parameters as {get_name(full)}, and no fully shared "
+        "network of that size was trained, so the gain may come from the size."
+    )
+
+
+def _describe_limit(result: Outcome) -> str:
+    """Return a warning if at least half of the runs in the main table stopped at the epoch limit."""
+    stopped, runs = (sum(numbers) for numbers in zip(*((row.hit_cap, row.seeds) for row in result.summary)))
+    if 2 * stopped < runs:
+        return ""
+    share = "All" if stopped == runs else f"{stopped} of {runs}"
+    limit = words.count(result.options["epochs_max"], "epoch")
+    return (
+        f"{share} runs stopped at the limit of {limit}, so a difference may only mean that one network "
+        "learns faster than another."
+    )
 
 
 def _choose(comparisons: Sequence[Comparison], sign: int) -> list[Comparison]:
@@ -111,17 +167,22 @@ def _choose(comparisons: Sequence[Comparison], sign: int) -> list[Comparison]:
 
 
 def _list_differences(comparisons: Sequence[Comparison], measure: Measure) -> str:
-    differences = [(get_name(one.row), one.difference.mean) for one in comparisons]
     return words.join(
-        [
-            f"{name} ({'+' if mean > 0 else '-'}{measure.format_difference(abs(mean))})"
-            for name, mean in differences
-        ]
+        [f"{get_name(one.row)} ({_format_signed(one.difference.mean, measure)})" for one in comparisons]
     )
+
+
+def _format_signed(mean: float, measure: Measure) -> str:
+    return f"{'+' if mean > 0 else '-'}{measure.format_difference(abs(mean))}"
 
 
 def _name(comparisons: Sequence[Comparison]) -> str:
     return words.join([get_name(one.row) for one in comparisons])
+
+
+def _name_matched(comparisons: Sequence[Comparison]) -> str:
+    one = len(comparisons) == 1
+    return f"{'a fully shared network' if one else 'fully shared networks'} of the same size"
 
 
 def _be(comparisons: Sequence[Comparison]) -> str:

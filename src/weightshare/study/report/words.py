@@ -1,9 +1,12 @@
 """Sentences about a study that its table and its report share."""
 
+from statistics import stdev
+
 from ...views.numbers import format_percent, format_points_per_image
 from ..data import DataFacts
 from ..statistics.baseline import find_baseline
 from ..statistics.comparisons import describe_comparisons
+from ..statistics.intervals import have_unequal_spread
 from ..statistics.outcome import Outcome
 
 
@@ -68,10 +71,35 @@ def list_notes(result: Outcome) -> list[str]:
     found = (
         describe_baseline(result),
         describe_comparisons(rows, result.further),
+        describe_spread(result),
         describe_limit(result),
         describe_missing(result),
     )
     return [*notes, *(note for note in found if note is not None)]
+
+
+def describe_equal_scores(result: Outcome) -> str | None:
+    """Return why some rows have no interval, as a sentence, or None if all have one."""
+    if result.seeds < 2 or all(row.score_ci for row in result.summary):
+        return None
+    return "A row without ± has the same value with every seed."
+
+
+def describe_spread(result: Outcome) -> str | None:
+    """Return that simultaneous intervals assume the same spread, as a sentence, if it clearly differs."""
+    scores = {
+        row.base: [t.score for t in result.by_row[row.sharing]] for row in result.summary if not row.matches
+    }
+    if len(scores) < 3 or not have_unequal_spread(list(scores.values())):
+        return None
+    spreads = {name: stdev(values) for name, values in scores.items()}
+    most, least = max(spreads, key=spreads.__getitem__), min(spreads, key=spreads.__getitem__)
+    format_difference = result.scale.format_difference
+    return (
+        f"The spread over seeds differs between rows: the standard deviation is "
+        f"{format_difference(spreads[most])} for {most} and {format_difference(spreads[least])} for {least}. "
+        "Simultaneous intervals assume the same spread, so they are too narrow for rows with a larger one."
+    )
 
 
 def describe_limit(result: Outcome) -> str | None:

@@ -1,13 +1,14 @@
 """Confidence intervals over seeds, computed by scipy.
 
 Rows share their seeds, and so their initial conditions and data order. Two rows are therefore compared in
-pairs, seed by seed, and several rows with one by Dunnett's simultaneous intervals.
+pairs, seed by seed. Several rows are compared with one by simultaneous intervals: Dunnett's, or Tukey's if
+that one was chosen for its results.
 """
 
 import inspect
 import warnings
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -92,17 +93,34 @@ def compare_with_control(rows: Sequence[Sequence[float]], control: Sequence[floa
         rows: Values of each row, with the same seeds as the control.
         control: Values of the row with which the others are compared.
     """
+    return _compare_simultaneously(rows, control, _compute_dunnett, len(rows))
+
+
+def compare_with_chosen(rows: Sequence[Sequence[float]], chosen: Sequence[float]) -> list[Difference]:
+    """Return the difference of each row from one that was chosen for its results, such as the best one.
+
+    The choice favors large differences, and so the intervals are those of Tukey, which hold for all pairs of
+    rows together. Otherwise like `compare_with_control`.
+    """
+    return _compare_simultaneously(rows, chosen, _compute_tukey, len(rows) * (len(rows) + 1) // 2)
+
+
+_Interval = tuple[np.ndarray, np.ndarray]
+
+
+def _compare_simultaneously(
+    rows: Sequence[Sequence[float]],
+    control: Sequence[float],
+    compute: Callable[[list[np.ndarray], np.ndarray], _Interval],
+    comparisons: int,
+) -> list[Difference]:
     plain = [compare_means(row, control) for row in rows]
     everything = (control, *rows)
     if len(rows) < 2 or len(control) < 2 or all(_are_equal(values, values) for values in everything):
         return plain
-    generator: dict[str, Any] = {
-        _GENERATOR: np.random.default_rng(0)
-    }  # the quantile is found by a random integration
     with warnings.catch_warnings():  # rows without spread are fine
         warnings.simplefilter("ignore", RuntimeWarning)
-        test = stats.dunnett(*map(np.asarray, rows), control=np.asarray(control), **generator)
-    interval = test.confidence_interval(CONFIDENCE)
+        interval = compute([np.asarray(row) for row in rows], np.asarray(control))
     spread = (2 * fmean(stdev(values) ** 2 for values in everything)) ** 0.5
     return [
         Difference(
@@ -110,13 +128,38 @@ def compare_with_control(rows: Sequence[Sequence[float]], control: Sequence[floa
             [float(low), float(high)],
             seeds_needed=None
             if low > 0 or high < 0
-            else estimate_seeds(one.mean, spread, len(control), len(rows)),
+            else estimate_seeds(one.mean, spread, len(control), comparisons, len(everything)),
         )
-        for one, low, high in zip(plain, interval.low, interval.high)
+        for one, low, high in zip(plain, *interval)
     ]
 
 
-def estimate_seeds(mean: float, spread: float, seeds: int, rows: int = 1) -> int | None:
+def _compute_dunnett(rows: list[np.ndarray], control: np.ndarray) -> _Interval:
+    generator: dict[str, Any] = {
+        _GENERATOR: np.random.default_rng(0)
+    }  # the quantile is found by a random integration
+    interval = stats.dunnett(*rows, control=control, **generator).confidence_interval(CONFIDENCE)
+    return interval.low, interval.high
+
+
+def _compute_tukey(rows: list[np.ndarray], control: np.ndarray) -> _Interval:
+    interval = stats.tukey_hsd(*rows, control).confidence_interval(CONFIDENCE)
+    return interval.low[:-1, -1], interval.high[:-1, -1]
+
+
+def have_unequal_spread(rows: Sequence[Sequence[float]]) -> bool:
+    """Return whether the spread clearly differs between rows, by Bartlett's test at the 5% level.
+
+    >>> have_unequal_spread([[0.1, 0.2, 0.3], [0.11, 0.21, 0.29], [0.2001, 0.2002, 0.2003]])
+    True
+    """
+    if any(len(values) < 2 for values in rows) or all(_are_equal(values, values) for values in rows):
+        return False
+    with np.errstate(divide="ignore", invalid="ignore"):  # a row without spread
+        return bool(stats.bartlett(*rows).pvalue < 1 - CONFIDENCE)
+
+
+def estimate_seeds(mean: float, spread: float, seeds: int, comparisons: int = 1, rows: int = 1) -> int | None:
     """Return with how many seeds the interval of a difference would exclude zero, with a probability of 80%.
 
     The estimate assumes that the mean and the spread are the true ones.
@@ -125,20 +168,21 @@ def estimate_seeds(mean: float, spread: float, seeds: int, rows: int = 1) -> int
         mean: Mean difference.
         spread: Standard deviation of the difference with one seed.
         seeds: Number of seeds so far.
-        rows: Number of rows that are compared simultaneously. Several need Bonferroni's quantile, which is a
-            little above Dunnett's.
+        comparisons: Number of simultaneous comparisons. Several need Bonferroni's quantile, which is a little
+            above those of Dunnett and Tukey.
+        rows: Number of rows from which the spread is estimated; 1 for the differences of a pair.
 
     Returns:
         A number above `seeds`. None if the interval excludes zero already, or if more than 1,000 are needed.
 
-    >>> estimate_seeds(0.1, 0.16, 4), estimate_seeds(0.1, 0.16, 4, rows=3), estimate_seeds(0.1, 0.01, 4)
+    >>> estimate_seeds(0.1, 0.16, 4), estimate_seeds(0.1, 0.16, 4, 3, rows=4), estimate_seeds(0.1, 0.01, 4)
     (23, 28, None)
     """
-    groups = rows + 1 if rows > 1 else 1
 
     def is_probable(number: int, power: float) -> bool:
-        freedom = groups * (number - 1)
-        quantile = stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / rows, freedom) + stats.t.ppf(power, freedom)
+        freedom = rows * (number - 1)
+        level = (1 - CONFIDENCE) / comparisons
+        quantile = stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(power, freedom)
         return bool(quantile * spread / number**0.5 < abs(mean))
 
     if is_probable(seeds, power=0.5):  # the interval itself

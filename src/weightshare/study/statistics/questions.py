@@ -32,7 +32,7 @@ class Question:
 
 QUESTIONS = (
     Question("train_sizes", "Fewer training examples", "training examples", "all", is_log=True),
-    Question("widths", "Other widths", "width (channels)", "width {width}", is_log=True),
+    Question("widths", "Other widths", "width in channels", "width {width}", is_log=True),
     Question("augment", "Random shifts in training", "largest random shift in training", "none"),
     Question("layers", "Layers that share less", "layers", "all of them", compares_settings=True),
     Question(

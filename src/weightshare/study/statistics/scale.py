@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import floor, log10
+from math import floor, inf, log10
 
 from ...views.figure import shorten
 from ...views.numbers import format_percent, format_percent_interval, format_significant
@@ -52,6 +52,13 @@ class Scale:
     def factor(self) -> float:
         """Factor from a value to the unit of the heading."""
         return 100.0 if self.is_fraction else 1.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest possible value in the unit of the heading; infinite for unknown ones."""
+        if self.is_fraction:
+            return 0.0, self.factor
+        return (0.0 if self.name in ("rmse", "mae") else -inf), (1.0 if self.name == "r2" else inf)
 
     @property
     def sign(self) -> int:

@@ -2,7 +2,8 @@
 
 import fnmatch
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..._torch import get_storage_id
 from ...convert import relax
-from ...errors import StudyError, WeightshareError, describe_exception
+from ...errors import ConversionError, StudyError, WeightshareError, describe_exception
 from ...nn.base import SharedLayer
 from ...sharing import Full, Sharing
+from ...views.escape import quote
 from ..data import Examples
 from ..spec import StudySpec
 from ..tasks import find_function, name_function
@@ -41,6 +43,11 @@ class Factory:
         """The user's function that builds a network; None for the network of the study."""
         given = self.spec.model
         return find_function(given, "model") if isinstance(given, str) else given
+
+    @property
+    def where(self) -> str:
+        """Name of the network, for errors."""
+        return "study" if self.spec.model is None else f"study, model {quote(name_function(self.spec.model))}"
 
     @property
     def parameters(self) -> set[str]:
@@ -95,7 +102,7 @@ class Factory:
             return self._build_from_function(self.function, sharing, width, patterns)
         if patterns and sharing != Full():
             network = self.build(Full(), width, is_tied)
-            return self._share_less(network, sharing, patterns, "study")
+            return self._share_less(network, sharing, patterns)
         if examples.task_name == "reconstruction":
             return Autoencoder(examples.channels, examples.size, width, sharing, is_tied, device)
         sizes = (examples.channels, examples.size, examples.outputs, width)
@@ -105,25 +112,19 @@ class Factory:
         self, function: Callable[..., Any], sharing: Sharing, width: int, patterns: list[str]
     ) -> nn.Module:
         names = self.parameters
-        where = f"study, model {name_function(self.spec.model)!r}"
         given = {"sharing": sharing, "width": width}
-        arguments = {name: given[name] for name in names}
-        try:
+        arguments = {name: value for name, value in given.items() if name in names}
+        call = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        with catch_failure(self.where, f"must build a network when called with ({call})"):
             model = function(**arguments)
-        except WeightshareError:
-            raise
-        except (Exception, SystemExit) as error:  # a function of the user can raise anything
-            call = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            text = describe_exception(error)
-            raise StudyError(where, f"must build a network when called with ({call})", text) from error
         if not isinstance(model, nn.Module):
-            raise StudyError(where, "must return a torch.nn.Module", type(model).__name__)
-        if "sharing" not in names and sharing != Full():
-            model = self._share_less(model, sharing, patterns, where)
-        self.check(model, where)
-        return model
+            raise StudyError(self.where, "must return a torch.nn.Module", type(model).__name__)
+        self.check(model)
+        if "sharing" in names or sharing == Full():
+            return model
+        return self._share_less(model, sharing, patterns)
 
-    def _share_less(self, model: nn.Module, sharing: Sharing, patterns: list[str], where: str) -> nn.Module:
+    def _share_less(self, model: nn.Module, sharing: Sharing, patterns: list[str]) -> nn.Module:
         """Give the selected convolutions a sharing, and new weights."""
         names = [
             name
@@ -134,31 +135,65 @@ class Factory:
         if not names:
             known = [n for n, m in model.named_modules() if isinstance(m, (*_CONVOLUTIONS, SharedLayer))]
             if not known:
-                raise StudyError(where, "must have a convolution, which can share less", "none")
-            expected = f"layers must select a convolution ({', '.join(patterns)})"
-            raise StudyError(where, expected, f"convolutions {', '.join(known[:8])}")
-        relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
+                raise StudyError(self.where, "must have a convolution, which can share less", "none")
+            more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+            expected = f"layers must match a convolution, such as {', '.join(known[:8])}{more}"
+            raise StudyError(self.where, expected, quote(", ".join(patterns)))
+        try:
+            with catch_failure(self.where, RUNS_AGAIN):
+                relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
+        except ConversionError as error:
+            where, hint = f"{self.where}, {error.where}", "select other convolutions with layers"
+            raise StudyError(where, error.expected, error.got, hint) from error
         for name in names:
             layer: Any = relaxed.get_submodule(name)
             layer.reset_parameters()
         return relaxed
 
     @torch.no_grad()
-    def check(self, model: nn.Module, where: str) -> None:
-        """Raise `StudyError` unless a network maps the inputs to outputs of the right shape."""
+    def check(self, model: nn.Module) -> None:
+        """Raise `StudyError` unless a network maps the inputs to finite outputs of the right shape."""
         inputs = self.examples.train[0][:2]
         training = model.training
         try:
-            outputs = model.eval()(inputs)
-        except Exception as error:  # a network of the user can raise anything
-            text = describe_exception(error)
-            raise StudyError(where, f"must take inputs {list(inputs.shape)}", text) from error
+            with catch_failure(self.where, f"must take inputs {list(inputs.shape)} of {inputs.dtype}"):
+                outputs: Any = model.eval()(inputs)
         finally:
             model.train(training)
         expected = [2, self.examples.outputs, *(self.examples.size if self.examples.task.is_dense else ())]
         if not isinstance(outputs, torch.Tensor) or list(outputs.shape) != expected:
             got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-            raise StudyError(where, f"must return {expected} for {self.examples.task_name}", str(got))
+            raise StudyError(self.where, f"must return {expected} for {self.examples.task_name}", str(got))
+        kind = outputs.layout, outputs.device
+        if kind != (inputs.layout, inputs.device) or not outputs.is_floating_point():
+            expected = f"must return floating-point numbers as a dense tensor on {inputs.device}"
+            got = f"{outputs.dtype}, {outputs.layout} on {outputs.device}"
+            raise StudyError(self.where, expected, got)
+        if not outputs.isfinite().all():
+            raise StudyError(self.where, "must return finite numbers", "NaN or infinity with its new weights")
+
+    def check_training(self, model: nn.Module) -> None:
+        """Raise `StudyError` unless a network can be trained. It is left with gradients, in training mode."""
+        if not any(p.requires_grad for p in model.parameters()):
+            raise StudyError(self.where, "must have parameters to train", "none")
+        inputs, targets = (part[:2] for part in self.examples.train)
+        with catch_failure(self.where, f"must be trainable on inputs {list(inputs.shape)}"):
+            self.examples.task.compute_loss(model.train()(inputs), targets).backward()
+
+
+#: What is expected of a network that has run already.
+RUNS_AGAIN = "must run on the same inputs again"
+
+
+@contextmanager
+def catch_failure(where: str, expected: str) -> Generator[None]:
+    """Turn any exception of a user-supplied function or network into a `StudyError`."""
+    try:
+        yield
+    except WeightshareError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise StudyError(where, expected, describe_exception(error)) from error
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class StateFile:
         self.last = time.monotonic()
 
     def load(self) -> State | None:
-        """Return the stored state; None if there is none, or if it is damaged."""
+        """Return the stored state; None if there is none, or if it is damaged or holds more than tensors."""
         if self.path is None:
             return None
         try:
@@ -52,7 +53,9 @@ class StateFile:
         digest, state = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
         if _digest(state) != digest:
             return None
-        return torch.load(BytesIO(state), map_location="cpu", weights_only=True)
+        with suppress(UnpicklingError):  # the network has an extra state of other types
+            return torch.load(BytesIO(state), map_location="cpu", weights_only=True)
+        return None
 
     def save(self, get_state: Callable[[], State]) -> None:
         """Replace the stored state if the interval has passed.

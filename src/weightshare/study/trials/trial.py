@@ -13,8 +13,9 @@ from torch import nn
 
 from ..._version import __version__
 from ...backends import backends
+from ...errors import StudyError, describe_exception
 from ...nn.base import SharedLayer
-from ..checks import check_number
+from ..checks import check_fields, check_number
 from ..data import Examples, list_steps
 from ..rows import Row
 from ..statistics.scale import Scale
@@ -91,16 +92,7 @@ class Trial(Scored):
 
     def _check(self, shifts: Sequence[int], metric: Metric | Scale) -> None:
         """Raise a TypeError or ValueError if a value is invalid."""
-        if (
-            not isinstance(self.key, str)
-            or not isinstance(self.sharing, str)
-            or not isinstance(self.hit_cap, bool)
-        ):
-            raise TypeError
-        if not isinstance(self.environment, dict) or not isinstance(self.class_scores, list):
-            raise TypeError
-        if any(type(count) is not int for count in (self.seed, self.epochs, self.best_epoch)):
-            raise TypeError
+        check_fields(self)
         if self.metric != metric.name or list(self.score_shifted) != [str(pixels) for pixels in shifts]:
             raise ValueError
         if not len(self.curve_score) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
@@ -137,7 +129,8 @@ def run_trial(
         save: Called after each epoch with a function that returns the state from which the run can continue.
 
     Raises:
-        StudyError: If training diverges, or the metric returns something other than a finite number.
+        StudyError: If training diverges, the metric returns something other than a finite number, or the
+            state belongs to another network.
     """
     examples, spec = factory.examples, factory.spec
     pairs = (examples.train, examples.validation, examples.test, examples.shift_test)
@@ -150,7 +143,7 @@ def run_trial(
         torch.manual_seed(seed)
         training = Training(row, seed, factory, train, validation, fabric)
         if state is not None:
-            training.load_state_dict(state)
+            _continue(training, state)
 
         def report(epoch: int, score: float) -> None:
             save(training.state_dict)
@@ -181,6 +174,19 @@ def run_trial(
             environment=describe_environment(fabric),
             first_layer=_sample_first_layer(network.module) if seed == 0 and not row.question else None,
         )
+
+
+def _continue(training: Training, state: dict[str, Any]) -> None:
+    """Continue a run from a state; raise a StudyError if it is that of another network."""
+    try:
+        training.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise StudyError(
+            training.where,
+            "must have the network with which this trial was interrupted",
+            f"another one ({describe_exception(error)})",
+            "choose another folder with --out",
+        ) from error
 
 
 def evaluate_shifted(
