@@ -7,13 +7,14 @@ recorded instead and marked.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Generator, Tensor, empty_like, nn
 from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..._nests import iter_tensors, map_tensors
 from ..._torch import DisableTorchFunction, get_storage_id, watch_modules
@@ -42,7 +43,13 @@ _ROUNDING = 2.0**-52
 
 
 def record_forward(
-    model: Callable[..., Any], x: Tensor, *, precise: bool = False, rounding: Generator | None = None
+    model: Callable[..., Any],
+    x: Tensor,
+    *,
+    precise: bool = False,
+    rounding: Generator | None = None,
+    like: Tape | None = None,
+    observe: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[Tape, Any]:
     """Run `model(x)` and return the tape and the output.
 
@@ -52,10 +59,13 @@ def record_forward(
         precise: Whether to compute in float64, whatever the types of the weights.
         rounding: Random generator. If it is given, every result is changed at random by one unit in its last
             place, so that a comparison with another run shows the effect of rounding.
+        like: Tape of another run of the model, from which the tensors get their numbers.
+        observe: Called with the number of each tensor and the tensor as soon as it is computed. The tape then
+            keeps no values. The function must not run a model.
     """
     x = x.double() if precise else x
     x = x.clone()  # the model may write into x
-    recorder = _Recorder(model, x, precise, rounding)
+    recorder = _Recorder(model, x, precise, rounding, like, observe)
     with watch_modules(recorder.enter, recorder.leave), recorder, Float64Mode() if precise else nullcontext():
         output = model(x)
     if isinstance(output, Tensor):
@@ -63,7 +73,7 @@ def record_forward(
         if recorder.find_number(output) is None:  # nothing was recorded: the model is one operation
             recorder.tape.steps.clear()
             recorder.add("", type(model).__name__, model, (x,), {}, output, seen=False)
-        recorder.tape.output = recorder.numbers[id(output)]
+        recorder.tape.output = recorder.numbers[output]
         recorder.tape.prune()
         output = output.clone()
     return recorder.tape, output
@@ -95,7 +105,15 @@ class _Write:
 class _Recorder(TorchFunctionMode):
     """Writes the tape while the model runs."""
 
-    def __init__(self, model: Callable[..., Any], x: Tensor, precise: bool, rounding: Generator | None):
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        x: Tensor,
+        precise: bool,
+        rounding: Generator | None,
+        like: Tape | None,
+        observe: Callable[[int, Tensor], None] | None,
+    ):
         super().__init__()
         self.model, self.tape, self.precise, self.rounding = model, Tape(), precise, rounding
         self.names: dict[int, str] = {}
@@ -105,11 +123,13 @@ class _Recorder(TorchFunctionMode):
         self.within_leaf: nn.Module | None = None
         self.write: _Write | None = None  # by the leaf module that is running
         self.thread = threading.get_ident()
-        self.numbers: dict[int, int] = {}
-        self.alive: list[Tensor] = []  # keeps the ids of the tensors from being used again
+        self.known = {} if like is None else like.keys
+        self.observe = observe
+        self.numbers: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
+        self.origins: MutableMapping[Tensor, tuple[int, int]] = WeakTensorKeyDictionary()
         self.name_counts: dict[str, int] = {}
         self.roots: dict[int, Tensor] = {}  # constants that depend on the input since a write, by storage
-        self._add_tensor(x)
+        self._add_tensor(x, 0, time=-1)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -191,8 +211,9 @@ class _Recorder(TorchFunctionMode):
         if not inputs or not outputs or not is_new:
             return
         positional, named = map_tensors(self._replace_by_ref, (tuple(args), dict(kwargs)))
-        refs = tuple(self.numbers[id(tensor)] for tensor in inputs)
-        results = tuple(self._add_tensor(tensor) for tensor in outputs)
+        refs = tuple(self.numbers[tensor] for tensor in inputs)
+        time = len(self.tape.steps)
+        results = tuple(self._add_tensor(tensor, place, time) for place, tensor in enumerate(outputs))
         name = name or op
         count = self.name_counts[name] = self.name_counts.get(name, 0) + 1
         name = name if count == 1 else f"{name} ({count})"
@@ -231,13 +252,20 @@ class _Recorder(TorchFunctionMode):
 
     def find_number(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor that depends on the input, and None for any other tensor."""
-        return self.numbers.get(id(tensor))
+        return self.numbers.get(tensor)
 
-    def _add_tensor(self, tensor: Tensor) -> int:
-        number = len(self.alive)
-        self.alive.append(tensor)
-        self.numbers[id(tensor)] = number
-        self.tape.values[number] = tensor
+    def _add_tensor(self, tensor: Tensor, place: int, time: int) -> int:
+        """Number the values that a tensor has after a step, whichever other tensors are still alive."""
+        origin = self.origins.setdefault(tensor, (time, place))
+        keys = self.tape.keys
+        number = self.known.get((time, origin), len(self.known) + len(keys))
+        keys[time, origin] = number
+        self.numbers[tensor] = number
+        if self.observe is None:
+            self.tape.values[number] = tensor
+        else:
+            with DisableTorchFunction():
+                self.observe(number, tensor)
         return number
 
     def _prepare_leaf(self, module: nn.Module, args: Any) -> None:
@@ -250,9 +278,7 @@ class _Recorder(TorchFunctionMode):
         """Find the tensors that a write will change, and copy their values on the tape."""
         self._keep_values(tensor)
         storage = get_storage_id(tensor)
-        numbers = {id(other): self.numbers[id(other)] for other in self.alive}
-        current = {numbers[id(t)]: t for t in self.alive if get_storage_id(t) == storage}
-        aliases = list(current.values())
+        aliases = [other for other in self.numbers if get_storage_id(other) == storage]
         covering = [other for other in aliases if _covers(other, tensor)]
         base = tensor if tensor._base is None else tensor._base
         root = max(covering, key=Tensor.numel, default=base if _covers(base, tensor) else tensor)
@@ -265,8 +291,7 @@ class _Recorder(TorchFunctionMode):
     def _keep_values(self, tensor: Any) -> None:
         """Copy the values on the tape of a tensor that is about to change and of all views of its storage."""
         storage = get_storage_id(tensor)
-        for other in self.alive:
-            number = self.numbers[id(other)]
+        for other, number in [*self.numbers.items()] if self.observe is None else ():
             if get_storage_id(other) == storage and self.tape.values[number] is other:
                 self.tape.values[number] = other.clone()
 

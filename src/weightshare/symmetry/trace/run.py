@@ -109,6 +109,7 @@ class Run:
         self.is_output_known = self._is_output_known if like is None else like.is_output_known
         self._largest: dict[int, float] = {}
         self._noise: dict[int, float] | None = None
+        self._is_running = self._needs_noise = False
 
     @property
     def size(self) -> torch.Size:
@@ -198,25 +199,41 @@ class Run:
         return Match(compute_error(got, expected), self._get_limit(ref, expected, got) is None)
 
     def _compare(self, x: Tensor, match: Callable[[int, Tensor], Match]) -> Comparison:
-        tape, _ = record_forward(self.model, x, precise=self.precise)
-        steps = self.tape.steps
-        takes_same_path = [(s.name, s.op) for s in tape.steps] == [(s.name, s.op) for s in steps]
-        output = match(self.tape.output, tape.values[tape.output])
-        if not takes_same_path:
-            return Comparison((Match(),) * len(steps), output, takes_same_path=False)
-        matches = tuple(
-            match(self.get_output(step), tape.values[self.get_output(step, other)])
-            for step, other in zip(steps, tape.steps)
-        )
+        """Run the model on another input, and match each tensor as soon as it is computed."""
+        steps, last = self.tape.steps, self.tape.output
+        wanted = {last, *map(self.get_output, steps)}
+        found: dict[int, Match] = {}
+        unclear: dict[int, Tensor] = {}
+
+        def observe(number: int, tensor: Tensor) -> None:
+            if number in wanted:
+                self._needs_noise = False
+                found[number] = match(number, tensor)
+                if self._needs_noise:
+                    unclear[number] = tensor.clone()
+
+        self._is_running = True
+        try:
+            tape, output = record_forward(
+                self.model, x, precise=self.precise, like=self.tape, observe=observe
+            )
+        finally:
+            self._is_running = False
+        if [(s.name, s.op) for s in tape.steps] != [(s.name, s.op) for s in steps]:
+            is_tensor = isinstance(output, Tensor)
+            return Comparison(
+                (Match(),) * len(steps), match(last, output) if is_tensor else Match(), takes_same_path=False
+            )
+        found.update({number: match(number, tensor) for number, tensor in unclear.items()})
+        matches = tuple(found.get(self.get_output(step), Match()) for step in steps)
         changed = tuple(
             step.name for step, other in zip(steps, tape.steps) if not has_same_constants(step, other)
         )
-        return Comparison(matches, output, changed)
+        return Comparison(matches, found.get(last, Match()), changed)
 
-    def get_output(self, step: Step, other: Step | None = None) -> int:
-        """Return the number of the first output of a step that the model uses, or that of another run."""
-        place = next(place for place, ref in enumerate(step.outputs) if ref in self.used)
-        return (other or step).outputs[place]
+    def get_output(self, step: Step) -> int:
+        """Return the number of the first output of a step that the model uses."""
+        return next(ref for ref in step.outputs if ref in self.used)
 
     def match(
         self, ref: int, got: Tensor, shift: Sequence[int], *, borders: bool = False, overlap: bool = False
@@ -256,6 +273,9 @@ class Run:
         if worst <= limit:
             return None
         if worst <= _SUSPICIOUS * self._get_largest(ref):
+            if self._noise is None and self._is_running:  # a model is not run inside of another run
+                self._needs_noise = True
+                return limit
             limit = max(limit, _NOISE_FACTOR * self._get_noise(ref))
         return None if worst <= limit else limit
 
@@ -273,17 +293,22 @@ class Run:
         """Return by how much a tensor changes if each operation rounds differently."""
         if self._noise is None:
             generator = Generator(self.x.device).manual_seed(0)
-            tape, _ = record_forward(self.model, self.x, precise=self.precise, rounding=generator)
-            pairs = [
-                (ref, self.tape.values[ref], tape.values[again])
-                for step, other in zip(self.tape.steps, tape.steps)
-                for ref, again in zip(step.outputs, other.outputs)
-            ]
-            self._noise = {
-                ref: _compare_elements(again, value)[0].max().item()
-                for ref, value, again in pairs
-                if value.shape == again.shape and value.numel()
-            }
+            noise: dict[int, float] = {}
+
+            def observe(number: int, tensor: Tensor) -> None:
+                value = self.tape.values.get(number)
+                if value is not None and value.shape == tensor.shape and value.numel():
+                    noise[number] = _compare_elements(tensor, value)[0].max().item()
+
+            record_forward(
+                self.model,
+                self.x,
+                precise=self.precise,
+                rounding=generator,
+                like=self.tape,
+                observe=observe,
+            )
+            self._noise = noise
         return self._noise.get(ref, 0.0)
 
     def measure(self, shift: Sequence[int]) -> float | None:

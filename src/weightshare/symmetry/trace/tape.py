@@ -120,11 +120,14 @@ class Tape:
         steps: Operations in order of execution.
         values: Tensors by number, with the values they had when they were computed.
         input, output: Numbers of the input and of the output.
+        keys: Numbers by what identifies a tensor in every run: the number of steps before it got its values,
+            and the number of steps before it and its place among the outputs when it was created.
         decided: Names of the operations that took values out of torch, for example for a branch.
     """
 
     steps: list[Step] = field(default_factory=list)
     values: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[tuple[int, tuple[int, int]], int] = field(default_factory=dict)
     input: int = 0
     output: int = 0
     decided: list[str] = field(default_factory=list)
