@@ -57,7 +57,7 @@ def build_with_dropout(sharing, width):
         {"sharings": "full,local", "schedules": "relax:2"},
         {"sharings": "full", "augment": "shift:1"},
     ],
-    ids=str,
+    ids=["low rank", "dropout", "reconstruction", "relaxed", "augmented"],
 )
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_trial_continues_where_it_was_interrupted(quick, tmp_path, monkeypatch, change, epoch):
