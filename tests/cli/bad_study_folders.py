@@ -9,7 +9,7 @@ OUTS = {
     "file": "must be a folder, got a file; choose another path with --out",
     "file/x": "must be a writable folder, got Not a directory; choose another path",
     "pipe": "must be a folder, got a file; choose another path with --out",
-    "loop": "must be a writable folder, got Too many levels of symbolic links;",
+    "loop": "must be a writable folder, got File exists;",
     "link": "must be a folder, got a file; choose another path with --out",
     "good.npz": "must be a folder, got a file; choose another path with --out",
     "images": "must be empty or contain a study, got 'cat' and 1 more; choose",
@@ -217,19 +217,19 @@ EVIDENCE = [
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", "file"],
-        "must be a writable folder, got File exists; choose another folder",
+        "must be a writable folder, got File exists; choose another path",
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", "file/x"],
-        "must be a writable folder, got Not a directory; choose another folder",
+        "must be a writable folder, got Not a directory; choose another path",
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", "pipe"],
-        "must be a writable folder, got File exists; choose another folder",
+        "must be a writable folder, got File exists; choose another path",
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", "loop"],
-        "must be a writable folder, got File exists; choose another folder",
+        "must be a writable folder, got File exists; choose another path",
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", LONG],
@@ -245,7 +245,7 @@ EVIDENCE = [
     ),
     (
         ["kunin2019", "--seeds", "1", "--out", "/dev/null"],
-        "must be a writable folder, got File exists; choose another folder",
+        "must be a writable folder, got File exists; choose another path",
     ),
     ([], "Missing argument 'name'."),
     (["kunin2019", "x"], "Got unexpected extra argument(s) (x)"),

@@ -112,15 +112,15 @@ const known = new WeakMap();
  * @param {Layer} layer
  * @param {string} pooling
  * @param {boolean} isMixed
- * @param {boolean} [isCircular] with circular padding instead of its own
+ * @param {Layer["paddingMode"]} [paddingMode] instead of its own
  * @returns {{ p: import("./forward.js").Plan, all: Nodes } | null}
  */
-function prepare(layer, pooling, isMixed, isCircular = false) {
+function prepare(layer, pooling, isMixed, paddingMode = layer.paddingMode) {
   const found = known.get(layer) ?? new Map();
   known.set(layer, found);
-  const key = `${pooling} ${isMixed} ${isCircular}`;
+  const key = `${pooling} ${isMixed} ${paddingMode}`;
   if (!found.has(key)) {
-    const p = plan(isCircular ? { ...layer, paddingMode: "circular" } : layer);
+    const p = plan(paddingMode === layer.paddingMode ? layer : { ...layer, paddingMode });
     found.set(key, p && { p, all: makeNodes(p, pooling, isMixed) });
   }
   return found.get(key) ?? null;
@@ -236,9 +236,39 @@ export function judgePooled(layer, pooling, shift, { isCircular = false, isMixed
   const border = isCircular ? null : findBorder(exact, size, outShift);
   const padded = layer.padding.some(([before, after]) => before || after);
   const control = padded ? judgeCircular(layer, shift, pooling) : null;
-  const holdsInside = !isCircular && padded && !isLowRank && (control ?? border !== null);
+  const holdsInside = !isCircular && !isLowRank && keepsWeights(layer, pooling, shift, outShift);
   const kind = good === total && !isLowRank ? "exact" : holdsInside ? "border" : "broken";
   return { kind, exact, compared, good, total, border, outShift, positions: size, control };
+}
+
+/**
+ * Whether a shift keeps the weights of connections and biases that stay on the grids. Other padding than zeros connects
+ * a position to inputs that are not under its window, so it is left out.
+ * @param {Layer} layer
+ * @param {string} pooling
+ * @param {number[]} shift
+ * @param {number[]} outShift
+ */
+function keepsWeights(layer, pooling, shift, outShift) {
+  const prepared = prepare(layer, pooling, false, "zeros");
+  if (prepared === null) return false;
+  const { size, nodes, ids, inputs } = prepared.all;
+  const keysOf = (/** @type {Node} */ node) => new Set(node.parts.flatMap(({ keys }) => keys));
+  const biasesOf = (/** @type {Node} */ node) => node.parts.flatMap(({ biases }) => biases).sort(ascending).join();
+  return [1, -1].every((sign) => {
+    const [inBy, outBy] = [shift, outShift].map((steps) => steps.map((s) => sign * s));
+    return nodes.every((node, position) => {
+      const target = move(position, size, outBy);
+      if (target < 0) return true;
+      const found = keysOf(nodes[target]);
+      const stays = [...keysOf(node)].every((key) => {
+        const id = key % ids;
+        const input = move((key - id) / ids, inputs, inBy);
+        return input < 0 || found.has(input * ids + id);
+      });
+      return stays && biasesOf(node) === biasesOf(nodes[target]);
+    });
+  });
 }
 
 /** @param {number} flat @param {number[]} size @param {number[]} shift */
@@ -260,7 +290,7 @@ export function allowsCircular(layer, pooling) {
  * @param {string} [pooling]
  */
 export function judgeCircular(layer, shift, pooling = "none") {
-  const prepared = prepare(layer, pooling, false, true);
+  const prepared = prepare(layer, pooling, false, "circular");
   if (prepared === null) return null;
   const { all } = prepared;
   if (!isCovered(layer, pooling, all.size)) return null;
