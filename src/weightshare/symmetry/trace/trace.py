@@ -104,12 +104,10 @@ def trace_equivariance(
         precise, tape = _record(model, x)
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
-        small = min(0.2 * scale, 1.0)
-        generic = _record_generic(model, x, tape, precise, small)
-        if generic is None:  # it may take the branch of `x` for the opposite
-            generic = _record_generic(model, x, tape, precise, -small)
-        ranged = _record_generic(model, x, tape, precise, (low, high - low), like=generic)
-        generic, ranged = (generic, ranged) if generic is not None else (ranged, None)
+        small, whole = min(0.2 * scale, 1.0), (low, high - low)
+        spreads = (small, -small, whole)  # the model may take the branch of `x` for the opposite
+        made = (_record_generic(model, x, tape, precise, spread) for spread in spreads)
+        generic = next((each for each in made if each is not None), None)
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
@@ -121,11 +119,12 @@ def trace_equivariance(
 
         def make_spare() -> list[Run]:
             made = (
-                _record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1, -0.3)
+                _record_generic(model, x, tape, precise, spread, like=generic)
+                for spread in (whole, scale, 1.0, 0.1, -0.3)
             )
             return [each for each in made if each is not None]
 
-        return _build_trace(run, generic, ranged, steps, make_spare)
+        return _build_trace(runs, steps, make_spare)
 
 
 def _get_shift(shift: Size | Transform) -> Size:
@@ -224,14 +223,11 @@ def _record_generic(
 
 
 def _build_trace(
-    run: Run,
-    generic: Run | None,
-    ranged: Run | None,
-    shift: tuple[int, ...],
-    make_spare: Callable[[], list[Run]],
+    runs: Sequence[Run], shift: tuple[int, ...], make_spare: Callable[[], list[Run]]
 ) -> EquivarianceTrace:
-    runs = [each for each in (generic, run, ranged) if each is not None]
-    tape, axes = run.tape, [bool(s) for s in shift]
+    """Derive and verify the claims; the last run is that of the given input."""
+    run, axes = runs[-1], [bool(s) for s in shift]
+    tape = run.tape
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
     given = run.compare(shift, borders=True)
