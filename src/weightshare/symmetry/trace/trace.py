@@ -46,8 +46,8 @@ def trace_equivariance(
     each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
     model should be exact. Then the model itself runs on shifted inputs, and the output of every operation is
     compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done
-    on a random input in the range of `x`, since zeros and constants in a picture hide differences, and
-    confirmed on `x` itself. The error of the given shift is measured on `x`.
+    on a random input, since zeros and constants in a picture hide differences, and confirmed on `x` itself.
+    The error of the given shift is measured on `x`.
 
     Everything is computed in float64, whatever the precision of the model, which is not changed. If the model
     cannot run in float64, such as a scripted one, its own precision is used.
