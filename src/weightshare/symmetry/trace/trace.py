@@ -9,6 +9,7 @@ from torch import Tensor
 from ..._args import Size
 from ..._running import evaluating
 from ...errors import ArgumentError
+from ...pattern.modules import check_module
 from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
 from ..transforms import Flip, Rotate90, Transform, Translate
 from .causes import find_causes
@@ -68,8 +69,9 @@ def trace_equivariance(
         An `EquivarianceTrace`; for crops, turns and flips a `TransformTrace`.
 
     Raises:
-        ArgumentError: If the model is not callable, the input has no spatial axes, the shift is 0, or the
-            transform is another one.
+        ArgumentError: If the model is not callable, or is lazy or on the meta device; if the input has no
+            spatial axes, or one position only; if the shift is 0, or the transform is another one; or if the
+            output is empty.
         SymmetryError: If the model returns another output in a second run. The error names the first
             operation that differs.
 
@@ -94,6 +96,10 @@ def trace_equivariance(
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         expected = "x must be a floating-point tensor [N, C, *spatial]"
         raise ArgumentError("trace_equivariance", expected, got)
+    if set(x.shape[2:]) == {1}:
+        expected = "x must have an axis with more than one position"
+        raise ArgumentError("trace_equivariance", expected, str(list(x.shape)))
+    check_module("trace_equivariance", model)
     turn = Turn.of(shift, x) if isinstance(shift, Rotate90 | Flip) else None
     steps = parse_shift(_get_shift(shift), x) if turn is None else ()
     if turn is None and not any(steps):
@@ -157,6 +163,8 @@ def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
         SymmetryError: If the output is not finite, or differs in a second run.
     """
     output = check_tensor(model, model(x.clone()))
+    if not output.numel():
+        raise ArgumentError(get_name(model), "the output must have elements", str(list(output.shape)))
     check_finite(model, output)
     if x.dtype != torch.float64:
         try:
