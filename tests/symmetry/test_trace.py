@@ -340,6 +340,14 @@ def test_invalid_inputs_and_models_raise_errors():
         trace_equivariance(nn.ReLU().eval(), X, 0)
     with pytest.raises(ArgumentError, match="shift must have one integer for each of 2 spatial axes"):
         trace_equivariance(nn.ReLU().eval(), X, (1, 1, 1))
+    with pytest.raises(ArgumentError, match="x must have an axis with more than one position"):
+        trace_equivariance(nn.ReLU().eval(), X[..., :1, :1])
+    with pytest.raises(ArgumentError, match="the output must have elements"):
+        trace_equivariance(lambda x: x[:, :0], X)
+    with pytest.raises(ArgumentError, match="'weight' on the meta device"):
+        trace_equivariance(nn.Conv2d(3, 2, 3, device="meta").eval(), X)
+    with pytest.raises(ArgumentError, match="'weight' of a lazy module"):
+        trace_equivariance(nn.LazyConv2d(2, 3).eval(), X)
     with pytest.raises(ArgumentError, match="the output must be one tensor, got tuple"):
         trace_equivariance(lambda x: (x, x), X)
     with pytest.raises(SymmetryError, match="the outputs must be finite"):

@@ -2,7 +2,7 @@
 
 `record` writes a forward pass on a `tape`, in float64 with `precision`. `layout` describes where the
 positions of the input are in each tensor; `rules` follow them through the operations, and `movement` finds
-them by measurement where there is no rule. `run` compares it with a run on a shifted input. `claims`
+them by measurement where there is no rule. `run` and `match` compare it with a shifted run. `claims`
 derives for which shifts operations are exact, and verifies it on the model; `causes` names why they are not.
 `interventions` removes causes, with the operations in `windowed` computed in another way. `trace` puts a
 `result` together from these. `transformed` does the same for moved crops and, with `turns`, for turns and

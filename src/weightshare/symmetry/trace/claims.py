@@ -10,7 +10,8 @@ from math import lcm
 
 from ...sharing import Full, Local, LowRank
 from .layout import find_smallest_shift
-from .run import Comparison, Match, Run
+from .match import Match
+from .run import Comparison, Run
 from .tape import Step
 
 #: Number of elements of an input below which a claim is confirmed on more inputs.

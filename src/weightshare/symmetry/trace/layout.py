@@ -188,7 +188,7 @@ def shift_by_fraction(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> T
     """Shift a tensor as a band-limited signal; None if an axis is not a dimension of its own."""
     if any(dim.moves and (len(dim.factors) > 1 or dim.prefix or any(dim.first.halo)) for dim in layout):
         return None
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() and tensor.numel()):
         return None
     tensor = cut_margins(layout, tensor)
     for d, dim in enumerate(layout):

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
 
 import torch
 from torch import Generator, Tensor
 
 from ..._args import Size, is_sequence
 from ..._running import evaluating
-from ...pattern.shifts import check_shift, find_border
+from ...pattern.shifts import check_shift
 from ..outputs import FLOORS, to_real
 from ..transforms import UndefinedError
 from .layout import (
@@ -17,14 +16,13 @@ from .layout import (
     cut_margins,
     drop_margins,
     find_overlap,
-    get_strides,
     lay_out_input,
     make_fixed,
     orient,
-    reduce_to_positions,
     shift_by_fraction,
     shift_tensor,
 )
+from .match import Match, compare_elements, compute_error, match_overlap, measure_borders
 from .movement import find_layout
 from .record import record_forward, run_forward
 from .rules import Mover, propagate
@@ -39,28 +37,6 @@ _NOISE_FACTOR = 1e3
 
 #: The largest difference, relative to the numbers that went in, for which the effect of rounding is measured.
 _SUSPICIOUS = 1e-8
-
-#: Smallest share of the positions of a border that differ.
-_LEAST_SHARE = 0.25
-
-
-@dataclass(frozen=True)
-class Match:
-    """How far a tensor is from what a shift of the input should make of it.
-
-    Args:
-        error: Norm of the difference relative to the norm of the tensor; None if the shift is not a whole
-            number of its positions, or if its layout is unknown.
-        is_exact: Whether rounding explains all differences; None if `error` is None.
-        borders: For each axis that the tensor has, the widths (low, high) of the border to which differences
-            are confined; None if they are not confined to one, or were not asked for.
-        fractional: Relative difference from the band-limited shift, for a shift by a fraction of a position.
-    """
-
-    error: float | None = None
-    is_exact: bool | None = None
-    borders: tuple[tuple[int, int], ...] | None = None
-    fractional: float | None = None
 
 
 @dataclass(frozen=True)
@@ -258,17 +234,17 @@ class Run:
         limit = self._get_limit(ref, expected, got)
         plain = drop_margins(layout, margins=False)
         if overlap:
-            return _match_overlap(plain, got, expected, shift, 0.0 if limit is None else limit)
+            return match_overlap(plain, got, expected, shift, 0.0 if limit is None else limit)
         found = None
         if borders:
-            found = () if limit is None else _measure_borders(plain, got, expected, shift, limit)
+            found = () if limit is None else measure_borders(plain, got, expected, shift, limit)
         return Match(compute_error(got, expected), limit is None, found)
 
     def _get_limit(self, ref: int, expected: Tensor, got: Tensor) -> float | None:
         """Return the largest difference that rounding explains; None if it explains all differences."""
         if torch.equal(got, expected):
             return None
-        difference, largest = _compare_elements(got, expected)
+        difference, largest = compare_elements(got, expected)
         worst, limit = difference.max().item(), self.floor * largest
         if worst <= limit:
             return None
@@ -298,7 +274,7 @@ class Run:
             def observe(number: int, tensor: Tensor) -> None:
                 value = self.tape.values.get(number)
                 if value is not None and value.shape == tensor.shape and value.numel():
-                    noise[number] = _compare_elements(tensor, value)[0].max().item()
+                    noise[number] = compare_elements(tensor, value)[0].max().item()
 
             record_forward(
                 self.model,
@@ -339,79 +315,9 @@ def _fill_entering(shifted: Tensor, shift: Sequence[int], generator: Generator) 
     return new
 
 
-def _list_differences(layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int]) -> Tensor | None:
-    """Return the largest difference at each position that did not wrap around; None without positions."""
-    strides = sorted(get_strides(layout).items())
-    difference = reduce_to_positions(layout, _compare_elements(got, expected)[0])
-    if not strides or difference.dim() != len(strides):
-        return None
-    steps = [round(shift[axis] / stride) for axis, stride in strides]
-    part = (slice(max(0, s), max(0, n + min(0, s))) for s, n in zip(steps, difference.shape))
-    return difference[tuple(part)]
-
-
-def _measure_borders(
-    layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
-) -> tuple[tuple[int, int], ...] | None:
-    """Return the border to which differences are confined; None if there is no exact interior."""
-    difference = _list_differences(layout, got, expected, shift)
-    if difference is None:
-        return None
-    exact = (difference <= limit).cpu().numpy()
-    widths = find_border(exact)
-    if widths is None:
-        return None
-    inside = prod(n - low - high for (low, high), n in zip(widths, exact.shape))
-    is_border = (~exact).sum() >= _LEAST_SHARE * (exact.size - inside)  # and not some scattered positions
-    return widths if is_border and inside > 0 else None
-
-
-def _match_overlap(
-    layout: Layout, got: Tensor, expected: Tensor, shift: Sequence[int], limit: float
-) -> Match:
-    """Compare the positions of two crops that both contain."""
-    difference = _list_differences(layout, got, expected, shift)
-    if difference is None:  # it has no positions
-        return Match(compute_error(got, expected), bool(_compare_elements(got, expected)[0].max() <= limit))
-    if not difference.numel():
-        return Match()
-    largest = expected.abs().max().item() if expected.numel() else 0.0
-    worst = difference.max().item()
-    borders = () if worst <= limit else _measure_borders(layout, got, expected, shift, limit)
-    error = worst / largest if largest else (float("inf") if worst else 0.0)
-    return Match(error, worst <= limit, borders)
-
-
-def compute_error(got: Tensor, expected: Tensor) -> float:
-    """Return the norm of the difference relative to the norm of `expected`, ignoring equal infinities."""
-    got, expected = to_real(got), to_real(expected)
-    difference, length = _compute_norm(got - expected), _compute_norm(expected)
-    if not (isfinite(difference) and isfinite(length)):
-        difference = _compute_norm(torch.where(got == expected, 0, got - expected))
-        length = _compute_norm(expected.masked_fill(expected.isinf(), 0))
-        difference = difference if isfinite(difference) else float("inf")
-    return difference / length if length else (float("inf") if difference else 0.0)
-
-
 def parse_shift(shift: Size, x: Tensor) -> tuple[int, ...]:
     """Return one shift per spatial axis of `x`; a shift of a whole axis or more is taken modulo its size."""
     axes = x.dim() - 2
     given = shift if is_sequence(shift) else (shift,) * axes
     steps = check_shift("trace_equivariance", "shift", given, axes)
     return tuple(s if abs(s) < n else s % n for s, n in zip(steps, x.shape[2:]))
-
-
-def _compare_elements(got: Tensor, expected: Tensor) -> tuple[Tensor, float]:
-    """Return the absolute difference of each element, and the largest finite element of `expected`."""
-    if not got.is_complex():
-        got, expected = to_real(got), to_real(expected)
-    difference = (got - expected).abs()
-    if not bool(difference.isfinite().all()):  # equal infinities, and NaN in both, count as equal
-        is_same = (got == expected) | (got.isnan() & expected.isnan())
-        difference = difference.nan_to_num(nan=float("inf")).masked_fill(is_same, 0)
-    largest = expected.abs().nan_to_num(nan=0.0, posinf=0.0).max().item()
-    return difference, largest
-
-
-def _compute_norm(tensor: Tensor) -> float:
-    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()

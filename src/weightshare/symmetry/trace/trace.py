@@ -9,6 +9,7 @@ from torch import Tensor
 from ..._args import Size
 from ..._running import evaluating
 from ...errors import ArgumentError
+from ...pattern.modules import check_module
 from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
 from ..transforms import Flip, Rotate90, Transform, Translate
 from .causes import find_causes
@@ -46,8 +47,8 @@ def trace_equivariance(
     each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
     model should be exact. Then the model itself runs on shifted inputs, and the output of every operation is
     compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done
-    on a random input in the range of `x`, since zeros and constants in a picture hide differences, and
-    confirmed on `x` itself. The error of the given shift is measured on `x`.
+    on a random input, since zeros and constants in a picture hide differences, and confirmed on `x` itself.
+    The error of the given shift is measured on `x`.
 
     Everything is computed in float64, whatever the precision of the model, which is not changed. If the model
     cannot run in float64, such as a scripted one, its own precision is used.
@@ -68,8 +69,9 @@ def trace_equivariance(
         An `EquivarianceTrace`; for crops, turns and flips a `TransformTrace`.
 
     Raises:
-        ArgumentError: If the model is not callable, the input has no spatial axes, the shift is 0, or the
-            transform is another one.
+        ArgumentError: If the model is not callable, or is lazy or on the meta device; if the input has no
+            spatial axes, or one position only; if the shift is 0, or the transform is another one; or if the
+            output is empty.
         SymmetryError: If the model returns another output in a second run. The error names the first
             operation that differs.
 
@@ -94,6 +96,10 @@ def trace_equivariance(
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         expected = "x must be a floating-point tensor [N, C, *spatial]"
         raise ArgumentError("trace_equivariance", expected, got)
+    if set(x.shape[2:]) == {1}:
+        expected = "x must have an axis with more than one position"
+        raise ArgumentError("trace_equivariance", expected, str(list(x.shape)))
+    check_module("trace_equivariance", model)
     turn = Turn.of(shift, x) if isinstance(shift, Rotate90 | Flip) else None
     steps = parse_shift(_get_shift(shift), x) if turn is None else ()
     if turn is None and not any(steps):
@@ -104,12 +110,10 @@ def trace_equivariance(
         precise, tape = _record(model, x)
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
-        small = min(0.2 * scale, 1.0)
-        generic = _record_generic(model, x, tape, precise, small)
-        if generic is None:  # it may take the branch of `x` for the opposite
-            generic = _record_generic(model, x, tape, precise, -small)
-        ranged = _record_generic(model, x, tape, precise, (low, high - low), like=generic)
-        generic, ranged = (generic, ranged) if generic is not None else (ranged, None)
+        small, whole = min(0.2 * scale, 1.0), (low, high - low)
+        spreads = (small, -small, whole)  # the model may take the branch of `x` for the opposite
+        made = (_record_generic(model, x, tape, precise, spread) for spread in spreads)
+        generic = next((each for each in made if each is not None), None)
         run = Run(model, tape, x, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
@@ -121,11 +125,12 @@ def trace_equivariance(
 
         def make_spare() -> list[Run]:
             made = (
-                _record_generic(model, x, tape, precise, std, like=generic) for std in (scale, 1.0, 0.1, -0.3)
+                _record_generic(model, x, tape, precise, spread, like=generic)
+                for spread in (whole, scale, 1.0, 0.1, -0.3)
             )
             return [each for each in made if each is not None]
 
-        return _build_trace(run, generic, ranged, steps, make_spare)
+        return _build_trace(runs, steps, make_spare)
 
 
 def _get_shift(shift: Size | Transform) -> Size:
@@ -158,6 +163,8 @@ def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
         SymmetryError: If the output is not finite, or differs in a second run.
     """
     output = check_tensor(model, model(x.clone()))
+    if not output.numel():
+        raise ArgumentError(get_name(model), "the output must have elements", str(list(output.shape)))
     check_finite(model, output)
     if x.dtype != torch.float64:
         try:
@@ -224,14 +231,11 @@ def _record_generic(
 
 
 def _build_trace(
-    run: Run,
-    generic: Run | None,
-    ranged: Run | None,
-    shift: tuple[int, ...],
-    make_spare: Callable[[], list[Run]],
+    runs: Sequence[Run], shift: tuple[int, ...], make_spare: Callable[[], list[Run]]
 ) -> EquivarianceTrace:
-    runs = [each for each in (generic, run, ranged) if each is not None]
-    tape, axes = run.tape, [bool(s) for s in shift]
+    """Derive and verify the claims; the last run is that of the given input."""
+    run, axes = runs[-1], [bool(s) for s in shift]
+    tape = run.tape
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
     given = run.compare(shift, borders=True)

@@ -9,8 +9,9 @@ from torch import Generator
 from ...views.numbers import format_error
 from ...views.section import Section
 from ...views.text import format_table
+from .match import Match
 from .numbers import replace_infinite
-from .run import Comparison, Match, Run
+from .run import Comparison, Run
 from .turns import Turn
 
 _HEAD = ("operation", "type", "output shape", "own error", "error so far", "border (low, high)")

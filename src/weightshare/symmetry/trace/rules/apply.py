@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from ...transforms import UndefinedError
-from ..layout import Dim, Layout, Layouts, cut_margins, find_smallest_shift, make_fixed, shift_tensor
+from ..layout import (
+    Dim,
+    Layout,
+    Layouts,
+    cut_margins,
+    find_smallest_shift,
+    get_strides,
+    make_fixed,
+    shift_tensor,
+)
 from ..movement import find_layout, is_equal
 from ..tape import Ref, Step, View, copy_strided
 from .indexing import cut_dim
@@ -37,8 +46,11 @@ class Mover:
 
     def add(self, step: Step) -> None:
         """Note that a step computes its outputs, and from which positions."""
-        inherited = frozenset[Selected]().union(
-            *(self.selections[ref] for ref in step.inputs if ref in self.selections)
+        inherited = frozenset(
+            selected
+            for ref in step.inputs
+            for selected in self.selections.get(ref, ())
+            if selected.factor.axis not in get_strides(self.layouts.get(ref) or ())  # joined again
         )
         for place, ref in enumerate(step.outputs):
             self.selections[ref] = inherited | find_selected(step, place, self.layouts[step.inputs[0]])
