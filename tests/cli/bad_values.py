@@ -263,8 +263,8 @@ MODELS = {
 }
 #: Models that `equivariance` cannot measure on an input of 1x8x8, and a part of the error.
 RUNS = {
-    "lenet5": "must run on an input of shape 1x8x8, got an error in 3 (Conv2d): RuntimeError: ",
-    "alexnet": "must run on an input of shape 1x8x8, got an error in 0 (Conv2d): ShapeError: ",
+    "lenet5": "must run on a float64 input of shape 1x8x8, got an error in 3 (Conv2d): RuntimeError: ",
+    "alexnet": "must run on a float64 input of shape 1x8x8, got an error in 0 (Conv2d): ShapeError: ",
     "bad_models:none": "must be one tensor, got NoneType",
     "bad_models:tuple": "must be one tensor, got tuple",
     "bad_models:mapping": "must be one tensor, got dict",
@@ -276,7 +276,7 @@ RUNS = {
     "bad_models:quits": "got SystemExit: 5",
     "bad_models:asserts": "got AssertionError;",
     "bad_models:numpy": "must be one tensor, got ndarray",
-    "bad_models:TwoInputs": "got TypeError",
+    "bad_models:TwoInputs": "the model must take one input, got x, y",
     "bad_models:KeywordOnly": "got TypeError",
     "bad_models:Second": "got OSError: no second run",
     "torch.nn:Module": "got NotImplementedError",
