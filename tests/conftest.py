@@ -16,6 +16,8 @@ def command_line(monkeypatch, capsys):
     """Run `weightshare` in this process: (exit code, standard output, standard error)."""
     from weightshare import cli
 
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command line adds the current folder
+
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["weightshare", *arguments])
         with pytest.raises(SystemExit) as ended:
