@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
-from ..layout import Dim, Factor, Layout
+from ..layout import Dim, Factor, Layout, drop_margins
 from ..tape import Ref, Step
 
 
@@ -41,8 +41,11 @@ def find_selected(step: Step, place: int, layout: Layout | None) -> frozenset[Se
         chosen = [(dim, place if step.op == "unbind" else step.get_argument(2, "index"))]
     else:
         return frozenset()
+    pairs = zip(drop_margins(tuple(dim for dim, _ in chosen), halos=True), (index for _, index in chosen))
     return frozenset(
-        Selected(dim.first, index % dim.size) for dim, index in chosen if dim.moves and _is_plain(dim)
+        Selected(dim.first, index % dim.size)
+        for dim, index in pairs
+        if dim.moves and len(dim.factors) == 1 and not dim.prefix
     )
 
 
@@ -66,7 +69,3 @@ def restore_selected(step: Step, d: int, layout: Layout, selections: Selections)
             dim = Dim((replace(factor, stride=sign * factor.stride),))
             return (*layout[:d], dim, *layout[d + 1 :])
     return layout
-
-
-def _is_plain(dim: Dim) -> bool:
-    return len(dim.factors) == 1 and dim.size == dim.first.size
