@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from weightshare import study
-from weightshare.study.statistics.summary import find_epoch
+from weightshare.study.summary import find_epoch
 
 from .blocks import ROOT
 

@@ -7,7 +7,7 @@ from weightshare.study import StudyResult, StudySpec, Trial
 from weightshare.study.data import DataFacts
 from weightshare.study.description import Description
 from weightshare.study.statistics.scale import Scale
-from weightshare.study.statistics.summary import RowFacts
+from weightshare.study.summary import RowFacts
 
 ACCURACY = Scale("accuracy", lower_is_better=False, is_fraction=True)
 RMSE = Scale("rmse", lower_is_better=True, is_fraction=False)

@@ -17,7 +17,7 @@ from weightshare.study.statistics.intervals import (
     estimate_seeds,
     have_unequal_spread,
 )
-from weightshare.study.statistics.summary import compute_target, find_epoch
+from weightshare.study.summary import compute_target, find_epoch
 
 FULL, TILED, LOCAL = [0.95, 0.96, 0.94], [0.93, 0.95, 0.92], [0.80, 0.85, 0.82]
 

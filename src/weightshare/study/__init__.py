@@ -29,7 +29,7 @@ from .engines import ProcessExecutor, RayExecutor  # noqa: E402
 from .reading import read, redraw  # noqa: E402
 from .result import StudyResult  # noqa: E402
 from .spec import StudySpec  # noqa: E402
-from .statistics.summary import RowSummary  # noqa: E402
+from .summary import RowSummary  # noqa: E402
 from .trials.trial import Trial  # noqa: E402
 
 __all__ = [

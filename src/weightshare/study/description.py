@@ -8,7 +8,7 @@ from ._plan import Plan
 from .checks import check_fields
 from .data import DataFacts
 from .statistics.scale import Scale
-from .statistics.summary import RowFacts
+from .summary import RowFacts
 from .tasks import Metric
 
 _T = TypeVar("_T")

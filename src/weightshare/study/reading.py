@@ -14,7 +14,7 @@ from .report.page import render_page
 from .result import StudyResult
 from .statistics.scale import Scale
 from .statistics.scores import to_key
-from .statistics.summary import RowFacts
+from .summary import RowFacts
 from .trials.trial import Trial
 
 

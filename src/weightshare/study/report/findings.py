@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...views.numbers import abbreviate, format_ratio
 from ..result import StudyResult
 from ..statistics.questions import Answered
-from ..statistics.summary import RowSummary
+from ..summary import RowSummary
 from . import words
 from .measures import (
     compare_pairs,

@@ -12,7 +12,7 @@ from ..statistics.intervals import (
 )
 from ..statistics.outcome import Outcome
 from ..statistics.scale import Scale
-from ..statistics.summary import RowSummary, find_epoch
+from ..summary import RowSummary, find_epoch
 from ..trials.trial import Trial
 from . import words
 

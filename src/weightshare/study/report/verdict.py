@@ -6,7 +6,7 @@ from dataclasses import replace
 from ...views.numbers import format_percent, format_ratio
 from ..statistics.baseline import Baseline, find_baseline
 from ..statistics.outcome import Outcome
-from ..statistics.summary import RowSummary
+from ..summary import RowSummary
 from . import words
 from .measures import (
     Comparison,

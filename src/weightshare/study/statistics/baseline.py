@@ -7,7 +7,7 @@ from statistics import fmean
 from scipy import stats
 
 from ..data import DataFacts
-from .summary import RowSummary
+from ..summary import RowSummary
 
 #: Probability with which a study that learned nothing may look better than the most frequent class.
 LEVEL = 0.05

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ..summary import RowSummary
 from .questions import QUESTIONS
-from .summary import RowSummary
 
 _BY_OPTION = {question.option: question for question in QUESTIONS}
 

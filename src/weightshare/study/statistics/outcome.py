@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from ..data import DataFacts
 from ..description import Description
 from ..spec import StudySpec
+from ..summary import RowSummary, summarize
 from ..trials.trial import Trial
 from .scale import Scale
-from .summary import RowSummary, summarize
 
 T = TypeVar("T", bound="Outcome")
 

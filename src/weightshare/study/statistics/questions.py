@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..summary import RowSummary
 from .outcome import Outcome
-from .summary import RowSummary
 
 
 @dataclass(frozen=True)

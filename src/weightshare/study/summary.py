@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..rows import Row
-from ..trials.trial import Trial
-from .intervals import compute_interval
-from .scale import Scale
-from .scores import Scored
+from .rows import Row
+from .statistics.intervals import compute_interval
+from .statistics.scale import Scale
+from .statistics.scores import Scored
+from .trials.trial import Trial
 
 #: The earlier name of `compute_interval`.
 interval = compute_interval
