@@ -1,1 +1,1 @@
-"""What the trials of a study show: confidence intervals, comparisons, baselines and how scores are written."""
+"""What the trials of a study show: confidence intervals, comparisons, baselines and scores."""
