@@ -10,7 +10,10 @@ from rich.console import Console
 from typer.main import get_command
 
 from tests.helpers.results import (
+    MATCHED,
+    MATCHES,
     RMSE,
+    SCORES,
     make_facts,
     make_regression_facts,
     make_result,
@@ -27,14 +30,6 @@ from weightshare.study.statistics.scale import Scale
 from weightshare.views.escape import escape_controls
 
 EVIL = "<script>alert(1)</script> [red] **a** `b` | \x1b[31m\u202e"
-MATCHED = "full (width 24, size-matched to tiled:2)"
-SCORES = {
-    "full": [0.94, 0.95, 0.96],
-    "tiled:2": [0.98, 0.99, 0.985],
-    MATCHED: [0.95, 0.955, 0.945],
-    "local": [0.80, 0.82, 0.81],
-}
-MATCHES = {MATCHED: ["tiled:2"]}
 SIZES = {
     ("train_sizes", "60 examples"): {
         "full": [0.7, 0.72, 0.71],

@@ -2,17 +2,8 @@
 
 import re
 
-from tests.helpers.results import RMSE, make_facts, make_result, make_trial
+from tests.helpers.results import MATCHED, MATCHES, RMSE, SCORES, make_facts, make_result, make_trial
 from weightshare.study.report.page import render_page
-
-MATCHED = "full (width 24, size-matched to tiled:2)"
-SCORES = {
-    "full": [0.94, 0.95, 0.96],
-    "tiled:2": [0.98, 0.99, 0.985],
-    MATCHED: [0.95, 0.955, 0.945],
-    "local": [0.80, 0.82, 0.81],
-}
-MATCHES = {MATCHED: ["tiled:2"]}
 
 
 def test_the_verdict_names_clear_differences_and_separates_sharing_from_size():

@@ -248,13 +248,6 @@ def as_transform(where: str, value: object) -> Transform:
     return Custom(value)  # pyright: ignore[reportArgumentType]
 
 
-def infer_stride(n_in: int, n_out: int) -> Fraction:
-    """Infer the stride between two maps, in input positions per output position, from their sizes."""
-    if n_in % n_out == 0 or n_out % n_in == 0:
-        return Fraction(n_in, n_out)
-    return Fraction(round(n_in / n_out)) if n_in > n_out else Fraction(1, round(n_out / n_in))
-
-
 def check_axes(where: str, x: Tensor, axes: int) -> None:
     """Raise an error if a tensor has fewer than `axes` spatial axes after its channels."""
     if x.dim() < axes + 1:

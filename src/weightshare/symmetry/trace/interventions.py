@@ -36,7 +36,7 @@ _REASONS = {
     "recurrence": "it starts at one end",
     "resizing": "it aligns corners, or its factor is not whole",
     "uneven size": "no stride divides the size",
-    "valid border": "there is no padding to change",
+    "valid border": "it does not pad",
 }
 
 #: Causes of a row that are removed under another name.
