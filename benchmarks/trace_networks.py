@@ -7,6 +7,7 @@ reported relative to a forward pass in the precision of the model.
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from brute_force import BruteForce, agrees, list_false_claims
 from measure import describe_machine
 from memory import ENVIRONMENT, RESET, read_status
 from networks import NETWORKS, Network
+from weightshare.symmetry.trace.record import run_forward
 from without_causes import REMOVE
 
 #: What a result contains of a trace.
@@ -135,16 +137,32 @@ def measure_seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def measure_memory(name: str) -> float:
-    """Return the peak memory of a trace in megabytes; it must run in a process with `memory.ENVIRONMENT`."""
+def measure_memory(name: str) -> list[float]:
+    """Return the peak megabytes of a forward pass in float64 and of a trace.
+
+    It must run in a process with `memory.ENVIRONMENT`.
+    """
     model, x = prepare(NETWORKS[name])
     small = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()).eval()
     ws.trace_equivariance(small, torch.randn(1, 1, 8, 8))  # loads code
+    shift = NETWORKS[name].make_shift(1)
     with torch.no_grad():
         model(x)
+        return [
+            measure_peak(call)
+            for call in (
+                lambda: run_forward(model, x, precise=True),
+                lambda: ws.trace_equivariance(model, x, shift),
+            )
+        ]
+
+
+def measure_peak(call: Callable[[], object]) -> float:
+    """Return the peak megabytes beyond those in use before the call."""
+    gc.collect()
     RESET.write_text("5")
     base = read_status("VmRSS")
-    ws.trace_equivariance(model, x, NETWORKS[name].make_shift(1))
+    call()
     return 1e-6 * (read_status("VmHWM") - base)
 
 
@@ -185,8 +203,8 @@ def trace_network(name: str) -> dict[str, Any]:
         "checked": sum(each["checked"] for each in checks + effects),
         "false": [statement for each in checks + effects for statement in each["false"]],
         **cost,
-        "weight_megabytes": 8e-6 * sum(parameter.numel() for parameter in model.parameters()),
         "output_megabytes": 8e-6 * sum(prod(row.shape) for row in trace.rows),
+        "forward_megabytes": float(memory.stdout.splitlines()[-2]),
         "peak_megabytes": float(memory.stdout.splitlines()[-1]),
     }
 
@@ -194,12 +212,14 @@ def trace_network(name: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="Names of networks; all by default.")
-    parser.add_argument("--memory", action="store_true", help="Print the peak memory of one trace only.")
+    parser.add_argument(
+        "--memory", action="store_true", help="Print the peaks of a forward pass and a trace."
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/trace_networks.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.memory:
-        print(measure_memory(*arguments.names))
+        print(*measure_memory(*arguments.names), sep="\n")
         return
     results = {"machine": describe_machine(), "networks": {}}
     for name in arguments.names or NETWORKS:

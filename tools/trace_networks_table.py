@@ -34,7 +34,7 @@ def list_networks(networks: dict[str, Any]) -> list[tuple[object, ...]]:
             else f"{trace['cause']} at `{_shorten(trace['first_loss'])}`"
         )
         time = found["seconds"] / found["forward_seconds"]
-        memory = (found["peak_megabytes"] - found["weight_megabytes"]) / found["output_megabytes"]
+        memory = (found["peak_megabytes"] - found["forward_megabytes"]) / found["output_megabytes"]
         rows.append(
             (
                 name,

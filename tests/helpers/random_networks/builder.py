@@ -80,6 +80,7 @@ class Builder:
     layers: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     output: tuple[OutputDim, ...] | None = None
+    has_lost_positions: bool = False  # of an axis, in a map of one position
 
     def __post_init__(self):
         self.values: dict[str, Any] = {"self": nn.Module(), "h": torch.randn(self.recipe.shape), **_NAMES}
@@ -132,6 +133,8 @@ class Builder:
         for line in lines:
             exec(line, self.values)
             self.lines.append(line)
+            if self.h.dim() == self.axes + 2 and 1 in self.size:
+                self.has_lost_positions = True
 
     def scale(self, *factors: Fraction | int) -> None:
         """Multiply the strides of the spatial dimensions."""

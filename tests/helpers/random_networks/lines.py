@@ -137,6 +137,8 @@ def _make_line(name: str, line: str) -> Operation:
         require("half" not in line or b.channels % 2 == 0)
         if name in ("transpose", "self_transpose"):
             require(b.axes > 1)
+        if name == "self_transpose":
+            require(None not in b.order)  # otherwise, a dimension of the product is a position or not
         b.run(*text.split("; ")) if not text.startswith("for") else b.run(text)
         if name == "transpose":
             b.order = [b.order[-1], *b.order[1:-1], b.order[0]]

@@ -27,12 +27,15 @@ class Network:
         program: Program that defines `Net` and the input `x`.
         used: Names of the operations in it.
         output: Dimensions of the output.
+        has_lost_positions: Whether a map has one position along an axis. What follows may be read as a map
+            or as features, for which other errors are defined.
     """
 
     recipe: Recipe
     program: str
     used: tuple[str, ...]
     output: tuple[OutputDim, ...]
+    has_lost_positions: bool
 
     @cached_property
     def _values(self) -> dict[str, Any]:
@@ -108,7 +111,8 @@ torch.manual_seed({recipe.seed})
 model = draw_weights(Net()).to(torch.{recipe.dtype}).eval()
 x = ({picture}).to(torch.{recipe.dtype})
 """
-    return Network(recipe, program, tuple(builder.used), orient(builder.output))
+    output = orient(builder.output)
+    return Network(recipe, program, tuple(builder.used), output, builder.has_lost_positions)
 
 
 def orient(output: tuple[OutputDim, ...]) -> tuple[OutputDim, ...]:

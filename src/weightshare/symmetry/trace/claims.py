@@ -4,7 +4,7 @@ For each axis, a claim is a number: shifts by its multiples are exact. The claim
 but 0, since that is its only multiple.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import lcm
 
@@ -137,32 +137,46 @@ def is_multiple(shift: Sequence[int], claims: Sequence[int | None]) -> bool:
 class Verifier:
     """Runs a model on shifted inputs, and keeps what the runs have shown.
 
+    Only the run that is in use has the values of its tensors in memory.
+
     Args:
         runs: The recorded runs that a claim must hold for: on generic inputs, and on the given one.
-        make_spare: Function that returns runs on more inputs, for claims that are not expected.
+        more: Runs on more inputs, for claims that are not expected; they are made when they are needed.
     """
 
     runs: Sequence[Run]
-    make_spare: Callable[[], list[Run]]
-    spare: list[Run] | None = None
+    more: Iterator[Run]
+    spare: list[Run] = field(default_factory=list)
     seen: dict[tuple[int, int, int], Comparison] = field(default_factory=dict)  # by run, axis and shift
+
+    def use(self, number: int) -> Run:
+        """Return one of the runs, and free the values of all others."""
+        run = self._list_runs()[number]
+        self.release(run)
+        return run
+
+    def release(self, used: Run | None = None) -> None:
+        """Free the values of all runs except one."""
+        for run in self._list_runs():
+            if run is not used:
+                run.release()
+
+    def _list_runs(self) -> list[Run]:
+        return [*self.runs, *self.spare]
 
     def compare(self, number: int, axis: int, pixels: int) -> Comparison:
         """Return the comparison of one of the runs for a shift along one axis."""
         key = number, axis, pixels
         if key not in self.seen:
-            run = [*self.runs, *(self.spare or ())][number]
-            self.seen[key] = run.compare([pixels if a == axis else 0 for a in range(len(run.size))])
+            shift = [pixels if a == axis else 0 for a in range(len(self.runs[0].size))]
+            self.seen[key] = self.use(number).compare(shift)
         return self.seen[key]
 
-    def find_claim(self, axis: int, hypothesis: int) -> int:
-        """Return the smallest shift along an axis whose multiples leave the output exact; 0 if there is none.
+    def search(self, axis: int, hypothesis: int) -> int:
+        """Return the smallest shift along an axis that is exact on the first input; 0 if there is none.
 
         The hypothesis is tested first. If it fails, the largest shifts are tested: if none is exact, no
-        other is. From a shift that is exact, the smaller ones that divide it are tested. The result is
-        confirmed on all inputs. If the hypothesis does not contain it, if it does not divide the size, or if
-        the input is small, it may hold by chance, as when no maximum is at the border. It is then confirmed
-        for several multiples and on more inputs.
+        other is. From a shift that is exact, the smaller ones that divide it are tested.
         """
         candidates = self._list_candidates(axis)
         best = hypothesis if hypothesis in candidates and self._holds(0, axis, hypothesis) else 0
@@ -175,6 +189,16 @@ class Verifier:
             if not smaller:
                 break
             best = smaller
+        return best
+
+    def confirm(self, axis: int, best: int, hypothesis: int) -> int:
+        """Return the smallest multiple of the shift that was found that is exact on all inputs; or 0.
+
+        If the hypothesis does not contain it, if it does not divide the size, or if the input is small, it
+        may hold by chance, as when no maximum is at the border. It is then confirmed for several multiples
+        and on more inputs.
+        """
+        candidates = self._list_candidates(axis)
         multiples = [c for c in candidates if best and c % best == 0]
         others = range(1, len(self.runs))
         for claim in multiples:
@@ -206,10 +230,14 @@ class Verifier:
     def _holds_for_multiples(self, axis: int, claim: int) -> bool:
         multiples = range(claim, self.runs[0].size[axis], claim)
         some = multiples[:: 1 + len(multiples) // _CONFIRMED]
-        if self.spare is None:
-            self.spare = self.make_spare()
-        runs = range(len(self.runs) + len(self.spare))
-        return all(self._holds(n, axis, pixels) for pixels in some for n in runs)
+        return all(self._holds(n, axis, pixels) for n in self._iter_numbers() for pixels in some)
+
+    def _iter_numbers(self) -> Iterator[int]:
+        """Yield the number of each run; the last ones are made first if they do not exist yet."""
+        yield from reversed(range(len(self._list_runs())))  # the last run was used before
+        for run in self.more:
+            self.spare.append(run)
+            yield len(self._list_runs()) - 1
 
     def _list_candidates(self, axis: int) -> list[int]:
         """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""

@@ -11,7 +11,6 @@ from ...errors import SymmetryError
 from ..outputs import is_close
 from .changes import find_change, run_changed, skip_pad
 from .layout import Layout, get_strides
-from .record import record_forward
 from .row import Row
 from .run import Compute, Run
 from .tape import Step
@@ -192,12 +191,11 @@ def _measure_effects(run: Run, shift: tuple[int, ...], rows: Sequence[Row], whol
 
 def _find_exact_steps(run: Run, shift: Sequence[int]) -> set[str]:
     """Return the names of the operations that alone are exact for a shift."""
-    tape, _ = record_forward(run.model, run.x, precise=run.precise)
-    run.tape.values.update(tape.values)
+    run.load()
     try:
         return {step.name for step in run.tape.steps if _is_exact(run, step, shift)}
     finally:
-        run.tape.values.clear()
+        run.release()
 
 
 def _is_exact(run: Run, step: Step, shift: Sequence[int]) -> bool:

@@ -260,6 +260,7 @@ class _Recorder(TorchFunctionMode):
         keys = self.tape.keys
         number = self.known.get((time, origin), len(self.known) + len(keys))
         keys[time, origin] = number
+        self.tape.shapes[number] = tensor.shape
         self.numbers[tensor] = number
         if self.observe is None:
             self.tape.values[number] = tensor

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from ..._args import Size, is_sequence
 from ..._running import evaluating
 from ...pattern.shifts import check_shift
-from ..outputs import FLOORS, to_real
+from ..outputs import FLOORS, check_repeatable, get_name, is_close, to_real
 from ..transforms import UndefinedError
 from .layout import (
     Layout,
@@ -59,10 +59,14 @@ class Comparison:
 class Run:
     """A recorded model, its input, and the layouts of all tensors.
 
+    The values of the tensors take the most memory. They are computed again when they are needed, and kept
+    until `release` is called.
+
     Args:
         model: Model as it was called.
-        tape: Record of `model(x)`.
+        tape: Record of `model(x)`, with or without values.
         x: Input [N, C, *spatial].
+        output: Output of `model(x)`; None if another run on the same input was compared with it.
         precise: Whether the model was recorded, and is measured, in float64.
         like: Another run of the same operations, in which the layouts were found.
     """
@@ -72,14 +76,15 @@ class Run:
         model: Callable[[Tensor], Tensor],
         tape: Tape,
         x: Tensor,
+        output: Tensor | None = None,
         *,
         precise: bool = False,
         like: "Run | None" = None,
     ):
-        self.model, self.tape, self.precise = model, tape, precise
+        self.model, self.tape, self.output, self.precise = model, tape, output, precise
         self.x = x.double() if precise else x.clone()
         self.floor = FLOORS.get(self.x.dtype, 1e-5)
-        self.shapes = {ref: tensor.shape for ref, tensor in tape.values.items()}
+        self.shapes = tape.shapes
         self.used = {tape.output, *(ref for step in tape.steps for ref in step.inputs)}
         self.layouts = self._find_layouts() if like is None else like.layouts
         self.is_output_known = self._is_output_known if like is None else like.is_output_known
@@ -92,7 +97,31 @@ class Run:
         """Spatial size of the input."""
         return self.x.shape[2:]
 
+    def load(self) -> None:
+        """Compute the values of all tensors, unless they are kept.
+
+        Raises:
+            SymmetryError: If the output differs from that of the first run.
+        """
+        if self.tape.values:
+            return
+        tape, output = record_forward(self.model, self.x, precise=self.precise, like=self.tape)
+        if self.output is not None:
+            check_repeatable(
+                get_name(self.model),
+                self.output,
+                output,
+                lambda: find_random_step(self.model, self.x, self.precise),
+            )
+            self.output = None
+        self.tape.values.update(tape.values)
+
+    def release(self) -> None:
+        """Free the memory of the values."""
+        self.tape.values.clear()
+
     def _find_layouts(self) -> dict[int, Layout | None]:
+        self.load()
         tape, values = self.tape, self.tape.values
         layouts: dict[int, Layout | None] = {tape.input: lay_out_input(self.x.shape)}
         self.mover = Mover(layouts, values)
@@ -176,6 +205,7 @@ class Run:
 
     def _compare(self, x: Tensor, match: Callable[[int, Tensor], Match]) -> Comparison:
         """Run the model on another input, and match each tensor as soon as it is computed."""
+        self.load()
         steps, last = self.tape.steps, self.tape.output
         wanted = {last, *map(self.get_output, steps)}
         found: dict[int, Match] = {}
@@ -321,3 +351,14 @@ def parse_shift(shift: Size, x: Tensor) -> tuple[int, ...]:
     given = shift if is_sequence(shift) else (shift,) * axes
     steps = check_shift("trace_equivariance", "shift", given, axes)
     return tuple(s if abs(s) < n else s % n for s, n in zip(steps, x.shape[2:]))
+
+
+def find_random_step(model: Callable[[Tensor], Tensor], x: Tensor, precise: bool) -> str | None:
+    """Return the name of the first operation whose output differs in two runs, if there is one."""
+    (one, _), (other, _) = (record_forward(model, x, precise=precise) for _ in range(2))
+    names = (
+        step.name
+        for step, again in zip(one.steps, other.steps)
+        if not is_close(one.values[step.outputs[0]], other.values[again.outputs[0]])
+    )
+    return next(names, None)

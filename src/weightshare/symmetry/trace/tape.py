@@ -118,7 +118,8 @@ class Tape:
 
     Args:
         steps: Operations in order of execution.
-        values: Tensors by number, with the values they had when they were computed.
+        values: Tensors by number, with the values they had when they were computed; empty if not kept.
+        shapes: Shapes of the tensors by number.
         input, output: Numbers of the input and of the output.
         keys: Numbers by what identifies a tensor in every run: the number of steps before it got its values,
             and the number of steps before it and its place among the outputs when it was created.
@@ -127,6 +128,7 @@ class Tape:
 
     steps: list[Step] = field(default_factory=list)
     values: dict[int, Tensor] = field(default_factory=dict)
+    shapes: dict[int, torch.Size] = field(default_factory=dict)
     keys: dict[tuple[int, tuple[int, int]], int] = field(default_factory=dict)
     input: int = 0
     output: int = 0

@@ -1,6 +1,6 @@
 """Trace a shift through a model: which operation breaks equivariance, for which shifts it holds, and why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 import torch
@@ -10,14 +10,14 @@ from ..._args import Size
 from ..._running import evaluating
 from ...errors import ArgumentError
 from ...pattern.modules import check_module
-from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name, is_close
+from ..outputs import FLOORS, check_callable, check_finite, check_repeatable, check_tensor, get_name
 from ..transforms import Flip, Rotate90, Transform, Translate
 from .causes import find_causes
 from .claims import LocalError, Verifier, combine, is_multiple, measure_step
-from .record import record_forward, run_forward
+from .record import record_forward
 from .result import EquivarianceTrace
 from .row import Row
-from .run import Comparison, Run, parse_shift
+from .run import Comparison, Run, find_random_step, parse_shift
 from .tape import Tape
 from .transformed import TransformTrace, trace_crops, trace_turn
 from .turns import Turn
@@ -107,14 +107,14 @@ def trace_equivariance(
         raise ArgumentError("trace_equivariance", expected, str(shift), "use 1")
     model = getattr(model, "_orig_mod", model)  # the model inside of torch.compile
     with evaluating(model):
-        precise, tape = _record(model, x)
+        precise, tape, output = _record(model, x)
         low, high = x.min().item(), x.max().item()
         scale = max(abs(low), abs(high))
         small, whole = min(0.2 * scale, 1.0), (low, high - low)
         spreads = (small, -small, whole)  # the model may take the branch of `x` for the opposite
         made = (_record_generic(model, x, tape, precise, spread) for spread in spreads)
         generic = next((each for each in made if each is not None), None)
-        run = Run(model, tape, x, precise=precise, like=generic)
+        run = Run(model, tape, x, output, precise=precise, like=generic)
         runs = [run] if generic is None else [generic, run]
         if turn is not None:
             for each in runs:  # turned weights of the model agree up to its own precision
@@ -123,14 +123,11 @@ def trace_equivariance(
         if isinstance(shift, Translate) and shift.mode == "crop":
             return trace_crops(runs, steps, _name(shift))
 
-        def make_spare() -> list[Run]:
-            made = (
-                _record_generic(model, x, tape, precise, spread, like=generic)
-                for spread in (whole, scale, 1.0, 0.1, -0.3)
-            )
-            return [each for each in made if each is not None]
-
-        return _build_trace(runs, steps, make_spare)
+        more = (
+            _record_generic(model, x, tape, precise, spread, like=generic)
+            for spread in (whole, scale, 1.0, 0.1, -0.3)
+        )
+        return _build_trace(runs, steps, (each for each in more if each is not None))
 
 
 def _get_shift(shift: Size | Transform) -> Size:
@@ -156,32 +153,42 @@ def _name(transform: Size | Transform) -> str:
     return f"flip({transform.axis})" if isinstance(transform, Flip) else str(transform)
 
 
-def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape]:
-    """Record a run on the input, in float64 if possible; return whether it is, and the tape.
+def _record(model: Callable[[Tensor], Tensor], x: Tensor) -> tuple[bool, Tape, Tensor | None]:
+    """Record a run on the input, in float64 if possible.
+
+    Returns:
+        Whether it is in float64, the tape without values, and the output; None if it is the same in a second
+        run.
 
     Raises:
         SymmetryError: If the output is not finite, or differs in a second run.
     """
-    output = check_tensor(model, model(x.clone()))
-    if not output.numel():
+    if x.dtype == torch.float64:
+        tape, output = record_forward(model, x, observe=_forget)
+        _check_output(model, output)
+        return False, tape, output
+    output = model(x.clone())
+    _check_output(model, output)
+    try:
+        tape, wide = record_forward(model, x, precise=True, observe=_forget)
+        if _is_same_function(output, wide):
+            return True, tape, wide
+    except (RuntimeError, TypeError, NotImplementedError):
+        pass  # it computes in its own precision, such as a scripted model
+    tape, again = record_forward(model, x, observe=_forget)
+    check_repeatable(get_name(model), output, again, lambda: find_random_step(model, x, False))
+    return False, tape, None
+
+
+def _check_output(model: Callable[[Tensor], Tensor], output: Any) -> None:
+    """Raise an error unless a model returned a tensor with elements, all of them finite."""
+    if not check_tensor(model, output).numel():
         raise ArgumentError(get_name(model), "the output must have elements", str(list(output.shape)))
     check_finite(model, output)
-    if x.dtype != torch.float64:
-        try:
-            tape, wide = record_forward(model, x, precise=True)
-            if _is_same_function(output, wide):
-                check_repeatable(
-                    get_name(model),
-                    wide,
-                    run_forward(model, x, precise=True),
-                    lambda: _find_random_step(model, x, tape, True),
-                )
-                return True, tape
-        except (RuntimeError, TypeError, NotImplementedError):
-            pass  # it computes in its own precision, such as a scripted model
-    tape, again = record_forward(model, x)
-    check_repeatable(get_name(model), output, again, lambda: _find_random_step(model, x, tape, False))
-    return False, tape
+
+
+def _forget(number: int, tensor: Tensor) -> None:
+    """Keep no values on a tape."""
 
 
 def _is_same_function(output: Tensor, wide: Any) -> bool:
@@ -223,27 +230,30 @@ def _record_generic(
         (s.name, s.op, len(s.outputs)) for s in tape.steps
     ]
     shapes_agree = is_same and all(
-        value.shape == tape.values[ref].shape for ref, value in other.values.items() if ref in tape.values
+        shape == tape.shapes[ref] for ref, shape in other.shapes.items() if ref in tape.shapes
     )
     if not shapes_agree or not isinstance(output, Tensor) or not output.isfinite().all():
         return None
     return Run(model, other, generic, precise=precise, like=like)
 
 
-def _build_trace(
-    runs: Sequence[Run], shift: tuple[int, ...], make_spare: Callable[[], list[Run]]
-) -> EquivarianceTrace:
+def _build_trace(runs: Sequence[Run], shift: tuple[int, ...], more: Iterator[Run]) -> EquivarianceTrace:
     """Derive and verify the claims; the last run is that of the given input."""
     run, axes = runs[-1], [bool(s) for s in shift]
     tape = run.tape
+    runs[0].load()
     local = [measure_step(runs[0], step, axes) for step in runs[0].tape.steps]
     runs[0].mover.computed.clear()
-    given = run.compare(shift, borders=True)
-    verifier = Verifier(runs, make_spare)
+    verifier = Verifier(runs, more)
     derived = _derive(local, axes)
     expected = derived[-1] if derived else tuple(map(int, axes))
+    found = [
+        verifier.search(axis, expected[axis]) if axes[axis] else None for axis in range(len(axes))
+    ]  # all of it on the first run, so that the values of one run are in memory at a time
+    given = verifier.use(len(runs) - 1).compare(shift, borders=True)
     claims = tuple(
-        verifier.find_claim(axis, expected[axis]) if axes[axis] else None for axis in range(len(axes))
+        None if best is None else verifier.confirm(axis, best, expected[axis])
+        for axis, best in enumerate(found)
     )
     rows: list[Row] = []
     followed = given.takes_same_path
@@ -272,9 +282,10 @@ def _build_trace(
     if not given.takes_same_path:
         untraced.append("another path for the shifted input")
     is_joint = given.output.is_exact and not is_multiple(shift, claims)
-    is_joint = is_joint and all(each.compare(shift).output.is_exact for each in runs if each is not run)
-    for each in runs:
-        each.tape.values.clear()  # frees the memory: later measurements compute all values again
+    is_joint = is_joint and all(
+        verifier.use(number).compare(shift).output.is_exact for number in range(len(runs) - 1)
+    )
+    verifier.release()
     return EquivarianceTrace(
         shift=shift,
         rows=tuple(rows),
@@ -308,14 +319,3 @@ def _find_first_loss(rows: Sequence[Row], given: Comparison, is_output_known: bo
         if match.is_exact is False or (match.is_exact is None and row.followed):
             return row.name
     return rows[-1].name if rows else None
-
-
-def _find_random_step(model: Callable[..., Any], x: Tensor, tape: Tape, precise: bool) -> str | None:
-    """Return the name of the first operation whose output differs in another run, if one was recorded."""
-    again, _ = record_forward(model, x, precise=precise)
-    names = (
-        step.name
-        for step, other in zip(tape.steps, again.steps)
-        if not is_close(tape.values[step.outputs[0]], again.values[other.outputs[0]])
-    )
-    return next(names, None)
