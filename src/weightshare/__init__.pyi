@@ -37,6 +37,7 @@ from .ledger import summary as summary
 from .nn.fusion import fuse_batch_norm as fuse_batch_norm
 from .nn.gradient_memory import reuse_gradient_memory as reuse_gradient_memory
 from .nn.param_groups import param_groups as param_groups
+from .nn.penalty import sharing_penalty as sharing_penalty
 from .pattern import Pattern as Pattern
 from .sharing import Full as Full
 from .sharing import Local as Local

@@ -32,14 +32,14 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     return number
 
 
-def check_amount(where: str, name: str, value: object) -> float:
+def check_amount(where: str, name: str, value: object, least: float = 0) -> float:
     """Return `value` as a float.
 
     Raises:
-        ArgumentError: If the value is not a finite number of at least 0.
+        ArgumentError: If the value is not a finite number of at least `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < inf:
-        raise ArgumentError(where, f"{name} must be a number of at least 0", repr(value))
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) < inf:
+        raise ArgumentError(where, f"{name} must be a number of at least {least}", repr(value))
     return float(value)
 
 
