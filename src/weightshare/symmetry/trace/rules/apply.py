@@ -13,7 +13,6 @@ from ..layout import (
     Layouts,
     cut_margins,
     find_smallest_shift,
-    get_strides,
     make_fixed,
     shift_tensor,
 )
