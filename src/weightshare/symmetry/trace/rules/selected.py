@@ -91,13 +91,13 @@ def restore_selected(layout: Layout, parts: Parts) -> Layout | None:
     is_certain = True
     for d in {d for d, _ in parts}:
         size = layout[d].size
-        sets = [parts.get((d, k), frozenset()) for k in range(size)]
-        if layout[d].moves or len(set(sets)) == 1:
-            continue
-        is_certain = False
-        for factor in {selected.factor for selected in sets[0]}:
+        sets = [parts[key] for key in sorted(parts) if key[0] == d]
+        for factor in {selected.factor for found in sets for selected in found}:
             indices = [frozenset(s.index for s in found if s.factor == factor) for found in sets]
-            step = _find_step(indices, factor.size)
+            if layout[d].moves or len({*indices} - {frozenset()}) < 2:
+                continue
+            is_certain = False
+            step = _find_step(indices, factor.size) if len(indices) == size else 0
             if step:
                 dim = Dim((replace(factor, size=size, stride=step * factor.stride),))
                 return (*layout[:d], dim, *layout[d + 1 :])
