@@ -224,7 +224,7 @@ class Verifier:
         return all(self._holds(n, axis, pixels) for pixels in some for n in runs)
 
     def holds_jointly(self, shift: Sequence[int]) -> bool:
-        """Return whether a shift along several axes and its multiples leave the output exact, on all inputs."""
+        """Return whether a shift and its multiples leave the output exact, on all inputs."""
         if self.spare is None:
             self.spare = self.make_spare()
         period = lcm(*(n // gcd(s, n) for s, n in zip(shift, self.runs[0].size)))

@@ -140,8 +140,8 @@ def trace_equivariance(
             return trace_crops(runs, steps, _name(shift))
 
         def make_spare() -> list[Run]:
-            spreads = (whole, scale, 1.0, 0.1, -0.3)
-            kinds = [(spread, 1.0) for spread in spreads] + [(1.0, _AT_THE_ENDS)] * len(spreads)
+            kinds = [(spread, 1.0) for spread in (whole, scale, 0.1)]
+            kinds += [(spread, _AT_THE_ENDS) for spread in (1.0, 0.1, scale)]
             made = (
                 _record_generic(model, x, tape, precise, spread, generic, seed, at_ends)
                 for seed, (spread, at_ends) in enumerate(kinds, start=1)
