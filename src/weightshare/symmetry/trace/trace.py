@@ -241,9 +241,8 @@ def _record_generic(
     else:
         generic = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype) * (spread or 1.0)
     for d in range(2, x.dim() if at_ends != 1 else 2):
-        width = -(-x.shape[d] // 16)
-        generic.narrow(d, 0, width).mul_(at_ends)
-        generic.narrow(d, x.shape[d] - width, width).mul_(at_ends)
+        generic.select(d, 0).mul_(at_ends)
+        generic.select(d, -1).mul_(at_ends)
     try:
         other, output = record_forward(model, generic, precise=precise)
     except Exception:  # a model may refuse what is not a picture
