@@ -273,3 +273,38 @@ def test_operations_that_are_exact_for_smaller_shifts_are_not_changed():
     layers = [nn.MaxPool2d(2), nn.ConvTranspose2d(3, 2, 2, stride=2)]
     (effect,) = run_interventions(nn.Sequential(*layers).double().eval()).effects
     assert (effect.cause, effect.operations) == ("down-sampling", ("0",))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float64])
+def test_the_mask_of_multihead_attention_is_removed(dtype):
+    """It excludes positions where it is true, in contrast to `scaled_dot_product_attention`."""
+    layer, x = nn.MultiheadAttention(4, 2, batch_first=True).double().eval(), picture(2, 4, 12)
+    mask = torch.ones(12, 12).triu(1).bool()
+    mask = mask if dtype == torch.bool else torch.zeros(12, 12, dtype=dtype).masked_fill(mask, -torch.inf)
+
+    def attend(x):
+        return layer(x.mT, x.mT, x.mT, attn_mask=mask, need_weights=False)[0].mT
+
+    (effect,) = trace_equivariance(attend, x).interventions().effects
+    assert (effect.cause, effect.without < 1e-12) == ("mask", True)
+
+
+def test_a_transposed_convolution_by_function():
+    weight = picture(3, 2, 4, 4)
+    found = run_interventions(lambda x: F.conv_transpose2d(x, weight, stride=2, padding=1))
+    assert (found.effects[0].cause, found.error > 0.1, found.rest < 1e-12) == ("padding", True, True)
+    larger = run_interventions(nn.ConvTranspose2d(3, 2, 4).double().eval())
+    assert (larger.effects, larger.unchanged) == ((), (("ConvTranspose2d", "padding"),))
+    assert "padding: with circular padding, its output would have another size" in str(larger)
+
+
+def test_a_pool_that_does_not_count_its_padding():
+    pool = nn.AvgPool2d(3, 2, 1, count_include_pad=False).eval()
+    (effect,) = run_interventions(pool, shift=2).effects
+    assert (effect.cause, effect.alone > 0.1, effect.without < 1e-12) == ("padding", True, True)
+
+
+def test_a_padded_layer_on_an_uneven_size():
+    trace = trace_equivariance(nn.Conv2d(3, 2, 3, 2, 1).double().eval(), picture(1, 3, 15, 15), 2)
+    assert trace.rows[0].causes == ("padding", "uneven size", "stride")
+    assert trace.interventions().unchanged == (("Conv2d", "uneven size"),)

@@ -342,6 +342,10 @@ def test_invalid_inputs_and_models_raise_errors():
         trace_equivariance(nn.ReLU().eval(), X, (1, 1, 1))
     with pytest.raises(ArgumentError, match="x must have an axis with more than one position"):
         trace_equivariance(nn.ReLU().eval(), X[..., :1, :1])
+    with pytest.raises(ArgumentError, match="x must be a dense tensor with values, got a tensor on the meta"):
+        trace_equivariance(nn.ReLU().eval(), X.to("meta"))
+    with pytest.raises(ArgumentError, match="x must be a dense tensor with values, got one with torch"):
+        trace_equivariance(nn.ReLU().eval(), X.to_sparse())
     with pytest.raises(ArgumentError, match="the output must have elements"):
         trace_equivariance(lambda x: x[:, :0], X)
     with pytest.raises(ArgumentError, match="'weight' on the meta device"):

@@ -243,3 +243,26 @@ def test_the_number_of_runs_is_small():
     model = Counted(circular(3, 8), nn.ReLU(), nn.MaxPool2d(2), circular(8, 8)).eval()
     assert ws.trace_equivariance(model, X, 2).exact_for == (2, 2)
     assert len(calls) <= 8
+
+
+def test_a_map_of_one_position_has_no_axis():
+    token = picture(1, 1, 4)
+
+    def model(x):
+        y = F.max_pool2d(x[..., ::2], 7, 16)
+        y = torch.cat([y, y[:, 0].unsqueeze(1)], 1)
+        tokens = torch.cat([token.expand(2, -1, -1), y.flatten(2).mT], 1)
+        return (tokens @ tokens.mT).softmax(-1) @ tokens
+
+    trace = ws.trace_equivariance(model, X)
+    assert trace.error == pytest.approx(measure(model, X, (1, 1), "invariant"))
+    assert (trace.followed, trace.exact_along) == (True, (0, 0))
+
+
+def test_outputs_that_agree_by_chance_prove_nothing():
+    """A maximum is rarely at the border."""
+    weight, x = picture(2, 3, 3, 3), picture(1, 3, 40, 40)
+    largest = ws.trace_equivariance(lambda x: F.conv2d(x, weight, padding=1).amax((2, 3)), x)
+    assert (largest.exact_along, largest.is_joint) == ((0, 0), False)
+    pooled = ws.trace_equivariance(lambda x: F.max_pool2d(x[..., ::2], 7, 16).flatten(1), X)
+    assert pooled.exact_along == (0, 0)

@@ -249,6 +249,19 @@ def test_a_convolution_that_is_padded_by_another_operation_is_not_blurred():
     assert (found.effects, found.rest < 1e-12) == ((), True)
 
 
+def test_a_quantized_model():
+    quantization = torch.ao.quantization
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1)]
+    model = nn.Sequential(quantization.QuantStub(), *layers, quantization.DeQuantStub()).eval()
+    model.qconfig = quantization.get_default_qconfig()
+    quantization.prepare(model, inplace=True)(X.float())
+    quantization.convert(model, inplace=True)
+    trace = ws.trace_equivariance(model, X.float())
+    expected = equivariance_error(model, X.float(), translate((1, 1))).relative
+    assert trace.error == pytest.approx(expected)
+    assert (trace.exact_along, trace.first_loss) == ((0, 0), "1")
+
+
 def test_half_precision():
     model = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU()).half().eval()
     trace = ws.trace_equivariance(model, (torch.randn(1, 3, 64, 64) * 1000).half())

@@ -53,6 +53,21 @@ def test_border_zero_and_no_interior_read_differently():
     assert lost.verdict.startswith("equivariance to translate((1, 1), 'crop') is first lost at '1'; relative")
 
 
+def test_a_margin_of_zeros_does_not_hide_a_border():
+    conv = nn.Conv2d(1, 2, 3, padding=1, bias=False).double().eval()
+    x = nn.functional.pad(picture(1, 1, 8, 8), (4, 4, 4, 4))
+    trace = trace_equivariance(conv, x, translate((1, 1), "crop"))
+    assert (trace.borders, trace.rows[0].borders) == (((1, 1), (1, 1)),) * 2
+    assert "(1, 1), (1, 1)" in str(trace)
+
+
+def test_a_constant_picture_does_not_prove_a_symmetry():
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular").double().eval()
+    trace = trace_equivariance(conv, torch.ones(1, 1, 8, 8).double(), flip(0))
+    assert (trace.is_exact, trace.error < 1e-12) == (False, True)
+    assert trace.verdict == "flip(0) is preserved on this input, but on others it is first lost at 'Conv2d'"
+
+
 def test_crops_of_half_a_position_are_not_defined():
     trace = trace_equivariance(nn.MaxPool2d(2), X, translate((1, 1), "crop"))
     assert (trace.is_exact, trace.error, trace.first_loss) == (None, None, None)
@@ -130,7 +145,10 @@ def test_other_transforms_raise_errors():
     with pytest.raises(ArgumentError, match="the transform must be a shift"):
         trace_equivariance(model, X, translate((0.5, 0), "fractional"))
     with pytest.raises(ArgumentError, match="shift must not be a multiple of the input size"):
-        trace_equivariance(model, X, translate((16, 0), "crop"))
+        trace_equivariance(model, X, translate((0, 0), "crop"))
+    for shift in (16, 0), (1, -20):
+        with pytest.raises(ArgumentError, match=r"crops must overlap: shift .* less than .* \(16, 16\), got"):
+            trace_equivariance(model, X, translate(shift, "crop"))
     with pytest.raises(ArgumentError, match="axis must be one of the 1 spatial axis"):
         trace_equivariance(nn.Identity(), picture(1, 3, 9), flip(1))
     with pytest.raises(ShapeError, match="the input must have 2 spatial axes after its channels"):

@@ -13,6 +13,7 @@ from ..pattern.modules import check_module
 from .outputs import (
     FLOORS,
     check_callable,
+    check_dense_input,
     check_finite,
     check_repeatable,
     check_tensor,
@@ -207,9 +208,7 @@ def _check_input(where: str, x: object) -> None:
     if not isinstance(x, Tensor) or not x.numel():
         got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ArgumentError(where, "x must be a non-empty tensor", got)
-    if x.is_meta or x.layout != torch.strided:
-        got = "a tensor on the meta device" if x.is_meta else f"one with {x.layout}"
-        raise ArgumentError(where, "x must be a dense tensor with values", got)
+    check_dense_input(where, x)
 
 
 def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform: Transform) -> Result:

@@ -25,6 +25,13 @@ def check_callable(where: str, f: object) -> None:
         raise ArgumentError(where, "the model must be a module or another callable", type(f).__name__)
 
 
+def check_dense_input(where: str, x: Tensor) -> None:
+    """Raise an error if the input of a model is on the meta device or sparse."""
+    if x.is_meta or x.layout != torch.strided:
+        got = "a tensor on the meta device" if x.is_meta else f"one with {x.layout}"
+        raise ArgumentError(where, "x must be a dense tensor with values", got)
+
+
 def check_tensor(f: Callable[..., Any], output: Any) -> Tensor:
     """Return the output of `f`, or raise an error if it is not a single tensor."""
     if not isinstance(output, Tensor):
@@ -96,8 +103,11 @@ def is_close(first: Tensor, second: Tensor) -> bool:
 def to_real(tensor: Tensor) -> Tensor:
     """Convert to numbers that can be subtracted and squared.
 
-    Integers and booleans become float64, half precision becomes float32, and complex numbers become pairs.
+    Integers and booleans become float64, half precision and quantized numbers become float32, and complex
+    numbers become pairs.
     """
+    if tensor.is_quantized:
+        return tensor.dequantize()
     if tensor.is_complex():
         return torch.view_as_real(tensor)
     if tensor.dtype in (torch.float32, torch.float64):

@@ -38,6 +38,8 @@ def find_causes(
         causes.append("unshared weights")
     elif not local.is_exact:
         causes.append(_name_cause(step, layouts, local.borders is not None))
+        if causes == ["padding"] and _is_uneven(step, layouts):
+            causes.append("uneven size")
     strides_before = {axis: stride for layout in known for axis, stride in get_strides(layout).items()}
     strides_after = get_strides(after)
     if any(

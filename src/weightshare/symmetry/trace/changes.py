@@ -1,6 +1,6 @@
 """Operations computed without what breaks their equivariance."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -110,7 +110,8 @@ def find_change(step: Step, run: Run, exact: Collection[str], is_whole: bool) ->
     constants = find_position_constants(step, run.layouts)
     has_mask = any(map(is_mask, constants))
     if layout is not None and constants and has_mask == (kind is Kind.ATTENTION):
-        cause, reduce = ("mask", _get_largest) if has_mask else ("position embedding", _get_mean)
+        permit = _get_smallest if _blocks_where_true(step, constants) else _get_largest
+        cause, reduce = ("mask", permit) if has_mask else ("position embedding", _get_mean)
         return Change(step, (cause,), lambda tensors, _: _reduce_constants(step, layout, reduce).run(tensors))
     if kind in (Kind.TRANSPOSED_CONVOLUTION, Kind.RESIZE) and len(step.inputs) == 1:
         cause = "padding" if kind is Kind.TRANSPOSED_CONVOLUTION else "resizing"
@@ -196,8 +197,18 @@ def _reduce_constants(step: Step, layout: Layout, reduce: Callable[[Tensor, int]
     return replace(step, args=args, kwargs=kwargs)
 
 
+def _blocks_where_true(step: Step, constants: Sequence[Tensor]) -> bool:
+    """Return whether the masks of attention exclude positions where they are true, and not where false."""
+    is_function = step.op == "scaled_dot_product_attention"
+    return not is_function and all(constant.dtype == torch.bool for constant in constants)
+
+
 def _get_mean(tensor: Tensor, d: int) -> Tensor:
     return tensor.to(torch.float64).mean(d, keepdim=True).to(tensor.dtype)
+
+
+def _get_smallest(tensor: Tensor, d: int) -> Tensor:
+    return tensor.amin(d, keepdim=True)
 
 
 def _get_largest(tensor: Tensor, d: int) -> Tensor:

@@ -6,7 +6,7 @@ but 0, since that is its only multiple.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import lcm
+from math import gcd, lcm
 
 from ...sharing import Full, Local, LowRank
 from .layout import find_smallest_shift
@@ -69,7 +69,12 @@ def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
             errors.append(float("inf"))  # the smallest whole shift goes once around the circle
             borders.append(None)
         else:
-            match = _measure_shift(run, step, outputs, axis, step_size, borders=True)
+            matches = (
+                _measure_shift(run, step, outputs, axis, pixels, borders=True)
+                for pixels in _list_shifts(run, outputs, axis, step_size)
+            )
+            first = next(matches)
+            match = first if not first.is_exact else next((m for m in matches if m.is_exact is False), first)
             if match.error is None:
                 return LocalError(None, None, None)
             errors.append(match.error)
@@ -79,6 +84,13 @@ def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
                 claims[axis] = _find_period(run, step, outputs, axis, step_size, match.borders)
     confined = tuple(pair for found in borders if found is not None for pair in found)
     return LocalError(max(errors), tuple(claims), None if None in borders else confined)
+
+
+def _list_shifts(run: Run, outputs: Sequence[tuple[int, int]], axis: int, smallest: int) -> range:
+    """Return the smallest shift, and some of its multiples if a few outputs may agree by chance."""
+    multiples = range(smallest, run.size[axis], smallest)
+    is_small = sum(run.shapes[ref].numel() for _, ref in outputs) < _FEW_ELEMENTS
+    return multiples[:: 1 + len(multiples) // _CONFIRMED] if is_small else multiples[:1]
 
 
 def _find_period(
@@ -238,6 +250,16 @@ class Verifier:
         for run in self.more:
             self.spare.append(run)
             yield len(self._list_runs()) - 1
+
+    def holds_jointly(self, shift: Sequence[int]) -> bool:
+        """Return whether a shift and its multiples leave the output exact, on all inputs."""
+        period = lcm(*(n // gcd(s, n) for s, n in zip(shift, self.runs[0].size)))
+        multiples = [1, *range(2, period)[:: 1 + period // _CONFIRMED]]
+        return all(
+            self.use(number).compare([times * s for s in shift]).output.is_exact
+            for number in self._iter_numbers()
+            for times in (multiples if number < len(self.runs) else multiples[:1])
+        )
 
     def _list_candidates(self, axis: int) -> list[int]:
         """Return the shifts along an axis that are whole numbers of output positions, up to symmetry."""

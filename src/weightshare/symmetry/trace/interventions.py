@@ -32,8 +32,11 @@ _REASONS = {
     "mixes positions": "it has no equivariant form",
     "not followed": "its positions are unknown",
     "orientation": "the output is flipped or transposed",
+    "padding": "with circular padding, its output would have another size",
+    "pooling": "blur pooling cannot replace it",
     "recurrence": "it starts at one end",
     "resizing": "it aligns corners, or its factor is not whole",
+    "stride": "blur pooling cannot replace it",
     "uneven size": "no stride divides the size",
     "valid border": "it does not pad",
 }

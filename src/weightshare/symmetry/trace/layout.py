@@ -181,6 +181,11 @@ def shift_tensor(layout: Layout, tensor: Tensor, shift: Sequence[int]) -> Tensor
             tail = tail.unflatten(d, [factor.size for factor in dim.factors])
             tail = tail.roll(by, tuple(range(d, d + len(by)))).flatten(d, d + len(by) - 1)
             tensor = torch.cat([head, tail], d) if dim.prefix else tail
+    if tensor.is_quantized:  # torch.roll does not support it
+        for d, by in zip(dims, steps):
+            index = torch.arange(tensor.shape[d], device=tensor.device)
+            tensor = tensor.index_select(d, index.roll(by))
+        return tensor
     return torch.roll(tensor, steps, dims) if dims else tensor
 
 

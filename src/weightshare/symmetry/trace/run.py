@@ -128,7 +128,9 @@ class Run:
         for step in tape.steps:
             found = propagate(step, self.mover, self.size, self.floor)
             layouts.update(zip(step.outputs, found))
-        layout = layouts[tape.output] or self._measure_output()
+        layout = layouts[tape.output]
+        if layout is None or (len(layout) > 2 and not self.mover.is_certain(tape.output)):
+            layout = self._measure_output()
         self._is_output_known = layout is not None
         if layout is None and tape.values[tape.output].dim() <= 2:  # no positions: it should not change
             layout = tuple(map(make_fixed, tape.values[tape.output].shape))

@@ -28,8 +28,8 @@ class TransformedRow:
         accumulated: Relative error of its output in the model; None if the transform is not defined here, or
             if positions cannot be followed. For crops, it is the largest difference at the positions that
             both crops contain, relative to the largest element.
-        borders: For crops, the widths (low, high) of the border in which the crops differ, for each axis:
-            empty if they agree everywhere, None if there is no exact interior.
+        borders: For crops, the widths (low, high) of the border in which the crops differ, for each axis, on
+            `x` or on a random input: empty if they agree everywhere, None if there is no exact interior.
         seen: False for a module whose operations could not be recorded.
     """
 
@@ -74,6 +74,8 @@ class TransformTrace:
         error = f"relative error of the output: {0.0 if self.error is None else self.error:.2g}"
         if not self.is_exact:
             lost = f"first lost at {self.first_loss!r}" if self.first_loss else "lost"
+            if self.error is not None and self.error <= self.floor:
+                return f"{self.transform} is preserved on this input, but on others it is {lost}"
             return f"equivariance to {self.transform} is {lost}; {error}"
         if not self.borders:
             return f"{self.transform} is preserved end to end"
@@ -95,7 +97,9 @@ class TransformTrace:
         return {**vars(self), "error": replace_infinite(self.error), "verdict": self.verdict, "rows": rows}
 
     def __str__(self) -> str:
-        shown = [row for row in self.rows if row.accumulated is None or row.accumulated > self.floor]
+        shown = [
+            row for row in self.rows if row.accumulated is None or row.accumulated > self.floor or row.borders
+        ]
         lines: list[str] = []
         if shown:
             section = Section("", "l" * len(_HEAD), _HEAD, tuple(map(_make_cells, shown)))
@@ -150,16 +154,24 @@ def trace_turn(runs: Sequence[Run], turn: Turn, transform: str) -> TransformTrac
 
 def _make_row(run: Run, number: int, local: float | None, matches: Sequence[Match]) -> TransformedRow:
     step = run.tape.steps[number]
-    widest = matches[-1].borders if all(match.borders is not None for match in matches) else None
     return TransformedRow(
         step.name,
         step.op,
         tuple(run.shapes[run.get_output(step)]),
         local,
         matches[-1].error,
-        widest,
+        _find_widest(matches),
         step.seen,
     )
+
+
+def _find_widest(matches: Sequence[Match]) -> tuple[tuple[int, int], ...] | None:
+    """Return borders that contain those of all matches; None if one has no exact interior."""
+    found = [match.borders for match in matches if match.borders != ()]
+    known = [borders for borders in found if borders is not None]
+    if len(known) < len(found):
+        return None
+    return tuple((max(low for low, _ in pairs), max(high for _, high in pairs)) for pairs in zip(*known))
 
 
 def _measure_alone(run: Run, number: int, turn: Turn) -> float | None:
@@ -190,7 +202,7 @@ def _conclude(
     is_exact = None
     borders = None
     if all(match.error is not None for match in outputs) and run.is_output_known:
-        borders = outputs[-1].borders if all(match.borders is not None for match in outputs) else None
+        borders = _find_widest(outputs)
         is_exact = borders is not None if is_crop else all(match.is_exact for match in outputs)
     return TransformTrace(
         transform,

@@ -177,26 +177,36 @@ def _parse_convolution(step: Step, operation: Operation) -> WindowedOperation:
 
 
 def _parse_pool(step: Step, operation: Operation) -> WindowedOperation | None:
-    """Return a pool, unless it uses options that change its windows at the border, or returns indices."""
+    """Return a pool, unless it rounds its output size up or returns indices.
+
+    Of a pool that does not count its padding, only the padding mode can be changed.
+    """
     axes, is_max = operation.axes or 0, operation.kind is Kind.MAX_POOL
     kernel_size = _expand(operation.read(step, "kernel_size", 1), axes)
     stride = operation.read(step, "stride")
     stride = kernel_size if stride in (None, (), []) else _expand(stride, axes)
     dilation = _expand(operation.read(step, "dilation", 1), axes) if is_max else (1,) * axes
     padding = _expand(operation.read(step, "padding", 0), axes)
-    ignores_padding = not is_max and any(padding) and not operation.read(step, "count_include_pad", True)
+    counts_padding = is_max or not any(padding) or operation.read(step, "count_include_pad", True)
     has_indices = len(step.outputs) > 1
     has_divisor = not is_max and operation.read(step, "divisor_override")
-    if operation.read(step, "ceil_mode", False) or ignores_padding or has_indices or has_divisor:
+    if operation.read(step, "ceil_mode", False) or has_indices or has_divisor:
         return None
+    pairs = tuple((p, p) for p in padding)
 
     def compute(x: Tensor, stride: Sequence[int]) -> Tensor:
         if is_max:
             return _MAX_POOLS[axes](x, kernel_size, tuple(stride), 0, dilation)
         return _AVERAGE_POOLS[axes](x, kernel_size, tuple(stride), 0)
 
-    pairs = tuple((p, p) for p in padding)
+    def compute_whole(x: Tensor, mode: str) -> Tensor:
+        if mode != "circular":
+            return step.run({step.inputs[0]: x})[0]
+        return compute(_pad(x, pairs, mode, 0.0), stride)
+
     extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation))
+    if not counts_padding:
+        return WindowedOperation(compute_whole, extent, stride, pairs, "zeros", has_fixed_size=True)
     return WindowedOperation(compute, extent, stride, pairs, "zeros", float("-inf") if is_max else 0.0)
 
 
@@ -228,20 +238,25 @@ def compute_on_circle(step: Step, x: Tensor) -> Tensor | None:
     """
     kind = find_operation(step.op).kind
     if kind is Kind.TRANSPOSED_CONVOLUTION:
-        return _transpose_on_circle(step.module, x)
+        return _transpose_on_circle(step, x)
     return _resize_on_circle(step, x) if kind is Kind.RESIZE else None
 
 
-def _transpose_on_circle(module: Any, x: Tensor) -> Tensor | None:
-    if not isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+def _transpose_on_circle(step: Step, x: Tensor) -> Tensor | None:
+    operation, module = find_operation(step.op), step.module
+    if not isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | None):
         return None
-    axes, stride = x.dim() - 2, module.stride
-    more = [-(-(d * (k - 1) + 1) // s) for k, d, s in zip(module.kernel_size, module.dilation, stride)]
+    weight, bias = operation.read(step, "weight"), operation.read(step, "bias")
+    axes, groups = weight.dim() - 2, operation.read(step, "groups", 1)
+    stride, padding, dilation = (
+        _expand(operation.read(step, name, default), axes)
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    )
+    more = [-(-(d * (k - 1) + 1) // s) for k, d, s in zip(weight.shape[2:], dilation, stride)]
     wide = pad_circularly(x, [n for q in reversed(more) for n in (q, q)])
-    full = _TRANSPOSED[axes](wide, module.weight, module.bias, stride, 0, 0, module.groups, module.dilation)
-    padding: Any = module.padding
-    for axis, (q, s, p) in enumerate(zip(more, stride, padding)):
-        full = full.narrow(2 + axis, q * s + p, x.shape[2 + axis] * s)
+    full = _TRANSPOSED[axes](wide, weight, bias, stride, 0, 0, groups, dilation)
+    for d, q, s, p in zip(range(x.dim() - axes, x.dim()), more, stride, padding):
+        full = full.narrow(d, q * s + p, x.shape[d] * s)
     return full
 
 

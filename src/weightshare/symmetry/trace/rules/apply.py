@@ -13,7 +13,6 @@ from ..layout import (
     Layouts,
     cut_margins,
     find_smallest_shift,
-    get_strides,
     make_fixed,
     shift_tensor,
 )
@@ -21,7 +20,16 @@ from ..movement import find_layout, is_equal
 from ..tape import Ref, Step, View, copy_strided
 from .indexing import cut_dim
 from .operation import Case, Kind
-from .selected import Selected, find_selected, restore_selected
+from .selected import (
+    JOINS,
+    Parts,
+    Selected,
+    drop_joined,
+    find_parts,
+    find_selected,
+    may_hold_selected,
+    restore_selected,
+)
 from .table import find_operation
 
 #: Exceptions that a rule, or an operation on shifted inputs, may raise for a call that it does not handle.
@@ -43,18 +51,43 @@ class Mover:
         self.sources: dict[int, tuple[Step, int]] = {}  # of the tensors without a layout
         self.computed: dict[tuple[int, ...], dict[int, Tensor]] = {}
         self.selections: dict[int, frozenset[Selected]] = {}
+        self.parts: dict[int, Parts] = {}
+        self.uncertain: set[int] = set()  # tensors that may have positions in addition to their layouts
 
-    def add(self, step: Step) -> None:
-        """Note that a step computes its outputs, and from which positions."""
-        inherited = frozenset(
-            selected
-            for ref in step.inputs
-            for selected in self.selections.get(ref, ())
-            if selected.factor.axis not in get_strides(self.layouts.get(ref) or ())  # joined again
-        )
-        for place, ref in enumerate(step.outputs):
-            self.selections[ref] = inherited | find_selected(step, place, self.layouts[step.inputs[0]])
-        self.sources.update({ref: (step, place) for place, ref in enumerate(step.outputs)})
+    def add(self, step: Step, found: Sequence[Layout | None]) -> list[Layout | None]:
+        """Note that a step computes its outputs, and from which positions.
+
+        Args:
+            step: Step on the tape.
+            found: Layouts of its outputs according to its rule.
+
+        Returns:
+            Layouts of its outputs, with an axis whose positions it joins one by one.
+        """
+        layout, found = found[0], [*found]
+        is_certain = self.uncertain.isdisjoint(step.inputs)
+        if step.op in JOINS and layout is not None:
+            written = self.parts.get(step.before[0] or 0, {}) if step.before else {}
+            shape = [dim.size for dim in layout]
+            self.parts[step.outputs[0]] = parts = find_parts(step, shape, written, self.selections)
+            restored = restore_selected(layout, parts)
+            is_certain = restored is not None and (is_certain or restored != layout)
+            found[0] = restored or layout
+        inherited = frozenset[Selected]().union(*(self.selections.get(ref, ()) for ref in step.inputs))
+        for place, (ref, after) in enumerate(zip(step.outputs, found)):
+            selected = inherited | find_selected(step, place, self.layouts[step.inputs[0]])
+            self.selections[ref] = drop_joined(selected, after or (), step.op in JOINS)
+            self.sources[ref] = (step, place)
+        if not is_certain:
+            self.uncertain.update(step.outputs)
+        return found
+
+    def is_certain(self, ref: int) -> bool:
+        """Return whether a tensor has no positions in addition to those of its layout, as far as is known."""
+        layout = self.layouts.get(ref)
+        if layout is None or ref in self.uncertain:
+            return False
+        return not may_hold_selected(layout, self.selections.get(ref, ()))
 
     def find_known(self, refs: Sequence[int]) -> dict[int, Layout]:
         """Return the layouts of some tensors, or of those from which they were computed."""
@@ -110,11 +143,7 @@ def propagate(step: Step, mover: Mover, size: Sequence[int], tolerance: float) -
         found = [layout or _apply_rule(case) for layout, case in zip(found, cases)]
     if operation.kind is Kind.UNKNOWN:
         found = [layout or _guess_same(case) for layout, case in zip(found, cases)]
-    if step.op in ("stack", "cat") and found[0] is not None:
-        d = step.get_argument(1, "dim", 0) % len(found[0])
-        found = [restore_selected(step, d, found[0], mover.selections)]
-    mover.add(step)
-    return found
+    return mover.add(step, found)
 
 
 def _keep_written(case: Case, size: Sequence[int], tolerance: float) -> Layout | None:

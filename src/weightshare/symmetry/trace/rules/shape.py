@@ -16,6 +16,9 @@ from .operation import Case
 
 def reshape(case: Case) -> Layout | None:
     """Regroup the factors of consecutive dimensions whose total size is the same before and after."""
+    if case.step.op == "unsqueeze":  # other dimensions of size 1 may have an axis
+        d = case.step.get_argument(1, "dim") % len(case.shape)
+        return (*case.layout[:d], make_fixed(1), *case.layout[d:])
     before, after = list(drop_margins(case.layout)), list(case.shape)
     dims: list[Dim] = []
     while before or after:

@@ -92,10 +92,14 @@ def fold(case: Case) -> Layout | None:
 
 
 def recur(case: Case) -> Layout | None:
-    """Keep the dimension of the sequence; the last states have no positions."""
-    if case.place or len(case.shape) != len(case.layout):
+    """Keep the dimension of the sequence; the last states [layers, N, features] have no positions."""
+    layout = case.layout
+    if len(case.shape) != len(layout):
         return None
-    return (*case.layout[:-1], make_fixed(case.shape[-1]))
+    if not case.place:
+        return (*layout[:-1], make_fixed(case.shape[-1]))
+    batch = layout[0 if getattr(case.step.module, "batch_first", False) else 1 : len(layout) - 1]
+    return (make_fixed(case.shape[0]), *batch[: len(layout) - 2], make_fixed(case.shape[-1]))
 
 
 def is_circular_pad(step: Step) -> bool:
