@@ -78,7 +78,7 @@ evidence: .venv/.test  ## rerun the published comparisons and write them into do
 bench: .venv/.test  ## time the layers against the alternatives; leave the machine alone for its twenty minutes
 	.venv/bin/python benchmarks/layers.py
 
-bench-traces: .venv/.test  ## trace networks from practice and check every statement; takes five minutes
+bench-traces: .venv/.test  ## trace common architectures and check every statement; takes five minutes
 	.venv/bin/python benchmarks/trace_networks.py
 
 bench-peers: .venv-peers/.peers  ## time JAX and tf_keras as well, in a separate environment (3.5 GB)

@@ -1,4 +1,4 @@
-"""Trace networks from practice and check every statement by brute force: python benchmarks/trace_networks.py
+"""Trace common architectures and check every statement by brute force: python benchmarks/trace_networks.py
 
 Each network is traced for a shift by one pixel and for one by its stride. The error, the exact shifts, the
 first loss and the rows of its modules are compared with what `brute_force.py` finds, and the effects of

@@ -198,7 +198,7 @@ X = images(1, 3, 6, 8)
             ArgumentError,
             "turns must be a number of quarter turns from -3 to 3, got 45; use 1 for 90 degrees",
         ),
-        (lambda: permute_channels([0, 0]), ArgumentError, "every number from 0 to channels - 1 once"),
+        (lambda: permute_channels([0, 0]), ArgumentError, "every number from 0 to channels - 1 exactly once"),
         (lambda: permute_channels([1, 0])(X), ShapeError, r"must have 2 channels.*got \[1, 3, 6, 8\]"),
         (
             lambda: flip(2)(X),
@@ -309,7 +309,7 @@ X = images(1, 3, 6, 8)
         (
             lambda: equivariance_error(torch.relu, X, lambda x: x[:, :, :2], out=lambda y: y),
             ShapeError,
-            r"the output of the transformed input must have the shape \[1, 3, 6, 8\], got \[1, 3, 2, 8\]",
+            r"the output for the transformed input must have the shape \[1, 3, 6, 8\], got \[1, 3, 2, 8\]",
         ),
         (
             lambda: equivariance_error(torch.relu, X, translate((6, 0), "crop")),

@@ -90,7 +90,9 @@ def test_two_causes_and_their_interaction():
         f"{padding.without:.2g} with circular padding instead"
     )
     assert lines[2].endswith(f", {pooling.without:.2g} with blur pooling before every stride instead")
-    assert lines[3] == f"  all causes removed: error {result.rest:.2g}; interaction {result.interaction:+.2g}"
+    assert lines[3] == (
+        f"  all of these causes removed: error {result.rest:.2g}; interaction {result.interaction:+.2g}"
+    )
 
 
 def test_padded_pools_are_blurred_as_published():

@@ -70,7 +70,7 @@ def test_what_cannot_be_proved():
     deep = nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1) for _ in range(5)])
     with pytest.raises(
         SymmetryError,
-        match=r"integers below 2\*\*53.* got numbers up to .*prove its linear layers one by one",
+        match=r"integers below 2\*\*53.* got numbers up to .*prove each of its linear layers",
     ):
         prove(deep, (1, 8), translate(1, "crop"))
     with pytest.raises(SymmetryError, match=r"f must accept a float64 tensor \[1, 2, 8\], got RuntimeError"):

@@ -246,7 +246,7 @@ def test_opaque_operations_are_named():
     assert trace.untraced == ("1", "1.numpy")
     assert [row.name for row in trace.rows] == ["0", "1", "2"]
     assert [row.seen for row in trace.rows] == [True, False, True]
-    assert "opaque (not traced inside): 1, 1.numpy" in str(trace)
+    assert "not recorded completely: 1, 1.numpy" in str(trace)
     whole = trace_equivariance(Through().eval(), X)
     assert whole.untraced == ("Through", "numpy")
 

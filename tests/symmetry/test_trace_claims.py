@@ -165,7 +165,7 @@ def test_shifts_that_are_exact_only_together():
     assert (trace.first_loss, trace.exact_for, trace.is_joint) == (None, None, True)
     assert trace.verdict == (
         "shift (1, 1) is preserved end to end; multiples of (1, 1) are preserved, "
-        "but not along each axis alone"
+        "but not along one axis at a time"
     )
     assert ws.trace_equivariance(model, X, (0, 1)).first_loss == "add"
     diagonal = torch.eye(16).double().roll(3, 0)

@@ -213,7 +213,7 @@ def test_a_model_that_takes_another_path_for_the_shifted_input():
     x[0, 0, 0, 0], x[0, 0, -1, -1] = 1, -1
     trace = ws.trace_equivariance(FORMS["a branch that depends on the input"], x)
     assert (trace.followed, trace.exact_for, trace.first_loss) == (False, None, "Conv2d")
-    assert trace.untraced == ("bool", "another path for the shifted input")
+    assert trace.untraced == ("bool", "the other path taken for the shifted input")
 
 
 def test_a_shared_linear_layer_on_sets_with_channels():

@@ -1,4 +1,4 @@
-"""Traces of moved crops, quarter turns and flips agree with brute force."""
+"""Traces of shifted crops, quarter turns and flips agree with brute force."""
 
 import json
 
@@ -131,7 +131,7 @@ def test_text_and_data():
     lines = str(trace).splitlines()
     assert lines[0] == (
         "translate((1, 2), 'crop') is preserved in the interior; "
-        "positions in the border: 1 and 1 along axis 0, 1 and 1 along axis 1"
+        "border widths (low, high): (1, 1) along axis 0, (1, 1) along axis 1"
     )
     assert lines[-1].split()[-4:] == ["(1,", "1),", "(1,", "1)"]
     data = json.loads(json.dumps(trace.to_dict(), allow_nan=False))

@@ -38,23 +38,25 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="<str>",
-            help="Shift in pixels, e.g. 1 or 0x3; repeatable. The model is traced for the first shift; "
-            "for all others only the error is measured.",
+            help="Shift in pixels, e.g. 1, or 0x3 for one number per axis. Repeatable: the first shift is "
+            "traced; for the others, only the error is measured.",
         ),
     ] = None,
     transform: Annotated[
         str,
         typer.Option(
             metavar="<str>",
-            help="What is traced: shift (circular), crop (two crops, moved by --shift), rotate90, "
-            "or flip:AXIS.",
+            help="Transform to trace: shift (circular), crop (two crops of an image, offset by --shift), "
+            "rotate90 or flip:AXIS.",
         ),
     ] = "shift",
-    interventions: Annotated[bool, typer.Option(help="Remove each cause and measure again.")] = True,
+    interventions: Annotated[
+        bool, typer.Option(help="Remove each cause and measure the error of the output again.")
+    ] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Random seed for input and weights.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Find where a model loses equivariance to shifts, turns or flips, and why."""
+    """Find where a model loses equivariance to shifts, rotations or flips, and why."""
     with redirect_stdout(sys.stderr):  # the model may print
         report = make_report(model, input, weights, shift or [], transform, interventions, seed, as_json)
     print_escaped(report)
@@ -123,10 +125,11 @@ def make_report(
     lines = [str(trace)]
     if others:
         errors = (
-            f"{text}: {'undefined' if error is None else format_error(error)}"
+            f"relative error of the output for shift {text}: "
+            f"{'undefined' if error is None else format_error(error)}"
             for text, error in others.items()
         )
-        lines.append(f"\nrelative error of the output for other shifts: {', '.join(errors)}")
+        lines += ["", *errors]
     lines.append(f"\n{changed}" if changed is not None else f"\n{reason}" if reason else "")
     return "\n".join(lines).rstrip()
 
@@ -147,7 +150,7 @@ def _check_inputs(name: str, model: Module, size: Sequence[int]) -> None:
     """Raise an error if the model takes several inputs, or its input has no positions to shift."""
     required = _list_required_inputs(model)
     if len(required) > 1:
-        hint = "name a factory of a module that takes one and sets the others"
+        hint = "name a factory whose model takes one input and sets the others itself"
         raise SymmetryError(name, "the model must take one input", ", ".join(required), hint)
     if len(size) > 1 and set(size[1:]) == {1}:
         expected = "--input must have an axis with more than one position, so that it can be shifted"

@@ -14,23 +14,25 @@ from .base import SharedLayer
 
 
 def sharing_penalty(model: Module, p: float = 1) -> Tensor:
-    """Return how far the kernels of a model are from being shared, to add to a loss.
+    """Return a penalty on the differences between the kernels of each layer, to add to a loss.
 
-    The penalty of a layer is the mean over its positions of |W[p] - mean W|^p, where W[p] is the kernel at a
-    position and |.| the Euclidean norm over all of its weights. With `p=1` (a group lasso), kernels become
-    equal as a whole if the penalty is strong enough. With `p=2`, all distances shrink in proportion. A bias
-    with several values per channel adds the same term. The penalty of a `Full` layer is 0.
+    The penalty of a layer is the mean over its positions i of |W[i] - mean W|^p, where W[i] is the kernel at
+    position i and |.| the Euclidean norm over all of its weights. With `p=1` (a group lasso), a strong
+    penalty makes whole kernels equal. With `p=2`, it shrinks all distances by the same factor. A bias with
+    several values per channel is penalized in the same way. Kernels and biases with `Full` sharing have
+    penalty 0.
 
-    The strength moves a model gradually between its own sharing, at 0, and a convolution. When the kernels
-    are nearly equal, `restrict` replaces them by one.
+    Multiply the penalty by a strength: 0 leaves the model free, and larger values pull each layer towards a
+    convolution. When its kernels are nearly equal, `restrict` can replace them by a single one.
 
     Args:
-        model: Any model. The penalties of its `weightshare` convolutions are added; other modules have none.
+        model: Any model. The result is the sum over its `weightshare` convolutions; other modules have no
+            penalty.
         p: Exponent, at least 1.
 
     Returns:
-        A scalar, differentiable in the weights and the coefficients of `LowRank`; 0 if there is nothing to
-        pull together. It is in float32 if the weights have less precision.
+        A scalar tensor, differentiable with respect to the weights and the coefficients of `LowRank`; 0 if
+        every kernel and bias is fully shared. Weights in half precision give a penalty in float32.
 
     Raises:
         ArgumentError: If the model is not a module or has uninitialized parameters, or if `p` is not a number

@@ -68,12 +68,12 @@ def equivariance_error(
         x: Input [N, C, *spatial].
         transform: Transform from `weightshare.symmetry`, or a function from a tensor to a tensor.
         out: How the output should change: "same" (like the input), "invariant" (not at all), "scaled" (like
-            the input, divided by the stride: after a stride of 2, a shift by 4 becomes a shift by 2), or a
-            transform. The stride is measured, or follows from the operations of f.
+            the input, divided by the stride: with a stride of 2, a shift by 4 becomes a shift by 2), or a
+            transform. The stride is measured, or follows from the recorded operations of f.
 
     Returns:
-        The error in numbers. For a shift that is not a multiple of the stride the error is undefined, and
-        `.undefined` is the reason.
+        The error. If the shift is not a multiple of the stride, it is undefined, and `.undefined` states the
+        reason.
 
     Raises:
         ArgumentError: If f is not callable, x is not a dense tensor, the transform is unknown, or f is a
@@ -153,7 +153,7 @@ def assert_equivariant(
             f"assert_equivariant({get_name(f)})",
             f"the relative error must be at most {limit:g}",
             str(result),
-            "use trace_equivariance(model, x) to find the operation that loses it",
+            "use trace_equivariance(model, x) to find the operation that breaks equivariance",
         )
 
 
@@ -216,9 +216,9 @@ def _measure_difference(where: str, got: Tensor, expected: Tensor, out_transform
     if got.shape != expected.shape:
         raise ShapeError(
             where,
-            f"the output of the transformed input must have the shape {list(expected.shape)}",
+            f"the output for the transformed input must have the shape {list(expected.shape)}",
             str(list(got.shape)),
-            'describe with out= how the output should change, e.g. out="invariant"',
+            'use out to describe how the output should change, e.g. out="invariant"',
         )
     axes = len(out_transform.shift) if isinstance(out_transform, Translate) else 0
     region = (..., *out_transform.find_overlap(expected.shape[expected.dim() - axes :]))

@@ -18,7 +18,7 @@ from .transforms import Transform, UndefinedError, as_transform
 
 _WEIGHTS, _INPUTS = 2**10, 2**20  # limits below which the random integers lie
 _EXACT = 2**53  # float64 represents every integer up to this one exactly
-_HINT = "prove its linear layers one by one, or measure with equivariance_error"
+_HINT = "prove each of its linear layers, or measure with equivariance_error"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Proof:
         holds: Whether every compared position is exact.
         error_probability: Upper bound on the probability that a layer that is not equivariant passes. A
             negative result is always certain.
-        exact: Boolean array [*spatial], true where all channels of a position are exact; false outside of
+        exact: Boolean array [*spatial], true where all channels of a position are exact, and false outside
             `overlap`.
         overlap: Positions that can be compared, as one slice per axis.
     """
@@ -78,21 +78,21 @@ def prove(
 ) -> Proof:
     """Prove that one or several linear layers commute with a transform for all weights and inputs.
 
-    The weights (of a module, whose values are restored) and the inputs are random integers in float64. Their
-    sums are exact, so the two sides are either equal or not. If the outputs are polynomials of degree d in
-    the weights, a module that is not equivariant passes one trial with a probability of at most
+    The inputs, and the parameters of a module while it is tested, are random integers in float64. All results
+    are exact, so the two sides are either equal or not. If the outputs are polynomials of degree d in the
+    weights, a module that is not equivariant passes one trial with a probability of at most
     d / 2**10 + 1 / 2**20, because each weight is drawn from more than 2**10 integers and each input from more
-    than 2**20. For a function, whose weights stay the same, d is 0. For a module, d is an upper bound: 1 for
-    a convolution and 3 for three convolutions in sequence, because the degrees of the factors are added in
-    every product that the module computes with torch.
+    than 2**20. For a function, whose weights stay the same, d is 0. For a module, an upper bound on d is
+    found by adding the degrees of the factors in every product that it computes with torch: 1 for a
+    convolution, and 3 for three convolutions in sequence.
 
     Args:
         f: Function or module that is linear up to a constant, made of convolutions, linear layers, sums and
             operations that only move data. Linearity is checked on numbers of both signs up to 2**20. Buffers
             keep their values.
         in_shape: Shape (channels, *spatial) of one input.
-        transform, out: See `equivariance_error`. For a shift with mode "crop", only positions that are on the
-            map before and after the shift are compared.
+        transform, out: See `equivariance_error`. For a shift with mode "crop", only positions that did not
+            wrap around are compared.
         trials: Number of independent draws.
         seed: Random seed of the weights and inputs.
 

@@ -136,7 +136,7 @@ class PermuteChannels(Transform):
                 "permute_channels",
                 expected,
                 str(list(x.shape)),
-                'for another number of output channels use out="invariant" or another transform',
+                'if the output has another number of channels, use out="invariant" or another transform',
             )
         result = torch.empty_like(x)
         result[:, list(self.permutation)] = x
@@ -171,7 +171,7 @@ def translate(shift: float | Sequence[float], mode: str = "circular") -> Transfo
         shift: Shift in pixels, one number per spatial axis (for signals, one number). Positive values shift
             down and to the right.
         mode: "circular": pixels that leave at one end enter at the other. "crop": like "circular", but only
-            positions inside the map before and after the shift are compared, as with two crops of one image.
+            positions that did not wrap around are compared, as with two crops of one image.
             "fractional": a circular shift by any fraction of a pixel, by band-limited resampling.
 
     Raises:
@@ -231,7 +231,7 @@ def permute_channels(permutation: Sequence[int]) -> Transform:
     if sorted(values) != list(range(len(values))):
         raise ArgumentError(
             "permute_channels",
-            "permutation must contain every number from 0 to channels - 1 once",
+            "permutation must contain every number from 0 to channels - 1 exactly once",
             str(values),
             "let permutation[i] be the channel that channel i moves to",
         )
@@ -243,7 +243,9 @@ def as_transform(where: str, value: object) -> Transform:
     if isinstance(value, Transform):
         return value
     if not callable(value):
-        expected = "the transform must be one of weightshare.symmetry or a function of a tensor"
+        expected = (
+            "the transform must be one of weightshare.symmetry, or a function from a tensor to a tensor"
+        )
         raise ArgumentError(where, expected, repr(value), "use e.g. translate((0, 1))")
     return Custom(value)  # pyright: ignore[reportArgumentType]
 

@@ -5,8 +5,8 @@ positions of the input are in each tensor; `rules` follow them through the opera
 them by measurement where there is no rule. `run` and `match` compare it with a shifted run. `claims`
 derives for which shifts operations are exact, and verifies it on the model; `causes` names why they are not.
 `interventions` removes causes, with the operations in `windowed` computed in another way. `trace` puts a
-`result` together from these. `transformed` does the same for moved crops and, with `turns`, for turns and
-flips.
+`result` together from these. `transformed` does the same for shifted crops and, with `turns`, for rotations
+and flips.
 """
 
 from .interventions import Effect, Interventions

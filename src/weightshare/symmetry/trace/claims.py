@@ -1,7 +1,7 @@
 """Derive for which shifts operations are exact from each of them alone, and verify it on the whole model.
 
-For each axis, a claim is a number: shifts by its multiples are exact. The claim 0 says that no shift is exact
-but 0, since that is its only multiple.
+For each axis, a claim is a number: shifts by its multiples are exact. The claim 0 means that only the shift
+by 0 is exact, since that is its only multiple.
 """
 
 from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ CHANGES = {
     "position embedding": "its mean over positions",
     "mask": "attention to all positions",
     "unshared weights": "the nearest shared kernel",
-    "resizing": "resizing of a map whose ends are joined",
+    "resizing": "resizing of a circularly padded map",
 }
 
 #: Why some causes cannot be removed.
@@ -35,9 +35,9 @@ _REASONS = {
     "padding": "with circular padding, its output would have another size",
     "pooling": "blur pooling cannot replace it",
     "recurrence": "it starts at one end",
-    "resizing": "it aligns corners, or its factor is not whole",
+    "resizing": "it aligns corners, or its scale factor is not an integer",
     "stride": "blur pooling cannot replace it",
-    "uneven size": "no stride divides the size",
+    "uneven size": "the size is not a multiple of the stride",
     "valid border": "it does not pad",
 }
 
@@ -73,8 +73,8 @@ class Interventions:
         rest: Relative error when all of them are removed.
         interaction: `error` minus `rest` minus what each cause alone adds to `rest`. It is negative if causes
             hide each other.
-        unchanged: Pairs (operation, cause) of the trace that could not be removed. They still contribute to
-            all errors in this record.
+        unchanged: Pairs (operation, cause) of the trace that could not be removed. They contribute to all
+            errors in this record.
     """
 
     shift: tuple[int, ...]
@@ -93,7 +93,9 @@ class Interventions:
                 f"{effect.without:.2g} with {CHANGES[effect.cause]} instead"
             )
         if self.effects:
-            lines.append(f"  all causes removed: error {self.rest:.2g}; interaction {self.interaction:+.2g}")
+            lines.append(
+                f"  all of these causes removed: error {self.rest:.2g}; interaction {self.interaction:+.2g}"
+            )
         elif not self.unchanged:
             lines.append("  no cause to remove")
         if self.unchanged:
@@ -123,13 +125,13 @@ def intervene(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> Interven
             _refuse_shift(run, shift, rows)
         if not is_close(run.forward(run.x), run.tape.replay(run.x)):
             expected = "a replay of the recorded operations must reproduce the output of the model"
-            hint = "change the model by hand, and use equivariance_error"
-            raise SymmetryError("interventions", expected, "another output", hint)
+            hint = "remove the causes by hand, and measure with equivariance_error"
+            raise SymmetryError("interventions", expected, "a different output", hint)
         return _measure_effects(run, shift, rows, whole)
 
 
 def _refuse_shift(run: Run, shift: tuple[int, ...], rows: Sequence[Row]) -> NoReturn:
-    """Raise an error that says why the error of the output is not defined for a shift."""
+    """Raise an error that states why the error of the output is not defined for a shift."""
     if run.layouts[run.tape.output] is None:
         name = next((row.name for row in rows if not row.followed), "the model")
         raise SymmetryError(

@@ -40,19 +40,19 @@ class EquivarianceTrace:
         rows: One row for each operation that contributes to the output, in order of execution.
         first_loss: Name of the first operation after which the shift is not exact; None if it is exact at the
             output, or if the output could not be followed.
-        exact_along: For each axis, a number for whose multiples the output is exact, in input pixels, as in
-            `Row.exact_along`. It was measured on the model, on a random input and on `x`.
-        is_joint: Whether the traced shift is exact although shifts along a single axis are not.
+        exact_along: For each axis, a shift in input pixels whose multiples are exact at the output, as in
+            `Row.exact_along`. It was measured on the model, for a random input and for `x`.
+        is_joint: Whether the traced shift is exact, but not along one axis at a time.
         followed: Whether positions could be followed to the output.
         error: Relative error of the output; None if the shift is not a whole number of its positions, or if
-            the output could not be followed. An output [N, C] that could not be followed is compared with
-            itself.
-        fractional: Relative difference of the output from its band-limited shift, if the shift is a fraction
-            of a position there.
+            the output could not be followed. If the output is a matrix [N, C] that could not be followed, it
+            is expected not to change.
+        fractional: Relative difference of the output from its band-limited shift, if the shift is not a whole
+            number of output positions.
         untraced: Names of the operations and modules that were not recorded completely, for example because
-            they take values of the input out of torch for a branch. `exact_for` then holds for the branch
-            that was taken. A last entry reports that the model took another path for the shifted input.
-        floor: Relative errors up to this count as rounding errors.
+            they read values out of torch to choose a branch. `exact_for` then holds for the branch that was
+            taken. If the model took another path for the shifted input, the last entry states this.
+        floor: Relative errors up to this value count as rounding.
     """
 
     shift: tuple[int, ...]
@@ -69,8 +69,8 @@ class EquivarianceTrace:
 
     @property
     def exact_for(self) -> tuple[int, ...] | None:
-        """For each axis, a number for whose multiples the output is exact, with 0 for an axis that was not
-        examined; None if there is an axis without such a number, or if the output could not be followed.
+        """For each axis, a shift whose multiples are exact at the output, or 0 for an axis that was not
+        examined; None if an axis has no such shift, or if the output could not be followed.
         """
         return combine_axes(self.exact_along)
 
@@ -103,7 +103,7 @@ class EquivarianceTrace:
         if self.exact_along is None:
             return "exact shifts could not be checked"
         if self.is_joint:
-            return f"multiples of {self.shift} are preserved, but not along each axis alone"
+            return f"multiples of {self.shift} are preserved, but not along one axis at a time"
         if not any(self.exact_along):
             return "no shift is preserved"
         if self.exact_for is not None:
@@ -129,10 +129,10 @@ class EquivarianceTrace:
     def interventions(self) -> Interventions:
         """Remove each cause and measure the output again, to find what each contributes to the error.
 
-        Padding becomes circular. A stride or pool becomes one with stride 1, followed by blur pooling, unless
-        the shift is a whole number of positions after it. A position embedding is replaced by its mean over
-        positions, a mask of attention by attention to all positions, and unshared weights by the nearest
-        shared kernel.
+        Padding becomes circular, and maps are padded circularly before they are resized. A stride or pool is
+        replaced by one with stride 1 and blur pooling, unless the shift is a whole number of positions after
+        it. A position embedding is replaced by its mean over positions, an attention mask by attention to all
+        positions, and unshared weights by the nearest shared kernel.
 
         Raises:
             SymmetryError: If the shift is not a whole number of output positions, or if the recorded
@@ -143,9 +143,9 @@ class EquivarianceTrace:
     def plot(self, *, ax: "Axes | None" = None) -> "Figure":
         """Draw the errors of each operation, with the verdict as title and the first loss highlighted.
 
-        Bars are errors of the operation alone, diamonds the errors of its output in the model. Errors up to
-        `floor` are drawn as exact, and those that could not be measured are left out. Of more than 40
-        operations, only those with a cause are drawn.
+        Bars show the error of each operation alone, and diamonds the error of its output in the model. Errors
+        up to `floor` are drawn as exact, and those that could not be measured are left out. If there are more
+        than 40 operations, only those with a cause are drawn.
 
         Args:
             ax: Axes to draw on. By default, a new figure with a transparent background is created.
@@ -174,7 +174,7 @@ class EquivarianceTrace:
                 row.op,
                 row.local,
                 row.accumulated,
-                row.cause if row.seen else "not traced inside",
+                row.cause if row.seen else "not recorded",
                 row.name == self.first_loss,
             )
             for row in self.rows
@@ -217,7 +217,7 @@ class EquivarianceTrace:
         if n_exact:
             lines.append(f"plus {n_exact} fully equivariant operation{'' if n_exact == 1 else 's'}")
         if self.untraced:
-            lines.append(f"opaque (not traced inside): {', '.join(self.untraced)}")
+            lines.append(f"not recorded completely: {', '.join(self.untraced)}")
         return "\n".join([self.verdict, *(["", *lines] if lines else [])])
 
 

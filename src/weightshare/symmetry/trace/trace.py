@@ -54,37 +54,37 @@ def trace_equivariance(
 ) -> EquivarianceTrace | TransformTrace:
     """Trace a circular shift of the input, or another transform, through every operation of a model.
 
-    Each operation is measured alone: its inputs are shifted by the smallest whole number of positions along
-    each axis in turn, and its outputs are compared with its shifted outputs. This tells for which shifts the
+    First, each operation is measured alone: its inputs are shifted by the smallest whole number of positions,
+    one axis at a time, and the results are compared with its shifted outputs. This shows for which shifts the
     model should be exact. Then the model itself runs on shifted inputs, and the output of every operation is
-    compared, element by element. Only what passes is claimed, for each axis on its own. All of this is done
-    on a random input, since zeros and constants in a picture hide differences, and confirmed on `x` itself.
-    The error of the given shift is measured on `x`.
+    compared, element by element. A shift along an axis is reported as exact only if it passes this test. The
+    test uses a random input, since zeros and constants in an image hide differences, and is repeated on `x`.
+    The error for the given shift is measured on `x`.
 
-    Everything is computed in float64, whatever the precision of the model, which is not changed. If the model
-    cannot run in float64, such as a scripted one, its own precision is used.
+    Everything is computed in float64, whatever the precision of the model, and the model is not changed. A
+    model that cannot run in float64, such as a scripted one, runs in its own precision.
 
     If the output has positions, such as a map or tokens, it should shift with the input. If it has none, such
     as class scores, it should not change.
 
     Args:
-        model: Model that maps [N, C, *spatial] to a tensor. A module in training mode is run in evaluation
+        model: Model that maps [N, C, *spatial] to a tensor. A module in training mode runs in evaluation
             mode, with a warning, and its mode is restored.
         x: Input [N, C, *spatial].
-        shift: Shift in pixels: one number for all spatial axes, or one per axis. Axes with shift 0 are not
-            examined. Or a transform: `translate(shift, "crop")` compares two crops of one scene, such as a
-            detector sees them, and finds the border in which they differ; `rotate90()` and `flip(axis)` find
-            the operation that is not equivariant to a quarter turn or a reflection.
+        shift: Shift in pixels, one number for all spatial axes or one per axis, or a transform. Axes with
+            shift 0 are not examined. `translate(shift, "crop")` compares two overlapping crops of one image
+            and finds the border in which they differ. `rotate90()` and `flip(axis)` find the operation that
+            is not equivariant to a rotation or a reflection.
 
     Returns:
-        An `EquivarianceTrace`; for crops, turns and flips a `TransformTrace`.
+        An `EquivarianceTrace` for a circular shift, and a `TransformTrace` for other transforms.
 
     Raises:
         ArgumentError: If the model is not callable, or is lazy or on the meta device; if the input has no
-            spatial axes, or one position only; if the shift is 0, or the transform is another one; or if the
-            output is empty.
-        SymmetryError: If the model returns another output in a second run. The error names the first
-            operation that differs.
+            spatial axes, or only one position; if the shift is 0 or a multiple of the input size; if the
+            transform is not supported; or if the output is empty.
+        SymmetryError: If the output is not finite, or differs in a second run. In that case, the error names
+            the first operation that differs.
 
     Example:
         >>> import torch
@@ -97,10 +97,11 @@ def trace_equivariance(
         ((2, 2), True)
         >>> from weightshare.symmetry import translate
         >>> print(trace_equivariance(conv, torch.randn(1, 1, 8, 8), translate((1, 1), "crop")).verdict)
-        translate((1, 1), 'crop') is preserved in the interior; ... 1 and 1 along axis 0, 1 and 1 along axis 1
+        translate((1, 1), 'crop') is preserved in the interior; ... (1, 1) along axis 0, (1, 1) along axis 1
 
-    Source: errors by layer after Lenc and Vedaldi, "Understanding image representations by measuring their
-    equivariance and equivalence", IJCV 2019, section 3; first layers that lose it after Zhang, ICML 2019.
+    Source: the errors per layer follow Lenc and Vedaldi, "Understanding image representations by measuring
+    their equivariance and equivalence", IJCV 2019, section 3, and the first loss follows Zhang, "Making
+    convolutional networks shift-invariant again", ICML 2019.
     """
     check_callable("trace_equivariance", model)
     if not isinstance(x, Tensor) or x.dim() < 3 or not x.is_floating_point() or not x.numel():
@@ -308,7 +309,7 @@ def _build_trace(runs: Sequence[Run], shift: tuple[int, ...], more: Iterator[Run
         )
     untraced = [step.name for step in tape.steps if not step.seen] + tape.decided + [*given.changed]
     if not given.takes_same_path:
-        untraced.append("another path for the shifted input")
+        untraced.append("the other path taken for the shifted input")
     is_joint = given.output.is_exact and not is_multiple(shift, claims)
     is_joint = is_joint and verifier.holds_jointly(shift)
     verifier.release()

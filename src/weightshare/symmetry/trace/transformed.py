@@ -1,4 +1,4 @@
-"""Trace moved crops, turns and flips through a model."""
+"""Trace shifted crops, rotations and flips through a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ class TransformedRow:
 
     Args:
         name, op, shape: As in `Row`.
-        local: Relative error of this operation alone on transformed inputs; None for moved crops, and if it
-            is unknown.
+        local: Relative error of this operation alone on transformed inputs; None for crops, or if it is
+            unknown.
         accumulated: Relative error of its output in the model; None if the transform is not defined here, or
             if positions cannot be followed. For crops, it is the largest difference at the positions that
-            both crops contain, relative to the largest element.
-        borders: For crops, the widths (low, high) of the border in which the crops differ, for each axis, on
-            `x` or on a random input: empty if they agree everywhere, None if there is no exact interior.
+            both crops contain, including the border, relative to the largest element.
+        borders: For crops, the widths (low, high) along each axis of the border in which the crops differ,
+            on `x` or on a random input; empty if they agree everywhere, and None if there is no exact
+            interior. Always None for other transforms.
         seen: False for a module whose operations could not be recorded.
     """
 
@@ -44,17 +45,17 @@ class TransformedRow:
 
 @dataclass(frozen=True)
 class TransformTrace:
-    """A frozen record of a moved crop, a turn or a flip traced through a model; `str` is a table.
+    """A frozen record of a shifted crop, a rotation or a flip traced through a model; `str` is a table.
 
     Args:
         transform: The transform as text.
         rows: One row for each operation that contributes to the output, in order of execution.
-        first_loss: Name of the first operation whose output is not exact, or for crops the first one without
-            an exact interior; None if there is none, or if the output could not be followed.
+        first_loss: Name of the first operation whose output is not exact, or for crops has no exact interior;
+            None if there is none, or if the output could not be followed.
         error: Relative error of the output, as in `TransformedRow.accumulated`.
         borders: Border of the output, as in `TransformedRow.borders`.
-        is_exact: Whether the output is exact, or for crops whether its interior is; None if it is unknown.
-        floor: Relative errors up to this count as rounding errors.
+        is_exact: Whether the output, or for crops its interior, is exact; None if it is unknown.
+        floor: Relative errors up to this value count as rounding.
     """
 
     transform: str
@@ -80,9 +81,9 @@ class TransformTrace:
         if not self.borders:
             return f"{self.transform} is preserved end to end"
         widths = ", ".join(
-            f"{low} and {high} along axis {axis}" for axis, (low, high) in enumerate(self.borders)
+            f"({low}, {high}) along axis {axis}" for axis, (low, high) in enumerate(self.borders)
         )
-        return f"{self.transform} is preserved in the interior; positions in the border: {widths}"
+        return f"{self.transform} is preserved in the interior; border widths (low, high): {widths}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, with None for an infinite error."""
@@ -111,7 +112,7 @@ class TransformTrace:
 
 
 def trace_crops(runs: Sequence[Run], shift: Sequence[int], transform: str) -> TransformTrace:
-    """Compare a picture with a moved crop of the same scene: what enters it is random.
+    """Compare an image with a shifted crop of the same scene, whose new pixels are random.
 
     Args:
         runs: Recorded runs; the last one is that of the given input.
