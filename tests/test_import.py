@@ -33,8 +33,8 @@ ORDER = [
     ["convert"],
     ["models"],
     ["symmetry"],
-    ["diagnose"],
     ["study"],
+    ["diagnose"],
     ["testing"],
     ["cli"],
 ]

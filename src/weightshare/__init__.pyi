@@ -1,6 +1,7 @@
 # The public names. Type checkers read this file, and `lazy_loader` reads it at run time.
 from . import convert as convert
 from . import counting as counting
+from . import diagnose as diagnose
 from . import errors as errors
 from . import explorer as explorer
 from . import functional as functional
@@ -28,6 +29,8 @@ from .convert import to_dense as to_dense
 from .convert import to_torch as to_torch
 from .counting import Explanation as Explanation
 from .counting import explain as explain
+from .diagnose import SharingTest as SharingTest
+from .diagnose import sharing_test as sharing_test
 from .errors import WeightshareError as WeightshareError
 from .geometry import ReceptiveField as ReceptiveField
 from .geometry import Window as Window

@@ -54,7 +54,7 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
                 UserWarning,
                 stacklevel=4,  # skip contextlib and point to the caller of the measuring function
             )
-        with torch.no_grad(), torch.random.fork_rng(_list_cuda_devices()):
+        with torch.no_grad(), torch.random.fork_rng(list_cuda_devices()):
             yield
     finally:
         for registry, members in zip(buffer_registries, buffers_before):
@@ -112,6 +112,6 @@ def _restore(buffer: Tensor, value: Tensor) -> None:
             buffer.data = value
 
 
-def _list_cuda_devices() -> list[int]:
+def list_cuda_devices() -> list[int]:
     """Return the CUDA devices whose random state is restored."""
     return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []

@@ -1,9 +1,10 @@
 """Relax a layer or model: less weight sharing, same function."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from .._args import Size
 from ..errors import ArgumentError
@@ -15,9 +16,29 @@ from .relax_layer import relax_layer
 from .ties import check_reads_nothing
 
 
+@runtime_checkable
+class Suggestion(Protocol):
+    """A plan with values for the coefficients of `LowRank` layers, such as a `SharingTest`."""
+
+    @property
+    def plan(self) -> Mapping[str, Sharing]:
+        """New sharing of each layer, by its name in the model."""
+        ...
+
+    @property
+    def coefficients(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Values of coefficients, by the name of the layer and of the parameter."""
+        ...
+
+    @property
+    def example(self) -> Tensor:
+        """Input of the model."""
+        ...
+
+
 def relax(
     module: torch.nn.Module,
-    plan: Sharing | Mapping[str, Sharing],
+    plan: Sharing | Mapping[str, Sharing] | Suggestion,
     *example_inputs: Any,
     example_kwargs: Mapping[str, Any] | None = None,
     input_size: Size | None = None,
@@ -43,15 +64,16 @@ def relax(
     `weightshare.nn.TiedConvTranspose2d`, stay tied if the plan gives them the same sharing.
 
     If a layer with one kernel is relaxed to `LowRank`, its corrections are zero and its coefficients are
-    initialized like those of a new layer, so that every correction gets a gradient.
+    initialized like those of a new layer, so that every correction gets a gradient. If the plan is the result
+    of `sharing_test`, the coefficients come from the gradients that it measured.
 
     Args:
         module: A convolution, a transposed convolution or a model.
         plan: New sharing, which must refine the current one. For a model, either one sharing for all
-            convolutions whose sharing it refines, or a mapping from names in `model.named_modules()` to
-            sharings.
+            convolutions whose sharing it refines, a mapping from names in `model.named_modules()` to
+            sharings, or the result of `sharing_test`.
         example_inputs: Positional inputs of the model's forward pass; only for models. A tuple or dict
-            counts as one input.
+            counts as one input. They can be omitted for the result of `sharing_test`.
         example_kwargs: Keyword inputs of the model's forward pass; only for models.
         input_size: Spatial size of the input; only for layers, and required unless the layer stores it.
         bias_sharing: New sharing of the bias. By default, it is the default of a new layer with this sharing
@@ -86,11 +108,15 @@ def relax(
         if input_size is not None:
             hint = "pass example inputs instead"
             raise ArgumentError("relax", "input_size must be None for a model", repr(input_size), hint)
+        if isinstance(plan, Suggestion):
+            return _relax_as_suggested(module, plan, Example(example_inputs, kwargs), bias_sharing)
         return _relax_model(module, plan, Example(example_inputs, kwargs), bias_sharing)
     if example_inputs or kwargs:
         hint, count = "pass input_size= instead", len(example_inputs) + len(kwargs)
         raise ArgumentError("relax", "a single layer takes no example inputs", str(count), hint)
     check_reads_nothing("relax", module)
+    if isinstance(plan, Suggestion):
+        raise ArgumentError("relax", "the plan for a layer must be a sharing", type(plan).__name__)
     return relax_layer(module, plan, input_size, bias_sharing)
 
 
@@ -109,6 +135,21 @@ def _relax_model(
 
     result = replace_modules("relax", model, resolved, make)
     check_same("relax", model, result, run, example)
+    return result
+
+
+@torch.no_grad()
+def _relax_as_suggested(
+    model: torch.nn.Module, suggestion: Suggestion, example: Example, bias_sharing: Sharing | None
+) -> torch.nn.Module:
+    if not example.args and not example.kwargs:
+        first = next(model.parameters(), suggestion.example)
+        example = Example((suggestion.example.to(first.device),), {})
+    result = _relax_model(model, suggestion.plan, example, bias_sharing)
+    for name, values in suggestion.coefficients.items():
+        layer = result.get_submodule(name)
+        for parameter_name, value in values.items():
+            layer.get_parameter(parameter_name).copy_(value)
     return result
 
 

@@ -37,7 +37,7 @@ def fit(
     Source: without free entries, the theorem of Eckart and Young; otherwise see `masked_low_rank`.
     """
     matrix = kernels.double().flatten(1)
-    basis = _make_additive_basis(size, matrix) if sharing.coefficients == "factorized" else None
+    basis = make_additive_basis(size, matrix) if sharing.coefficients == "factorized" else None
     if touches is None or touches.all():
         nearest = _truncate(matrix, basis, sharing.rank)
     else:
@@ -83,7 +83,7 @@ def _find_exact(matrix: Tensor, basis: Tensor | None, rank: int, rounding: float
     return nearest if float((matrix - nearest.reconstruct()).norm()) <= tolerance else None
 
 
-def _make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:
+def make_additive_basis(size: Sequence[int], like: Tensor) -> Tensor:
     """Return an orthonormal basis [P, sum of n - 1] of the sums of one zero-mean function per axis."""
     columns = [like.new_zeros(prod(size), 0)]
     for axis, n in enumerate(size):

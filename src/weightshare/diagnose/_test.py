@@ -1,0 +1,357 @@
+"""Run a sharing test, or continue one that was interrupted."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import prod
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._args import check_integer
+from .._memory import check_fits
+from .._running import evaluating
+from .._version import __version__
+from ..errors import ArgumentError, DataError, StudyError
+from ..sharing import LowRank
+from ..study.engines import LostWorkerError, run_tasks
+from ..views.files import to_path
+from .candidates import Kind
+from .checks import check_outputs, copy_model, find_layers, find_reduction
+from .deviations import Deviations, find_deviations
+from .examples import Source, open_source, seeding, to_bytes
+from .gradients import Geometry, group_layers, measure_gradients
+from .layer import LayerResult
+from .result import SharingTest
+from .storage import open_records
+from .training import (
+    Fold,
+    Loss,
+    Recipe,
+    Reduction,
+    Setting,
+    Trial,
+    compute_example_losses,
+    run_trial,
+    split_in_half,
+)
+from .verdict import Rule, decide, is_promising
+
+_WHERE = "sharing_test"
+#: Least number of examples to fit or judge anything.
+LEAST = 8
+_CHECKED = 16  # examples on which model and loss are checked
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The progress of a sharing test.
+
+    Args:
+        done, total: Number of finished trials, and of all trials that are known to be needed. Controls are
+            added for promising layers only.
+        layer: Layer of the finished trial; empty if the model was trained as it is.
+        candidate: "continue", "relax", "blind" or "wide".
+        stored: Whether the trial was finished in an earlier run.
+    """
+
+    done: int
+    total: int
+    layer: str
+    candidate: str
+    stored: bool
+
+
+def sharing_test(
+    model: nn.Module,
+    data: Any,
+    loss: Loss,
+    *,
+    unseen: Any = None,
+    layers: Sequence[str] | None = None,
+    rank: int = 2,
+    epochs: int = 4,
+    batch_size: int = 100,
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
+    seed: int = 0,
+    rule: Rule | None = None,
+    out: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+) -> SharingTest:
+    """Measure, for each convolution of a trained model, how much relaxing its weight sharing gains.
+
+    One half of the examples is used for fitting and the other for judging, then the halves change places.
+    Copies of the model are trained from the same weights, on the same examples in the same order: the model
+    as it is, the model with one layer relaxed to `LowRank(rank)`, and, for layers that gain, two controls
+    with about as many additional weights that cannot use the position (a kernel with corrections that are the
+    same everywhere, and additional channels). The gain of a layer is the difference of the losses on the
+    judged examples, as a fraction of the loss. See `benchmarks/results/sharing_test.md` for how often the
+    verdicts are right in simulations.
+
+    The gradients of the kernel at each position, in at most three passes over the examples, show where
+    kernels would change differently. They do not affect the verdict.
+
+    The model is not changed. Everything runs on copies; gradients are measured and examples are judged in
+    evaluation mode. Sums over the examples need memory for the gradients of the kernels at all positions of
+    one layer, or of a third of all layers if that is more, for each half.
+
+    Args:
+        model: A trained model that takes a batch of inputs.
+        data: Examples on which the model was not trained: a torch Dataset of (input, target) with a length,
+            or a DataLoader of one.
+        loss: Function from outputs and targets of a batch to the mean or sum of the losses of its examples.
+        unseen: Other examples on which the model was not trained. If given, candidates are fitted on `data`
+            and judged on `unseen` only, so `data` may contain the training set.
+        layers: Names of the convolutions to try; None for all with one kernel.
+        rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
+        epochs: Number of passes over the fitting examples in each training run, at least 1.
+        batch_size: Number of examples per batch, at least 2; a DataLoader has its own.
+        optimizer: Function from parameters to an optimizer, such as
+            `functools.partial(torch.optim.SGD, lr=0.01)`. The default is Adam with a learning rate of 0.002.
+            The learning rate decays linearly to 5%.
+        seed: Random seed of halves, orders and new weights.
+        rule: Constants of the verdict.
+        out: Folder in which finished trials are stored, so that an interrupted test continues.
+        progress: Function to call after each training run.
+        executor: Executor that runs the trials, such as `weightshare.study.ProcessExecutor(2)`; by default,
+            they run in this process. Model, data, loss and optimizer must then be picklable. The results are
+            the same.
+
+    Raises:
+        ArgumentError: If an argument is invalid, if the model has no convolution, is not deterministic, or
+            mixes the examples of a batch in evaluation mode, or if the loss is neither a mean nor a sum over
+            the examples.
+        DataError: If there are too few examples, or they are not pairs, or all of `unseen` are in `data`.
+        ConversionError: If a layer cannot be relaxed.
+        StudyError: If the folder contains another test, or a worker is lost.
+
+    Warns:
+        UserWarning: If a submodule is in training mode, or if some examples of `unseen` are also in `data`;
+            these are left out.
+
+    Example:
+        >>> import torch
+        >>> import weightshare as ws
+        >>> x = torch.randn(200, 1, 6, 6)
+        >>> data = torch.utils.data.TensorDataset(x, x.mean((2, 3)))
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 1)
+        ... ).eval()
+        >>> test = ws.sharing_test(model, data, torch.nn.functional.mse_loss, epochs=1)
+        >>> test.layers["0"].map.shape
+        (4, 4)
+    """
+    rank = check_integer(_WHERE, "rank", rank, least=1)
+    recipe = Recipe(
+        check_integer(_WHERE, "epochs", epochs, least=1),
+        check_integer(_WHERE, "seed", seed, least=0),
+        optimizer,
+    )
+    batch_size = check_integer(_WHERE, "batch_size", batch_size, least=2)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        expected = "executor must be a concurrent.futures.Executor or None"
+        raise ArgumentError(_WHERE, expected, type(executor).__name__)
+    folder = None if out is None else to_path(_WHERE, out)
+    rule = rule or Rule()
+    original = copy_model(model)
+    source = open_source("data", data, batch_size)
+    other = None if unseen is None else open_source("unseen", unseen, batch_size)
+    folds, data_digest = _make_folds(source, other, recipe.seed)
+    device = next((p.device for p in original.parameters()), torch.device("cpu"))
+    with evaluating(model):  # warns if it is in training mode
+        pass
+    original.eval()
+    fitting = folds[0].fitting
+    with seeding(recipe.seed):
+        inputs, targets = next(fitting.read(folds[0].fitting_indices[:_CHECKED], device))
+    with evaluating(original):
+        output = check_outputs(original, inputs)
+        reduction = find_reduction(loss, output, targets, len(inputs))
+        first = [float(value) for value in compute_example_losses(loss, output, targets, len(inputs))]
+        found, skipped = find_layers(original, layers, rank, inputs[:2])
+    halves = _split(folds)
+    with seeding(recipe.seed):
+        deviations = _measure(original, found, fitting, halves, loss, reduction, device)
+    setting = Setting(original, inputs[:2], loss, folds, recipe)
+    digest = _digest(
+        original, [data_digest, first, recipe.epochs, recipe.seed, source.batch_size, len(folds)]
+    )
+    with open_records(folder, digest) if folder is not None else nullcontext() as records:
+        done = {} if records is None else records.read()
+        runner = _Runner(setting, done, records and records.append, progress, executor)
+        ranks = {name: sharing.rank for name, (_, sharing) in found.items()}
+        losses = _run_trials(runner, ranks, len(folds), rule)
+    decisions = decide(losses, rule)
+    return SharingTest(
+        layers={
+            name: LayerResult.from_parts(
+                name, decisions[name], sharing, _count(original, name), deviations[name]
+            )
+            for name, (_, sharing) in found.items()
+        },
+        skipped=skipped,
+        model=type(model).__name__,
+        judged=sum(len(fold.judging_indices) for fold in folds),
+        rule=rule,
+        example=inputs[:2].cpu(),
+    )
+
+
+def _make_folds(source: Source, other: Source | None, seed: int) -> tuple[tuple[Fold, ...], str]:
+    """Return the folds, and a digest of all examples."""
+    for one in (source, other) if other is not None else (source,):
+        if len(one) < 2 * LEAST:
+            raise DataError(_WHERE, f"{one.name} must have at least {2 * LEAST} examples", str(len(one)))
+    digests, digest = source.hash_examples(seed)
+    if other is None:
+        one, two = split_in_half(len(source), seed)
+        return (Fold(source, one, source, two), Fold(source, two, source, one)), digest
+    others, other_digest = other.hash_examples(seed)
+    known = set(digests)
+    kept = tuple(i for i, one in enumerate(others) if one not in known)
+    if len(kept) < LEAST:
+        got = f"{len(others) - len(kept):,} of {len(others):,} that are"
+        hint = "pass examples on which the model was not trained, or omit unseen"
+        raise DataError(_WHERE, "examples of unseen must not be in data", got, hint)
+    if len(kept) < len(others):
+        count = f"{len(others) - len(kept):,} of {len(others):,} examples of unseen"
+        text = f"{count} are also in data; they are left out"
+        warnings.warn(text, UserWarning, stacklevel=3)
+    return (Fold(source, tuple(range(len(source))), other, kept),), digest + other_digest
+
+
+def _split(folds: Sequence[Fold]) -> tuple[Sequence[int], Sequence[int]]:
+    """Return two halves of the examples from which gradients are measured."""
+    indices = folds[0].fitting_indices
+    if len(folds) == 2:
+        return indices, folds[1].fitting_indices
+    one, two = split_in_half(len(indices), 0)
+    return one, two
+
+
+def _measure(
+    model: nn.Module,
+    layers: dict[str, tuple[Geometry, LowRank]],
+    source: Source,
+    halves: Sequence[Sequence[int]],
+    loss: Loss,
+    reduction: Reduction,
+    device: torch.device,
+) -> dict[str, Deviations]:
+    """Return what the gradients show about each layer."""
+    elements = {
+        name: prod(geometry.size) * model.get_submodule(name).get_parameter("weight").numel()
+        for name, (geometry, _) in layers.items()
+    }
+    result: dict[str, Deviations] = {}
+    for names in group_layers(elements):
+        needed = 2 * 4 * sum(elements[name] for name in names)
+        hint = "name fewer layers with layers="
+        check_fits(ArgumentError, _WHERE, "the gradients at all positions", needed, ", ".join(names), hint)
+        geometries = {name: layers[name][0] for name in names}
+        found = [
+            measure_gradients(model, geometries, source.read(half, device), loss, reduction)
+            for half in halves
+        ]
+        for name in names:
+            geometry, sharing = layers[name]
+            result[name] = find_deviations([half[name] for half in found], geometry.size, sharing)
+    return result
+
+
+def _count(model: nn.Module, name: str) -> tuple[int, int]:
+    """Return the number of weights and of biases of a convolution."""
+    layer: Any = model.get_submodule(name)
+    return layer.weight.numel(), 0 if layer.bias is None else layer.bias.numel()
+
+
+def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
+    """Return a digest of everything on which the losses of a trial depend."""
+    state = hashlib.blake2b(repr((__version__, str(model), facts)).encode(), digest_size=8)
+    for name, tensor in model.state_dict().items():
+        state.update(name.encode())
+        if isinstance(tensor, Tensor):
+            state.update(to_bytes(tensor))
+    return state.hexdigest()
+
+
+class _Runner:
+    """Runs trials that are not finished, and stores and reports each of them.
+
+    Args:
+        setting: What all trials have in common.
+        done: Losses of finished trials.
+        append: Function that stores a trial; None if nothing is stored.
+        progress: Function to call with the progress.
+        executor: Executor for the trials; None to run them here.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        done: dict[Trial, list[float]],
+        append: Callable[[Trial, list[float]], None] | None,
+        progress: Callable[[Progress], None] | None,
+        executor: Executor | None,
+    ):
+        self._setting, self._done, self._append = setting, done, append
+        self._progress, self._executor = progress, executor
+        self._finished = self._total = 0
+
+    def run(self, trials: Sequence[Trial]) -> dict[Trial, list[float]]:
+        """Return the losses of all trials."""
+        self._total += len(trials)
+        for trial in trials:
+            if trial in self._done:
+                self._report(trial, stored=True)
+        for trial, losses in self._compute([trial for trial in trials if trial not in self._done]):
+            if self._append is not None:
+                self._append(trial, losses)
+            self._done[trial] = losses
+            self._report(trial, stored=False)
+        return {trial: self._done[trial] for trial in trials}
+
+    def _compute(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, list[float]]]:
+        if self._executor is None:
+            yield from ((trial, run_trial(self._setting, trial)) for trial in trials)
+            return
+        tasks = ((trial, (self._setting, trial)) for trial in trials)
+        for trial, losses in run_tasks(self._executor, run_trial, tasks):
+            if isinstance(losses, LostWorkerError):
+                hint = "run the test again with the same out= to retry it"
+                raise StudyError(_WHERE, "every trial must finish", f"{trial} ({losses})", hint) from losses
+            yield trial, losses
+
+    def _report(self, trial: Trial, stored: bool) -> None:
+        self._finished += 1
+        if self._progress is not None:
+            self._progress(Progress(self._finished, self._total, trial.layer, trial.kind, stored))
+
+
+def _run_trials(
+    runner: _Runner, ranks: dict[str, int], folds: int, rule: Rule
+) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Return the losses by layer, candidate and fold. Controls are run for promising layers only."""
+
+    def run(kind: Kind, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
+        trials = {
+            name: [Trial(kind, name, fold, ranks.get(name, 0)) for fold in range(folds)] for name in names
+        }
+        found = runner.run([trial for ones in trials.values() for trial in ones])
+        return {name: [np.array(found[trial]) for trial in ones] for name, ones in trials.items()}
+
+    (base,) = run("continue", [""]).values()
+    relaxed = run("relax", ranks)
+    losses = {name: {"continue": base, "relax": one} for name, one in relaxed.items()}
+    promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
+    for kind in rule.controls[1:]:
+        for name, one in run(kind, promising).items():
+            losses[name][kind] = one
+    return losses

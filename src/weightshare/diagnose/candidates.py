@@ -1,0 +1,78 @@
+"""The candidates that are trained: the model, the model with a relaxed layer, and controls without position.
+
+Each candidate computes the function of the model until it is trained.
+"""
+
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+from .. import nn as layers
+from ..convert import relax
+from ..convert.convolutions import as_shared, get_arguments, get_class_name
+from ..sharing import LowRank
+
+#: "continue" is the model as it is, "relax" has a layer with `LowRank` sharing, "blind" has as many weights
+#: in a kernel that is the same everywhere, and "wide" has additional channels.
+Kind = Literal["continue", "relax", "blind", "wide"]
+
+
+def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example: Tensor) -> nn.Module:
+    """Return a copy of the model that is ready to be trained as this candidate.
+
+    Args:
+        model: The trained model.
+        kind: Kind of the candidate.
+        layer: Name of the convolution that is changed; ignored for "continue".
+        rank: Rank of the relaxed layer.
+        example: Input of the model [N, ...].
+    """
+    if kind == "relax":
+        return relax(model, {layer: LowRank(rank)}, example)
+    result = copy.deepcopy(model)
+    if kind == "blind":
+        convolution: Any = result.get_submodule(layer)
+        register_parametrization(convolution, "weight", _BlindCorrections(convolution.weight, rank))
+    if kind == "wide":
+        convolution = result.get_submodule(layer)
+        convolution.add_module("branch", _make_branch(convolution, rank))
+        convolution.register_forward_hook(_add_branch)
+    return result
+
+
+class _BlindCorrections(nn.Module):
+    """A kernel with the corrections of `LowRank`, whose coefficients are the same at every position."""
+
+    def __init__(self, weight: Tensor, rank: int):
+        super().__init__()
+        self.corrections = nn.Parameter(weight.new_zeros(rank, *weight.shape))
+        self.coefficients = nn.Parameter(torch.randn(rank).to(weight))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + torch.tensordot(self.coefficients, self.corrections, 1)
+
+
+def _make_branch(convolution: nn.Module, rank: int) -> nn.Module:
+    """Return a layer of hidden channels next to a convolution, with about as many weights as corrections.
+
+    Its output is zero until it is trained.
+    """
+    layer = as_shared(convolution)
+    weight = layer.weight
+    per_channel = layer.in_channels * weight[0, 0].numel() + layer.out_channels
+    hidden = max(1, round(rank * weight.numel() / per_channel))
+    kind, arguments = get_class_name(layer), get_arguments(layer)
+    arguments |= {"out_channels": hidden, "groups": 1, "device": weight.device, "dtype": weight.dtype}
+    ndim = len(layer.kernel_size)
+    last = getattr(nn, f"Conv{ndim}d")(
+        hidden, layer.out_channels, 1, bias=False, device=weight.device, dtype=weight.dtype
+    )
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(getattr(layers, kind)(**arguments), nn.ReLU(), last)
+
+
+def _add_branch(convolution: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output + convolution.branch(inputs[0])

@@ -1,0 +1,189 @@
+"""Check the model and the loss on one batch, before anything is trained."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._args import did_you_mean
+from .._nests import iter_tensors, map_tensors
+from ..convert import relax
+from ..convert.convolutions import SHARED_LAYERS
+from ..errors import ArgumentError, ConversionError, SharingError, WeightshareError, describe_exception
+from ..nn.base import SharedLayer
+from ..pattern.modules import check_module
+from ..sharing import Full, LowRank
+from ..symmetry.outputs import is_close
+from .gradients import Geometry
+from .training import Loss, Reduction, compute_example_losses
+
+_WHERE = "sharing_test"
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    *(layer for layer in SHARED_LAYERS if not layer.transposed),
+)
+_TOLERANCE = 1e-3  # relative difference between a loss and the mean of the losses of the examples
+
+
+def copy_model(model: Any) -> nn.Module:
+    """Return a copy of the model, on which everything else works."""
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(_WHERE, "model must be a torch.nn.Module", type(model).__name__)
+    check_module(_WHERE, model)
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # a model can raise any exception
+        expected = "copy.deepcopy(model) must succeed"
+        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+
+
+def check_outputs(model: nn.Module, inputs: Tensor) -> Any:
+    """Return the output for a batch, which must be finite, repeatable and the same for each example alone.
+
+    Args:
+        model: A model in evaluation mode, without gradients.
+        inputs: Batch of at least two examples [N, ...].
+    """
+    name = type(model).__name__
+    try:
+        output, again, alone = model(inputs.clone()), model(inputs.clone()), model(inputs[:1].clone())
+    except Exception as error:  # a model can raise any exception
+        expected = f"the model must run on inputs of shape {list(inputs.shape)}"
+        raise ArgumentError(f"{_WHERE}: {name}", expected, describe_exception(error)) from error
+    tensors = list(iter_tensors(output))
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise ArgumentError(f"{_WHERE}: {name}", "the outputs must be finite", "NaN or infinite values")
+    if not all(map(is_close, tensors, iter_tensors(again))):
+        hint = "disable dropout and other randomness in evaluation mode"
+        got = "different outputs in two runs on the same inputs"
+        raise ArgumentError(f"{_WHERE}: {name}", "the model must be deterministic", got, hint)
+    if not all(map(_is_near, (t[:1] for t in tensors), iter_tensors(alone))):
+        expected = "the output for an example must not depend on the other examples in its batch"
+        got = "another output for the first example alone"
+        raise ArgumentError(f"{_WHERE}: {name}", expected, got, "use batch norm with running statistics")
+    return output
+
+
+def find_reduction(loss: Loss, output: Any, targets: Any, count: int) -> Reduction:
+    """Return whether a loss is the mean or the sum over the examples of a batch.
+
+    It must be so for the whole batch and for its first half.
+    """
+    if not callable(loss):
+        raise ArgumentError(_WHERE, "loss must be a function of outputs and targets", type(loss).__name__)
+    found: set[Reduction] = {"mean", "sum"}
+    got = ""
+    for size in (count, max(2, count // 2)):
+        part = map_tensors(lambda tensor, size=size: tensor[:size], (output, targets))
+        total = _call(loss, *part)
+        losses = _compute(loss, part, size)
+        mean, tolerance = float(losses.mean()), _TOLERANCE * float(losses.abs().mean())
+        if not abs(total - mean) <= tolerance:
+            found.discard("mean")
+        if not abs(total - mean * size) <= tolerance * size:
+            found.discard("sum")
+        got = got or f"{total:.4g} for {size} examples, whose own losses have a mean of {mean:.4g}"
+    if not found:
+        raise ArgumentError(
+            _WHERE,
+            "loss must be the mean or the sum of the losses of the examples in a batch",
+            got,
+            "leave out class weights and terms that compare examples",
+        )
+    return "mean" if "mean" in found else "sum"
+
+
+def _compute(loss: Loss, part: Any, size: int) -> Tensor:
+    try:
+        return torch.stack(
+            [torch.as_tensor(value) for value in compute_example_losses(loss, *part, count=size)]
+        )
+    except Exception as error:  # a loss can raise any exception
+        expected = "loss must accept a batch of one example"
+        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+
+
+def _call(loss: Loss, output: Any, targets: Any) -> float:
+    try:
+        value: Any = loss(output, targets)
+    except Exception as error:  # a loss can raise any exception
+        expected = "loss must accept the outputs of the model and the targets"
+        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        hint = "use reduction='mean' or 'sum'"
+        raise ArgumentError(_WHERE, "loss must return a tensor with one value", got, hint)
+    return float(value)
+
+
+def find_layers(
+    model: nn.Module, names: Sequence[str] | None, rank: int, example: Tensor
+) -> tuple[dict[str, tuple[Geometry, LowRank]], dict[str, str]]:
+    """Return the geometry and the new sharing of each layer to try, and the reason why others are not tried.
+
+    Args:
+        model: Copy of the model in evaluation mode.
+        names: Names of the layers; None for all convolutions with one kernel.
+        rank: Largest rank.
+        example: Input of the model.
+
+    Raises:
+        ArgumentError: If the model has no convolution, or a name is not that of one.
+        ConversionError: If a named layer cannot be relaxed, or no layer can.
+    """
+    found = {name: module for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)}
+    if not found:
+        expected = "the model must contain a convolution of torch.nn or weightshare.nn"
+        raise ArgumentError(_WHERE, expected, type(model).__name__)
+    if isinstance(names, str):
+        raise ArgumentError(_WHERE, "layers must be a list of names", repr(names), f"write [{names!r}]")
+    for name in names or ():
+        if name not in found:
+            hint = did_you_mean(name, found, f"choose from {', '.join(map(repr, found))}")
+            raise ArgumentError(_WHERE, "layers must contain names of convolutions", repr(name), hint)
+    layers: dict[str, tuple[Geometry, LowRank]] = {}
+    skipped: dict[str, str] = {}
+    for name in found if names is None else dict.fromkeys(names):
+        try:
+            layers[name] = _examine(model, name, rank, example)
+        except (ConversionError, SharingError) as error:
+            if names is not None:
+                raise
+            skipped[name] = f"{error.expected}, got {error.got}"
+    if not layers:
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items()) or "none"
+        raise ConversionError(_WHERE, "at least one layer must be tried", reasons)
+    return layers, skipped
+
+
+def _examine(model: nn.Module, name: str, rank: int, example: Tensor) -> tuple[Geometry, LowRank]:
+    """Return the geometry of a layer and its new sharing, or raise an error that tells why it has none."""
+    layer: Any = model.get_submodule(name)
+    where = f"{_WHERE}: {name!r}"
+    if isinstance(layer, SharedLayer) and layer.sharing != Full():
+        expected = "the layer must have one kernel for all positions"
+        raise ConversionError(where, expected, repr(layer.sharing))
+    if not layer.weight.requires_grad:
+        raise ConversionError(where, "the weight of the layer must require gradients", "a frozen weight")
+    try:
+        relaxed: Any = relax(model, {name: LowRank(1)}, example).get_submodule(name)
+    except WeightshareError as error:
+        raise ConversionError(where, error.expected, error.got) from error
+    geometry = Geometry.from_layer(layer, relaxed.input_size)
+    most = min(sum(n - 1 for n in geometry.size), layer.weight.numel())
+    if most < 1:
+        raise ConversionError(where, "the layer must have several positions", "one")
+    return geometry, LowRank(min(rank, most))
+
+
+def _is_near(first: Tensor, second: Tensor) -> bool:
+    """Return whether outputs are equal up to the rounding of another batch size."""
+    if first.shape != second.shape:
+        return False
+    difference = (first.double() - second.double()).norm()
+    eps = torch.finfo(first.dtype).eps if first.is_floating_point() else 0.0
+    return bool(difference <= 10 * eps**0.5 * first.double().norm())

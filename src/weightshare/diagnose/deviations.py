@@ -1,0 +1,75 @@
+"""Where kernels want to differ: the map, the spectrum and the coefficients, from the gradients of two halves.
+
+The deviation of a gradient at one position from the mean over positions is noise, plus what another kernel
+would improve there. Noise is independent in the two halves of the examples. So products of the deviations in
+one half with those in the other half are zero on average where nothing is to be gained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..convert.low_rank import make_additive_basis, split_coefficients
+from ..sharing import LowRank
+from .gradients import Gradients
+
+#: Largest number of values of the spectrum.
+VALUES = 8
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """What the gradients of a layer show.
+
+    Args:
+        map: Agreement of the halves at each position [*size], in units of the gradient's variance.
+        spectrum: Singular values of the deviations, each measured in one half along the singular vectors of
+            the other half. Noise gives values around zero.
+        coefficients: Values of the coefficients of `LowRank`, by the name of the parameter.
+    """
+
+    map: Tensor
+    spectrum: tuple[float, ...]
+    coefficients: dict[str, Tensor]
+
+
+def find_deviations(halves: Sequence[Gradients], size: Sequence[int], sharing: LowRank) -> Deviations:
+    """Return what two halves of the examples show about a layer.
+
+    Args:
+        halves: Gradients of both halves.
+        size: Number of positions per axis.
+        sharing: Sharing for which coefficients are found.
+    """
+    first, second = halves
+    count = first.count + second.count
+    by_weight = (first.by_weight + second.by_weight) / count / len(first.total)
+    by_position = (first.by_position + second.by_position) / count / len(by_weight)
+    scale = _invert(by_weight).sqrt()
+    z0, z1 = ((half.mean - half.mean.mean(0)) * scale for half in halves)
+    # the variance of a gradient is about the product of one factor per position and one per weight
+    agreement = (z0 * z1).sum(1) * _invert(by_position) * by_position.mean()
+    spectrum = (_cross(z0, z1) + _cross(z1, z0)) / 2
+    basis = make_additive_basis(size, z0) if sharing.coefficients == "factorized" else None
+    together = z0 + z1 if basis is None else basis.T @ (z0 + z1)
+    left = torch.svd_lowrank(together, q=min(sharing.rank + VALUES, *together.shape), niter=4)[0]
+    left = left[:, : sharing.rank]
+    left = (left if basis is None else basis @ left) * len(z0) ** 0.5  # variance 1, as in a new layer
+    return Deviations(
+        agreement.unflatten(0, tuple(size)),
+        tuple(spectrum.tolist()),
+        split_coefficients(left, sharing, size),
+    )
+
+
+def _cross(one: Tensor, other: Tensor) -> Tensor:
+    """Return the products of `other` with the pairs of singular vectors of `one`."""
+    left, _, right = torch.svd_lowrank(one, q=min(2 * VALUES, *one.shape), niter=4)
+    return torch.einsum("pk,pd,dk->k", left, other, right)[:VALUES]
+
+
+def _invert(values: Tensor) -> Tensor:
+    """Return 1 / values, bounded where values are near zero, as for weights that only meet padding."""
+    return 1 / (values + 0.01 * values.mean() + torch.finfo(values.dtype).tiny)

@@ -1,0 +1,114 @@
+"""The examples of a test: batches by index from a dataset, and digests to compare examples."""
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
+
+from .._nests import iter_tensors, map_tensors
+from .._running import list_cuda_devices
+from ..errors import ArgumentError, DataError
+
+_WHERE = "sharing_test"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset of (input, target), read by index.
+
+    Args:
+        name: Name of the argument, for errors.
+        dataset: Object with `__len__` and `__getitem__`.
+        batch_size: Number of examples per batch.
+        collate: Function from a list of examples to a batch.
+    """
+
+    name: str
+    dataset: Any
+    batch_size: int
+    collate: Callable[[list[Any]], Any]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(
+        self, indices: Sequence[int], device: torch.device | None = None
+    ) -> Iterator[tuple[Tensor, Any]]:
+        """Yield batches of inputs [N, ...] and targets."""
+        for start in range(0, len(indices), self.batch_size):
+            examples = [self.dataset[i] for i in indices[start : start + self.batch_size]]
+            batch = self.collate(examples)
+            is_pair = isinstance(batch, list | tuple) and len(batch) == 2
+            if not is_pair or not isinstance(batch[0], Tensor) or len(batch[0]) != len(examples):
+                hint = "use torch.utils.data.TensorDataset(inputs, targets), for example"
+                got = _describe(examples[0])
+                raise DataError(_WHERE, f"each example of {self.name} must be (input, target)", got, hint)
+            inputs, targets = batch
+            yield (
+                (inputs, targets)
+                if device is None
+                else map_tensors(lambda t: t.to(device), (inputs, targets))
+            )
+
+    def hash_examples(self, seed: int) -> tuple[list[bytes], str]:
+        """Return a digest of the input of each example, and one of all inputs and targets together."""
+        digests: list[bytes] = []
+        everything = hashlib.blake2b(digest_size=8)
+        with seeding(seed):
+            for inputs, targets in self.read(range(len(self))):
+                digests += [hashlib.blake2b(to_bytes(x), digest_size=16).digest() for x in inputs]
+                for target in iter_tensors(targets):
+                    everything.update(to_bytes(target))
+        everything.update(b"".join(digests))
+        return digests, everything.hexdigest()
+
+
+def open_source(name: str, data: Any, batch_size: int) -> Source:
+    """Return the examples of a Dataset or DataLoader.
+
+    Raises:
+        ArgumentError: If the data are neither, or cannot be read by index.
+    """
+    collate: Callable[[list[Any]], Any] = default_collate
+    dataset = data
+    if isinstance(data, DataLoader):
+        loader: Any = data
+        if type(loader.sampler) not in (SequentialSampler, RandomSampler):
+            hint = "pass a torch.utils.data.Subset instead"
+            got = f"a {type(loader.sampler).__name__}"
+            raise ArgumentError(_WHERE, f"the DataLoader of {name} must have no sampler", got, hint)
+        dataset = loader.dataset
+        collate = loader.collate_fn
+        batch_size = loader.batch_size if loader.batch_size is not None else batch_size
+    readable = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    if isinstance(dataset, IterableDataset | Tensor | str | dict) or not readable:
+        expected = f"{name} must be a torch Dataset with a length, or a DataLoader of one"
+        raise ArgumentError(_WHERE, expected, type(dataset).__name__)
+    return Source(name, dataset, batch_size, collate)
+
+
+@contextmanager
+def seeding(seed: int) -> Generator[None]:
+    """Return a context with its own random state of torch; the current state is restored."""
+    with torch.random.fork_rng(list_cuda_devices()):
+        torch.manual_seed(seed)
+        yield
+
+
+def to_bytes(tensor: Tensor) -> bytes:
+    """Return the values of a tensor."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _describe(example: Any) -> str:
+    if isinstance(example, list | tuple):
+        items: Any = example
+        return (
+            f"a {type(example).__name__} of {', '.join(type(item).__name__ for item in items) or 'nothing'}"
+        )
+    return f"a {type(example).__name__}"

@@ -1,0 +1,125 @@
+"""`LayerResult`: what a sharing test found about one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ..sharing import LowRank, Sharing
+from ..views.optional import require_matplotlib
+from .deviations import Deviations
+from .verdict import Decision, Gain, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """What relaxing one layer gains. All gains are fractions of the loss.
+
+    Args:
+        name: Name of the layer in the model.
+        verdict: "relax", "keep" or "no verdict".
+        reason: Reason for the verdict, as a clause.
+        gain: Gain over the best control on the judged examples; None if the loss is not finite or negative.
+        interval: Interval of the gain (low, high); those of all layers hold together. None if the gain is.
+        p_value: One-sided p-value of no gain over the best control, with Holm's correction over layers. A
+            gain that is too small to matter can have a small p-value, so it does not decide.
+        gains: Gain over each control. If relaxing does not beat "continue", other controls are left out.
+        suggestion: Sharing that was tried.
+        parameters: Number of parameters of the layer.
+        extra_parameters: Number of parameters that the suggestion adds.
+        map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
+            kernel should change there. Values around zero are noise.
+        spectrum: Singular values of these changes, largest first. Values around zero are noise, so their
+            number shows which rank could help.
+        coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
+    """
+
+    name: str
+    verdict: Verdict
+    reason: str
+    gain: float | None
+    interval: tuple[float, float] | None
+    p_value: float | None
+    gains: Mapping[str, Gain]
+    suggestion: Sharing
+    parameters: int
+    extra_parameters: int
+    map: np.ndarray = field(repr=False)
+    spectrum: tuple[float, ...]
+    coefficients: Mapping[str, Tensor] = field(repr=False)
+
+    @classmethod
+    def from_parts(
+        cls, name: str, decision: Decision, sharing: LowRank, parameters: tuple[int, int], found: Deviations
+    ) -> LayerResult:
+        """Return the result from a decision and the deviations.
+
+        Args:
+            parameters: Number of weights of one kernel, and of the biases.
+        """
+        kernel, biases = parameters
+        size = found.map.shape
+        coefficients = sum(int(np.prod(shape)) for shape in sharing.coefficient_shapes(size).values())
+        best = decision.gain
+        return cls(
+            name=name,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            gain=None if best is None else best.value,
+            interval=None if best is None else (best.low, best.high),
+            p_value=decision.p_value,
+            gains=decision.gains,
+            suggestion=sharing,
+            parameters=kernel + biases,
+            extra_parameters=sharing.rank * kernel + coefficients,
+            map=found.map.double().cpu().numpy(),
+            spectrum=found.spectrum,
+            coefficients=found.coefficients,
+        )
+
+    def plot_map(self, *, ax: Axes | None = None) -> Figure:
+        """Draw the map of where kernels want to differ; light and orange is positive, dark is negative.
+
+        The planes of a map with three axes are drawn next to each other.
+
+        Args:
+            ax: Axes to draw on. By default, a new figure with a transparent background is created.
+
+        Raises:
+            ArgumentError: If `ax` is not matplotlib Axes.
+            MissingExtraError: If matplotlib is not installed.
+        """
+        where = "LayerResult.plot_map"
+        with require_matplotlib(where):
+            from ..views.kernels import draw_kernels
+        return draw_kernels(where, arrange_map(self.map), title=self.name, note="positions", ax=ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "gain": self.gain,
+            "interval": None if self.interval is None else list(self.interval),
+            "p_value": self.p_value,
+            "gains": {control: vars(gain) for control, gain in self.gains.items()},
+            "suggestion": str(self.suggestion),
+            "parameters": self.parameters,
+            "extra_parameters": self.extra_parameters,
+            "map": self.map.tolist(),
+            "spectrum": list(self.spectrum),
+        }
+
+
+def arrange_map(values: np.ndarray) -> np.ndarray:
+    """Return a map [*size] as planes [1, depth, rows, columns]."""
+    return values.reshape((1,) * (4 - values.ndim) + values.shape)

@@ -1,0 +1,114 @@
+"""Train candidates in pairs: from the same weights, on the same examples, in the same order."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .._nests import map_tensors
+from .candidates import Kind, build_candidate
+from .examples import Source, seeding
+
+#: Function from outputs and targets of a batch to a scalar.
+Loss = Callable[[Any, Any], Tensor]
+Reduction = Literal["mean", "sum"]
+LEARNING_RATE = 2e-3
+_DECAY = 0.95  # part of the learning rate that is gone in the last step
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How each candidate is trained.
+
+    Args:
+        epochs: Number of passes over the fitting examples.
+        seed: Seed of the order of the examples and of new weights.
+        optimizer: Function from parameters to an optimizer; None for Adam.
+    """
+
+    epochs: int
+    seed: int
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Examples on which candidates are fitted, and those on which they are judged, by index."""
+
+    fitting: Source
+    fitting_indices: tuple[int, ...]
+    judging: Source
+    judging_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate in one fold; without layer and rank for "continue"."""
+
+    kind: Kind
+    layer: str
+    fold: int
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials have in common."""
+
+    model: nn.Module
+    example: Tensor
+    loss: Loss
+    folds: tuple[Fold, ...]
+    recipe: Recipe
+
+
+def run_trial(setting: Setting, trial: Trial) -> list[float]:
+    """Train a candidate, and return its loss on each judged example."""
+    fold, recipe = setting.folds[trial.fold], setting.recipe
+    with seeding(recipe.seed + trial.fold):
+        model = build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
+    with seeding(recipe.seed + trial.fold):  # new weights draw different amounts of random numbers
+        _fit(model.train(), fold, setting.loss, recipe, setting.example.device)
+    return list(_judge(model.eval(), fold, setting.loss, setting.example.device))
+
+
+def compute_example_losses(loss: Loss, output: Any, target: Any, count: int) -> list[Tensor]:
+    """Return the loss of each example of a batch."""
+    return [loss(*map_tensors(partial(_take, i), (output, target))) for i in range(count)]
+
+
+def _take(index: int, tensor: Tensor) -> Tensor:
+    return tensor[index : index + 1]
+
+
+def _fit(model: nn.Module, fold: Fold, loss: Loss, recipe: Recipe, device: torch.device) -> None:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    make = recipe.optimizer or partial(torch.optim.Adam, lr=LEARNING_RATE)
+    optimizer = make(parameters)
+    indices, size = torch.tensor(fold.fitting_indices), fold.fitting.batch_size
+    per_epoch = max(1, len(indices) // size)
+    steps = recipe.epochs * per_epoch
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - _DECAY * step / steps)
+    for _ in range(recipe.epochs):
+        order = indices[torch.randperm(len(indices))].tolist()
+        for inputs, targets in fold.fitting.read(order[: per_epoch * size], device):
+            optimizer.zero_grad()
+            loss(model(inputs), targets).backward()
+            optimizer.step()
+            schedule.step()
+
+
+@torch.no_grad()
+def _judge(model: nn.Module, fold: Fold, loss: Loss, device: torch.device) -> Iterator[float]:
+    for inputs, targets in fold.judging.read(fold.judging_indices, device):
+        losses = compute_example_losses(loss, model(inputs), targets, len(inputs))
+        yield from torch.stack(losses).flatten().double().tolist()
+
+
+def split_in_half(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return two random halves of the indices below `count`."""
+    order = tuple(torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist())
+    return order[: count // 2], order[count // 2 :]

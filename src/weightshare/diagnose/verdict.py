@@ -1,0 +1,156 @@
+"""The verdict on each layer, from the losses of the candidates on the judged examples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm
+
+Control = Literal["continue", "blind", "wide"]
+Verdict = Literal["relax", "keep", "no verdict"]
+#: Losses [n] of one candidate on the judged examples of each fold.
+Folds = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Constants of the verdict.
+
+    Args:
+        threshold: Least gain that counts, as a fraction of the loss. "relax" needs an interval of the gain
+            above it, and "keep" an interval below it.
+        level: Probability that the interval of any layer misses its gain.
+        least_examples: Number of judged examples below which there is no verdict.
+        controls: Candidates that relaxing must beat, all of them; "continue" comes first.
+    """
+
+    threshold: float = 0.01
+    level: float = 0.05
+    least_examples: int = 100
+    controls: tuple[Control, ...] = ("continue", "blind", "wide")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A gain over one control, as a fraction of the loss, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on one layer, and the numbers on which it is based.
+
+    Args:
+        verdict: "relax", "keep" or "no verdict".
+        reason: Reason as a clause.
+        gain: Gain over the best control; None if it is undefined.
+        p_value: One-sided p-value of no gain over the best control, corrected for the number of layers.
+        gains: Gain over each control.
+    """
+
+    verdict: Verdict
+    reason: str
+    gain: Gain | None
+    p_value: float | None
+    gains: dict[str, Gain]
+
+
+def is_promising(losses: Mapping[str, Folds], layers: int, rule: Rule) -> bool:
+    """Return whether a layer could still be relaxed, given its losses for "continue" and "relax".
+
+    If not, relaxing does not beat continuing, and no other control can change the verdict.
+    """
+    if not _is_defined(losses):
+        return False
+    return _compare(losses, "continue", layers, rule)[0].high >= rule.threshold
+
+
+def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, Decision]:
+    """Return the verdict on each layer.
+
+    Gains are mean differences of paired losses, divided by the mean loss of "continue" in each fold and
+    averaged over the folds. Their intervals hold for all layers together (normal approximation, Bonferroni).
+
+    Args:
+        losses: Losses by layer, candidate ("relax" and controls) and fold. Controls other than "continue" may
+            be missing for layers that are not promising.
+        rule: Constants.
+    """
+    compared = {
+        layer: {c: _compare(ones, c, len(losses), rule) for c in rule.controls if c in ones}
+        for layer, ones in losses.items()
+        if _is_defined(ones)
+    }
+    corrected = _correct({layer: max(p for _, p in ones.values()) for layer, ones in compared.items()})
+    decisions: dict[str, Decision] = {}
+    for layer, ones in losses.items():
+        if layer not in compared:
+            reason = "the losses after training must be finite, with a positive mean"
+            decisions[layer] = Decision("no verdict", reason, None, None, {})
+            continue
+        gains = {control: gain for control, (gain, _) in compared[layer].items()}
+        best = Gain(*(min(getattr(g, end) for g in gains.values()) for end in ("value", "low", "high")))
+        verdict, reason = _judge(best, gains, sum(map(len, ones["relax"])), rule)
+        decisions[layer] = Decision(verdict, reason, best, corrected[layer], gains)
+    return decisions
+
+
+def _is_defined(losses: Mapping[str, Folds]) -> bool:
+    finite = all(np.isfinite(values).all() for folds in losses.values() for values in folds)
+    return finite and all(values.mean() > 0 for values in losses["continue"])
+
+
+def _compare(losses: Mapping[str, Folds], control: str, layers: int, rule: Rule) -> tuple[Gain, float]:
+    """Return the gain of relaxing over a control, and its one-sided p-value."""
+    folds = zip(losses[control], losses["relax"], losses["continue"])
+    differences = [(other - relaxed) / base.mean() for other, relaxed, base in folds]
+    gain = float(np.mean([d.mean() for d in differences]))
+    error = float(np.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences))
+    half = float(norm.isf(rule.level / 2 / layers)) * error
+    return Gain(gain, gain - half, gain + half), float(norm.sf(gain / max(error, 1e-300)))
+
+
+def _correct(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return the p-values after Holm's correction."""
+    corrected: dict[str, float] = {}
+    largest = 0.0
+    for done, layer in enumerate(sorted(p_values, key=lambda layer: p_values[layer])):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[layer]))
+        corrected[layer] = largest
+    return corrected
+
+
+def _judge(gain: Gain, gains: Mapping[str, Gain], count: int, rule: Rule) -> tuple[Verdict, str]:
+    threshold = f"{100 * rule.threshold:.3g}% of the loss"
+    if count < rule.least_examples:
+        return "no verdict", f"{count:,} judged examples, about {rule.least_examples:,} are needed"
+    if gain.low > rule.threshold:
+        return "relax", f"the gain over every control is above {threshold}"
+    if gain.high < rule.threshold:
+        control = min(gains, key=lambda name: gains[name].high)
+        return "keep", f"the gain over {NAMES[control]} is below {threshold}"
+    distance, half = abs(gain.value - rule.threshold), (gain.high - gain.low) / 2
+    needed = count * (half / max(distance, half / 10)) ** 2
+    about = f"about {_round(needed):,}" if distance > half / 10 else f"more than {_round(needed):,}"
+    return (
+        "no verdict",
+        f"the gain is too close to {threshold}: {count:,} judged examples, {about} are needed",
+    )
+
+
+#: Controls in words.
+NAMES = {
+    "continue": "training further",
+    "blind": "as many weights without position",
+    "wide": "more channels",
+}
+
+
+def _round(count: float) -> int:
+    """Return a count rounded up to two digits."""
+    scale = 10 ** max(0, len(str(int(count))) - 2)
+    return int(-(-count // scale) * scale)

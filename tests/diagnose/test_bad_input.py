@@ -1,0 +1,252 @@
+"""Errors of `sharing_test`, with their texts."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
+
+import weightshare as ws
+from tests.helpers.diagnosed import make_examples, make_network
+from weightshare.errors import ArgumentError, ConversionError, DataError, StudyError
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(())
+
+
+class Noisy(nn.Conv2d):
+    def forward(self, input):
+        return super().forward(input) + torch.randn(())
+
+
+class Locked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.stream = nn.Conv2d(1, 1, 3), (x for x in ())
+
+
+def raise_error(*_):
+    raise KeyError("mask")
+
+
+def contrast(output, target):
+    return (output - output.mean(0)).square().mean()
+
+
+def hooked():
+    model = make_network()
+    model[3].register_forward_hook(lambda *_: None)
+    return model
+
+
+WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]))
+DATA = make_examples()
+NOISY = nn.Sequential(Noisy(1, 3, 6), nn.Flatten()).eval()
+MIXED = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), *make_network()).eval()
+INFINITE = nn.Sequential(nn.Conv2d(1, 3, 6), nn.Flatten(), nn.LogSoftmax(1)).eval()
+with torch.no_grad():
+    INFINITE[0].bias[0] = torch.inf
+CASES = {
+    "no module": (
+        {"model": torch.sin},
+        ArgumentError,
+        "sharing_test: model must be a torch.nn.Module, got builtin_function_or_method.",
+    ),
+    "lazy model": (
+        {"model": nn.LazyConv2d(2, 3)},
+        ArgumentError,
+        "the sizes of the model must be known, got 'weight' of a lazy module",
+    ),
+    "model that cannot be copied": (
+        {"model": Locked()},
+        ArgumentError,
+        "sharing_test: copy.deepcopy(model) must succeed, got TypeError: cannot pickle 'generator' object.",
+    ),
+    "no convolution": (
+        {"model": nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()},
+        ArgumentError,
+        "sharing_test: the model must contain a convolution of torch.nn or weightshare.nn, got Sequential.",
+    ),
+    "random model": (
+        {"model": NOISY},
+        ArgumentError,
+        "sharing_test: Sequential: the model must be deterministic, got different outputs in two runs on the "
+        "same inputs; disable dropout and other randomness in evaluation mode.",
+    ),
+    "model that mixes examples": (
+        {"model": MIXED},
+        ArgumentError,
+        "the output for an example must not depend on the other examples in its batch, got another output "
+        "for the first example alone; use batch norm with running statistics.",
+    ),
+    "infinite outputs": (
+        {"model": INFINITE},
+        ArgumentError,
+        "the outputs must be finite, got NaN or infinite values",
+    ),
+    "model for another size": (
+        {"model": make_network(size=9)},
+        ArgumentError,
+        "Sequential: the model must run on inputs of shape [16, 1, 6, 6], got RuntimeError: mat1 and mat2",
+    ),
+    "loss with class weights": (
+        {"loss": WEIGHTED},
+        ArgumentError,
+        "sharing_test: loss must be the mean or the sum of the losses of the examples in a batch, got ",
+    ),
+    "loss that compares examples": (
+        {"loss": contrast},
+        ArgumentError,
+        "; leave out class weights and terms that compare examples.",
+    ),
+    "loss per example": (
+        {"loss": nn.CrossEntropyLoss(reduction="none")},
+        ArgumentError,
+        "loss must return a tensor with one value, got shape [16]; use reduction='mean' or 'sum'.",
+    ),
+    "loss that returns a float": (
+        {"loss": lambda output, target: 1.0},
+        ArgumentError,
+        "loss must return a tensor with one value, got float",
+    ),
+    "loss that fails": (
+        {"loss": raise_error},
+        ArgumentError,
+        "loss must accept the outputs of the model and the targets, got KeyError: 'mask'.",
+    ),
+    "no loss": (
+        {"loss": "cross_entropy"},
+        ArgumentError,
+        "sharing_test: loss must be a function of outputs and targets, got str.",
+    ),
+    "stream": (
+        {"data": Stream()},
+        ArgumentError,
+        "data must be a torch Dataset with a length, or a DataLoader of one, got Stream.",
+    ),
+    "loader with a sampler": (
+        {"data": DataLoader(DATA, sampler=SubsetRandomSampler([0, 1, 2]))},
+        ArgumentError,
+        "the DataLoader of data must have no sampler, got a SubsetRandomSampler; pass a torch.utils.data",
+    ),
+    "tensor": (
+        {"data": torch.zeros(30, 1, 6, 6)},
+        ArgumentError,
+        "data must be a torch Dataset with a length",
+    ),
+    "inputs without targets": (
+        {"data": TensorDataset(torch.zeros(30, 1, 6, 6))},
+        DataError,
+        "sharing_test: each example of data must be (input, target), got a tuple of Tensor; use torch.utils."
+        "data.TensorDataset(inputs, targets), for example.",
+    ),
+    "too few examples": (
+        {"data": TensorDataset(*DATA[:9])},
+        DataError,
+        "sharing_test: data must have at least 16 examples, got 9.",
+    ),
+    "training data as unseen": (
+        {"unseen": make_examples()},
+        DataError,
+        "sharing_test: examples of unseen must not be in data, got 60 of 60 that are; pass examples on which "
+        "the model was not trained, or omit unseen.",
+    ),
+    "unknown layer": (
+        {"layers": ["0", "33"]},
+        ArgumentError,
+        "sharing_test: layers must contain names of convolutions, got '33'; did you mean '3'?",
+    ),
+    "layer that is none": (
+        {"layers": ["linear"]},
+        ArgumentError,
+        "layers must contain names of convolutions, got 'linear'; choose from '0', '3'.",
+    ),
+    "text instead of names": (
+        {"layers": "0"},
+        ArgumentError,
+        "layers must be a list of names, got '0'; write ['0'].",
+    ),
+    "no layers": ({"layers": []}, ConversionError, "at least one layer must be tried, got none."),
+    "layer that cannot be relaxed": (
+        {"model": hooked(), "layers": ["3"]},
+        ConversionError,
+        "sharing_test: '3': the layer must be an unmodified convolution, got hooks",
+    ),
+    "relaxed layer": (
+        {"model": ws.relax(make_network(), {"3": ws.Local()}, DATA[:2][0]), "layers": ["3"]},
+        ConversionError,
+        "sharing_test: '3': the layer must have one kernel for all positions, got Local().",
+    ),
+    "rank": ({"rank": 0}, ArgumentError, "sharing_test: rank must be at least 1, got 0."),
+    "epochs": ({"epochs": 1.5}, ArgumentError, "sharing_test: epochs must be an integer, got 1.5."),
+    "batch size": ({"batch_size": 1}, ArgumentError, "sharing_test: batch_size must be at least 2, got 1."),
+    "seed": ({"seed": -1}, ArgumentError, "sharing_test: seed must be at least 0, got -1."),
+    "executor": (
+        {"executor": 2},
+        ArgumentError,
+        "sharing_test: executor must be a concurrent.futures.Executor or None, got int.",
+    ),
+    "folder": ({"out": 2}, ArgumentError, "sharing_test: path must be text or a pathlib.Path, got 2."),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_error(case):
+    changed, kind, text = CASES[case]
+    arguments = {"model": make_network(), "data": DATA, "loss": cross_entropy, "epochs": 1, **changed}
+    with pytest.raises(kind) as error:
+        ws.sharing_test(arguments.pop("model"), arguments.pop("data"), arguments.pop("loss"), **arguments)
+    assert type(error.value) is kind
+    assert text in str(error.value)
+
+
+def test_weighted_samplers_are_refused():
+    loader = DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 60, 60))
+    with pytest.raises(ArgumentError, match="must have no sampler, got a WeightedRandomSampler"):
+        ws.sharing_test(make_network(), loader, cross_entropy)
+
+
+@pytest.mark.parametrize("change", ["model", "data", "epochs", "loss", "text"])
+def test_the_folder_of_another_test_is_refused_and_unchanged(change, tmp_path):
+    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, layers=["0"])
+    file = tmp_path / "records.jsonl"
+    if change == "text":
+        file.write_text("notes\n")
+    before = file.read_text()
+    model, data, loss = make_network(), DATA, cross_entropy
+    if change == "model":
+        torch.nn.init.ones_(model[0].weight)
+    if change == "data":
+        data = make_examples(70)
+    if change == "loss":
+        loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    with pytest.raises(StudyError, match="must be empty or contain the test of this model with these data"):
+        ws.sharing_test(model, data, loss, out=tmp_path, epochs=2 if change == "epochs" else 1, layers=["0"])
+    assert file.read_text() == before
+
+
+def test_more_layers_use_the_stored_trials(tmp_path):
+    states = []
+    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, layers=["0"])
+    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, progress=states.append)
+    assert {(s.layer, s.candidate) for s in states if s.stored} >= {("", "continue"), ("0", "relax")}
+    assert all(not s.stored for s in states if s.layer == "3")
+
+
+def test_relax_refuses_a_test_for_a_layer_and_a_test_without_a_plan():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3)).eval()
+    x = torch.randn(20, 1, 6, 6)
+    test = ws.sharing_test(model, TensorDataset(x, model(x).detach()), mse_loss, epochs=1)
+    assert test.plan == {}
+    with pytest.raises(ConversionError, match="the plan must select at least one convolution"):
+        ws.relax(model, test)
+    with pytest.raises(ArgumentError, match="relax: the plan for a layer must be a sharing, got SharingTest"):
+        ws.relax(model[0], test, input_size=6)
