@@ -114,6 +114,7 @@ ROOMS = {
     "pattern": "Patterns",
     "symmetry": "Symmetry",
     "study": "The study",
+    "diagnose": "The sharing test",
     "models": "Models",
     "testing": "Testing",
     "reference": "The oracle",

@@ -1,5 +1,7 @@
 """Errors of `sharing_test`, with their texts."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -214,7 +216,7 @@ def test_weighted_samplers_are_refused():
         ws.sharing_test(make_network(), loader, cross_entropy)
 
 
-@pytest.mark.parametrize("change", ["model", "data", "epochs", "loss", "text"])
+@pytest.mark.parametrize("change", ["model", "data", "epochs", "loss", "optimizer", "text"])
 def test_the_folder_of_another_test_is_refused_and_unchanged(change, tmp_path):
     ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, layers=["0"])
     file = tmp_path / "records.jsonl"
@@ -228,8 +230,10 @@ def test_the_folder_of_another_test_is_refused_and_unchanged(change, tmp_path):
         data = make_examples(70)
     if change == "loss":
         loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    optimizer = functools.partial(torch.optim.SGD, lr=0.1) if change == "optimizer" else None
+    epochs = 2 if change == "epochs" else 1
     with pytest.raises(StudyError, match="must be empty or contain the test of this model with these data"):
-        ws.sharing_test(model, data, loss, out=tmp_path, epochs=2 if change == "epochs" else 1, layers=["0"])
+        ws.sharing_test(model, data, loss, out=tmp_path, epochs=epochs, optimizer=optimizer, layers=["0"])
     assert file.read_text() == before
 
 

@@ -11,7 +11,7 @@ import typer
 from .._version import __version__
 from ..errors import WeightshareError
 from ..views.escape import escape_controls
-from . import backends, equivariance, evidence, explain, explore, study, summary, ties
+from . import backends, diagnose, equivariance, evidence, explain, explore, study, summary, ties
 from ._once import OnceCommand
 from ._output import safe_output
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, explore, summary, ties, equivariance, study, evidence, backends):
+for command in (explain, explore, summary, ties, equivariance, diagnose, study, evidence, backends):
     app.command(command.__name__.rpartition(".")[2], cls=OnceCommand)(command.command)
 
 

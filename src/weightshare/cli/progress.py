@@ -1,13 +1,15 @@
-"""Progress of a study on standard error: a bar in a terminal, otherwise one line per finished trial."""
+"""Progress of studies and sharing tests on standard error: a bar in a terminal, otherwise lines."""
 
 import sys
 import time
 from types import TracebackType
+from typing import TypeVar
 
 from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
+from ..diagnose import Progress as DiagnoseProgress
 from ..study import Plan, Progress
 from ..study.statistics.scale import Scale
 from ..views.escape import escape_controls
@@ -15,12 +17,11 @@ from ..views.escape import escape_controls
 #: Least number of seconds between two lines within a trial, when standard error is not a terminal.
 LINE_SECONDS = 30
 
+_Bar = TypeVar("_Bar", bound="Bar")
 
-class Terminal:
-    """A context that shows the progress of a study.
 
-    Pass its methods `start` and `update` to `weightshare.study.run` as `on_plan` and `progress`.
-    """
+class Bar:
+    """A context with a bar on standard error, or with lines of a log if it is not a terminal."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -33,10 +34,9 @@ class Terminal:
             transient=True,
         )
         self._task: bars.TaskID | None = None
-        self._left: TimeLeft | None = None
         self._last = time.monotonic()
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self: _Bar) -> _Bar:
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -46,6 +46,42 @@ class Terminal:
     ) -> None:
         if self._bar.live.is_started:
             self._bar.stop()
+
+    def _show(self, done: int, total: int, words: str, line: str | None = None) -> None:
+        """Show the progress: in a terminal as a bar, otherwise as a line.
+
+        Args:
+            done, total: Number of finished trials, and of all trials.
+            words: Description of the current trial.
+            line: Line for a log; None to write the description, unless there was a line recently.
+        """
+        if self._console.is_terminal:
+            if self._task is None:
+                self._task = self._bar.add_task("", total=total)
+            self._bar.update(self._task, completed=done, total=total, description=words)
+        elif line is not None:
+            self._write(line)
+        elif time.monotonic() - self._last >= LINE_SECONDS:
+            self._write(f"{done}/{total} {words}")
+
+    def _write(self, text: str) -> None:
+        """Print text above the bar, or as lines of a log."""
+        self._last = time.monotonic()
+        if self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Terminal(Bar):
+    """A context that shows the progress of a study.
+
+    Pass its methods `start` and `update` to `weightshare.study.run` as `on_plan` and `progress`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: TimeLeft | None = None
 
     def start(self, plan: Plan) -> None:
         """Print the plan of the study."""
@@ -58,25 +94,22 @@ class Terminal:
         words = f"{name}: epoch {state.epoch}, {format_score(state, 'validation')}"
         if self._left is not None and self._left.update(state):
             self._write(self._left.describe())
-        if self._console.is_terminal:
-            if self._task is None:
-                self._task = self._bar.add_task("", total=state.total)
-            self._bar.update(self._task, completed=state.done, total=state.total, description=words)
-        elif state.trial is not None:
-            self._write(
+        line = None
+        if state.trial is not None:
+            line = (
                 f"{state.done}/{state.total} {name}: {format_score(state, 'test')} "
                 f"after {format_epochs(state.trial.epochs)}, {state.trial.train_seconds:.1f} s"
             )
-        elif time.monotonic() - self._last >= LINE_SECONDS:
-            self._write(f"{state.done}/{state.total} {words}")
+        self._show(state.done, state.total, words, line)
 
-    def _write(self, text: str) -> None:
-        """Print text above the bar, or as lines of a log."""
-        self._last = time.monotonic()
-        if self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+
+class DiagnoseTerminal(Bar):
+    """A context that shows the progress of a sharing test; pass its method `update` as `progress`."""
+
+    def update(self, state: DiagnoseProgress) -> None:
+        """Show the progress so far."""
+        layer = f"{escape_controls(state.layer)}, " if state.layer else ""
+        self._show(state.done, state.total, f"{layer}{state.candidate}")
 
 
 class TimeLeft:

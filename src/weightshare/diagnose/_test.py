@@ -23,7 +23,7 @@ from ..sharing import LowRank
 from ..study.engines import LostWorkerError, run_tasks
 from ..views.files import to_path
 from .candidates import Kind
-from .checks import check_outputs, copy_model, find_layers, find_reduction
+from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
 from .deviations import Deviations, find_deviations
 from .examples import Source, open_source, seeding, to_bytes
 from .gradients import Geometry, group_layers, measure_gradients
@@ -38,6 +38,7 @@ from .training import (
     Setting,
     Trial,
     compute_example_losses,
+    describe_optimizer,
     run_trial,
     split_in_half,
 )
@@ -161,6 +162,7 @@ def sharing_test(
     folder = None if out is None else to_path(_WHERE, out)
     rule = rule or Rule()
     original = copy_model(model)
+    names = list_convolutions(original, layers)
     source = open_source("data", data, batch_size)
     other = None if unseen is None else open_source("unseen", unseen, batch_size)
     folds, data_digest = _make_folds(source, other, recipe.seed)
@@ -175,14 +177,13 @@ def sharing_test(
         output = check_outputs(original, inputs)
         reduction = find_reduction(loss, output, targets, len(inputs))
         first = [float(value) for value in compute_example_losses(loss, output, targets, len(inputs))]
-        found, skipped = find_layers(original, layers, rank, inputs[:2])
+        found, skipped = find_layers(original, names, rank, inputs[:2], skip=layers is None)
     halves = _split(folds)
     with seeding(recipe.seed):
         deviations = _measure(original, found, fitting, halves, loss, reduction, device)
     setting = Setting(original, inputs[:2], loss, folds, recipe)
-    digest = _digest(
-        original, [data_digest, first, recipe.epochs, recipe.seed, source.batch_size, len(folds)]
-    )
+    options = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
+    digest = _digest(original, [data_digest, first, options])
     with open_records(folder, digest) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
         runner = _Runner(setting, done, records and records.append, progress, executor)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._args import did_you_mean
+from .._args import did_you_mean, is_sequence
 from .._nests import iter_tensors, map_tensors
 from ..convert import relax
 from ..convert.convolutions import SHARED_LAYERS
@@ -38,7 +38,7 @@ def copy_model(model: Any) -> nn.Module:
         return copy.deepcopy(model)
     except Exception as error:  # a model can raise any exception
         expected = "copy.deepcopy(model) must succeed"
-        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+        raise ArgumentError(_WHERE, expected, _quote(error)) from error
 
 
 def check_outputs(model: nn.Module, inputs: Tensor) -> Any:
@@ -53,7 +53,7 @@ def check_outputs(model: nn.Module, inputs: Tensor) -> Any:
         output, again, alone = model(inputs.clone()), model(inputs.clone()), model(inputs[:1].clone())
     except Exception as error:  # a model can raise any exception
         expected = f"the model must run on inputs of shape {list(inputs.shape)}"
-        raise ArgumentError(f"{_WHERE}: {name}", expected, describe_exception(error)) from error
+        raise ArgumentError(f"{_WHERE}: {name}", expected, _quote(error)) from error
     tensors = list(iter_tensors(output))
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise ArgumentError(f"{_WHERE}: {name}", "the outputs must be finite", "NaN or infinite values")
@@ -104,7 +104,7 @@ def _compute(loss: Loss, part: Any, size: int) -> Tensor:
         )
     except Exception as error:  # a loss can raise any exception
         expected = "loss must accept a batch of one example"
-        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+        raise ArgumentError(_WHERE, expected, _quote(error)) from error
 
 
 def _call(loss: Loss, output: Any, targets: Any) -> float:
@@ -112,7 +112,7 @@ def _call(loss: Loss, output: Any, targets: Any) -> float:
         value: Any = loss(output, targets)
     except Exception as error:  # a loss can raise any exception
         expected = "loss must accept the outputs of the model and the targets"
-        raise ArgumentError(_WHERE, expected, describe_exception(error)) from error
+        raise ArgumentError(_WHERE, expected, _quote(error)) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         hint = "use reduction='mean' or 'sum'"
@@ -120,38 +120,50 @@ def _call(loss: Loss, output: Any, targets: Any) -> float:
     return float(value)
 
 
+def list_convolutions(model: nn.Module, names: Sequence[str] | None) -> list[str]:
+    """Return the given names of convolutions, or those of all convolutions.
+
+    Raises:
+        ArgumentError: If the model has no convolution, or a name is not that of one.
+    """
+    found = [name for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)]
+    if not found:
+        expected = "the model must contain a convolution of torch.nn or weightshare.nn"
+        raise ArgumentError(_WHERE, expected, type(model).__name__)
+    if names is None:
+        return found
+    if not is_sequence(names):
+        hint = f"write [{names!r}]" if isinstance(names, str) else None
+        raise ArgumentError(_WHERE, "layers must be a list of names", repr(names), hint)
+    for name in names:
+        if name not in found:
+            hint = did_you_mean(name, found, f"choose from {', '.join(map(repr, found))}")
+            raise ArgumentError(_WHERE, "layers must contain names of convolutions", repr(name), hint)
+    return list(dict.fromkeys(names))
+
+
 def find_layers(
-    model: nn.Module, names: Sequence[str] | None, rank: int, example: Tensor
+    model: nn.Module, names: Sequence[str], rank: int, example: Tensor, *, skip: bool
 ) -> tuple[dict[str, tuple[Geometry, LowRank]], dict[str, str]]:
     """Return the geometry and the new sharing of each layer to try, and the reason why others are not tried.
 
     Args:
         model: Copy of the model in evaluation mode.
-        names: Names of the layers; None for all convolutions with one kernel.
+        names: Names of convolutions.
         rank: Largest rank.
         example: Input of the model.
+        skip: Whether layers that cannot be relaxed are skipped.
 
     Raises:
-        ArgumentError: If the model has no convolution, or a name is not that of one.
-        ConversionError: If a named layer cannot be relaxed, or no layer can.
+        ConversionError: If a layer cannot be relaxed and is not skipped, or if no layer remains.
     """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)}
-    if not found:
-        expected = "the model must contain a convolution of torch.nn or weightshare.nn"
-        raise ArgumentError(_WHERE, expected, type(model).__name__)
-    if isinstance(names, str):
-        raise ArgumentError(_WHERE, "layers must be a list of names", repr(names), f"write [{names!r}]")
-    for name in names or ():
-        if name not in found:
-            hint = did_you_mean(name, found, f"choose from {', '.join(map(repr, found))}")
-            raise ArgumentError(_WHERE, "layers must contain names of convolutions", repr(name), hint)
     layers: dict[str, tuple[Geometry, LowRank]] = {}
     skipped: dict[str, str] = {}
-    for name in found if names is None else dict.fromkeys(names):
+    for name in names:
         try:
             layers[name] = _examine(model, name, rank, example)
         except (ConversionError, SharingError) as error:
-            if names is not None:
+            if not skip:
                 raise
             skipped[name] = f"{error.expected}, got {error.got}"
     if not layers:
@@ -187,3 +199,7 @@ def _is_near(first: Tensor, second: Tensor) -> bool:
     difference = (first.double() - second.double()).norm()
     eps = torch.finfo(first.dtype).eps if first.is_floating_point() else 0.0
     return bool(difference <= 10 * eps**0.5 * first.double().norm())
+
+
+def _quote(error: Exception) -> str:
+    return describe_exception(error).rstrip(".")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._nests import map_tensors
+from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
 
@@ -106,6 +107,13 @@ def _judge(model: nn.Module, fold: Fold, loss: Loss, device: torch.device) -> It
     for inputs, targets in fold.judging.read(fold.judging_indices, device):
         losses = compute_example_losses(loss, model(inputs), targets, len(inputs))
         yield from torch.stack(losses).flatten().double().tolist()
+
+
+def describe_optimizer(make: Callable[..., Any] | None) -> str:
+    """Return the text of a function that makes an optimizer, with its arguments if it is a partial."""
+    if isinstance(make, partial):
+        return f"{name_function(make.func)} {make.args} {make.keywords}"
+    return name_function(make)
 
 
 def split_in_half(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,0 +1,126 @@
+"""`weightshare diagnose`: thin around `sharing_test`, with one line per error."""
+
+import json
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.diagnosed import make_examples, make_network
+
+
+def absolute(output, target):
+    return (output - nn.functional.one_hot(target, 3)).abs().mean()
+
+
+@pytest.fixture
+def diagnose(command_line, monkeypatch, tmp_path):
+    """Run `weightshare diagnose` in an empty folder with the module `mine`."""
+    module = ModuleType("mine")
+    x, y = (t.numpy() for t in make_examples(60).tensors)
+    vars(module).update(net=make_network, data=lambda: (x, y), absolute=absolute)
+    monkeypatch.setitem(sys.modules, "mine", module)
+    monkeypatch.chdir(tmp_path)
+    np.savez("split.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    return lambda *arguments: command_line("diagnose", *arguments)
+
+
+def test_the_table_and_the_page(diagnose, tmp_path):
+    code, out, _ = diagnose("mine:net", "--data", "mine:data", "--epochs", "1", "--html", "page.html")
+    assert code == 0
+    assert out.startswith("Sharing test of Sequential\n")
+    assert "60 judged examples" in out
+    assert "data:image/png" in (tmp_path / "page.html").read_text()
+
+
+def test_options(diagnose):
+    options = ("--epochs", "1", "--layers", "3", "--rank", "1", "--loss", "mine:absolute", "--json")
+    code, out, err = diagnose("mine:net", "--data", "npz:split.npz", *options)
+    found = json.loads(out)
+    assert code == 0, err
+    assert [(layer["name"], layer["suggestion"]) for layer in found["layers"]] == [("3", "lowrank:1")]
+    assert found["judged"] == 20
+
+
+def test_the_same_command_continues(diagnose, tmp_path):
+    arguments = ("mine:net", "--data", "mine:data", "--epochs", "1", "--out", "folder")
+    _, first, _ = diagnose(*arguments)
+    before = (tmp_path / "folder/records.jsonl").read_bytes()
+    _, second, _ = diagnose(*arguments)
+    assert first == second
+    assert (tmp_path / "folder/records.jsonl").read_bytes() == before
+
+
+def test_an_interrupt_ends_quietly(diagnose, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("weightshare.diagnose.sharing_test", interrupt)
+    code, out, err = diagnose("mine:net", "--data", "mine:data", "--out", "folder")
+    assert (code, out) == (130, "")
+    assert err.endswith("Finished trials are saved in folder; run the same command again to continue.\n")
+    _, _, err = diagnose("mine:net", "--data", "mine:data")
+    assert err.endswith("Give --out to be able to continue an interrupted test.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("mine:net", "--data", "digitz"), "study data: must be one of digits, faces, npz:FILE, folder:DIR"),
+        (
+            ("mine:net", "--data", "digits"),
+            "must run on inputs of shape [16, 1, 8, 8], got RuntimeError",
+        ),
+        (("mine:nett", "--data", "digits"), "mine"),
+        (("mine:net", "--data", "mine:data", "--layers", "33"), "got '33'; did you mean '3'?"),
+        (("mine:net", "--data", "mine:data", "--epochs", "0"), "epochs must be at least 1, got 0."),
+        (("mine:net", "--data", "mine:data", "--workers", "0"), "workers must be at least 1, got 0."),
+        (
+            ("mine:net", "--data", "mine:data", "--learning-rate", "-1"),
+            "learning_rate must be a number of at le",
+        ),
+        (
+            ("mine:net", "--data", "mine:data", "--loss", "mine:los"),
+            "must name a function, got no 'los'",
+        ),
+        (
+            ("mine:net", "--data", "mine:data", "--task", "segment"),
+            "task must be auto, classification",
+        ),
+        (("torch.nn:Identity", "--data", "mine:data"), "the model must contain a convolution"),
+    ],
+)
+def test_errors_are_one_line(diagnose, arguments, text):
+    code, out, err = diagnose(*arguments)
+    assert (code, out) == (2, "")
+    line = err.splitlines()[-1]
+    assert line.startswith("weightshare: ")
+    assert "Traceback" not in err
+    assert text in line
+
+
+def test_the_model_may_print(diagnose, monkeypatch):
+    def build():
+        print("weights loaded")
+        return make_network()
+
+    sys.modules["mine"].net = build
+    code, out, err = diagnose("mine:net", "--data", "mine:data", "--epochs", "1", "--json")
+    assert code == 0
+    assert json.loads(out)["model"] == "Sequential"
+    assert "weights loaded" in err
+
+
+def test_names_cannot_control_the_terminal(diagnose):
+    model = nn.Sequential()
+    model.add_module("red\x1b[31m", nn.Conv2d(1, 2, 3))
+    model.add_module("end", nn.Sequential(nn.Flatten(), nn.Linear(32, 3)))
+    sys.modules["mine"].net = lambda: model
+    torch.manual_seed(0)
+    code, out, err = diagnose("mine:net", "--data", "mine:data", "--epochs", "1")
+    assert code == 0
+    assert "\x1b[31m" not in out + err
+    assert "red\\x1b[31m" in out
