@@ -126,7 +126,9 @@ def _is_overlapping(tensor: Tensor) -> bool:
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_contiguous():
         return False
     reach = 0
-    for stride, n in sorted((stride, n) for stride, n in zip(tensor.stride(), tensor.shape) if stride and n > 1):
+    for stride, n in sorted(
+        (stride, n) for stride, n in zip(tensor.stride(), tensor.shape) if stride and n > 1
+    ):
         if stride <= reach:
             return True
         reach += stride * (n - 1)

@@ -161,7 +161,9 @@ def _recurrent(layer: Any, name: str) -> Factors:
 
 
 def _recurrent_cell(layer: Any, name: str) -> Factors:
-    gates = Factor("gates", 4 if isinstance(layer, nn.LSTMCell) else 3 if isinstance(layer, nn.GRUCell) else 1)
+    gates = Factor(
+        "gates", 4 if isinstance(layer, nn.LSTMCell) else 3 if isinstance(layer, nn.GRUCell) else 1
+    )
     hidden = Factor("hidden features", layer.hidden_size)
     last = {"weight_ih": (Factor("input features", layer.input_size),), "weight_hh": (hidden,)}
     return gates, hidden, *last.get(name, ())

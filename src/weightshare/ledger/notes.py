@@ -82,12 +82,10 @@ def _note_experts(modules: Mapping[str, nn.Module], forward: ForwardPass) -> Ite
     for count, active in kinds:
         chosen = {e.module for e in forward.experts if (e.count, e.active) == (count, active)}
         names = _list_names(modules, chosen)
-        text = f"{', '.join(names)}: {count} experts, of which each token uses {active}"
+        where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        text = f"{where}: {count} experts, of which each token uses {active}"
         if active is None:
-            text = (
-                f"{', '.join(names)}: {count} experts; how many of them a token uses cannot be determined, "
-                "so `active` is not counted"
-            )
+            text = f"{where}: {count} experts; how many of them a token uses is not known, nor is `active`"
         yield Note("EXPERTS", names, text)
 
 

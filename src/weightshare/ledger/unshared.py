@@ -87,10 +87,10 @@ def _count_extra(spec: LayerSpec, own: Sequence[int]) -> int:
     Args:
         own: Weights and biases of the layer. They are not replaced if another layer has them.
     """
-    shared, local = (_split(count_parameters(spec, sharing, spec.input_size)) for sharing in (spec.sharing, Local()))
-    return sum(
-        unshared - counted for n, counted, unshared in zip(own, shared, local) if n >= counted
+    shared, local = (
+        _split(count_parameters(spec, sharing, spec.input_size)) for sharing in (spec.sharing, Local())
     )
+    return sum(unshared - counted for n, counted, unshared in zip(own, shared, local) if n >= counted)
 
 
 def _split(count: ParameterCount) -> tuple[int, int]:
