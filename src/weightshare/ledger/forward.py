@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from .._nests import get_first_shape, iter_tensors, map_tensors
+from .._nests import get_first_shape, map_tensors
 from .._running import evaluating
 from .._torch import OpOverload, TorchDispatchMode, watch_modules
-from ..parameters.storage import get_storage_key
+from ..parameters.packed_objects import get_storage_keys
 from .macs import can_sum_products, count_macs
 
 _lock = threading.RLock()  # reentrant, because a forward pass may summarize a part of its model
@@ -38,7 +38,7 @@ class ForwardPass:
         macs: Multiply-accumulates, by the innermost module that computed them.
         uncounted: Number of calls of each operator that may sum products and has no formula.
         convolving: Innermost modules that ran a convolution.
-        read: Storages that an operator read or that the model returned.
+        read: Storages and packed objects that an operator read or that the model returned.
         error: Exception that stopped the pass; None if it completed.
     """
 
@@ -87,7 +87,7 @@ def run_forward(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         stack.enter_context(_RecordOperators(record, inside))
         try:
             output = model(*args, **kwargs)
-            record.read |= {get_storage_key(tensor) for tensor in iter_tensors(output)}
+            record.read |= get_storage_keys(output)
         except Exception as error:  # any exception is reported in a note; the other counts remain
             record.error = error
     return record
@@ -111,7 +111,7 @@ class _RecordOperators(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):  # higher-order operators such as torch.cond run unobserved
-            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
+            self.record.read |= get_storage_keys((args, kwargs))
             self.record.uncounted[str(func)] += 1
             return func(*args, **kwargs)
         with self:
@@ -120,7 +120,7 @@ class _RecordOperators(TorchDispatchMode):
             return parts
         output = func(*args, **kwargs)
         if not func.is_view:
-            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
+            self.record.read |= get_storage_keys((args, kwargs))
         macs = count_macs(func, args, kwargs, output)
         if func.overloadpacket is torch.ops.aten.convolution:
             self.record.convolving.add(id(self.inside[-1]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, UninitializedBuffer, is_lazy
 
 from .._args import check_integer, format_size, is_sequence
 from .._memory import check_fits
@@ -100,11 +100,15 @@ def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tup
 
     A lazy model is copied, because its parameters get their shapes in the pass.
     """
-    if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
-        try:
-            model = copy.deepcopy(model)
-        except ValueError as error:  # some lazy buffers cannot be copied
-            return model, ForwardPass(error=error)
+    lazy = [tensor for tensor in [*model.parameters(), *model.buffers()] if is_lazy(tensor)]
+    if lazy:
+        # torch cannot copy a lazy buffer
+        copies = {
+            id(b): UninitializedBuffer(dtype=b.dtype, device=b.device)
+            for b in lazy
+            if not isinstance(b, Parameter)
+        }
+        model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)
 
 

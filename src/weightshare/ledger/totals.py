@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..counting.closed_form import ParameterCount, count_parameters
 from ..counting.from_layer import read_layer
@@ -79,10 +80,16 @@ def count_totals(
         frozen=unique - trainable,
         dead=dead,
         lazy=sum(name.kind == "lazy" for name in iter_names(groups)),
-        buffers=sum(buffer.numel() for buffer in model.buffers()),
+        buffers=_count_buffers(model, groups),
         bytes=sum(group.bytes for group in groups),
         macs=macs,
     )
+
+
+def _count_buffers(model: nn.Module, groups: Sequence[Group]) -> int:
+    """Count the elements of all buffers that have a shape and do not hold packed weights."""
+    weights = {id(name.parameter) for name in iter_names(groups)}
+    return sum(b.numel() for b in model.buffers() if not is_lazy(b) and id(b) not in weights)
 
 
 def _count_unrolled(modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass) -> int:
