@@ -104,27 +104,26 @@ def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Gen
 
 
 def remove_wrappers(name: str) -> str:
-    """Return the name that a module or parameter had before FSDP1 or activation checkpointing wrapped modules."""
+    """Return the name that a module had before FSDP1 or activation checkpointing wrapped modules."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPED)
 
 
 def iter_flat_parameter(
-    module: Any,
+    module: torch.nn.Module,
 ) -> Iterator[tuple[Tensor, torch.nn.Module, str, tuple[int, ...], int, int]]:
     """Yield the parameters in the flat parameter of an FSDP1 module, aliases included.
 
     Each one is the flat parameter, the module and name of the original, its shape, its index in the flat
     parameter, and the number of processes.
     """
-    handle = vars(module).get("_handle")
-    flat = getattr(handle, "flat_param", None)
-    infos = getattr(flat, "_param_infos", None)
-    if infos is None:
+    handle: Any = vars(module).get("_handle")
+    flat: Any = getattr(handle, "flat_param", None)
+    if not hasattr(flat, "_param_infos"):
         return
-    places = {(id(info.module), info.param_name): index for index, info in enumerate(infos)}
-    shared = [(i, (id(i.prim_module), i.prim_param_name)) for i in flat._shared_param_infos]
-    for info, place in [*((i, (id(i.module), i.param_name)) for i in infos), *shared]:
-        index = places[place]
+    places = {(id(info.module), info.param_name): index for index, info in enumerate(flat._param_infos)}
+    originals = [(info, index) for index, info in enumerate(flat._param_infos)]
+    aliases = [(i, places[id(i.prim_module), i.prim_param_name]) for i in flat._shared_param_infos]
+    for info, index in originals + aliases:
         yield flat, info.module, info.param_name, tuple(flat._shapes[index]), index, handle.world_size
 
 

@@ -100,13 +100,10 @@ def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tup
 
     A lazy model is copied, because its parameters get their shapes in the pass.
     """
-    lazy = [tensor for tensor in [*model.parameters(), *model.buffers()] if is_lazy(tensor)]
-    if lazy:
+    if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
         # torch cannot copy a lazy buffer
         copies = {
-            id(b): UninitializedBuffer(dtype=b.dtype, device=b.device)
-            for b in lazy
-            if not isinstance(b, Parameter)
+            id(b): UninitializedBuffer(device=b.device, dtype=b.dtype) for b in model.buffers() if is_lazy(b)
         }
         model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)

@@ -1,13 +1,14 @@
 """Modules by name and the parameters that each one holds, including Keras layers and quantized modules."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from torch.nn import Module
 
 from .._torch import remove_wrappers
-from ..counting.keras_words import ALL_FORMS
+from ..counting.from_layer import read_layer
 from ..errors import ArgumentError
 from .constants import iter_constants
 from .packed import iter_packed_buffers, read_parameter
@@ -17,6 +18,10 @@ from .stored import Stored, store
 
 #: Submodule in which a Keras layer on the torch backend lists its own and all nested parameters.
 _KERAS_LIST = "_torch_params"
+_KERAS_CONVOLUTIONS = (
+    *(f"Conv{n}D{suffix}" for n in (1, 2, 3) for suffix in ("", "Transpose")),
+    *(f"{kind}Conv{n}D" for kind in ("Depthwise", "Separable") for n in (1, 2)),
+)
 
 
 def check_module(where: str, model: object) -> None:
@@ -28,8 +33,8 @@ def check_module(where: str, model: object) -> None:
 def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
     """Yield every module under each of its names, including the layers nested in Keras layers.
 
-    A module wrapped by FSDP1 or for activation checkpointing has the same name as its wrapper, and follows it.
-    For all other modules, this is the same as `model.named_modules(remove_duplicate=False)`.
+    A module wrapped by FSDP1 or for activation checkpointing follows its wrapper and has the same name. For
+    all other modules, this is the same as `model.named_modules(remove_duplicate=False)`.
     """
     named = [(remove_wrappers(name), m) for name, m in model.named_modules(remove_duplicate=False)]
     known = {id(module) for _, module in named}
@@ -71,12 +76,19 @@ def iter_parameters(module: Module, shards: Mapping[str, Shard] | None = None) -
 
 def is_keras(module: Module) -> TypeGuard[Any]:  # the attributes of Keras layers have no types
     """Return whether a module is a Keras 3 layer or model."""
-    return any(c.__module__.startswith("keras.") for c in type(module).__mro__)
+    keras: Any = sys.modules.get("keras")  # if it is not loaded, there are no Keras layers
+    return isinstance(module, getattr(keras, "Layer", ()))
 
 
 def is_convolution(module: Module) -> bool:
     """Return whether a module is a `torch.nn`, `weightshare.nn` or Keras convolution."""
-    return any(ALL_FORMS[c.__name__].ndim for c in type(module).__mro__ if c.__name__ in ALL_FORMS)
+    if is_keras(module):
+        layers = sys.modules["keras"].layers
+        return isinstance(module, tuple(getattr(layers, name) for name in _KERAS_CONVOLUTIONS))
+    try:
+        return read_layer(module).ndim > 0
+    except ArgumentError:
+        return False
 
 
 def get_original_name(name: str) -> str:

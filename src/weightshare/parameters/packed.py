@@ -100,11 +100,11 @@ def _read_shape(module: Module, name: str, tensor: Tensor) -> tuple[int, ...] | 
     declared = _find_declared_shape(module, name, tensor)
     if declared is not None:
         return declared
-    bits = next((n for word in _BITS if isinstance(n := getattr(module, word, None), int)), None)
+    bits = next((n for word in _BITS if isinstance(n := getattr(module, word, None), int)), 0)
     stored_bits = 8 * tensor.numel() * tensor.element_size()
     for shape in _list_shapes(module):
         per_weight, rest = divmod(stored_bits, max(1, prod(shape)))
-        is_packed = rest == 0 and (per_weight == bits if bits else per_weight in _KNOWN_BITS)
+        is_packed = rest == 0 and per_weight in ([bits] if bits else _KNOWN_BITS)
         if is_packed or tensor.numel() == prod(shape):
             return shape
     return (stored_bits // bits,) if bits in _KNOWN_BITS else None
@@ -127,7 +127,7 @@ def _list_shapes(module: Any) -> list[tuple[int, ...]]:
     """Return the shapes that a module's weight may have according to its attributes."""
     if isinstance(module, _ConvNd):
         return [(module.out_channels, module.in_channels // module.groups, *module.kernel_size)]
-    found = [tuple(getattr(module, word, None) for word in words) for words in _SIZES]
+    found: list[tuple[Any, ...]] = [tuple(getattr(module, word, None) for word in words) for words in _SIZES]
     return [shape for shape in found if all(isinstance(n, int) for n in shape)]
 
 

@@ -3,17 +3,15 @@
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import ScriptObject, Tensor
 from torch.jit import ScriptModule
 from torch.nn import Module
 
-from .._nests import iter_tensors
 from .._torch import tree_iter
 from .storage import get_storage_key
 from .stored import Stored, describe_dtype, get_logical_shape
 
-#: Attributes in which scripted modules keep packed objects; torch cannot list the attributes of these modules.
+#: Attributes in which scripted modules keep packed objects. Torch cannot list the attributes of such a module.
 _SCRIPTED = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
 #: Namespaces of the classes of packed objects that hold a weight and possibly a bias.
 _NAMESPACES = ("mkldnn", "quantized", "sparse", "xnnpack")
@@ -50,10 +48,9 @@ def get_packed_key(packed: ScriptObject) -> Hashable:
     return "packed", hash(packed)
 
 
-def get_storage_keys(values: Any) -> set[Hashable]:
-    """Return the keys of all storages and packed objects in nested containers."""
-    keys = {get_storage_key(tensor) for tensor in iter_tensors(values)}
-    return keys | {get_packed_key(leaf) for leaf in tree_iter(values) if isinstance(leaf, ScriptObject)}
+def get_packed_keys(values: Any) -> set[Hashable]:
+    """Return the keys of all packed objects in nested containers."""
+    return {get_packed_key(leaf) for leaf in tree_iter(values) if isinstance(leaf, ScriptObject)}
 
 
 def is_torch_ao(module: Module) -> bool:

@@ -1,6 +1,6 @@
 """Parameters whose elements are in several processes: FSDP1, DTensor (FSDP2) and DeepSpeed ZeRO-3."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 

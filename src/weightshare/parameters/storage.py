@@ -101,7 +101,7 @@ def nbytes(tensor: Tensor) -> int:
 
 
 def iter_wrapped(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield the tensors inside a wrapper subclass; nested tensors, whose offsets are integers, are left out."""
+    """Yield the tensors inside a wrapper subclass, except the offsets and values of a nested tensor."""
     flatten = getattr(tensor, "__tensor_flatten__", None)
     if flatten is not None and not is_plain(tensor) and not tensor.is_nested:
         inner = (getattr(tensor, name) for name in flatten()[0])
