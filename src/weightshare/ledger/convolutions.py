@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._nests import iter_tensors
 from ..parameters.storage import Ranges, get_byte_ranges
 from .origins import Call, Origins, Place, identify
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.ao.nn import quantized
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
 
 from .._torch import BatchNormBase
 from ..counting.closed_form import AXIS_NAMES, Factor, count_parameters
@@ -23,17 +22,19 @@ from ..sharing import Full
 Factors = tuple[Factor, ...]
 
 
-def derive(module: Module, name: str, parameter: Tensor, parent: Module | None = None) -> Factors | None:
+def derive(
+    module: Module, name: str, shape: tuple[int, ...] | None, parent: Module | None = None
+) -> Factors | None:
     """Return the factors of a parameter's number of elements, or None if only its shape is known.
 
     Args:
         module: Module that holds the parameter.
         name: Name of the parameter in the module.
+        shape: Shape of the parameter; None while it is lazy.
         parent: Parametrized module, if `module` is the `ParametrizationList` of one of its parameters.
     """
-    if is_lazy(parameter):
+    if shape is None:
         return None
-    shape = tuple(parameter.shape)
     for layer, base in _candidates(module, name, parent):
         for is_kind, rule in _RULES:
             if is_kind(layer):
@@ -47,11 +48,9 @@ def derive(module: Module, name: str, parameter: Tensor, parent: Module | None =
     return None
 
 
-def format_shape(parameter: Tensor) -> str:
-    """Return the shape as a product, or "?" for a lazy parameter."""
-    if is_lazy(parameter):
-        return "?"
-    return " * ".join(map(str, parameter.shape)) or "1"
+def format_shape(shape: tuple[int, ...] | None) -> str:
+    """Return the shape as a product, or "?" for the shape of a lazy parameter."""
+    return "?" if shape is None else " * ".join(map(str, shape)) or "1"
 
 
 def format_product(factors: Factors) -> str:

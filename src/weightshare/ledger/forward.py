@@ -21,6 +21,7 @@ from torch.nn import Module
 from .._nests import get_first_shape, iter_tensors, map_tensors
 from .._running import evaluating
 from .._torch import OpOverload, TorchDispatchMode, watch_modules
+from ..parameters.packed_objects import get_packed_keys
 from ..parameters.storage import get_storage_key
 from .convolutions import ConvolutionObserver, Convolutions
 from .experts import ExpertObserver, Experts
@@ -42,7 +43,8 @@ class ForwardPass:
         uncounted: Number of calls of each operator that may sum products and has no formula.
         convolutions: Convolutions, with the parameters that each one uses.
         experts: Experts of each layer that is a mixture of experts.
-        read: Storages that an operator read or that the model returned, and those of experts not chosen.
+        read: Storages and packed objects that an operator read or that the model returned, and those of
+            experts not chosen.
         error: Exception that stopped the pass; None if it completed.
     """
 
@@ -140,7 +142,7 @@ class _RecordOperators(TorchDispatchMode):
             for values in ((args, kwargs), output)
         )
         if not is_view:
-            self.record.read |= {key for _, key in inputs}
+            self.record.read |= {key for _, key in inputs} | get_packed_keys((args, kwargs))
         call = Call(packet, args, inputs, outputs, macs, is_view, tuple(self.inside))
         self.convolutions.observe(call)
         self.experts.observe(call)

@@ -8,10 +8,15 @@ from torch import nn
 
 from .._running import find_raising_module
 from ..parameters.groups import Group
-from ..parameters.modules import iter_modules
+from ..parameters.modules import iter_modules, join_names
+from ..parameters.packed import iter_unknown_buffers
+from ..parameters.stored import Layout
 from .forward import ForwardPass
 from .rows import is_dead, iter_names
 from .unshared import iter_specs
+
+#: Number of names that a note on many of them shows.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Note:
     """A note on the counts of a summary.
 
     Args:
-        code: "LAZY", "VIEW_TIE", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or
+        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or
             "FORWARD_FAILED".
         names: Names of the parameters, modules or operators concerned.
         text: The note as a sentence.
@@ -37,7 +42,7 @@ class Note:
 def collect_notes(model: nn.Module, groups: Sequence[Group], forward: ForwardPass | None) -> tuple[Note, ...]:
     """Return all notes on a model's counts."""
     modules = dict(iter_modules(model))
-    notes = [*_note_lazy(groups), *_note_views(groups)]
+    notes = [*_note_lazy(groups), *_note_views(groups), *_note_layouts(groups), *_note_buffers(modules)]
     if forward is not None:
         notes += _note_dead(groups, forward)
         notes += _note_not_unshared(modules, forward)
@@ -60,6 +65,38 @@ def _note_views(groups: Sequence[Group]) -> Iterable[Note]:
                 "moving, copying or a stateful optimizer will separate them"
             )
             yield Note("VIEW_TIE", (group.owner.name, *views), text)
+
+
+def _note_layouts(groups: Sequence[Group]) -> Iterable[Note]:
+    by_layout: dict[Layout, list[str]] = {}
+    for group in groups:
+        if group.owner.stored is not None and group.owner.stored.layout is not None:
+            by_layout.setdefault(group.owner.stored.layout, []).append(group.owner.name)
+    for layout, names in by_layout.items():
+        yield Note(layout.code, tuple(names), f"{_join(names)}: {layout.text}")
+
+
+def _note_buffers(modules: Mapping[str, nn.Module]) -> Iterable[Note]:
+    found = {
+        join_names(path, name): buffer
+        for path, module in modules.items()
+        for name, buffer in iter_unknown_buffers(module)
+    }
+    if found:
+        count = sum(buffer.numel() for buffer in found.values())
+        text = f"{_join([*found])}: {count:,} integers in buffers, which may hold weights, not counted"
+        yield Note("UNKNOWN_LAYOUT", tuple(found), text)
+
+
+def _join(names: Sequence[str]) -> str:
+    """Return the names in one text, the first few if there are many.
+
+    >>> _join(["0.weight", "1.weight", "2.weight", "3.weight", "4.weight"])
+    '0.weight, 1.weight, 2.weight and 2 more'
+    """
+    if len(names) <= _SHOWN + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN:,} more"
 
 
 def _note_dead(groups: Sequence[Group], forward: ForwardPass) -> Iterable[Note]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
 
 from ..parameters.modules import iter_modules, iter_parameters
 from ..parameters.storage import get_storage_key
@@ -63,12 +62,13 @@ class Origins:
         #: Modules whose parameters get another storage during the pass: lazy and sharded ones.
         self._moving: set[int] = set()
         for _, module in iter_modules(model):
-            for name, parameter, _ in iter_parameters(module):
-                key, place = identify(parameter), (id(module), name)
-                self.numels[place] = 0 if is_lazy(parameter) else parameter.numel()
+            for stored in iter_parameters(module):
+                moves = stored.storage is None
+                key, place = id(stored.tensor) if moves else stored.storage, (id(module), stored.name)
+                self.numels[place] = stored.numel
                 self._places[key] = self._places.get(key, frozenset()) | {place}
                 self.keys[place] = key
-                if key == id(parameter):
+                if moves:
                     self._moving.add(id(module))
         self.stored = frozenset(self.keys.values())
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..parameters.groups import Group
 from .forward import ForwardPass
@@ -81,10 +82,16 @@ def count_totals(
         frozen=unique - trainable,
         dead=dead,
         lazy=sum(name.kind == "lazy" for name in iter_names(groups)),
-        buffers=sum(buffer.numel() for buffer in model.buffers()),
+        buffers=_count_buffers(model, groups),
         bytes=sum(group.bytes for group in groups),
         macs=macs,
     )
+
+
+def _count_buffers(model: nn.Module, groups: Sequence[Group]) -> int:
+    """Count the elements of all buffers that have a shape and do not hold packed weights."""
+    weights = {id(name.parameter) for name in iter_names(groups)}
+    return sum(b.numel() for b in model.buffers() if not is_lazy(b) and id(b) not in weights)
 
 
 def _count_unrolled(modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass) -> int:
