@@ -24,8 +24,8 @@ class Note:
     """A note on the counts of a summary.
 
     Args:
-        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or
-            "FORWARD_FAILED".
+        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "DEAD_PARAM", "NOT_COUNTED",
+            "NOT_UNSHARED", "EXPERTS" or "FORWARD_FAILED".
         names: Names of the parameters, modules or operators concerned.
         text: The note as a sentence.
     """
@@ -108,7 +108,7 @@ def _note_not_unshared(modules: Mapping[str, nn.Module], forward: ForwardPass) -
     shared = {id(modules[path]) for path, _ in iter_specs(modules, forward)}
     if names := _list_names(modules, forward.convolutions.unknown - shared):
         text = (
-            f"{', '.join(names)}: convolutions that `unshared` counts without change, because their kernels "
+            f"{_join(names)}: convolutions that `unshared` counts without change, because their kernels "
             "are not parameters, or because they multiply unfolded windows"
         )
         yield Note("NOT_UNSHARED", names, text)
@@ -119,10 +119,9 @@ def _note_experts(modules: Mapping[str, nn.Module], forward: ForwardPass) -> Ite
     for count, active in kinds:
         chosen = {e.module for e in forward.experts if (e.count, e.active) == (count, active)}
         names = _list_names(modules, chosen)
-        where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        text = f"{where}: {count} experts, of which each token uses {active}"
+        text = f"{_join(names)}: {count} experts, of which each token uses {active}"
         if active is None:
-            text = f"{where}: {count} experts; how many of them a token uses is not known, nor is `active`"
+            text = f"{_join(names)}: {count} experts; it is not known how many of them each token uses"
         yield Note("EXPERTS", names, text)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.parameter import Parameter, UninitializedBuffer, is_lazy
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from .._args import check_integer, format_size, is_sequence
 from .._memory import check_fits

@@ -35,7 +35,7 @@ def count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forwa
 
 
 def iter_specs(modules: Mapping[str, Module], forward: ForwardPass) -> Iterator[tuple[str, LayerSpec]]:
-    """Yield the first name and the spec of each `weightshare` layer that ran with another sharing than `Full`.
+    """Yield the first name and the spec of each `weightshare` layer that ran and whose sharing is not `Full`.
 
     Such a layer may run on any operators, so its positions are those that it was built for.
     """
