@@ -79,7 +79,10 @@ def kernel(function, **parts):
         (kernel(lambda m: standardize(m.weight), weight=(4, 3, 3, 3)), (KERNEL + 4) * 36),
         (kernel(lambda m: m.child.weight, child=nn.Conv2d(3, 4, 3, bias=False)), (KERNEL + 4) * 36),
         (kernel(lambda m: m.weight[1], weight=(3, 4, 3, 3, 3)), (KERNEL + 4) * 36 + 2 * KERNEL),
-        (kernel(lambda m: m.weight + m.other, weight=(4, 3, 3, 3), other=(4, 1, 1, 1)), (KERNEL + 4) * 36 + 4),
+        (
+            kernel(lambda m: m.weight + m.other, weight=(4, 3, 3, 3), other=(4, 1, 1, 1)),
+            (KERNEL + 4) * 36 + 4,
+        ),
     ],
 )
 def test_convolutions(model, expected):
