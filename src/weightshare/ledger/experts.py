@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
+from .._nests import get_shape
 from .origins import Call, Origins, Place
 
 aten = torch.ops.aten
@@ -91,7 +92,7 @@ class ExpertObserver:
                 if call.packet in _INDEXING:
                     self._indexed.add(place)
                 elif call.packet not in _NOT_STACKED:
-                    self._shapes[place].add(tuple(tensor.shape))
+                    self._shapes[place].add(get_shape(tensor))
         if read and call.macs:
             _, places = max(read, key=lambda each: each[0].numel())  # not the bias
             self._macs.update(dict.fromkeys(places, call.macs))

@@ -11,7 +11,7 @@ from .._torch import tree_iter
 from .storage import get_storage_key
 from .stored import Stored, describe_dtype, get_logical_shape
 
-#: Attributes in which scripted modules keep packed objects. Torch cannot list the attributes of such a module.
+#: Attributes in which scripted modules keep packed objects; torch cannot list the attributes of a module.
 _SCRIPTED = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
 #: Namespaces of the classes of packed objects that hold a weight and possibly a bias.
 _NAMESPACES = ("mkldnn", "quantized", "sparse", "xnnpack")
