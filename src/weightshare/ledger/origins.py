@@ -64,7 +64,7 @@ class Origins:
         for _, module in iter_modules(model):
             for stored in iter_parameters(module):
                 moves = stored.storage is None
-                key, place = id(stored.tensor) if moves else stored.storage, (id(module), stored.name)
+                key, place = identify(stored.tensor) if moves else stored.storage, (id(module), stored.name)
                 self.numels[place] = stored.numel
                 self._places[key] = self._places.get(key, frozenset()) | {place}
                 self.keys[place] = key
