@@ -21,7 +21,7 @@ from .fragile import (
     warn_of_undeclared,
 )
 from .hugging_face import warn_of_configs
-from .model_ties import list_links
+from .model_ties import get_links
 from .report import CODES, TieReport, TieWarning, make_warning
 from .tie import Tie
 from .training import warn_of_ema, warn_of_optimizers
@@ -67,21 +67,23 @@ def check_tied_weights(
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else [] if optimizer is None else optimizer
     if not is_sequence(optimizers) or not all(isinstance(one, Optimizer) for one in optimizers):
         got = type(optimizer).__name__
-        raise ArgumentError("check_tied_weights", "optimizer must be a torch.optim.Optimizer or a list of them", got)
+        raise ArgumentError(
+            "check_tied_weights", "optimizer must be a torch.optim.Optimizer or a list of them", got
+        )
     if not isinstance(ema, nn.Module | Mapping | None):
         got = type(ema).__name__
         raise ArgumentError("check_tied_weights", "ema must be a torch.nn.Module or a state dict", got)
     intact: list[tuple[str, Tie]] = []
     broken: list[TieWarning] = []
-    links = list_links(model)
-    for link in links:
+    links, found = get_links(model), find_tied_weights(model)
+    for alias, link in links.items():
         code = find_fault(model, link)
         if code is None:
-            intact.append((link.alias, link.tie))
+            intact.append((alias, link.tie))
         else:
-            broken.append(make_warning(code, (link.alias, link.tie.source)))
-    ties, found = {link.alias: link.tie for link in links}, find_tied_weights(model)
+            broken.append(make_warning(code, (alias, link.tie.source)))
     broken += find_lost_references(model, links)
+    ties = {alias: link.tie for alias, link in links.items()}
     undeclared = list_undeclared(model, ties, found)
     warnings = [
         *warn_of_split_groups(model, ties),

@@ -16,7 +16,7 @@ from .derived import make_reading_class, stop_reading
 from .faults import find_fault
 from .hugging_face import find_declared, update_configs
 from .linking import get_transformed_shape, link_ends
-from .model_ties import forget_tie, iter_ties, list_links, record_tie
+from .model_ties import forget_ties, get_links, iter_ties, record_tie
 from .names import Place, find_owner, get_owner, get_place
 from .patterns import expand_ties
 from .report import CODES
@@ -41,8 +41,8 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     left unchanged, so a pattern can be applied again after layers were added.
 
     A tie follows its modules if they are renamed or moved inside the model. All ties are checked first, so an
-    error leaves the model unchanged. Tie weights before you create the optimizer. Ties declared on a parent of
-    `model` are not visible here; `check_tied_weights(parent)` reports those that a new tie breaks.
+    error leaves the model unchanged. Tie weights before you create the optimizer. Ties declared on a parent
+    of `model` are not visible here; `check_tied_weights(parent)` reports those that a new tie breaks.
 
     If the output layer of a Hugging Face model becomes tied to its embedding, `tie_word_embeddings` of the
     model's config is set, because `from_pretrained` would otherwise not tie them.
@@ -55,8 +55,8 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
         The model itself.
 
     Raises:
-        ArgumentError: If `model` is not a module, `ties` is not a mapping, a name is neither a parameter nor a
-            module, a pattern has no match, or the model for `"auto"` does not declare ties.
+        ArgumentError: If `model` is not a module, `ties` is not a mapping, a name is neither a parameter nor
+            a module, a pattern has no match, or the model for `"auto"` does not declare ties.
         TieError: If shapes or dtypes do not fit, modules have different parameters, ties form a cycle, or an
             alias is already tied or is itself the source of another tie.
 
@@ -81,9 +81,7 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     order, known = _sort_sources_first(model, requested), _KnownTies(model)
     for alias in order:
         _check(model, alias, requested[alias], known)
-    for link in list_links(model):
-        if link.alias in requested:  # its module was removed or replaced
-            forget_tie(link)
+    forget_ties(model, requested)  # ties that lost their module
     for alias in order:
         link_ends(model, alias, requested[alias])
         record_tie(model, alias, requested[alias])
@@ -106,28 +104,30 @@ def untie_weights(model: _Module, name: str) -> _Module:
 
     Raises:
         ArgumentError: If `model` is not a module, or the name is neither a parameter nor an alias.
-        TieError: If the parameter is not an alias, is the source of another tie, or is parametrized or pruned.
+        TieError: If the parameter is not an alias, is the source of another tie, or is parametrized or
+            pruned.
     """
     check_module("untie_weights", model)
-    links = list_links(model)
-    link = next((link for link in links if link.alias == name), None)
-    if link is None:
+    links = get_links(model)
+    if name not in links:
         get_owner(model, name, "untie_weights")
-        known = ", ".join(repr(link.alias) for link in links)
-        aliases = f"use one of {known}" if known else "this module has no ties"
+        aliases = f"use one of {', '.join(map(repr, links))}" if links else "this module has no ties"
         hint = f"{aliases}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
-    dependents = [repr(other.alias) for other in links if other.is_known and other.tie.source == name]
+    link = links[name]
+    dependents = [alias for alias, other in links.items() if other.is_known and other.tie.source == name]
     if link.is_known and dependents:
-        got = f"the source of {', '.join(dependents)}"
+        got = f"the source of {', '.join(map(repr, dependents))}"
         raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")
     code, owner = find_fault(model, link), find_owner(model, name)
     if owner is None and code in ("NORM_ON_TIED", "PRUNE_ON_TIED"):
         expected, got = "must not be parametrized or pruned", f"{code}: {CODES[code].meaning}"
-        raise TieError(f"untie_weights: {name!r}", expected, got, "remove the parametrization or pruning first")
+        raise TieError(
+            f"untie_weights: {name!r}", expected, got, "remove the parametrization or pruning first"
+        )
     if owner is not None and (code not in _SEPARATE or get_reference(*owner) is not None):
         _make_own(*owner)
-    forget_tie(link)
+    forget_ties(model, {name})
     update_configs(model, {get_place(model, name)})
     return model
 
@@ -195,7 +195,9 @@ def _check(model: Module, alias: str, tie: Tie, known: _KnownTies) -> None:
     source, source_attribute = get_owner(model, tie.source, "tie_weights")
     where = f"tie_weights: {alias!r}"
     if isinstance(module, ScriptModule) or isinstance(source, ScriptModule):
-        raise TieError(where, "must not belong to a scripted module", "one", "tie the weights before scripting")
+        raise TieError(
+            where, "must not belong to a scripted module", "one", "tie the weights before scripting"
+        )
     if (module, attribute) in known.source_of:
         got = f"an alias of {known.source_of[module, attribute]!r}"
         raise TieError(where, "must not be tied already", got, "untie it first")

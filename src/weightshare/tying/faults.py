@@ -1,6 +1,6 @@
 """Find out why a declared tie does not hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 from torch.nn import Module
@@ -42,10 +42,10 @@ def find_fault(model: Module, link: Link) -> str | None:
     return _compare(model, link)
 
 
-def find_lost_references(model: Module, links: Sequence[Link]) -> Iterator[TieWarning]:
+def find_lost_references(model: Module, aliases: Iterable[str]) -> Iterator[TieWarning]:
     """Yield references to modules outside of the model, except those that a declared tie makes."""
     inside = {id(module) for module in model.modules()}
-    declared = {get_place(model, link.alias) for link in links}
+    declared = {get_place(model, alias) for alias in aliases}
     for prefix, module in model.named_modules():
         for attribute, reference in get_references(module).items():
             if id(reference.module) not in inside and (id(module), attribute) not in declared:

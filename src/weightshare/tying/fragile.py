@@ -1,7 +1,6 @@
 """Find ties that are fragile or undeclared, and ties that file formats do not keep."""
 
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
-
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +14,7 @@ from ..parameters.storage import get_storage_key, has_overlap
 from .faults import is_zombie
 from .find import TieGroup
 from .linking import get_transformed_shape
-from .names import Place, find_owner, get_place
+from .names import Place, find_ends, get_place
 from .report import TieWarning, make_warning
 from .sharding import is_split
 from .tie import Tie, apply_transform
@@ -134,8 +133,10 @@ def _classify_view(model: Module, tie: TieGroup) -> str:
     """Return the code of two Parameters that share storage."""
     if isinstance(model, GraphModule):
         return "EXPORT_LOAD_UNTIES"
-    ends = find_owner(model, tie.source), find_owner(model, tie.alias)
-    source, alias = (getattr(*end).detach() for end in ends if end is not None)
+    ends = find_ends(model, tie.alias, tie.source)
+    if ends is None:  # a variable of a Keras layer
+        return "VIEW_TIE"
+    alias, source = (getattr(module, name).detach() for module, name in ends)
     if is_zombie(source, alias):
         return "ZOMBIE_TIE"
     for transform in ("t", "reshape"):
@@ -149,11 +150,11 @@ def _list_adapters(model: Module, name: str) -> set[Hashable]:
     """Return the storages of the adapters of PEFT around the module of a parameter."""
     path, _, own = name.rpartition(".")[0].rpartition(".")
     wrapper = find_module(model, path)
-    if own not in ("base_layer", "original_module") or not type(wrapper).__module__.startswith("peft."):
+    is_adapter = own in ("base_layer", "original_module") and type(wrapper).__module__.startswith("peft.")
+    if wrapper is None or not is_adapter:
         return set()
-    inside = find_module(model, name.rpartition(".")[0])
-    base = {id(parameter) for parameter in inside.parameters()}
-    return {get_storage_key(p) for p in wrapper.parameters() if id(p) not in base}
+    named = wrapper.named_parameters(remove_duplicate=False)
+    return {get_storage_key(parameter) for name, parameter in named if not name.startswith(f"{own}.")}
 
 
 def _has_gradients_beside(model: Module, name: str) -> bool:

@@ -10,9 +10,8 @@ from torch.nn import Module
 
 from ..errors import ArgumentError, TieError
 from ..parameters.modules import join_names
-from ..parameters.references import find_module
 from .linking import has_equal_values
-from .model_ties import list_links
+from .model_ties import iter_ties
 from .names import Place, find_owner, get_owner, get_place
 from .report import TieWarning, make_warning
 from .tie import Tie
@@ -39,7 +38,7 @@ class Head:
 
 
 def find_declared(model: Module) -> dict[str, Tie]:
-    """Return the ties that a Hugging Face model or its submodels declare, except those that are known already.
+    """Return the ties that a Hugging Face model and its submodels declare, except those known already.
 
     Raises:
         ArgumentError: If there is no such model.
@@ -57,7 +56,7 @@ def find_declared(model: Module) -> dict[str, Tie]:
         hint = "pass a dictionary {alias: source}"
         expected = '"auto" needs a model that declares its ties, such as one of transformers'
         raise ArgumentError("tie_weights", expected, type(model).__name__, hint)
-    known = {get_place(model, link.alias) for link in list_links(model)}
+    known = {get_place(model, alias) for alias, _ in iter_ties(model)}
     return {
         alias: Tie(source)
         for alias, source in declared.items()
@@ -100,7 +99,10 @@ def update_configs(model: Module, changed: Container[Place]) -> None:
 
 
 def _get_embeddings(module: Any) -> tuple[Any, Any] | None:
-    """Return the output layer and the input embedding of a Hugging Face model, or None if it has none."""
+    """Return the output layer and the input embedding of a Hugging Face model, or None if it has none.
+
+    Layers inside adapters are ignored, because their weights are computed.
+    """
     config = vars(module).get("config")
     if not hasattr(config, "tie_word_embeddings") or not hasattr(type(module), "get_output_embeddings"):
         return None
@@ -108,7 +110,7 @@ def _get_embeddings(module: Any) -> tuple[Any, Any] | None:
         embeddings = module.get_output_embeddings(), module.get_input_embeddings()
     except NotImplementedError:
         return None
-    has_weights = all(isinstance(end, Module) and hasattr(end, "weight") for end in embeddings)
+    has_weights = all(isinstance(end, Module) and find_owner(end, "weight") is not None for end in embeddings)
     return embeddings if has_weights else None
 
 
@@ -147,5 +149,5 @@ def _check_loaded(module: Any, ties: Mapping[str, str]) -> None:
         (first, name), (second, other) = (get_owner(module, end, "tie_weights") for end in (alias, source))
         if alias not in tied and not has_equal_values(getattr(first, name), getattr(second, other)):
             expected = f"must have the values of {source!r}, because the model declares this tie"
-            hint = "pass a dictionary {alias: source} to use the source's values, or set tie_word_embeddings=False"
+            hint = "pass {alias: source} to use the source's values, or set tie_word_embeddings to False"
             raise TieError(f"tie_weights: {alias!r}", expected, "different values", hint)

@@ -5,7 +5,7 @@ pickling and loading, and it follows its modules if they are renamed or moved in
 are those of layers made as references, such as `TiedLinear`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -21,7 +21,7 @@ from ..parameters.references import (
     get_references,
 )
 from .loading import keep_ties_when_loading
-from .names import Place, get_common_path, get_place, make_relative
+from .names import get_common_path, get_place, make_relative
 from .tie import Tie
 
 
@@ -32,40 +32,34 @@ class Link:
     Args:
         alias: Name of the alias.
         tie: The tie, with the name of its source.
-        holder: Module that records the tie; None if it is built-in.
-        record: The tie as it is recorded; None if it is built-in.
         is_known: Whether both names are known to be those of the tied modules. If not, one of the modules was
             removed or replaced.
     """
 
     alias: str
     tie: Tie
-    holder: nn.Module | None = None
-    record: DeclaredTie | None = None
     is_known: bool = True
 
 
-def list_links(model: nn.Module) -> list[Link]:
-    """Return all ties of a model, declared or built-in.
+def get_links(model: nn.Module) -> dict[str, Link]:
+    """Return all ties of a model, declared or built-in, by alias.
 
     A tie that lost its alias is left out if another tie now has its name.
     """
-    named = list(model.named_modules())
-    names, declared = ModuleNames(model), list[Link]()
-    for prefix, holder in named:
-        for record in get_records(holder):
-            current, is_known = record.locate(names, prefix)
-            tie = Tie(current.source, current.transform)
-            declared.append(Link(current.alias, tie, holder, record, is_known))
-    known = {link.alias for link in declared if link.is_known}
-    declared = [link for link in declared if link.is_known or link.alias not in known]
-    places = {get_place(model, link.alias) for link in declared}
-    return declared + [link for link in _iter_built_in(named) if get_place(model, link.alias) not in places]
+    links: dict[str, Link] = {}
+    for _, _, link in _iter_declared(model):
+        if link.alias not in links or not links[link.alias].is_known:
+            links[link.alias] = link
+    declared = {get_place(model, alias) for alias in links}
+    for link in _iter_built_in(model):
+        if get_place(model, link.alias) not in declared:
+            links[link.alias] = link
+    return links
 
 
 def iter_ties(model: nn.Module) -> Iterator[tuple[str, Tie]]:
     """Yield the alias and the tie for every tie of a model whose ends are both known."""
-    for link in list_links(model):
+    for link in get_links(model).values():
         if link.is_known:
             yield link.alias, link.tie
 
@@ -109,16 +103,26 @@ def set_records(holder: nn.Module, records: Iterable[DeclaredTie]) -> None:
     setattr(holder, DECLARED, tuple(records))
 
 
-def forget_tie(link: Link) -> None:
-    """Remove the record of a tie."""
-    if link.holder is not None:
-        set_records(link.holder, [record for record in get_records(link.holder) if record is not link.record])
+def forget_ties(model: nn.Module, aliases: Container[str]) -> None:
+    """Remove all records of the ties of some aliases."""
+    for holder, record, link in list(_iter_declared(model)):
+        if link.alias in aliases:
+            set_records(holder, [other for other in get_records(holder) if other is not record])
 
 
-def _iter_built_in(named: list[tuple[str, nn.Module]]) -> Iterator[Link]:
+def _iter_declared(model: nn.Module) -> Iterator[tuple[nn.Module, DeclaredTie, Link]]:
+    """Yield each declared tie with the module that records it and its record."""
+    names = ModuleNames(model)
+    for prefix, holder in model.named_modules():
+        for record in get_records(holder):
+            tie, is_known = record.locate(names, prefix)
+            yield holder, record, Link(tie.alias, Tie(tie.source, tie.transform), is_known)
+
+
+def _iter_built_in(model: nn.Module) -> Iterator[Link]:
     """Yield a tie for each reference to a parameter of the model."""
-    names = {id(module): name for name, module in named}
-    for prefix, module in named:
+    names = {id(module): name for name, module in model.named_modules()}
+    for prefix, module in model.named_modules():
         for attribute, reference in get_references(module).items():
             source = names.get(id(reference.module))
             if source is not None:

@@ -80,5 +80,6 @@ def make_relative(name: str, path: str) -> str:
 def iter_names(model: nn.Module) -> Iterator[str]:
     """Yield every name of every parameter and reference."""
     for prefix, module in model.named_modules(remove_duplicate=False):
-        for attribute in (*module._parameters, *get_references(module)):
+        registered = [attribute for attribute, value in module._parameters.items() if value is not None]
+        for attribute in (*registered, *get_references(module)):
             yield join_names(prefix, attribute)

@@ -47,7 +47,9 @@ def _is_parameter(model: Module, name: object) -> bool:
         return True
     if isinstance(name, str) and name and find_module(model, name) is not None:
         return False
-    hint = did_you_mean(name, [*iter_names(model), *_iter_module_names(model)], "list the names with print(model)")
+    hint = did_you_mean(
+        name, [*iter_names(model), *_iter_module_names(model)], "list the names with print(model)"
+    )
     raise ArgumentError("tie_weights", "names must be parameter names or module names", repr(name), hint)
 
 
@@ -102,6 +104,8 @@ def _pair_parameters(model: Module, name: str, tie: Tie) -> Iterator[tuple[str, 
     if tie.transform is not None:
         expected = "must be tied without a transform, because it is a module"
         raise TieError(where, expected, repr(tie.transform), "tie its parameters")
+    if find_module(model, name) is find_module(model, tie.source):
+        raise TieError("tie_weights", "ties must lead to another module", f"a tie to itself: {name}")
     own, others = (list(iter_names(model.get_submodule(path))) for path in (name, tie.source))
     if not others:
         raise TieError(where, f"source {tie.source!r} must have parameters", "none")

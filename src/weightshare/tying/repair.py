@@ -1,7 +1,7 @@
 """`retie_weights`: repair declared ties that are broken."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from ..parameters.references import Reference, get_chain
 from .check import check_tied_weights
 from .faults import find_fault
 from .linking import link_ends
-from .model_ties import Link, forget_tie, list_links, record_tie
+from .model_ties import Link, forget_ties, get_links, record_tie
 from .names import find_ends
 from .report import TieReport
 from .tie import Tie, apply_transform
@@ -48,17 +48,17 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
         True
     """
     check_module("retie_weights", model)
-    links = list_links(model)
-    chosen = _read_choice(keep, [link.alias for link in links])
-    for link in links:
-        code, end = find_fault(model, link), chosen.get(link.alias)
+    links = get_links(model)
+    chosen = _read_choice(keep, list(links))
+    for alias, link in links.items():
+        code, end = find_fault(model, link), chosen.get(alias)
         if code in ("BROKEN_TIE", "ZOMBIE_TIE") or (code == "REPLACED_END" and end is not None):
             if end == "alias":
                 _copy_to_source(model, link)
-            link_ends(model, link.alias, link.tie)
+            link_ends(model, alias, link.tie)
             if not link.is_known:
-                forget_tie(link)
-                record_tie(model, link.alias, link.tie)
+                forget_ties(model, {alias})
+                record_tie(model, alias, link.tie)
     for note in check_tied_weights(model).warnings:
         if note.code == "ZOMBIE_TIE":
             source, alias = note.names
@@ -66,9 +66,11 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
     return check_tied_weights(model)
 
 
-def _read_choice(keep: Any, aliases: list[str]) -> dict[str, str]:
+def _read_choice(keep: Any, aliases: list[str]) -> Mapping[str, str]:
     """Return the end to keep for each alias that has a choice."""
-    chosen = {} if keep is None else {**keep} if isinstance(keep, Mapping) else dict.fromkeys(aliases, keep)
+    if keep is None:
+        return {}
+    chosen = cast(Mapping[str, str], keep if isinstance(keep, Mapping) else dict.fromkeys(aliases, keep))
     for alias, end in chosen.items():
         if alias not in aliases:
             hint = f"use one of {', '.join(map(repr, aliases))}" if aliases else "this model has no ties"

@@ -22,13 +22,13 @@ class Code(NamedTuple):
 
 CODES = {
     "BROKEN_TIE": Code(
-        "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new Parameter "
-        "to one end)",
+        "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new "
+        "Parameter to one end)",
         "call retie_weights to use the source's values again, or retie_weights(model, keep='alias')",
     ),
     "REPLACED_END": Code(
-        "the module at one end was replaced or moved out of the model, and the parameter that now has its name "
-        "is not known to belong to the tie",
+        "the module at one end was replaced or moved out of the model, and the parameter that now has its "
+        "name is not known to belong to the tie",
         "call retie_weights with keep='source' or keep='alias' to tie it, or untie_weights to drop the tie",
     ),
     "REMOVED_END": Code(
@@ -36,7 +36,7 @@ CODES = {
         "call untie_weights to drop the tie",
     ),
     "RESIZED_END": Code(
-        "the ends no longer have the same shape (e.g. after resizing an embedding)",
+        "the ends no longer have the same shape (e.g. after resizing or replacing the module at one end)",
         "give both ends the same shape, then call retie_weights with keep='source' or keep='alias', or call "
         "untie_weights to drop the tie",
     ),
@@ -55,7 +55,8 @@ CODES = {
     ),
     "LORA_ON_TIED": Code(
         "an adapter of PEFT changes only one end, and merging it would change both",
-        "call untie_weights before merging, or create the adapter with ensure_weight_tying=True",
+        "call untie_weights before merging, or, for models of transformers, set ensure_weight_tying=True in "
+        "the adapter's config",
     ),
     "QUANT_UNTIED": Code(
         "quantization replaced one end with integers",
@@ -71,8 +72,8 @@ CODES = {
         "use tie_weights with the transform 't' or 'reshape'",
     ),
     "SLICE_TIE": Code(
-        "two Parameters share some elements in storage (e.g. one is a slice of the other), but moving, copying "
-        "or a stateful optimizer will separate them",
+        "two Parameters share some elements in storage (e.g. one is a slice of the other), but moving, "
+        "copying or a stateful optimizer will separate them",
         "register only the larger one, and read the part from it in forward",
     ),
     "UNDECLARED_TIE": Code(
@@ -200,7 +201,7 @@ class TieReport:
 
 
 def make_warning(code: str, names: Iterable[str]) -> TieWarning:
-    """Return a finding with the text of its code. The text contains the first three names."""
+    """Return a finding with the text of its code. The text lists up to three names."""
     names = tuple(dict.fromkeys(names))
     listed = [*names[:2], f"{len(names) - 2} others"] if len(names) > 3 else names
     return TieWarning(code, names, f"{' and '.join(listed)}: {CODES[code].meaning}; {CODES[code].fix}")

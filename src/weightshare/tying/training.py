@@ -1,4 +1,4 @@
-"""Find parameters that optimizers and averages of weights handle wrongly, e.g. if they were made before a tie."""
+"""Find parameters that an optimizer or average handles wrongly, e.g. because it was created before a tie."""
 
 import re
 from collections import Counter
