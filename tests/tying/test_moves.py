@@ -151,7 +151,7 @@ def test_a_tie_without_one_end_can_be_dropped(make, change):
     model = make()
     change(model)
     assert get_findings(model) == [("REMOVED_END", ("dec.weight", "enc.weight"))]
-    with pytest.raises(TieError, match=r"must be tied to 'enc.weight', got REMOVED_END: one end is no longer"):
+    with pytest.raises(TieError, match=r"must be tied to 'enc.weight', got REMOVED_END: one end is"):
         ws.check_tied_weights(model, strict=True)
     ws.retie_weights(model)
     value = getattr(model.dec, "weight", None)
@@ -239,9 +239,9 @@ def test_an_assigned_alias():
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        ("both", "retie_weights: keep must be None, 'source', 'alias' or a mapping from aliases to these, got"),
+        ("both", "keep must be None, 'source', 'alias' or a mapping from aliases to these, got 'both'"),
         ({"dec.weight": 5}, "keep must be None, 'source', 'alias' or a mapping from aliases to these, got 5"),
-        ({"enc.weight": "source"}, "keep must name aliases of the model, got 'enc.weight'; use one of 'dec.w"),
+        ({"enc.weight": "alias"}, "keep must name aliases of the model, got 'enc.weight'; use one of 'dec.w"),
     ],
 )
 def test_invalid_choices(keep, expected):
@@ -282,5 +282,5 @@ def test_a_model_under_torch_jit():
     model = torch.jit.script(same())
     assert [code for code, _ in get_findings(model)] == ["UNDECLARED_TIE"]
     ws.retie_weights(model)
-    with pytest.raises(TieError, match="'dec.weight': must not belong to a scripted module, got one; tie the wei"):
+    with pytest.raises(TieError, match=r"'dec.weight': must not belong to a scripted module, got one"):
         ws.tie_weights(model, {"dec.weight": "enc.weight"})

@@ -103,8 +103,8 @@ BAD = {
     "no match": (
         {"layer.*": "layers.0"},
         ArgumentError,
-        r"tie_weights: 'layer\.\*': must match at least one module besides its source 'layers.0', got no match; "
-        "did you mean 'layers.2', 'layers.1', 'layers.0'",
+        r"tie_weights: 'layer\.\*': must match at least one module besides its source 'layers.0', got no "
+        "match; did you mean 'layers.2', 'layers.1', 'layers.0'",
     ),
     "only its source": (
         {"layers.0*": "layers.0"},
@@ -130,8 +130,7 @@ BAD = {
     "shapes": (
         {"layers.2": "layers.0"},
         TieError,
-        "tie_weights: 'layers.2.attn.weight': source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's "
-        "shape 8 x 8",
+        "'layers.2.attn.weight': source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's shape 8 x 8",
     ),
     "different kinds": (
         {"layers.1": "layers.0.attn.weight"},
@@ -156,14 +155,14 @@ BAD = {
     "twice": (
         {"layers.*.mlp": "layers.0.mlp", "layers.1.mlp.0": "layers.2.mlp.0"},
         (ArgumentError, TieError),
-        "each alias must be given once, got 'layers.1.mlp.0.weight' by 'layers.*.mlp' and by 'layers.1.mlp.0'",
+        "must be given once, got 'layers.1.mlp.0.weight' by 'layers.*.mlp' and by 'layers.1.mlp.0'",
     ),
     "unknown source": (
         {"layers.*": "layer.0"},
         ArgumentError,
         "names must be parameter names or module names, got 'layer.0'; did you mean 'layers.0'",
     ),
-    "itself": ({"layers.1": "layers.1"}, TieError, "ties must lead to another module, got a tie to itself: layers.1"),
+    "itself": ({"layers.1": "layers.1"}, TieError, "another module, got a tie to itself: layers.1"),
     "part of itself": ({"layers.0": "layers.0.mlp"}, TieError, "must have the same parameters"),
 }
 

@@ -24,7 +24,7 @@ CODES = {
     "BROKEN_TIE": Code(
         "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new "
         "Parameter to one end)",
-        "call retie_weights to use the source's values again, or retie_weights(model, keep='alias')",
+        "call retie_weights to use the source's values again, or with keep='alias' the alias's",
     ),
     "REPLACED_END": Code(
         "the module at one end was replaced or moved out of the model, and the parameter that now has its "
