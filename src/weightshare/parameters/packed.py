@@ -114,12 +114,13 @@ def _read_shape(module: Module, name: str, tensor: Tensor) -> tuple[int, ...] | 
         return declared
     bits = next((n for word in _BITS if isinstance(n := getattr(module, word, None), int)), 0)
     stored_bits = 8 * tensor.numel() * tensor.element_size()
-    for shape in _list_shapes(module):
+    shapes = _list_shapes(module)
+    for shape in shapes:
         per_weight, rest = divmod(stored_bits, max(1, prod(shape)))
         is_packed = rest == 0 and per_weight in ([bits] if bits else _KNOWN_BITS)
         if is_packed or tensor.numel() == prod(shape):
             return shape
-    return (stored_bits // bits,) if bits in _KNOWN_BITS else None
+    return (stored_bits // bits,) if bits in _KNOWN_BITS and not shapes else None
 
 
 def _find_declared_shape(module: Any, name: str, tensor: Any) -> tuple[int, ...] | None:
