@@ -74,3 +74,12 @@ def test_conv1d_of_transformers_is_a_linear_layer():
         part.own for row in answer.rows if row.type == "Conv1D" for part in row.parts if part.is_bias
     )
     assert "convolution biases" not in str(answer.reconcile(answer.totals.unique - biases))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_the_type_of_parametrized_classes():
+    layer = named("ParametrizedLinear", nn.Linear)(3, 3)
+    layer.original_name = "another"
+    assert ws.summary(layer).rows[0].type == "ParametrizedLinear"
+    assert ws.summary(nn.utils.parametrizations.weight_norm(layer)).rows[0].type == "ParametrizedLinear"
+    assert ws.summary(torch.jit.script(nn.Linear(3, 3))).rows[0].type == "Linear"

@@ -85,7 +85,7 @@ class ConvolutionObserver:
         elements.
         """
         key = identify(tensor) if packed is None else get_packed_key(packed)
-        places = self._origins.find(key, call.module)
+        places = self._origins.find(tensor, key, call.stack)
         if places is None:
             return False
         ranges = None
@@ -113,7 +113,7 @@ class ConvolutionObserver:
             return True
         windows = [t for t, key in call.inputs if key in self._windows or _is_overlapping(t)]
         if windows and call.macs is not None:
-            found = [self._origins.find(key, call.module) for _, key in call.inputs]
+            found = [self._origins.find(*each, call.stack) for each in call.inputs]
             if any(found):
                 self.record.unknown.add(id(call.module))
             return False

@@ -84,7 +84,7 @@ class ExpertObserver:
             self._add_choice(call)
         if call.is_view:
             return
-        read = [(tensor, self._origins.find(key, call.module)) for tensor, key in call.inputs]
+        read = [(tensor, self._origins.find(tensor, key, call.stack)) for tensor, key in call.inputs]
         read = [(tensor, places) for tensor, places in read if places]
         for tensor, places in read:
             for place in places:

@@ -29,16 +29,17 @@ def count_macs(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any],
 
 
 def can_sum_products(func: OpOverload) -> bool:
-    """Return whether an operator without a formula may sum products.
+    """Return whether an operator that was not counted may sum products.
 
-    This is true for the torch operators in `_SUM_PRODUCTS`, quantized operators with packed weights and every
-    custom operator.
+    This is true for the torch operators in `_SUM_PRODUCTS`, for those whose formula does not support strided
+    nested tensors, for quantized operators with packed weights, and for every custom operator.
     """
+    packet = func.overloadpacket
     if func.namespace == "aten":
-        return func.overloadpacket.__name__ in _SUM_PRODUCTS
+        return packet in _FORMULAS or packet in flop_registry or packet.__name__ in _SUM_PRODUCTS
     if func.namespace == "quantized":
         return "torch.classes" in str(func._schema)
-    return func.namespace not in ("prims", "prim", "profiler")
+    return func.namespace not in _NO_PRODUCTS
 
 
 def find_packed_convolution(args: Sequence[Any]) -> Any:
@@ -182,6 +183,8 @@ _FORMULAS: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     },
 }
 
+#: Namespaces of operators that never sum products; those of `c10d` and `fsdp` communicate.
+_NO_PRODUCTS = ("_c10d_functional", "c10d", "fsdp", "prim", "prims", "profiler")
 #: Torch operators that sum products and have no formula.
 _SUM_PRODUCTS = {
     *("_cdist_forward", "_cslt_sparse_mm", "_cudnn_attention_forward", "_fft_c2c", "_fft_c2r", "_fft_r2c"),
@@ -193,6 +196,6 @@ _SUM_PRODUCTS = {
     *("cholesky", "cholesky_inverse", "cholesky_solve", "grid_sampler_2d", "grid_sampler_3d", "hspmm"),
     *("linalg_cholesky_ex", "linalg_eig", "linalg_householder_product", "linalg_inv_ex", "linalg_ldl_solve"),
     *("linalg_lstsq", "linalg_lu", "linalg_lu_factor_ex", "linalg_lu_solve", "linalg_matrix_exp"),
-    *("linalg_qr", "linalg_solve_triangular", "ormqr", "quantized_gru", "quantized_lstm"),
+    *("linalg_qr", "linalg_solve_triangular", "linear", "matmul", "ormqr", "quantized_gru", "quantized_lstm"),
     *("sparse_sampled_addmm", "triangular_solve"),
 }

@@ -24,8 +24,8 @@ class Note:
     """A note on the counts of a summary.
 
     Args:
-        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "DEAD_PARAM", "NOT_COUNTED",
-            "NOT_UNSHARED", "EXPERTS" or "FORWARD_FAILED".
+        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "NESTED", "DEAD_PARAM",
+            "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or "FORWARD_FAILED".
         names: Names of the parameters, modules or operators concerned.
         text: The note as a sentence.
     """
@@ -44,6 +44,7 @@ def collect_notes(model: nn.Module, groups: Sequence[Group], forward: ForwardPas
     modules = dict(iter_modules(model))
     notes = [*_note_lazy(groups), *_note_views(groups), *_note_layouts(groups), *_note_buffers(modules)]
     if forward is not None:
+        notes += _note_nested(forward)
         notes += _note_dead(groups, forward)
         notes += _note_not_unshared(modules, forward)
         notes += _note_experts(modules, forward)
@@ -97,6 +98,12 @@ def _join(names: Sequence[str]) -> str:
     if len(names) <= _SHOWN + 1:
         return ", ".join(names)
     return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN:,} more"
+
+
+def _note_nested(forward: ForwardPass) -> Iterable[Note]:
+    if forward.is_nested:
+        text = "nested inputs: MACs are those of the given lengths; nested outputs have no shape to show"
+        yield Note("NESTED", (), text)
 
 
 def _note_dead(groups: Sequence[Group], forward: ForwardPass) -> Iterable[Note]:
