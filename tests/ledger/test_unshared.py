@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.ao.quantization as quantization
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import weightshare as ws
@@ -237,3 +239,23 @@ def test_layers_of_keras():
         [KERNEL * 64 + 4, KERNEL * 64, 0],
         [(54 + 6) * 36, 54 * 36, 0],
     ]
+
+
+@st.composite
+def convolutions(draw):
+    ndim, groups = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    small = st.integers(1, 3)
+    transposed = draw(st.booleans())
+    kind = getattr(nn, f"Conv{'Transpose' * transposed}{ndim}d")
+    channels = [groups * draw(small) for _ in range(2)]
+    more = {name: draw(small) for name in ("stride", "dilation")}
+    kernel = tuple(draw(small) for _ in range(ndim))
+    padding = draw(st.integers(0, 1))
+    return kind(*channels, kernel, padding=padding, groups=groups, bias=draw(st.booleans()), **more)
+
+
+@given(convolutions(), st.data())
+def test_recorded_and_closed_form_counts_agree(layer, data):
+    size = tuple(data.draw(st.integers(7, 9)) for _ in layer.kernel_size)
+    expected = ws.explain(layer, size).by_sharing["local"]
+    assert ws.summary(layer, input_shape=(layer.in_channels, *size)).totals.unshared == expected

@@ -84,7 +84,8 @@ class Origins:
         """
         for module in stack if self._moving else ():
             for name in self._moving.get(id(module), ()):
-                value = module._parameters.get(name, vars(module).get(name))  # FSDP1 sets a plain attribute
+                held = module._parameters if name in module._parameters else vars(module)
+                value = held[name] if name in held else None  # FSDP1 makes it a plain attribute
                 if isinstance(value, Tensor) and _have_same_start(value, tensor, key):
                     self.numels[id(module), name] = value.numel()
                     self._places[key] = frozenset([(id(module), name)])
