@@ -8,12 +8,12 @@ all experts are computed.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
@@ -51,7 +51,7 @@ class _Choice:
 
     Args:
         count: Number of scores from which to choose.
-        chosen: Number of chosen scores; None if it is not known.
+        chosen: Number of chosen scores; None if later operators decide it, 0 if it depends on the scores.
         rows: Number of choices that the operator makes.
         step: Number of operators that ran before.
         stack: Modules that are running, the innermost one last.
@@ -100,9 +100,10 @@ class ExpertObserver:
     def _add_choice(self, call: Call) -> None:
         scores = call.inputs[0][0]
         axis, chosen = _CHOICES[call.packet](call.args)
-        if scores.is_floating_point() and scores.numel() and scores.dim() and axis is not None:
-            count = scores.shape[axis]
-            self._choices.append(_Choice(count, chosen, scores.numel() // count, self._step, call.stack))
+        shape = get_shape(scores)  # () for a nested tensor
+        if axis is not None and shape and 0 not in shape and scores.is_floating_point():
+            count = shape[axis]
+            self._choices.append(_Choice(count, chosen, prod(shape) // count, self._step, call.stack))
 
     def find_experts(self, calls: Mapping[int, int]) -> tuple[Experts, ...]:
         """Return the experts of all layers.
@@ -124,69 +125,59 @@ class ExpertObserver:
             Experts(*key, self._find_active(parameters[key], made, calls[key[0]]), parameters[key])
             for key, made in choices.items()
         ]
-        return tuple(experts for experts in found if experts.active != experts.count)
+        return tuple(_drop_repeated(experts for experts in found if experts.active != experts.count))
 
     def _find_parameters(self, module: Module, choice: _Choice) -> Iterator[tuple[Place, ...]]:
-        """Yield the parameters in a module of which each chosen index has its own, and which are read later."""
+        """Yield the parameters in a module that exist once per index and are read after the choice."""
         if choice.count < 2:
             return
-        inside = {id(running) for running in choice.stack}
+        running = {id(each) for each in choice.stack}
         for holder in module.modules():
             for name, parameter in holder._parameters.items():
-                place = id(holder), name
-                if (
-                    parameter is not None
-                    and not is_lazy(parameter)
-                    and self._is_stack(place, parameter, choice)
-                ):
-                    yield (place,)
+                shape = () if parameter is None or is_lazy(parameter) else get_shape(parameter)
+                if self._is_stack((id(holder), name), shape, choice):
+                    yield ((id(holder), name),)
             children = [child for child in holder.children() if any(True for _ in child.parameters())]
-            if len(children) != choice.count or any(id(child) in inside for child in children):
+            if len(children) != choice.count or not running.isdisjoint(map(id, children)):
                 continue
             kinds = [_list_places(child) for child in children]
-            if all(kind.keys() == kinds[0].keys() for kind in kinds):
-                first = [
-                    self._first_read[place]
-                    for kind in kinds
-                    for place in kind.values()
-                    if place in self._first_read
-                ]
-                if first and min(first) > choice.step:
-                    yield from zip(*(kind.values() for kind in kinds))
+            places = [place for kind in kinds for place in kind.values()]
+            first = min((self._first_read[p] for p in places if p in self._first_read), default=0)
+            if first > choice.step and all(kind.keys() == kinds[0].keys() for kind in kinds):
+                yield from zip(*(kind.values() for kind in kinds))
 
-    def _is_stack(self, place: Place, parameter: Tensor, choice: _Choice) -> bool:
-        """Return whether a parameter stacks one slice per expert: it is read by slices or as a batch of them."""
-        if (
-            parameter.dim() < 2
-            or parameter.shape[0] % choice.count
-            or self._first_read.get(place, 0) <= choice.step
-        ):
+    def _is_stack(self, place: Place, shape: tuple[int, ...], choice: _Choice) -> bool:
+        """Return whether a parameter is a stack of slices, which are read one by one or as a batch."""
+        count, numel = choice.count, prod(shape)
+        if len(shape) < 2 or shape[0] % count or self._first_read.get(place, 0) <= choice.step:
             return False
-        numel = parameter.numel()
-        batches = (numel, choice.count)
-        return (place in self._indexed and parameter.shape[0] == choice.count) or any(
-            torch.Size(shape).numel() * choice.count == numel
-            or (len(shape) > 2 and (torch.Size(shape).numel(), shape[0]) == batches)
-            for shape in self._shapes[place]
+        return (place in self._indexed and shape[0] == count) or any(
+            prod(read) * count == numel or (len(read) > 2 and (read[0], prod(read)) == (count, numel))
+            for read in self._shapes[place]
         )
 
     def _find_active(
         self, parameters: Sequence[tuple[Place, ...]], choices: Sequence[_Choice], calls: int
     ) -> int | None:
-        """Return how many experts a token uses.
+        """Return how many experts a token uses, or None if it is not known.
 
-        This is measured by the MACs per token. It is the number that the router chooses if the experts do not
-        run on the chosen tokens only, as when all of them are computed.
+        This is measured by the MACs per token. If those do not show it, as when all experts are computed, it
+        is the number that the router chooses.
         """
+        choices = [choice for choice in choices if choice.chosen != 0]
+        if not choices:
+            return None
         multiplied = [kind for kind in parameters if any(self._macs[place] for place in kind)]
         macs = sum(self._macs[place] for kind in multiplied for place in kind)
         numel = sum(self._origins.numels.get(place, 0) for kind in multiplied for place in kind)
-        count, tokens = choices[0].count, sum(choice.rows for choice in choices) * calls / len(choices)
-        measured = count * macs / (tokens * numel) if numel else 0
-        if 1 <= measured < count and measured == int(measured):
-            return int(measured)
-        chosen = {choice.chosen for choice in choices} - {None}
-        return chosen.pop() if len(chosen) == 1 else None
+        count, tokens = choices[0].count, sum(choice.rows for choice in choices)
+        if numel:  # a router may choose several times per call, each time for all tokens
+            measured, rest = divmod(count * macs * len(choices), tokens * calls * numel)
+            if 1 <= measured < count and not rest:
+                return measured
+        chosen = [choice.chosen for choice in choices if choice.chosen is not None]
+        is_clear = len(set(chosen)) == 1 and (chosen[0] > 1 or len(chosen) == calls)
+        return chosen[0] if is_clear else None
 
     def list_read(self, experts: Sequence[Experts]) -> Iterator[Place]:
         """Yield the experts' parameters of each kind that some expert reads.
@@ -197,6 +188,15 @@ class ExpertObserver:
             for kind in each.parameters:
                 if any(place in self._first_read for place in kind):
                     yield from kind
+
+
+def _drop_repeated(found: Iterable[Experts]) -> Iterator[Experts]:
+    """Yield the experts without those found twice, of which the known ones are kept."""
+    seen: set[Place] = set()
+    for experts in sorted(found, key=lambda each: each.active is None):
+        if seen.isdisjoint(experts.places):
+            seen |= experts.places
+            yield experts
 
 
 def _list_places(module: Module) -> dict[tuple[str, tuple[int, ...]], Place]:
@@ -219,7 +219,8 @@ _CHOICES: dict[Any, Callable[[Sequence[Any]], tuple[int | None, int | None]]] = 
     aten.argmax: lambda args: (_get(args, 1, None), 1),
     aten.max: lambda args: (args[1] if isinstance(_get(args, 1, None), int) else None, 1),
     aten.multinomial: lambda args: (-1, args[1]),
-    **dict.fromkeys((aten.sort, aten.ge, aten.gt), lambda args: (-1, None)),
+    aten.sort: lambda args: (-1, None),
+    **dict.fromkeys((aten.ge, aten.gt), lambda args: (-1, 0)),
 }
 _INDEXING = {aten.gather, aten.index, aten.index_select}
 #: Operators that read a parameter whole, whatever its first axis is.

@@ -115,7 +115,7 @@ def _note_not_unshared(modules: Mapping[str, nn.Module], forward: ForwardPass) -
     shared = {id(modules[path]) for path, _ in iter_specs(modules, forward)}
     if names := _list_names(modules, forward.convolutions.unknown - shared):
         text = (
-            f"{', '.join(names)}: convolutions that `unshared` counts without change, because their kernels "
+            f"{_join(names)}: convolutions that `unshared` counts without change, because their kernels "
             "are not parameters, or because they multiply unfolded windows"
         )
         yield Note("NOT_UNSHARED", names, text)
@@ -126,12 +126,9 @@ def _note_experts(modules: Mapping[str, nn.Module], forward: ForwardPass) -> Ite
     for count, active in kinds:
         chosen = {e.module for e in forward.experts if (e.count, e.active) == (count, active)}
         names = _list_names(modules, chosen)
-        text = f"{', '.join(names)}: {count} experts, of which each token uses {active}"
+        text = f"{_join(names)}: {count} experts, of which each token uses {active}"
         if active is None:
-            text = (
-                f"{', '.join(names)}: {count} experts; how many of them a token uses cannot be determined, "
-                "so `active` is not counted"
-            )
+            text = f"{_join(names)}: {count} experts; it is not known how many of them each token uses"
         yield Note("EXPERTS", names, text)
 
 

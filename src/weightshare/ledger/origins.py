@@ -79,7 +79,7 @@ class Origins:
             key: Key of the tensor.
             module: The innermost module that is running.
         """
-        if key not in self._places and id(module) in self._moving:
+        if id(module) in self._moving and not self._places.get(key):
             for name, parameter in module._parameters.items():
                 if parameter is not None and identify(parameter) == key:
                     self.numels[id(module), name] = parameter.numel()
