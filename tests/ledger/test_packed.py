@@ -1,4 +1,4 @@
-"""Weights packed into integers: counted as logical weights where the layout is known, and noted where it is not."""
+"""Weights packed into integers: counted as logical weights if the layout is known, and noted if it is not."""
 
 import pytest
 import torch

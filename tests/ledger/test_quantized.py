@@ -1,4 +1,4 @@
-"""Quantized models of torch, Keras and torchao: all weights are counted, and one that runs is not called dead."""
+"""Quantized models of torch, Keras and torchao: all weights are counted, and those that run are not dead."""
 
 import os
 
@@ -32,7 +32,7 @@ class Recurrent(nn.Module):
 
 
 class Image(nn.Module):
-    """Layers that are fused, and a functional linear layer: (4 * 27 + 4) + (4 * 144 + 4) + (5 * 4 + 5) = 717."""
+    """Fused layers and a functional linear layer: (4 * 27 + 4) + (4 * 144 + 4) + (5 * 4 + 5) = 717."""
 
     def __init__(self):
         super().__init__()
@@ -81,6 +81,8 @@ def test_dynamically_quantized_layers_keep_their_count(layer):
     model = quantize_dynamic(nn.Sequential(layer), {type(layer)}, torch.qint8)
     answer = ws.summary(model, torch.zeros(3, 8) if "Cell" in type(layer).__name__ else torch.zeros(3, 1, 8))
     assert (answer.totals.unique, answer.totals.dead) == (count(layer), 0)
+    weights = sum(p.numel() for p in layer.parameters() if p.dim() == 2)
+    assert has_note(answer, "NOT_COUNTED") or answer.totals.macs == 3 * weights
     assert ws.summary(model[0]).totals.unique == count(layer)
 
 

@@ -31,11 +31,11 @@ def count_macs(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any],
 def can_sum_products(func: OpOverload) -> bool:
     """Return whether an operator that was not counted may sum products.
 
-    This is true for the torch operators in `_SUM_PRODUCTS`, for those whose formula does not support strided
-    nested tensors, for quantized operators with packed weights, and for every custom operator.
+    This is true for the torch operators in `_SUM_PRODUCTS`, those whose formula does not support strided
+    nested tensors, quantized operators with packed weights and every custom operator.
     """
-    packet = func.overloadpacket
     if func.namespace == "aten":
+        packet = func.overloadpacket
         return packet in _FORMULAS or packet in flop_registry or packet.__name__ in _SUM_PRODUCTS
     if func.namespace == "quantized":
         return "torch.classes" in str(func._schema)
@@ -44,19 +44,19 @@ def can_sum_products(func: OpOverload) -> bool:
 
 def find_packed_convolution(args: Sequence[Any]) -> Any:
     """Return the packed kernel and bias of a quantized convolution; None for any other operator."""
-    return _find_packed(args, "Conv")
+    return next(iter(_list_packed(args, "Conv")), None)
 
 
-def _find_packed(args: Sequence[Any], kind: str) -> Any:
-    packed = next((arg for arg in args if isinstance(arg, ScriptObject)), None)
-    return packed if packed is not None and f".quantized.{kind}" in str(packed._type()) else None
+def _list_packed(args: Sequence[Any], kind: str) -> list[Any]:
+    packed = [arg for arg in args if isinstance(arg, ScriptObject)]
+    return [arg for arg in packed if f".quantized.{kind}" in str(arg._type())]
 
 
 def _count_quantized(args: Sequence[Any], output: Any) -> int | None:
-    """Count a quantized linear layer or convolution by its packed weights."""
-    if (packed := _find_packed(args, "Linear")) is not None:
-        weight, _ = packed.unpack()
-        return output.numel() * weight.shape[1]
+    """Count a quantized linear layer, recurrent cell or convolution by its packed weights."""
+    if weights := [packed.unpack()[0] for packed in _list_packed(args, "Linear")]:
+        rows = args[0].numel() // weights[0].shape[1]
+        return rows * sum(weight.numel() for weight in weights)
     if (packed := find_packed_convolution(args)) is not None:
         weight, _ = packed.unpack()
         return (args[0] if packed.transpose() else output).numel() * prod(weight.shape[1:])
@@ -196,6 +196,6 @@ _SUM_PRODUCTS = {
     *("cholesky", "cholesky_inverse", "cholesky_solve", "grid_sampler_2d", "grid_sampler_3d", "hspmm"),
     *("linalg_cholesky_ex", "linalg_eig", "linalg_householder_product", "linalg_inv_ex", "linalg_ldl_solve"),
     *("linalg_lstsq", "linalg_lu", "linalg_lu_factor_ex", "linalg_lu_solve", "linalg_matrix_exp"),
-    *("linalg_qr", "linalg_solve_triangular", "linear", "matmul", "ormqr", "quantized_gru", "quantized_lstm"),
-    *("sparse_sampled_addmm", "triangular_solve"),
+    *("linalg_qr", "linalg_solve_triangular", "linear", "matmul", "ormqr", "quantized_gru"),
+    *("quantized_lstm", "sparse_sampled_addmm", "triangular_solve"),
 }

@@ -84,8 +84,7 @@ class Origins:
         """
         for module in stack if self._moving else ():
             for name in self._moving.get(id(module), ()):
-                held = module._parameters if name in module._parameters else vars(module)
-                value = held[name] if name in held else None  # FSDP1 makes it a plain attribute
+                value = getattr(module, name, None)  # FSDP1 makes it a plain attribute
                 if isinstance(value, Tensor) and _have_same_start(value, tensor, key):
                     self.numels[id(module), name] = value.numel()
                     self._places[key] = frozenset([(id(module), name)])

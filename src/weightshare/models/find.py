@@ -121,7 +121,8 @@ def _find_factory(name: str) -> Callable[[], Any]:
 def _find_in_library(library: str, name: str) -> Callable[[], Any]:
     where = f"{library}:{name}"
     try:
-        module = importlib.import_module(library if library == "timm" else f"{library}.models")
+        module: Any = importlib.import_module(library)
+        module = module if library == "timm" else importlib.import_module(f"{library}.models")
         known = list(module.list_models())
     except ModuleNotFoundError as error:
         if error.name != library:

@@ -27,7 +27,7 @@ def iter_constants(module: Module) -> Iterator[Stored]:
         if isinstance(value, ScriptObject):
             yield from unpack(name, value)
         elif value.is_floating_point() and value.numel() > 1:
-            # the compiler removes constants that nothing reads, so whether an operator reads this does not matter
+            # without a storage, since the compiler removes constants that are not read
             yield Stored(name, value, id(value), get_logical_shape(value), storage=None)
 
 

@@ -41,7 +41,7 @@ def read_parameter(module: Module, name: str, parameter: Tensor) -> Stored:
 
 
 def read_keras(layer: Any, variable: Any) -> Stored:
-    """Return a variable of a Keras layer; int4 quantization packs two columns of the weight into each byte."""
+    """Return a variable of a Keras layer. Its int4 quantization packs two columns into each byte."""
     name, value = variable.name, variable.value
     is_weight = value.dtype == torch.int8 and name in _KERAS_WEIGHTS
     if not is_weight or getattr(layer, "quantization_mode", None) != "int4":
