@@ -222,6 +222,10 @@ for layer in (
     inputs = keras.Input((8, 8, 3))
     answer = ws.summary(keras.Model(inputs, layer(inputs)), torch.zeros(1, 8, 8, 3))
     found.append([answer.totals.unshared, answer.totals.macs, len(answer.warnings)])
+for layer in (layers.Conv2D(4, 3, use_bias=False), layers.DepthwiseConv2D(3, use_bias=False)):
+    layer.build((None, 8, 8, 3))
+    answer = ws.summary(torch.nn.Sequential(layer))
+    found.append(str(answer.reconcile(answer.totals.unique + layer.compute_output_shape((1, 8, 8, 3))[-1])))
 print(json.dumps(found))
 """
 
@@ -238,6 +242,8 @@ def test_layers_of_keras():
         [KERNEL * 36, KERNEL * 36, 0],
         [KERNEL * 64 + 4, KERNEL * 64, 0],
         [(54 + 6) * 36, 54 * 36, 0],
+        "112 = 108 + 4 convolution biases",
+        "30 = 27 + 3 convolution biases",
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from .._args import check_integer
 from .._torch import BatchNormBase
 from ..parameters.groups import Group
-from ..parameters.modules import is_convolution
+from ..parameters.modules import is_convolution, is_keras
 from .totals import Totals
 
 #: Maximum number of conventions per explanation; with more, nearly any number could be explained.
@@ -116,8 +117,16 @@ def _add_buffers(label: str, buffers: Mapping[str, Tensor], names: set[str] | No
 def _add_missing_biases(label: str, layers: Mapping[str, Any]) -> Convention:
     """Count the biases that layers lack, one per output channel or feature."""
     bare = {f"{name}.bias": m for name, m in layers.items() if getattr(m, "bias", m) is None}
-    outputs = [m.out_features if isinstance(m, Linear) else m.out_channels for m in bare.values()]
-    return Convention(label, sum(outputs), frozenset(bare))
+    return Convention(label, sum(map(_count_outputs, bare.values())), frozenset(bare))
+
+
+def _count_outputs(layer: Any) -> int:
+    """Return the number of output channels or features of a convolution or linear layer."""
+    if isinstance(layer, Linear):
+        return layer.out_features
+    if not is_keras(layer):
+        return layer.out_channels
+    return layer.filters if hasattr(layer, "filters") else prod(layer.kernel.shape[-2:])  # depthwise
 
 
 def _leave_out(label: str, groups: Sequence[Group], chosen: Callable[[Group], bool]) -> Convention:
