@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Embedding, EmbeddingBag, GroupNorm, LayerNorm, Linear, Module, RMSNorm
+from torch.nn.parameter import is_lazy
 
 from .._args import check_integer
 from .._torch import BatchNormBase
 from ..parameters.groups import Group
-from ..parameters.modules import is_convolution
+from ..parameters.modules import is_convolution, is_keras
 from .totals import Totals
 
 #: Maximum number of conventions per explanation; with more, nearly any number could be explained.
@@ -76,7 +78,7 @@ def list_conventions(model: Module, groups: Sequence[Group], totals: Totals) -> 
     """Return the conventions that change this model's count, the most common ones first."""
     modules = dict(model.named_modules())
     unrolled = totals.unique if totals.unrolled is None else totals.unrolled
-    buffers = dict(model.named_buffers())
+    buffers = {name: buffer for name, buffer in model.named_buffers() if not is_lazy(buffer)}
     last = next((g.owner.module for g in reversed(groups) if isinstance(g.owner.module, Linear)), None)
     convolutions = {name: module for name, module in modules.items() if is_convolution(module)}
     linears = {name: module for name, module in modules.items() if isinstance(module, Linear)}
@@ -115,8 +117,16 @@ def _add_buffers(label: str, buffers: Mapping[str, Tensor], names: set[str] | No
 def _add_missing_biases(label: str, layers: Mapping[str, Any]) -> Convention:
     """Count the biases that layers lack, one per output channel or feature."""
     bare = {f"{name}.bias": m for name, m in layers.items() if getattr(m, "bias", m) is None}
-    outputs = [m.out_features if isinstance(m, Linear) else m.out_channels for m in bare.values()]
-    return Convention(label, sum(outputs), frozenset(bare))
+    return Convention(label, sum(map(_count_outputs, bare.values())), frozenset(bare))
+
+
+def _count_outputs(layer: Any) -> int:
+    """Return the number of output channels or features of a convolution or linear layer."""
+    if isinstance(layer, Linear):
+        return layer.out_features
+    if not is_keras(layer):
+        return layer.out_channels
+    return layer.filters if hasattr(layer, "filters") else prod(layer.kernel.shape[-2:])  # depthwise
 
 
 def _leave_out(label: str, groups: Sequence[Group], chosen: Callable[[Group], bool]) -> Convention:
