@@ -130,7 +130,7 @@ BAD = {
     "shapes": (
         {"layers.2": "layers.0"},
         TieError,
-        "'layers.2.attn.weight': source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's shape 8 x 8",
+        "source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's shape 8 x 8, got 4 x 4",
     ),
     "different kinds": (
         {"layers.1": "layers.0.attn.weight"},

@@ -92,4 +92,4 @@ def _copy_to_source(model: nn.Module, link: Link) -> None:
     chain = get_chain(Reference(source, source_attribute, link.tie.transform))
     for step in chain:
         value = apply_transform(step.transform, value, getattr(step.module, step.name).shape)
-    getattr(chain[-1].module, chain[-1].name).copy_(value)
+    getattr(chain[-1].module, chain[-1].name).copy_(value.clone())
