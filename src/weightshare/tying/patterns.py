@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from torch.nn import Module
+from torch import nn
 
 from .._args import did_you_mean
 from ..errors import ArgumentError, TieError
@@ -14,7 +14,7 @@ from .names import find_owner, get_place, iter_names
 from .tie import Tie
 
 
-def expand_ties(model: Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
+def expand_ties(model: nn.Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
     """Return the requested ties with one entry per parameter.
 
     Raises:
@@ -41,7 +41,7 @@ def expand_ties(model: Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
     return expanded
 
 
-def _is_parameter(model: Module, name: object) -> bool:
+def _is_parameter(model: nn.Module, name: object) -> bool:
     """Return whether a name is that of a parameter (True) or a module (False)."""
     if find_owner(model, str(name)) is not None:
         return True
@@ -53,7 +53,7 @@ def _is_parameter(model: Module, name: object) -> bool:
     raise ArgumentError("tie_weights", "names must be parameter names or module names", repr(name), hint)
 
 
-def _match(model: Module, key: str, source: str, is_parameter: bool) -> list[str]:
+def _match(model: nn.Module, key: str, source: str, is_parameter: bool) -> list[str]:
     """Return the aliases that a name or pattern stands for. A pattern does not match its own source."""
     kind = "parameter" if is_parameter else "module"
     if not _is_pattern(model, key):
@@ -76,7 +76,7 @@ def _match(model: Module, key: str, source: str, is_parameter: bool) -> list[str
     return matches
 
 
-def _is_pattern(model: Module, key: object) -> bool:
+def _is_pattern(model: nn.Module, key: object) -> bool:
     """Return whether a key has wildcards and is not itself the name of a parameter or module."""
     if not isinstance(key, str) or not set(key) & set("*?["):
         return False
@@ -93,12 +93,12 @@ def _fits(name: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _identify(model: Module, name: str, is_parameter: bool) -> object:
+def _identify(model: nn.Module, name: str, is_parameter: bool) -> object:
     """Return the same key for all names of a parameter or module."""
     return get_place(model, name) if is_parameter else id(find_module(model, name))
 
 
-def _pair_parameters(model: Module, name: str, tie: Tie) -> Iterator[tuple[str, Tie]]:
+def _pair_parameters(model: nn.Module, name: str, tie: Tie) -> Iterator[tuple[str, Tie]]:
     """Yield the tie of each parameter of a module to the one of the same name in the source module."""
     where = f"tie_weights: {name!r}"
     if tie.transform is not None:
@@ -122,12 +122,12 @@ def _pair_parameters(model: Module, name: str, tie: Tie) -> Iterator[tuple[str, 
             yield alias, Tie(source)
 
 
-def _is_same(model: Module, first: Tie, second: Tie) -> bool:
+def _is_same(model: nn.Module, first: Tie, second: Tie) -> bool:
     """Return whether two ties have the same source and transform."""
     sources = (get_place(model, tie.source) for tie in (first, second))
     return len(set(sources)) == 1 and first.transform == second.transform
 
 
-def _iter_module_names(model: Module) -> Iterator[str]:
+def _iter_module_names(model: nn.Module) -> Iterator[str]:
     """Yield every name of every submodule."""
     yield from (name for name, _ in model.named_modules(remove_duplicate=False) if name)
