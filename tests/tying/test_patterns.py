@@ -79,6 +79,30 @@ def test_a_pattern_can_be_applied_again():
     assert len(tied(model)) == 4 * 6
 
 
+@pytest.mark.parametrize(
+    ("name", "remaining"),
+    [("layers.1", 6), ("layers.*", 0), ("layers.*.attn", 8), ("layers", 0), ("l*.2.mlp", 8)],
+)
+def test_modules_are_untied_by_name_or_pattern(name, remaining):
+    model = ws.tie_weights(Stack(), {"layers.*": "layers.0"})
+    expected = model(torch.ones(1, 4))
+    assert len(tied(ws.untie_weights(model, name))) == remaining
+    assert torch.equal(model(torch.ones(1, 4)), expected)
+    assert ws.check_tied_weights(model).warnings == ()
+
+
+def test_a_chain_is_untied_together():
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "t")})
+    with pytest.raises(TieError, match=r"'1.weight': must not be a source, got the source of '2.weight'"):
+        ws.untie_weights(model, "1")
+    assert len(tied(model)) == 2
+    values = [layer.weight.clone() for layer in model]
+    assert tied(ws.untie_weights(model, "*")) == []
+    assert all(torch.equal(layer.weight, value) for layer, value in zip(model, values))
+    assert len({id(layer.weight) for layer in model}) == 3
+
+
 def test_modules_under_two_names_and_shared_submodules_are_tied_once():
     model = Stack()
     model.layers.append(model.layers[1])

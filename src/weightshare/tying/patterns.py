@@ -1,6 +1,6 @@
 """Expand ties between modules, and ties given by patterns, to ties between parameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -39,6 +39,15 @@ def expand_ties(model: nn.Module, ties: Mapping[str, str | Tie]) -> dict[str, Ti
                     raise TieError("tie_weights", "each alias must be given once", got)
                 expanded[alias] = own
     return expanded
+
+
+def select_aliases(model: nn.Module, name: str, aliases: Collection[str]) -> list[str]:
+    """Return the aliases that a name or pattern of aliases or modules stands for."""
+    if name in aliases:
+        return [name]
+    length, is_pattern = str(name).count(".") + 1, _is_pattern(model, name)
+    starts = {alias: ".".join(alias.split(".")[:length]) for alias in aliases}
+    return [alias for alias, start in starts.items() if start == name or (is_pattern and _fits(start, name))]
 
 
 def _is_parameter(model: nn.Module, name: object) -> bool:
