@@ -164,6 +164,32 @@ def test_a_norm_of_only_one_end(norm, end):
     assert ws.summary(model).groups[0].owner.startswith("enc.")
 
 
+class Packed(nn.Module):
+    """A quantized layer as in GPTQ and AWQ."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("qweight", torch.zeros(7, 1, dtype=torch.int32))
+
+
+class Integers(nn.Module):
+    """A quantized layer as in bitsandbytes."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(7, 4, dtype=torch.int8), requires_grad=False)
+
+
+@pytest.mark.parametrize("kind", [Packed, Integers])
+@pytest.mark.parametrize("end", ["enc", "dec"])
+def test_quantized_ends(kind, end):
+    model = same()
+    setattr(model, end, kind())
+    report = ws.retie_weights(model, keep="source")
+    assert [(note.code, note.names) for note in report.broken] == [("QUANT_UNTIED", TWO)]
+    assert str(ws.check_tied_weights(ws.untie_weights(model, "dec.weight"))) == "0 ties"
+
+
 def test_ends_with_equal_norms_or_masks_are_tied():
     model = same()
     for layer in model:

@@ -1,6 +1,6 @@
 """`tie_weights` and `untie_weights`: declare ties, and remove them."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 import torch
@@ -110,38 +110,35 @@ def untie_weights(model: _Module, name: str) -> _Module:
     """
     check_module("untie_weights", model)
     links = get_links(model)
-    aliases = select_aliases(model, name, links)
+    aliases = dict.fromkeys(select_aliases(model, name, links))
     if not aliases:
         get_owner(model, name, "untie_weights")
         known = f"use one of {', '.join(map(repr, links))}" if links else "this module has no ties"
         hint = f"{known}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
-    owners = [owner for alias in aliases if (owner := _find_shared(model, links, alias, aliases)) is not None]
+    dependents: dict[str, list[str]] = {}
+    for alias, link in links.items():
+        if link.is_known and alias not in aliases:
+            dependents.setdefault(link.tie.source, []).append(alias)
+    owners = [_find_shared(model, links[alias], dependents.get(alias, [])) for alias in aliases]
     for owner in owners:
-        _make_own(*owner)
+        if owner is not None:
+            _make_own(*owner)
     forget_ties(model, aliases)
     update_configs(model, {get_place(model, alias) for alias in aliases})
     return model
 
 
-def _find_shared(
-    model: Module, links: Mapping[str, Link], alias: str, others: Container[str]
-) -> tuple[Module, str] | None:
+def _find_shared(model: Module, link: Link, dependents: Sequence[str]) -> tuple[Module, str] | None:
     """Return the owner of an alias that shares its weight, or None if it is already separate.
 
     Args:
-        links: All ties of the model.
-        others: All aliases that are untied together.
+        dependents: Aliases that remain tied to this alias.
 
     Raises:
         TieError: If the alias cannot be untied.
     """
-    link, where = links[alias], f"untie_weights: {alias!r}"
-    dependents = [
-        name
-        for name, other in links.items()
-        if other.is_known and other.tie.source == alias and name not in others
-    ]
+    alias, where = link.alias, f"untie_weights: {link.alias!r}"
     if link.is_known and dependents:
         got = f"the source of {', '.join(map(repr, dependents))}"
         raise TieError(where, "must not be a source", got, "untie these first")
