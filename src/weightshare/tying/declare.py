@@ -14,11 +14,11 @@ from ..parameters.modules import check_module
 from ..parameters.references import get_reference
 from .derived import make_reading_class, stop_reading
 from .faults import find_fault
+from .globs import expand_ties, select_aliases
 from .hugging_face import find_declared, update_configs
 from .linking import get_transformed_shape, link_ends
 from .model_ties import Link, forget_ties, get_links, iter_ties, record_tie
 from .names import Place, find_owner, get_owner, get_place
-from .patterns import expand_ties, select_aliases
 from .report import CODES
 from .tie import Tie
 
@@ -35,10 +35,10 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     state dict.
 
     If both names are those of modules, each parameter of the alias is tied to the one of the same name in the
-    source. An alias may be a pattern, in which `*`, `?` and `[...]` match characters other than dots:
+    source. An alias may be a glob, in which `*`, `?` and `[...]` match characters other than dots:
     `{"layers.*": "layers.0"}` ties all layers to the first one, and `{"layers.*.attn": "layers.0.attn"}` only
-    their attention. A pattern does not match its own source. Aliases that are already tied to this source are
-    left unchanged, so a pattern can be applied again after layers were added.
+    their attention. A glob does not match its own source. Aliases that are already tied to this source are
+    left unchanged, so a glob can be applied again after layers were added.
 
     A tie follows its modules if they are renamed or moved inside the model. All ties are checked first, so an
     error leaves the model unchanged. Tie weights before you create the optimizer. Ties declared on a parent
@@ -56,7 +56,7 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
 
     Raises:
         ArgumentError: If `model` is not a module, `ties` is not a mapping, a name is neither a parameter nor
-            a module, a pattern has no match, or the model for `"auto"` does not declare ties.
+            a module, a glob has no match, or the model for `"auto"` does not declare ties.
         TieError: If shapes or dtypes do not fit, modules have different parameters, ties form a cycle, or an
             alias is already tied or is itself the source of another tie.
 
@@ -98,7 +98,7 @@ def untie_weights(model: _Module, name: str) -> _Module:
 
     Args:
         name: Current name of the alias, or, if its module was removed, its last name. The name of a module or
-            a pattern as in `tie_weights` stands for all aliases in the module or modules.
+            a glob as in `tie_weights` stands for all aliases in the module or modules.
 
     Returns:
         The model itself.

@@ -1,4 +1,4 @@
-"""Modules and whole stacks are tied in one line; errors name the pattern and leave the model unchanged."""
+"""Modules and whole stacks are tied in one line; errors name the glob and leave the model unchanged."""
 
 import pytest
 import torch
@@ -60,16 +60,16 @@ def test_the_same_submodule_of_each_layer():
         ({"*.*.attn.weight": ws.Tie("layers.0.attn.weight", "t")}, [1, 2]),
     ],
 )
-def test_patterns_of_parameters(ties, expected):
+def test_globs_of_parameters(ties, expected):
     assert tied(ws.tie_weights(Stack(), ties)) == [f"layers.{n}.attn.weight" for n in expected]
 
 
-def test_a_module_is_tied_without_a_pattern():
+def test_a_module_is_tied_without_a_glob():
     model = ws.tie_weights(Stack(), {"layers.2": "layers.0", "layers.1.mlp.0": "layers.0.mlp.0"})
     assert len(tied(model)) == 6 + 2
 
 
-def test_a_pattern_can_be_applied_again():
+def test_a_glob_can_be_applied_again():
     model = ws.tie_weights(Stack(), {"layers.1": "layers.0"})
     for _ in range(2):
         ws.tie_weights(model, {"layers.*": "layers.0"})
@@ -83,7 +83,7 @@ def test_a_pattern_can_be_applied_again():
     ("name", "remaining"),
     [("layers.1", 6), ("layers.*", 0), ("layers.*.attn", 8), ("layers", 0), ("l*.2.mlp", 8)],
 )
-def test_modules_are_untied_by_name_or_pattern(name, remaining):
+def test_modules_are_untied_by_name_or_glob(name, remaining):
     model = ws.tie_weights(Stack(), {"layers.*": "layers.0"})
     expected = model(torch.ones(1, 4))
     assert len(tied(ws.untie_weights(model, name))) == remaining
@@ -114,7 +114,7 @@ def test_modules_under_two_names_and_shared_submodules_are_tied_once():
     assert count(model) == count(Block())
 
 
-def test_a_name_with_wildcards_is_not_a_pattern():
+def test_a_name_with_wildcards_is_not_a_glob():
     model = nn.ModuleDict({"*": nn.Linear(3, 3), "a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
     assert tied(ws.tie_weights(model, {"*": "a"})) == ["*.weight", "*.bias"]
 
@@ -135,7 +135,7 @@ BAD = {
         ArgumentError,
         "must match at least one module besides its source 'layers.0', got no match",
     ),
-    "a pattern of modules for a parameter": (
+    "a glob of modules for a parameter": (
         {"layers.*": "layers.0.attn.weight"},
         ArgumentError,
         "must match at least one parameter besides its source 'layers.0.attn.weight', got no match",

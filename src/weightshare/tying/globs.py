@@ -1,4 +1,4 @@
-"""Expand ties between modules, and ties given by patterns, to ties between parameters."""
+"""Expand ties between modules, and ties given by globs, to ties between parameters."""
 
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ def expand_ties(model: nn.Module, ties: Mapping[str, str | Tie]) -> dict[str, Ti
     """Return the requested ties with one entry per parameter.
 
     Raises:
-        ArgumentError: If a name is neither a parameter nor a module, or a pattern matches nothing.
+        ArgumentError: If a name is neither a parameter nor a module, or a glob matches nothing.
         TieError: If the ends are of different kinds, modules have different parameters, or an alias is given
             twice.
     """
@@ -42,12 +42,12 @@ def expand_ties(model: nn.Module, ties: Mapping[str, str | Tie]) -> dict[str, Ti
 
 
 def select_aliases(model: nn.Module, name: str, aliases: Collection[str]) -> list[str]:
-    """Return the aliases that a name or pattern of aliases or modules stands for."""
+    """Return the aliases that a name or glob of aliases or modules stands for."""
     if name in aliases:
         return [name]
-    length, is_pattern = str(name).count(".") + 1, _is_pattern(model, name)
+    length, is_glob = str(name).count(".") + 1, _is_glob(model, name)
     starts = {alias: ".".join(alias.split(".")[:length]) for alias in aliases}
-    return [alias for alias, start in starts.items() if start == name or (is_pattern and _fits(start, name))]
+    return [alias for alias, start in starts.items() if start == name or (is_glob and _fits(start, name))]
 
 
 def _is_parameter(model: nn.Module, name: object) -> bool:
@@ -63,9 +63,9 @@ def _is_parameter(model: nn.Module, name: object) -> bool:
 
 
 def _match(model: nn.Module, key: str, source: str, is_parameter: bool) -> list[str]:
-    """Return the aliases that a name or pattern stands for. A pattern does not match its own source."""
+    """Return the aliases that a name or glob stands for. A glob does not match its own source."""
     kind = "parameter" if is_parameter else "module"
-    if not _is_pattern(model, key):
+    if not _is_glob(model, key):
         if _is_parameter(model, key) != is_parameter:
             expected = f"must be a {kind} like its source {source!r}"
             got = "a module" if is_parameter else "a parameter"
@@ -85,21 +85,21 @@ def _match(model: nn.Module, key: str, source: str, is_parameter: bool) -> list[
     return matches
 
 
-def _is_pattern(model: nn.Module, key: object) -> bool:
+def _is_glob(model: nn.Module, key: object) -> bool:
     """Return whether a key has wildcards and is not itself the name of a parameter or module."""
     if not isinstance(key, str) or not set(key) & set("*?["):
         return False
     return find_owner(model, key) is None and find_module(model, key) is None
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Return whether a name fits a pattern; wildcards do not match dots.
+def _fits(name: str, glob: str) -> bool:
+    """Return whether a name fits a glob; wildcards do not match dots.
 
     >>> _fits("layers.1.attn", "layers.*.attn"), _fits("layers.1.attn", "layers.*")
     (True, False)
     """
-    parts, patterns = name.split("."), pattern.split(".")
-    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+    parts, globs = name.split("."), glob.split(".")
+    return len(parts) == len(globs) and all(map(fnmatchcase, parts, globs))
 
 
 def _identify(model: nn.Module, name: str, is_parameter: bool) -> object:
