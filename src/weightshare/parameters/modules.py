@@ -54,9 +54,9 @@ def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
 def iter_parameters(module: Module, shards: Mapping[str, Shard] | None = None) -> Iterator[Stored]:
     """Yield each parameter that a module holds itself.
 
-    Weights that libraries do not store as Parameters are included: those in the packed objects that
-    quantized operators of torch read, in integer buffers, and in the constants of frozen scripted modules. States of random
-    number generators in Keras layers are left out, as in Keras's own counts.
+    Weights that libraries do not store as Parameters are included: those in the packed objects that quantized
+    operators of torch read, in integer buffers, and in the constants of frozen scripted modules. States of
+    random number generators in Keras layers are left out, as in Keras's own counts.
 
     Args:
         shards: Parameters of this module that FSDP1 keeps in a flat parameter, by name.
