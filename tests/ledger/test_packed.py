@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.utils.mkldnn
 from torch import nn
 
 import weightshare as ws
@@ -121,6 +122,35 @@ def test_packed_weights_that_run_are_not_dead_and_not_buffers():
     assert answer.totals.buffers == sum(b.numel() for b in (model.qzeros, model.scales, model.g_idx))
     assert answer.totals.bytes == 4 * (model.qweight.numel() + 64)
     assert answer.rows[0].derivation == "64 * 32 + 64"
+
+
+class Scripted(nn.Module):
+    """Packed weights in a module that torch can script."""
+
+    def __init__(self):
+        super().__init__()
+        self.in_features, self.out_features = 32, 64
+        self.register_buffer("qweight", integers(4, 64))
+        self.register_buffer("bias", torch.zeros(64))
+
+    def forward(self, x):
+        return x.sum() + self.qweight.sum() + self.bias
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_packed_weights_of_a_scripted_module():
+    answer = ws.summary(torch.jit.script(Scripted()), torch.zeros(1, 32))
+    assert (answer.totals.unique, answer.totals.dead, answer.totals.buffers) == (2112, 0, 0)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_weights_in_the_layout_of_onednn():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, bias=False)).eval()
+    answer = ws.summary(torch.utils.mkldnn.to_mkldnn(model), torch.zeros(1, 3, 8, 8).to_mkldnn())
+    # torch adds the bias that the last convolution lacks
+    assert [row.own_unique for row in answer.rows] == [112, 8, 144 + 4]
+    assert (answer.totals.dead, answer.totals.buffers) == (0, 8)
 
 
 def test_one_note_for_all_weights_of_a_layout():

@@ -7,12 +7,13 @@ from torch import nn
 import weightshare as ws
 from tests.helpers.ties import language_model, tied_language_model
 from weightshare.errors import ArgumentError, TieError
+from weightshare.parameters.references import get_declared_ties
 
 
 def test_a_tie_is_recorded_on_the_nearest_module_that_contains_both_ends():
     model = tied_language_model()
     assert model.lm.head.weight is model.lm.emb.weight
-    assert list(model.lm._declared_ties) == ["head.weight"]
+    assert list(get_declared_ties(model.lm)) == ["head.weight"]
     assert not hasattr(model, "_declared_ties")
     wrapped = nn.ModuleDict({"inside": model})
     assert ws.check_tied_weights(wrapped).intact == (
@@ -83,7 +84,7 @@ BAD = {
     "second of two": (
         {"lm.head.weight": "lm.emb.weight", "lm.mid.bias": "nothing"},
         ArgumentError,
-        "names must be parameter names, got 'nothing'",
+        "names must be parameter names or module names, got 'nothing'",
     ),
 }
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from torch.export import ExportedProgram
+import torch
 from torch.nn import Module
 
 from .._torch import remove_wrappers
@@ -28,7 +28,7 @@ _KERAS_CONVOLUTIONS = (
 def check_module(where: str, model: object) -> None:
     """Raise `ArgumentError` if `model` is not a module."""
     if not isinstance(model, Module):
-        hint = "pass the result of its module()" if isinstance(model, ExportedProgram) else None
+        hint = "pass the result of its module()" if isinstance(model, torch.export.ExportedProgram) else None
         raise ArgumentError(where, "model must be a torch.nn.Module", type(model).__name__, hint)
 
 
@@ -54,9 +54,9 @@ def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
 def iter_parameters(module: Module, shards: Mapping[str, Shard] | None = None) -> Iterator[Stored]:
     """Yield each parameter that a module holds itself.
 
-    Weights that libraries do not store as Parameters are included: those in packed objects of torch's
-    quantized operators, in integer buffers, and in the constants of frozen scripted modules. States of random
-    number generators in Keras layers are left out, as in Keras's own counts.
+    Weights that libraries do not store as Parameters are included: those in the packed objects that quantized
+    operators of torch read, in integer buffers, and in the constants of frozen scripted modules. States of
+    random number generators in Keras layers are left out, as in Keras's own counts.
 
     Args:
         shards: Parameters of this module that FSDP1 keeps in a flat parameter, by name.

@@ -53,18 +53,15 @@ def read_keras(layer: Any, variable: Any) -> Stored:
 
 
 def iter_packed_buffers(module: Module) -> Iterator[Stored]:
-    """Yield the packed weight that a module registers as a buffer, and the bias beside it."""
-    name = find_packed_weight(module)
-    if name is None or name in module._parameters:
-        return
-    weight = module._buffers[name]
-    assert weight is not None
-    shape = _read_shape(module, name, weight)
-    assert shape is not None
-    yield _make(name, weight, shape)
-    bias = module._buffers.get("bias")
-    if bias is not None and bias.is_floating_point():
-        yield store("bias", bias, id(bias))
+    """Yield the weight and bias that a module registers as buffers, packed or in the layout of oneDNN."""
+    buffers = {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
+    packed = find_packed_weight(module)
+    for name, buffer in buffers.items():
+        is_bias = name == "bias" and packed in buffers and buffer.is_floating_point()
+        if name == packed and (shape := _read_shape(module, name, buffer)) is not None:
+            yield _make(name, buffer, shape)
+        elif is_bias or (name in ("weight", "bias") and buffer.is_mkldnn):
+            yield store(name, buffer, id(buffer))
 
 
 def iter_unknown_buffers(module: Module) -> Iterator[tuple[str, Tensor]]:
@@ -92,9 +89,9 @@ def find_packed_weight(module: Module) -> str | None:
 
 
 def _has_floats(module: Module, numel: int) -> bool:
-    """Return whether a module has a floating-point parameter of at least `numel` elements."""
+    """Return whether a module has a floating-point parameter of `numel` elements."""
     known = (p for p in module._parameters.values() if p is not None and not is_lazy(p))
-    return any(p.is_floating_point() and p.numel() >= numel for p in known)
+    return any(p.is_floating_point() and p.numel() == numel for p in known)
 
 
 def _may_hold_weights(name: str, tensor: Tensor) -> bool:

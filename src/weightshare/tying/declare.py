@@ -1,6 +1,6 @@
 """`tie_weights` and `untie_weights`: declare ties, and remove them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 import torch
@@ -14,11 +14,11 @@ from ..parameters.modules import check_module
 from ..parameters.references import get_reference
 from .derived import make_reading_class, stop_reading
 from .faults import find_fault
+from .globs import expand_ties, select_aliases
 from .hugging_face import find_declared, update_configs
 from .linking import get_transformed_shape, link_ends
-from .model_ties import forget_ties, get_links, iter_ties, record_tie
+from .model_ties import Link, forget_ties, get_links, iter_ties, record_tie
 from .names import Place, find_owner, get_owner, get_place
-from .patterns import expand_ties
 from .report import CODES
 from .tie import Tie
 
@@ -35,10 +35,10 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     state dict.
 
     If both names are those of modules, each parameter of the alias is tied to the one of the same name in the
-    source. An alias may be a pattern, in which `*`, `?` and `[...]` match characters other than dots:
+    source. An alias may be a glob, in which `*`, `?` and `[...]` match characters other than dots:
     `{"layers.*": "layers.0"}` ties all layers to the first one, and `{"layers.*.attn": "layers.0.attn"}` only
-    their attention. A pattern does not match its own source. Aliases that are already tied to this source are
-    left unchanged, so a pattern can be applied again after layers were added.
+    their attention. A glob does not match its own source. Aliases that are already tied to this source are
+    left unchanged, so a glob can be applied again after layers were added.
 
     A tie follows its modules if they are renamed or moved inside the model. All ties are checked first, so an
     error leaves the model unchanged. Tie weights before you create the optimizer. Ties declared on a parent
@@ -56,7 +56,7 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
 
     Raises:
         ArgumentError: If `model` is not a module, `ties` is not a mapping, a name is neither a parameter nor
-            a module, a pattern has no match, or the model for `"auto"` does not declare ties.
+            a module, a glob has no match, or the model for `"auto"` does not declare ties.
         TieError: If shapes or dtypes do not fit, modules have different parameters, ties form a cycle, or an
             alias is already tied or is itself the source of another tie.
 
@@ -97,7 +97,8 @@ def untie_weights(model: _Module, name: str) -> _Module:
     the optimizer after untying.
 
     Args:
-        name: Current name of the alias. If its module was removed, its last name.
+        name: Current name of the alias, or, if its module was removed, its last name. The name of a module or
+            a glob as in `tie_weights` stands for all aliases in the module or modules.
 
     Returns:
         The model itself.
@@ -105,31 +106,50 @@ def untie_weights(model: _Module, name: str) -> _Module:
     Raises:
         ArgumentError: If `model` is not a module, or the name is neither a parameter nor an alias.
         TieError: If the parameter is not an alias, is the source of another tie, or is parametrized or
-            pruned.
+            pruned. The model is then unchanged.
     """
     check_module("untie_weights", model)
     links = get_links(model)
-    if name not in links:
+    aliases = dict.fromkeys(select_aliases(model, name, links))
+    if not aliases:
         get_owner(model, name, "untie_weights")
-        aliases = f"use one of {', '.join(map(repr, links))}" if links else "this module has no ties"
-        hint = f"{aliases}; if the source is outside of this module, call untie_weights on a parent module"
+        known = f"use one of {', '.join(map(repr, links))}" if links else "this module has no ties"
+        hint = f"{known}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
-    link = links[name]
-    dependents = [alias for alias, other in links.items() if other.is_known and other.tie.source == name]
+    dependents: dict[str, list[str]] = {}
+    for alias, link in links.items():
+        if link.is_known and alias not in aliases:
+            dependents.setdefault(link.tie.source, []).append(alias)
+    owners = [_find_shared(model, links[alias], dependents.get(alias, [])) for alias in aliases]
+    for owner in owners:
+        if owner is not None:
+            _make_own(*owner)
+    forget_ties(model, aliases)
+    update_configs(model, {get_place(model, alias) for alias in aliases})
+    return model
+
+
+def _find_shared(model: Module, link: Link, dependents: Sequence[str]) -> tuple[Module, str] | None:
+    """Return the owner of an alias that shares its weight, or None if it is already separate.
+
+    Args:
+        dependents: Aliases that remain tied to this alias.
+
+    Raises:
+        TieError: If the alias cannot be untied.
+    """
+    alias, where = link.alias, f"untie_weights: {link.alias!r}"
     if link.is_known and dependents:
         got = f"the source of {', '.join(map(repr, dependents))}"
-        raise TieError(f"untie_weights: {name!r}", "must not be a source", got, "untie these first")
-    code, owner = find_fault(model, link), find_owner(model, name)
+        raise TieError(where, "must not be a source", got, "untie these first")
+    code, owner = find_fault(model, link), find_owner(model, alias)
     if owner is None and code in ("NORM_ON_TIED", "PRUNE_ON_TIED"):
-        expected, got = "must not be parametrized or pruned", f"{code}: {CODES[code].meaning}"
-        raise TieError(
-            f"untie_weights: {name!r}", expected, got, "remove the parametrization or pruning first"
-        )
-    if owner is not None and (code not in _SEPARATE or get_reference(*owner) is not None):
-        _make_own(*owner)
-    forget_ties(model, {name})
-    update_configs(model, {get_place(model, name)})
-    return model
+        got, hint = f"{code}: {CODES[code].meaning}", "remove the parametrization or pruning first"
+        raise TieError(where, "must not be parametrized or pruned", got, hint)
+    if owner is not None and get_reference(*owner) is not None:
+        make_reading_class(type(owner[0]), ())  # raises an error if the class does not allow it
+        return owner
+    return None if code in _SEPARATE else owner
 
 
 def _make_own(module: Module, attribute: str) -> None:
@@ -152,7 +172,7 @@ def _sort_sources_first(model: Module, ties: Mapping[str, Tie]) -> list[str]:
         if (other := alias_at.setdefault(_get_existing_place(model, alias), alias)) != alias:
             got = f"{other!r} and {alias!r}, two names of one parameter"
             raise TieError("tie_weights", "each alias must be given once", got)
-    order: list[str] = []
+    order: dict[str, None] = {}
     for first in ties:
         chain: list[str] = []
         name: str | None = first
@@ -163,8 +183,8 @@ def _sort_sources_first(model: Module, ties: Mapping[str, Tie]) -> list[str]:
                 raise TieError("tie_weights", "ties must lead to a parameter that is not an alias", got)
             chain.append(name)
             name = alias_at.get(_get_existing_place(model, ties[name].source))
-        order += reversed(chain)
-    return order
+        order |= dict.fromkeys(reversed(chain))
+    return list(order)
 
 
 def _get_existing_place(model: Module, name: str) -> Place:

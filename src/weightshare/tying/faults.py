@@ -113,7 +113,7 @@ def _find_replacement(module: Module, name: str) -> str | None:
     if _is_offloaded(module, name):
         return "OFFLOADED"
     is_quantized = type(module).__module__.startswith("torch.ao.nn.") or _is_quantized(module, name)
-    return "QUANT_UNTIED" if is_quantized else None
+    return "QUANT_UNTIED" if is_quantized or f"q{name}" in module._buffers else None
 
 
 def _is_offloaded(module: Module, name: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from ..errors import ArgumentError, TieError
 from ..parameters.modules import join_names
@@ -37,7 +37,7 @@ class Head:
     is_tied: bool
 
 
-def find_declared(model: Module) -> dict[str, Tie]:
+def find_declared(model: nn.Module) -> dict[str, Tie]:
     """Return the ties that a Hugging Face model and its submodels declare, except those known already.
 
     Raises:
@@ -64,7 +64,7 @@ def find_declared(model: Module) -> dict[str, Tie]:
     }
 
 
-def find_heads(model: Module) -> Iterator[Head]:
+def find_heads(model: nn.Module) -> Iterator[Head]:
     """Yield the output layers and embeddings of the language models inside a model."""
     names = {id(module): name for name, module in model.named_modules()}
     seen = set[int]()
@@ -77,7 +77,7 @@ def find_heads(model: Module) -> Iterator[Head]:
         yield Head(module, output, source, embeddings[0].weight is embeddings[1].weight)
 
 
-def warn_of_configs(model: Module) -> Iterator[TieWarning]:
+def warn_of_configs(model: nn.Module) -> Iterator[TieWarning]:
     """Yield the output layers that are tied or untied against the config of their model."""
     for head in find_heads(model):
         says_tied = bool(head.model.config.tie_word_embeddings)
@@ -87,7 +87,7 @@ def warn_of_configs(model: Module) -> Iterator[TieWarning]:
             yield make_warning("CONFIG_TIED", (head.output, head.input))
 
 
-def update_configs(model: Module, changed: Container[Place]) -> None:
+def update_configs(model: nn.Module, changed: Container[Place]) -> None:
     """Set `tie_word_embeddings` of the configs of output layers that were tied or untied.
 
     Args:
@@ -110,7 +110,9 @@ def _get_embeddings(module: Any) -> tuple[Any, Any] | None:
         embeddings = module.get_output_embeddings(), module.get_input_embeddings()
     except NotImplementedError:
         return None
-    has_weights = all(isinstance(end, Module) and find_owner(end, "weight") is not None for end in embeddings)
+    has_weights = all(
+        isinstance(end, nn.Module) and find_owner(end, "weight") is not None for end in embeddings
+    )
     return embeddings if has_weights else None
 
 
@@ -129,7 +131,7 @@ def _read_keys(module: Any) -> dict[str, str]:
     return {**_find_sources(module, keys), **_read_head(module)}
 
 
-def _find_sources(module: Module, keys: Any) -> dict[str, str]:
+def _find_sources(module: nn.Module, keys: Any) -> dict[str, str]:
     """Return the first other name of each Parameter that is listed as an alias."""
     named = list(module.named_parameters(remove_duplicate=False))
     listed = {name for name, _ in named if any(re.search(key, name) for key in keys)}
@@ -137,7 +139,7 @@ def _find_sources(module: Module, keys: Any) -> dict[str, str]:
     return {name: sources[id(p)] for name, p in named if name in listed and id(p) in sources}
 
 
-def _read_head(module: Module) -> dict[str, str]:
+def _read_head(module: nn.Module) -> dict[str, str]:
     """Return the tie of the model's own output layer to its embedding."""
     return {head.output: head.input for head in find_heads(module) if head.model is module}
 

@@ -47,7 +47,7 @@ def get_links(model: nn.Module) -> dict[str, Link]:
     A tie that lost its alias is left out if another tie now has its name.
     """
     links: dict[str, Link] = {}
-    for _, _, link in _iter_declared(model):
+    for _, link in _iter_declared(model):
         if link.alias not in links or not links[link.alias].is_known:
             links[link.alias] = link
     declared = {get_place(model, alias) for alias in links}
@@ -105,18 +105,19 @@ def set_records(holder: nn.Module, records: Iterable[DeclaredTie]) -> None:
 
 def forget_ties(model: nn.Module, aliases: Container[str]) -> None:
     """Remove all records of the ties of some aliases."""
-    for holder, record, link in list(_iter_declared(model)):
-        if link.alias in aliases:
-            set_records(holder, [other for other in get_records(holder) if other is not record])
+    removed = {id(record) for record, link in _iter_declared(model) if link.alias in aliases}
+    for holder in model.modules():
+        if records := get_records(holder):
+            set_records(holder, [record for record in records if id(record) not in removed])
 
 
-def _iter_declared(model: nn.Module) -> Iterator[tuple[nn.Module, DeclaredTie, Link]]:
-    """Yield each declared tie with the module that records it and its record."""
+def _iter_declared(model: nn.Module) -> Iterator[tuple[DeclaredTie, Link]]:
+    """Yield the record of each declared tie, and the tie under its current names."""
     names = ModuleNames(model)
     for prefix, holder in model.named_modules():
         for record in get_records(holder):
             tie, is_known = record.locate(names, prefix)
-            yield holder, record, Link(tie.alias, Tie(tie.source, tie.transform), is_known)
+            yield record, Link(tie.alias, Tie(tie.source, tie.transform), is_known)
 
 
 def _iter_built_in(model: nn.Module) -> Iterator[Link]:

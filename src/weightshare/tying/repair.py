@@ -70,15 +70,16 @@ def _read_choice(keep: Any, aliases: list[str]) -> Mapping[str, str]:
     """Return the end to keep for each alias that has a choice."""
     if keep is None:
         return {}
-    chosen = cast(Mapping[str, str], keep if isinstance(keep, Mapping) else dict.fromkeys(aliases, keep))
-    for alias, end in chosen.items():
-        if alias not in aliases:
-            hint = f"use one of {', '.join(map(repr, aliases))}" if aliases else "this model has no ties"
-            raise ArgumentError("retie_weights", "keep must name aliases of the model", repr(alias), hint)
+    chosen = keep if isinstance(keep, Mapping) else dict.fromkeys(aliases, keep)
+    for end in chosen.values() if chosen is keep else [keep]:
         if end not in ("source", "alias"):
             expected = "keep must be None, 'source', 'alias' or a mapping from aliases to these"
             raise ArgumentError("retie_weights", expected, repr(end))
-    return chosen
+    for alias in chosen:
+        if alias not in aliases:
+            hint = f"use one of {', '.join(map(repr, aliases))}" if aliases else "this model has no ties"
+            raise ArgumentError("retie_weights", "keep must name aliases of the model", repr(alias), hint)
+    return cast(Mapping[str, str], chosen)
 
 
 @torch.no_grad()
@@ -92,4 +93,4 @@ def _copy_to_source(model: nn.Module, link: Link) -> None:
     chain = get_chain(Reference(source, source_attribute, link.tie.transform))
     for step in chain:
         value = apply_transform(step.transform, value, getattr(step.module, step.name).shape)
-    getattr(chain[-1].module, chain[-1].name).copy_(value)
+    getattr(chain[-1].module, chain[-1].name).copy_(value.clone())

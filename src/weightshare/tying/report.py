@@ -47,11 +47,11 @@ CODES = {
     ),
     "NORM_ON_TIED": Code(
         "a parametrization such as weight_norm or spectral_norm changes the values at one end",
-        "remove it, then call retie_weights",
+        "remove it, then call retie_weights with keep='source' or keep='alias'",
     ),
     "PRUNE_ON_TIED": Code(
         "pruning masks only one end, or masks both ends differently",
-        "make it permanent with prune.remove, then call retie_weights",
+        "make it permanent for both ends with prune.remove, then call retie_weights",
     ),
     "LORA_ON_TIED": Code(
         "an adapter of PEFT changes only one end, and merging it would change both",

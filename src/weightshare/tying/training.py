@@ -90,6 +90,6 @@ def _iter_entries(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
     """Yield each parameter of an optimizer with its name, or with its place if the optimizer has no names."""
     for index, group in enumerate(optimizer.param_groups):
         for number, parameter in enumerate(group["params"]):
-            place = f"param_groups[{index}]['params'][{number}] ({format_size(parameter.shape)})"
-            names = group.get("param_names")
-            yield (f"optimizer.{place}" if names is None else names[number]), parameter
+            size = "lazy" if is_lazy(parameter) else format_size(parameter.shape) or "scalar"
+            place = f"optimizer.param_groups[{index}]['params'][{number}] ({size})"
+            yield group.get("param_names", {number: place})[number], parameter

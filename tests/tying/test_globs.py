@@ -1,4 +1,4 @@
-"""Modules and whole stacks are tied in one line; errors name the pattern and leave the model unchanged."""
+"""Modules and whole stacks are tied in one line; errors name the glob and leave the model unchanged."""
 
 import pytest
 import torch
@@ -60,16 +60,16 @@ def test_the_same_submodule_of_each_layer():
         ({"*.*.attn.weight": ws.Tie("layers.0.attn.weight", "t")}, [1, 2]),
     ],
 )
-def test_patterns_of_parameters(ties, expected):
+def test_globs_of_parameters(ties, expected):
     assert tied(ws.tie_weights(Stack(), ties)) == [f"layers.{n}.attn.weight" for n in expected]
 
 
-def test_a_module_is_tied_without_a_pattern():
+def test_a_module_is_tied_without_a_glob():
     model = ws.tie_weights(Stack(), {"layers.2": "layers.0", "layers.1.mlp.0": "layers.0.mlp.0"})
     assert len(tied(model)) == 6 + 2
 
 
-def test_a_pattern_can_be_applied_again():
+def test_a_glob_can_be_applied_again():
     model = ws.tie_weights(Stack(), {"layers.1": "layers.0"})
     for _ in range(2):
         ws.tie_weights(model, {"layers.*": "layers.0"})
@@ -77,6 +77,30 @@ def test_a_pattern_can_be_applied_again():
         model.layers.append(Block())
     ws.tie_weights(model, {"layers.*": "layers.0"})
     assert len(tied(model)) == 4 * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "remaining"),
+    [("layers.1", 6), ("layers.*", 0), ("layers.*.attn", 8), ("layers", 0), ("l*.2.mlp", 8)],
+)
+def test_modules_are_untied_by_name_or_glob(name, remaining):
+    model = ws.tie_weights(Stack(), {"layers.*": "layers.0"})
+    expected = model(torch.ones(1, 4))
+    assert len(tied(ws.untie_weights(model, name))) == remaining
+    assert torch.equal(model(torch.ones(1, 4)), expected)
+    assert ws.check_tied_weights(model).warnings == ()
+
+
+def test_a_chain_is_untied_together():
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(3)))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "t")})
+    with pytest.raises(TieError, match=r"'1.weight': must not be a source, got the source of '2.weight'"):
+        ws.untie_weights(model, "1")
+    assert len(tied(model)) == 2
+    values = [layer.weight.clone() for layer in model]
+    assert tied(ws.untie_weights(model, "*")) == []
+    assert all(torch.equal(layer.weight, value) for layer, value in zip(model, values))
+    assert len({id(layer.weight) for layer in model}) == 3
 
 
 def test_modules_under_two_names_and_shared_submodules_are_tied_once():
@@ -90,7 +114,7 @@ def test_modules_under_two_names_and_shared_submodules_are_tied_once():
     assert count(model) == count(Block())
 
 
-def test_a_name_with_wildcards_is_not_a_pattern():
+def test_a_name_with_wildcards_is_not_a_glob():
     model = nn.ModuleDict({"*": nn.Linear(3, 3), "a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
     assert tied(ws.tie_weights(model, {"*": "a"})) == ["*.weight", "*.bias"]
 
@@ -111,7 +135,7 @@ BAD = {
         ArgumentError,
         "must match at least one module besides its source 'layers.0', got no match",
     ),
-    "a pattern of modules for a parameter": (
+    "a glob of modules for a parameter": (
         {"layers.*": "layers.0.attn.weight"},
         ArgumentError,
         "must match at least one parameter besides its source 'layers.0.attn.weight', got no match",
@@ -130,7 +154,7 @@ BAD = {
     "shapes": (
         {"layers.2": "layers.0"},
         TieError,
-        "'layers.2.attn.weight': source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's shape 8 x 8",
+        "source 'layers.0.attn.weight' of shape 4 x 4 must have the alias's shape 8 x 8, got 4 x 4",
     ),
     "different kinds": (
         {"layers.1": "layers.0.attn.weight"},

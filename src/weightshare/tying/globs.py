@@ -1,9 +1,9 @@
-"""Expand ties between modules, and ties given by patterns, to ties between parameters."""
+"""Expand ties between modules, and ties given by globs, to ties between parameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from torch.nn import Module
+from torch import nn
 
 from .._args import did_you_mean
 from ..errors import ArgumentError, TieError
@@ -14,11 +14,11 @@ from .names import find_owner, get_place, iter_names
 from .tie import Tie
 
 
-def expand_ties(model: Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
+def expand_ties(model: nn.Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
     """Return the requested ties with one entry per parameter.
 
     Raises:
-        ArgumentError: If a name is neither a parameter nor a module, or a pattern matches nothing.
+        ArgumentError: If a name is neither a parameter nor a module, or a glob matches nothing.
         TieError: If the ends are of different kinds, modules have different parameters, or an alias is given
             twice.
     """
@@ -41,7 +41,16 @@ def expand_ties(model: Module, ties: Mapping[str, str | Tie]) -> dict[str, Tie]:
     return expanded
 
 
-def _is_parameter(model: Module, name: object) -> bool:
+def select_aliases(model: nn.Module, name: str, aliases: Collection[str]) -> list[str]:
+    """Return the aliases that a name or glob of aliases or modules stands for."""
+    if name in aliases:
+        return [name]
+    length, is_glob = str(name).count(".") + 1, _is_glob(model, name)
+    starts = {alias: ".".join(alias.split(".")[:length]) for alias in aliases}
+    return [alias for alias, start in starts.items() if start == name or (is_glob and _fits(start, name))]
+
+
+def _is_parameter(model: nn.Module, name: object) -> bool:
     """Return whether a name is that of a parameter (True) or a module (False)."""
     if find_owner(model, str(name)) is not None:
         return True
@@ -53,10 +62,10 @@ def _is_parameter(model: Module, name: object) -> bool:
     raise ArgumentError("tie_weights", "names must be parameter names or module names", repr(name), hint)
 
 
-def _match(model: Module, key: str, source: str, is_parameter: bool) -> list[str]:
-    """Return the aliases that a name or pattern stands for. A pattern does not match its own source."""
+def _match(model: nn.Module, key: str, source: str, is_parameter: bool) -> list[str]:
+    """Return the aliases that a name or glob stands for. A glob does not match its own source."""
     kind = "parameter" if is_parameter else "module"
-    if not _is_pattern(model, key):
+    if not _is_glob(model, key):
         if _is_parameter(model, key) != is_parameter:
             expected = f"must be a {kind} like its source {source!r}"
             got = "a module" if is_parameter else "a parameter"
@@ -76,29 +85,29 @@ def _match(model: Module, key: str, source: str, is_parameter: bool) -> list[str
     return matches
 
 
-def _is_pattern(model: Module, key: object) -> bool:
+def _is_glob(model: nn.Module, key: object) -> bool:
     """Return whether a key has wildcards and is not itself the name of a parameter or module."""
     if not isinstance(key, str) or not set(key) & set("*?["):
         return False
     return find_owner(model, key) is None and find_module(model, key) is None
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Return whether a name fits a pattern; wildcards do not match dots.
+def _fits(name: str, glob: str) -> bool:
+    """Return whether a name fits a glob; wildcards do not match dots.
 
     >>> _fits("layers.1.attn", "layers.*.attn"), _fits("layers.1.attn", "layers.*")
     (True, False)
     """
-    parts, patterns = name.split("."), pattern.split(".")
-    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+    parts, globs = name.split("."), glob.split(".")
+    return len(parts) == len(globs) and all(map(fnmatchcase, parts, globs))
 
 
-def _identify(model: Module, name: str, is_parameter: bool) -> object:
+def _identify(model: nn.Module, name: str, is_parameter: bool) -> object:
     """Return the same key for all names of a parameter or module."""
     return get_place(model, name) if is_parameter else id(find_module(model, name))
 
 
-def _pair_parameters(model: Module, name: str, tie: Tie) -> Iterator[tuple[str, Tie]]:
+def _pair_parameters(model: nn.Module, name: str, tie: Tie) -> Iterator[tuple[str, Tie]]:
     """Yield the tie of each parameter of a module to the one of the same name in the source module."""
     where = f"tie_weights: {name!r}"
     if tie.transform is not None:
@@ -122,12 +131,12 @@ def _pair_parameters(model: Module, name: str, tie: Tie) -> Iterator[tuple[str, 
             yield alias, Tie(source)
 
 
-def _is_same(model: Module, first: Tie, second: Tie) -> bool:
+def _is_same(model: nn.Module, first: Tie, second: Tie) -> bool:
     """Return whether two ties have the same source and transform."""
     sources = (get_place(model, tie.source) for tie in (first, second))
     return len(set(sources)) == 1 and first.transform == second.transform
 
 
-def _iter_module_names(model: Module) -> Iterator[str]:
+def _iter_module_names(model: nn.Module) -> Iterator[str]:
     """Yield every name of every submodule."""
     yield from (name for name, _ in model.named_modules(remove_duplicate=False) if name)
