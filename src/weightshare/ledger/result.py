@@ -10,7 +10,7 @@ from .._nests import get_shape
 from ..parameters.groups import Group
 from . import table
 from .notes import Note
-from .reconciliation import Convention, Reconciliation, reconcile
+from .reconciliation import Convention, Reconciliation, Resizable, reconcile
 from .rows import Row
 from .totals import Totals
 
@@ -68,6 +68,7 @@ class Summary:
         groups: Distinct elements with all their names.
         warnings: Notes on what the counts leave open.
         conventions: Amounts that other ways of counting add or leave out, for `reconcile`.
+        resizables: Layers that another version of the model has with another size, for `reconcile`.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Summary:
     groups: tuple[GroupRow, ...]
     warnings: tuple[Note, ...]
     conventions: tuple[Convention, ...]
+    resizables: tuple[Resizable, ...] = ()
 
     def reconcile(self, number: int) -> Reconciliation:
         """Explain how another count of the same model differs from this one.
@@ -95,7 +97,7 @@ class Summary:
             >>> print(summary(model).reconcile(256))
             256 = 232 + 16 batch-norm statistics + 8 convolution biases
         """
-        return reconcile(number, self.totals.unique, self.conventions)
+        return reconcile(number, self.totals.unique, self.conventions, self.resizables)
 
     def explain(self, name: str) -> str:
         """Explain the size of one parameter or module in words.

@@ -18,9 +18,9 @@ from ..counting.sizes import read_size
 from ..errors import ArgumentError
 from ..parameters.groups import group_parameters
 from ..parameters.modules import check_module, iter_modules
+from .conventions import list_conventions
 from .forward import ForwardPass, run_forward
 from .notes import collect_notes
-from .reconciliation import list_conventions
 from .result import Summary, describe_group
 from .rows import build_rows
 from .totals import count_totals
@@ -73,6 +73,7 @@ def summary(
     named = list(iter_modules(model))
     modules, groups = dict(named), group_parameters(named)
     totals = count_totals(model, modules, groups, forward)
+    conventions, resizables = list_conventions(model, modules, groups, totals, forward)
     return Summary(
         model=type(model).__name__,
         input=None if forward is None else _format_shapes((*example_inputs, *kwargs.values())),
@@ -80,7 +81,8 @@ def summary(
         rows=build_rows(modules, groups, forward),
         groups=tuple(map(describe_group, groups)),
         warnings=collect_notes(model, groups, forward),
-        conventions=list_conventions(model, groups, totals),
+        conventions=conventions,
+        resizables=resizables,
     )
 
 
