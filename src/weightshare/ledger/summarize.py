@@ -22,7 +22,7 @@ from .conventions import list_conventions
 from .forward import ForwardPass, run_forward
 from .notes import collect_notes
 from .result import Summary, describe_group
-from .rows import build_rows
+from .rows import build_outline, build_rows
 from .totals import count_totals
 
 
@@ -31,6 +31,7 @@ def summary(
     *example_inputs: Any,
     input_shape: Sequence[int] | str | None = None,
     example_kwargs: Mapping[str, Any] | None = None,
+    depth: int | None = None,
 ) -> Summary:
     """Count the parameters of a model, and show where each number comes from and which parameters are shared.
 
@@ -46,9 +47,12 @@ def summary(
         input_shape: Shape of one example, such as (3, 224, 224) or "3x224x224". Replaces `example_inputs` by
             a batch of one example filled with zeros.
         example_kwargs: Keyword inputs of the forward pass.
+        depth: Number of levels of modules below the model that are printed; the rows of deeper modules are
+            merged into the module above. None for all. The values of the summary do not depend on it.
 
     Raises:
-        ArgumentError: If `model` is not a module, the shape is invalid, or both a shape and inputs are given.
+        ArgumentError: If `model` is not a module, a shape or the depth is invalid, or both a shape and inputs
+            are given.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(100, 16), torch.nn.Linear(16, 100, bias=False))
@@ -60,6 +64,8 @@ def summary(
         0.weight: 100 embeddings * 16 features = 1,600 (also 1.weight)
     """
     check_module("summary", model)
+    if depth is not None:
+        depth = check_integer("summary", "depth", depth, least=0)
     model = _unwrap(model)
     if input_shape is not None:
         if example_inputs or example_kwargs:
@@ -72,17 +78,20 @@ def summary(
         model, forward = _run(model, example_inputs, kwargs)
     named = list(iter_modules(model))
     modules, groups = dict(named), group_parameters(named)
+    rows = build_rows(modules, groups, forward)
     totals = count_totals(model, modules, groups, forward)
     conventions, resizables = list_conventions(model, modules, groups, totals, forward)
     return Summary(
         model=type(model).__name__,
         input=None if forward is None else _format_shapes((*example_inputs, *kwargs.values())),
         totals=totals,
-        rows=build_rows(modules, groups, forward),
+        rows=rows,
         groups=tuple(map(describe_group, groups)),
         warnings=collect_notes(model, groups, forward),
         conventions=conventions,
         resizables=resizables,
+        outline=build_outline(modules, rows, forward),
+        depth=depth,
     )
 
 
