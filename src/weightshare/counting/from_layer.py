@@ -1,5 +1,6 @@
-"""Read a `LayerSpec` from a live layer, by its class name and attributes, without importing torch."""
+"""Read a `LayerSpec` from a live layer, by its class and attributes, without importing torch."""
 
+import sys
 from typing import Any
 
 from ..errors import ArgumentError
@@ -7,6 +8,9 @@ from ..geometry import Window
 from ..sharing import Full, Local, Sharing
 from .spec import LayerSpec, choose_bias_sharing
 from .words import FORMS, Form
+
+#: Modules whose layers can be read.
+_MODULES = ("torch.nn", "weightshare.nn", "torch.ao.nn.quantized")
 
 
 def read_layer(layer: Any) -> LayerSpec:
@@ -16,13 +20,19 @@ def read_layer(layer: Any) -> LayerSpec:
         ArgumentError: If the object is not a convolution, transposed convolution or linear layer, or if it is
             a lazy layer, whose size is not known yet.
     """
-    form = next((FORMS[c.__name__] for c in type(layer).__mro__ if c.__name__ in FORMS), None)
+    form = next((FORMS[c.__name__] for c in type(layer).__mro__ if _is_known(c)), None)
     if form is None:
         raise _unsupported(layer)
     try:
         return _read_convolution(layer, form) if form.ndim else _read_linear(layer)
     except (AttributeError, TypeError) as error:
         raise _unsupported(layer) from error
+
+
+def _is_known(cls: type) -> bool:
+    """Return whether this is a class of `FORMS` itself, and not another one of the same name."""
+    modules = (sys.modules.get(name) for name in _MODULES)  # a module that is not loaded has no layers
+    return cls.__name__ in FORMS and any(getattr(module, cls.__name__, None) is cls for module in modules)
 
 
 def _read_linear(layer: Any) -> LayerSpec:

@@ -37,11 +37,12 @@ def list_conventions(
     owners = [_Owner(group, modules.get(get_row_name(group.owner.module_name))) for group in groups]
     head = _find_head([group for group in groups if not is_dead(group, forward)], modules)
     found = [
-        *_list_buffers(model),
+        *_list_buffers(model, groups),
         *_list_missing_biases(modules),
         *_list_ties(modules, groups, totals),
         *_list_batch_norms(owners),
         *_list_omissions(owners, forward),
+        _leave_out_experts(groups, totals, forward),
         *_list_tops(owners, modules, head),
     ]
     distinct: dict[tuple[int, frozenset[str]], Convention] = {}
@@ -84,9 +85,14 @@ def _leave_out(
     return Convention(label, -sum(o.group.numel for o in omitted), frozenset(o.name for o in omitted), rarity)
 
 
-def _list_buffers(model: nn.Module) -> Iterator[Convention]:
-    """Count buffers as parameters."""
-    buffers = {name: buffer for name, buffer in model.named_buffers() if not is_lazy(buffer)}
+def _list_buffers(model: nn.Module, groups: Sequence[Group]) -> Iterator[Convention]:
+    """Count buffers as parameters, except those that hold packed weights."""
+    weights = {id(name.parameter) for name in iter_names(groups)}
+    buffers = {
+        name: buffer
+        for name, buffer in model.named_buffers()
+        if not is_lazy(buffer) and id(buffer) not in weights
+    }
     hidden = {
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()
@@ -195,6 +201,14 @@ def _list_omissions(owners: Sequence[_Owner], forward: ForwardPass | None) -> It
     yield _leave_out("the largest embedding", owners, lambda o: o.path == _find_vocabulary(owners))
 
 
+def _leave_out_experts(groups: Sequence[Group], totals: Totals, forward: ForwardPass | None) -> Convention:
+    """Leave out the experts that a token does not use."""
+    places = {place for experts in forward.experts for place in experts.places} if forward else set()
+    names = frozenset(n.name for n in iter_names(groups) if (id(n.module), n.attribute) in places)
+    amount = 0 if totals.active is None else totals.active - totals.unique
+    return Convention("experts that a token does not use", amount, names)
+
+
 def _list_tops(
     owners: Sequence[_Owner], modules: Mapping[str, nn.Module], head: str | None
 ) -> Iterator[Convention]:
@@ -258,10 +272,9 @@ def _find_vocabulary(owners: Sequence[_Owner]) -> str | None:
 
 
 def _has_row_per_embedding(owner: _Owner, vocabulary: int) -> bool:
-    parameter = owner.group.owner.parameter
-    if parameter is None or is_lazy(parameter) or not parameter.ndim:
-        return False
-    return parameter.shape[0] == vocabulary and owner.group.numel > 0
+    stored = owner.group.owner.stored
+    shape = stored.shape if stored is not None else None
+    return bool(shape) and shape[0] == vocabulary and owner.group.numel > 0
 
 
 def _find_head(groups: Sequence[Group], modules: Mapping[str, nn.Module]) -> str | None:

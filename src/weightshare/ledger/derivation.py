@@ -8,48 +8,49 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import nn
+from torch.ao.nn import quantized
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
 
+from .._torch import BatchNormBase
 from ..counting.closed_form import AXIS_NAMES, Factor, count_parameters
 from ..counting.from_layer import read_layer
-from ..counting.words import FORMS
+from ..parameters.modules import is_convolution
+from ..pattern import Pattern
 from ..sharing import Full
 
 Factors = tuple[Factor, ...]
 
 
-def derive(module: Module, name: str, parameter: Tensor, parent: Module | None = None) -> Factors | None:
+def derive(
+    module: Module, name: str, shape: tuple[int, ...] | None, parent: Module | None = None
+) -> Factors | None:
     """Return the factors of a parameter's number of elements, or None if only its shape is known.
 
     Args:
         module: Module that holds the parameter.
         name: Name of the parameter in the module.
+        shape: Shape of the parameter; None while it is lazy.
         parent: Parametrized module, if `module` is the `ParametrizationList` of one of its parameters.
     """
-    if is_lazy(parameter):
+    if shape is None:
         return None
-    shape = tuple(parameter.shape)
     for layer, base in _candidates(module, name, parent):
-        for kind, rule in _RULES.items():
-            if _is_a(layer, kind):
+        for is_kind, rule in _RULES:
+            if is_kind(layer):
                 try:
                     factors = rule(layer, base)
                 except (AttributeError, KeyError, TypeError, ValueError):
-                    factors = None  # a different class with the same name
+                    factors = None  # a parameter or layer of a subclass
                 for found in (factors, _derive_magnitudes(factors, shape)):
                     if found is not None and prod(f.n for f in found) == prod(shape):
                         return found
     return None
 
 
-def format_shape(parameter: Tensor) -> str:
-    """Return the shape as a product, or "?" for a lazy parameter."""
-    if is_lazy(parameter):
-        return "?"
-    return " * ".join(map(str, parameter.shape)) or "1"
+def format_shape(shape: tuple[int, ...] | None) -> str:
+    """Return the shape as a product, or "?" for the shape of a lazy parameter."""
+    return "?" if shape is None else " * ".join(map(str, shape)) or "1"
 
 
 def format_product(factors: Factors) -> str:
@@ -84,10 +85,6 @@ def _candidates(module: Module, name: str, parent: Module | None) -> list[tuple[
         return [(module, name), (module, base)] if base != name else [(module, name)]
     lists = getattr(parent, "parametrizations", {})
     return [(parent, tensor_name) for tensor_name, held in lists.items() if held is module]
-
-
-def _is_a(layer: Module, kind: str) -> bool:
-    return any(c.__name__ == kind for c in type(layer).__mro__)
 
 
 def _derive_magnitudes(factors: Factors | None, shape: tuple[int, ...]) -> Factors | None:
@@ -163,7 +160,9 @@ def _recurrent(layer: Any, name: str) -> Factors:
 
 
 def _recurrent_cell(layer: Any, name: str) -> Factors:
-    gates = Factor("gates", {"LSTMCell": 4, "GRUCell": 3}.get(type(layer).__name__, 1))
+    gates = Factor(
+        "gates", 4 if isinstance(layer, nn.LSTMCell) else 3 if isinstance(layer, nn.GRUCell) else 1
+    )
     hidden = Factor("hidden features", layer.hidden_size)
     last = {"weight_ih": (Factor("input features", layer.input_size),), "weight_hh": (hidden,)}
     return gates, hidden, *last.get(name, ())
@@ -187,24 +186,30 @@ def _prelu(layer: Any, name: str) -> Factors:
     return (Factor("slopes", layer.num_parameters),)
 
 
-_RULES: dict[str, Callable[[Any, str], Factors]] = {
-    **dict.fromkeys((name for name, form in FORMS.items() if form.ndim), _convolution),
-    "Linear": _linear,
-    "SharedLinear": _shared_linear,
-    "Bilinear": _bilinear,
-    "Embedding": _embedding,
-    "EmbeddingBag": _embedding,
-    "_NormBase": _norm("num_features", "channels"),
-    "GroupNorm": _norm("num_channels", "channels"),
-    "LayerNorm": _norm("normalized_shape", "features"),
-    "RMSNorm": _norm("normalized_shape", "features"),
-    "RNNBase": _recurrent,
-    "RNNCellBase": _recurrent_cell,
-    "MultiheadAttention": _attention,
-    "PReLU": _prelu,
-}
+def _is(*classes: type[Module]) -> Callable[[Module], bool]:
+    return lambda layer: isinstance(layer, classes)
+
+
+def _has_pattern(layer: Module) -> bool:
+    return isinstance(getattr(layer, "pattern", None), Pattern)
+
+
+_RULES: tuple[tuple[Callable[[Module], bool], Callable[[Any, str], Factors]], ...] = (
+    (is_convolution, _convolution),
+    (_is(nn.Linear, quantized.Linear), _linear),
+    (_has_pattern, _shared_linear),
+    (_is(nn.Bilinear), _bilinear),
+    (_is(nn.Embedding, nn.EmbeddingBag, quantized.Embedding), _embedding),
+    (_is(BatchNormBase), _norm("num_features", "channels")),
+    (_is(nn.GroupNorm), _norm("num_channels", "channels")),
+    (_is(nn.LayerNorm, nn.RMSNorm), _norm("normalized_shape", "features")),
+    (_is(nn.RNNBase), _recurrent),
+    (_is(nn.RNNCellBase), _recurrent_cell),
+    (_is(nn.MultiheadAttention), _attention),
+    (_is(nn.PReLU), _prelu),
+)
 
 
 def is_parametrization(module: Module) -> bool:
     """Return whether a module holds the tensors from which a parameter of another module is computed."""
-    return isinstance(module, torch.nn.utils.parametrize.ParametrizationList)
+    return isinstance(module, nn.utils.parametrize.ParametrizationList)

@@ -27,13 +27,15 @@ def count_macs(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any],
 
 
 def can_sum_products(func: OpOverload) -> bool:
-    """Return whether an operator without a formula may sum products.
+    """Return whether an operator that was not counted may sum products.
 
-    This is true for the torch operators in `_SUM_PRODUCTS` and for every custom operator.
+    This is true for the torch operators in `_SUM_PRODUCTS`, for those whose formula does not support strided
+    nested tensors, and for every custom operator.
     """
     if func.namespace == "aten":
-        return func.overloadpacket.__name__ in _SUM_PRODUCTS
-    return func.namespace not in ("prims", "prim", "profiler")
+        packet = func.overloadpacket
+        return packet in _FORMULAS or packet in flop_registry or packet.__name__ in _SUM_PRODUCTS
+    return func.namespace not in _NO_PRODUCTS
 
 
 def _lstm_layer(args: Sequence[Any], output: Any) -> int:
@@ -65,6 +67,8 @@ _FORMULAS: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     aten.addr: lambda args, output: output.numel(),
 }
 
+#: Namespaces of operators that never sum products; those of `c10d` and `fsdp` communicate.
+_NO_PRODUCTS = ("_c10d_functional", "c10d", "fsdp", "prim", "prims", "profiler")
 #: Torch operators that sum products and have no formula.
 _SUM_PRODUCTS = {
     *("_addmm_activation", "_cdist_forward", "_cudnn_rnn", "_fft_c2c", "_fft_c2r", "_fft_r2c"),
@@ -75,6 +79,6 @@ _SUM_PRODUCTS = {
     *("cholesky_solve", "grid_sampler_2d", "grid_sampler_3d", "linalg_cholesky_ex", "linalg_eig"),
     *("linalg_householder_product", "linalg_inv_ex", "linalg_ldl_solve", "linalg_lstsq", "linalg_lu"),
     *("linalg_lu_factor_ex", "linalg_lu_solve", "linalg_matrix_exp", "linalg_qr"),
-    *("linalg_solve_triangular", "mkldnn_convolution", "mkldnn_linear", "ormqr", "quantized_gru"),
-    *("quantized_lstm", "triangular_solve"),
+    *("linalg_solve_triangular", "linear", "matmul", "mkldnn_convolution", "mkldnn_linear", "ormqr"),
+    *("quantized_gru", "quantized_lstm", "triangular_solve"),
 }

@@ -8,7 +8,6 @@ from os import PathLike
 from typing import Any
 
 from .._args import check_integer
-from .._nests import get_shape
 from ..parameters.groups import Group
 from ..views.files import write_page
 from . import page, table
@@ -219,13 +218,13 @@ class Summary:
 
 def describe_group(group: Group) -> GroupRow:
     """Return a group without its tensors, so that a stored summary does not keep the model alive."""
-    parameter, owner = group.owner.parameter, group.owner
-    assert parameter is not None
+    stored, owner = group.owner.stored, group.owner
+    assert stored is not None
     return GroupRow(
         owner.name,
-        None if owner.kind == "lazy" else get_shape(parameter),
+        stored.shape,
         group.numel,
-        str(parameter.dtype).removeprefix("torch."),
+        str(stored.tensor.dtype).removeprefix("torch."),
         group.bytes,
         group.trainable,
         tuple({"name": n.name, "kind": n.kind, "own": n.own, "transform": n.transform} for n in group.names),

@@ -112,10 +112,9 @@ def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tup
     A lazy model is copied, because its parameters get their shapes in the pass.
     """
     if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
-        try:
-            model = copy.deepcopy(model)
-        except ValueError as error:  # some lazy buffers cannot be copied
-            return model, ForwardPass(error=error)
+        lazy: dict[int, Any] = {id(b): b for b in model.buffers() if is_lazy(b)}  # torch cannot copy these
+        copies = {key: type(b)(device=b.device, dtype=b.dtype) for key, b in lazy.items()}
+        model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)
 
 

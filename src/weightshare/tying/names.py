@@ -48,11 +48,11 @@ def find_ends(
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module | None:
-    """Return the module at a path, or None if there is none."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return None
+    """Return the module at a path, or None if there is none. Scripted modules lack `get_submodule`."""
+    module: object = model
+    for part in path.split(".") if path else ():
+        module = getattr(module, part, None)
+    return module if isinstance(module, nn.Module) else None
 
 
 def get_place(model: nn.Module, name: str) -> Place:
