@@ -2,24 +2,20 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-from .._args import check_integer, format_size, is_sequence
-from .._memory import check_fits
+from .._args import check_integer, format_size
 from .._nests import get_shape, iter_tensors
-from ..counting.sizes import read_size
 from ..errors import ArgumentError
 from ..parameters.groups import group_parameters
 from ..parameters.modules import check_module, iter_modules
 from .conventions import list_conventions
 from .forward import ForwardPass, run_forward
+from .inputs import make_example
 from .notes import collect_notes
 from .result import Summary, describe_group
 from .rows import build_outline, build_rows
@@ -55,6 +51,7 @@ def summary(
             are given.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Embedding(100, 16), torch.nn.Linear(16, 100, bias=False))
         >>> model[1].weight = model[0].weight
         >>> answer = summary(model)
@@ -70,7 +67,7 @@ def summary(
     if input_shape is not None:
         if example_inputs or example_kwargs:
             raise ArgumentError("summary", "takes either example inputs or input_shape", "both")
-        example_inputs = (_make_zeros(model, input_shape),)
+        example_inputs = (make_example(model, input_shape),)
     kwargs, forward = example_kwargs or {}, None
     if not isinstance(kwargs, Mapping):
         raise ArgumentError("summary", "example_kwargs must map argument names to inputs", repr(kwargs))
@@ -116,28 +113,6 @@ def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tup
         copies = {key: type(b)(device=b.device, dtype=b.dtype) for key, b in lazy.items()}
         model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)
-
-
-def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
-    """Return a batch of one example, with the device and dtype of the model's parameters."""
-    if isinstance(shape, str):
-        size = read_size(shape)
-        shape = size if is_sequence(size) else (size,)
-    if not is_sequence(shape):
-        expected = "input_shape must be the shape of one example, without the batch dimension"
-        raise ArgumentError("summary", expected, repr(shape), "use e.g. (3, 224, 224)")
-    sizes = [check_integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
-    known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
-    like = next(known, torch.empty(0))
-    if like.device.type == "cpu":
-        bytes_needed = prod(sizes) * like.element_size()
-        got, hint = format_size(sizes), "build the model on the meta device, which allocates no memory"
-        check_fits(ArgumentError, "summary", "input_shape", bytes_needed, got, hint)
-    try:
-        return torch.zeros(1, *sizes, dtype=like.dtype, device=like.device)
-    except (RuntimeError, OverflowError) as error:
-        text = str(error).partition("\n")[0]
-        raise ArgumentError("summary", "input_shape must fit in memory", text) from error
 
 
 def _format_shapes(inputs: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from ..views.text import format_table
 from .notes import Note
 from .rows import Part, Row
 from .totals import MEANINGS, Totals
-from .tree import Line, Node, is_inside
+from .tree import Line, Node
 
 #: Number of characters per line where there is no terminal.
 WIDTH = 118
@@ -197,6 +197,47 @@ def _shorten_names(section: Section, length: int) -> Section:
 
 def _join_details(head: Sequence[str], row: Sequence[str]) -> str:
     """Return the type and what follows the percentage as one text."""
+    more = [f"{name} {cell}" for name, cell in zip(head[4:-1], row[4:-1]) if cell]
+    return "; ".join(text for text in (row[1], *more, row[-1]) if text)
+
+
+def _wrap(text: str, width: int, indent: int = 0) -> str:
+    first = " " * indent
+    rest = " " * (indent + 2 if indent else 0)
+    return textwrap.fill(escape_controls(text), width, initial_indent=first, subsequent_indent=rest)
+
+
+def _format_block(block: Node) -> str:
+    return f"{block.row.name}: {format_type(block.row.type, block.copies)}, {block.each:,} each"
+
+
+def _format_calls(line: Line) -> str:
+    """Return the number of calls; nothing for lists of modules, which are not called themselves."""
+    return str(line.row.calls or ("" if line.merged > 1 else 0))
+
+
+def _format_line(line: Line) -> str:
+    """Return where the count of a line comes from."""
+    row = line.row
+    if line.merged > 1:
+        text = f"{len(row.parts):,} tensors in {line.merged:,} modules{_list_shared(row)}"
+    else:
+        text = _format_derivation(row)
+    if line.copies > 1 and text:
+        text = f"each: {text}" if len(row.parts) == 1 else f"{row.own_unique:,} each: {text}"
+    return escape_controls(text)
+
+
+def _list_shared(row: Row) -> str:
+    """Return the names that a row of several modules shares with other rows, as the end of a sentence."""
+    inside = {part.name for part in row.parts}
+    shared = [
+        f"{part.name} {describe_sharing(part)}"
+        if part.owner != part.name
+        else f"{part.name} also {others[0]}"
+        for part in row.parts
+        if (others := [other for other in part.others if other not in inside])
+    ]
     more = [f"{name} {cell}" for name, cell in zip(head[4:-1], row[4:-1]) if cell]
     return "; ".join(text for text in (row[1], *more, row[-1]) if text)
 
