@@ -231,53 +231,13 @@ def _format_line(line: Line) -> str:
 def _list_shared(row: Row) -> str:
     """Return the names that a row of several modules shares with other rows, as the end of a sentence."""
     inside = {part.name for part in row.parts}
-    shared = [
-        f"{part.name} {describe_sharing(part)}"
-        if part.owner != part.name
-        else f"{part.name} also {others[0]}"
-        for part in row.parts
-        if (others := [other for other in part.others if other not in inside])
-    ]
-    more = [f"{name} {cell}" for name, cell in zip(head[4:-1], row[4:-1]) if cell]
-    return "; ".join(text for text in (row[1], *more, row[-1]) if text)
-
-
-def _wrap(text: str, width: int, indent: int = 0) -> str:
-    first = " " * indent
-    rest = " " * (indent + 2 if indent else 0)
-    return textwrap.fill(escape_controls(text), width, initial_indent=first, subsequent_indent=rest)
-
-
-def _format_block(block: Node) -> str:
-    return f"{block.row.name}: {format_type(block.row.type, block.copies)}, {block.each:,} each"
-
-
-def _format_calls(line: Line) -> str:
-    """Return the number of calls; nothing for lists of modules, which are not called themselves."""
-    return str(line.row.calls or ("" if line.merged > 1 else 0))
-
-
-def _format_line(line: Line) -> str:
-    """Return where the count of a line comes from."""
-    row = line.row
-    if line.merged > 1:
-        text = f"{len(row.parts):,} tensors in {line.merged:,} modules{_list_shared(row)}"
-    else:
-        text = _format_derivation(row)
-    if line.copies > 1 and text:
-        text = f"each: {text}" if len(row.parts) == 1 else f"{row.own_unique:,} each: {text}"
-    return escape_controls(text)
-
-
-def _list_shared(row: Row) -> str:
-    """Return the names that a row of several modules shares with other rows, as the end of a sentence."""
-    shared = [
-        f"{part.name} {describe_sharing(part)}"
-        if part.owner != part.name
-        else f"{part.name} also {others[0]}"
-        for part in row.parts
-        if (others := [other for other in part.others if not is_inside(other, row.name)])
-    ]
+    shared: list[str] = []
+    for part in row.parts:
+        others = [other for other in part.others if other not in inside]
+        if part.owner not in inside:
+            shared.append(f"{part.name} {describe_sharing(part)}")
+        elif part.owner == part.name and others:
+            shared.append(f"{part.name} also {', '.join(others[:_MAX_SHARED])}")
     more = [f"{len(shared) - _MAX_SHARED} more"] if len(shared) > _MAX_SHARED else []
     return "".join(f"; {text}" for text in (*shared[:_MAX_SHARED], *more))
 
