@@ -192,7 +192,7 @@ def _fold(node: Node) -> Node:
 
 
 def _continues(run: Sequence[Node], node: Node) -> bool:
-    """Return whether a node has the next number after a run, and is equal to it but for the number."""
+    """Return whether a node has the next number after a run, and otherwise equals its nodes."""
     (parent, _, before), (other, _, after) = (n.row.name.rpartition(".") for n in (run[-1], node))
     if parent != other or not (before.isdecimal() and after.isdecimal() and int(after) == int(before) + 1):
         return False
