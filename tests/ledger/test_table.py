@@ -97,6 +97,16 @@ def test_equal_blocks_are_folded(stack):
     assert len(list(iter_lines(build_tree(stack.outline, fold=False)))) == len(stack.rows)
 
 
+def test_nested_blocks_are_folded():
+    layers = (nn.Sequential(OrderedDict(experts=nn.ModuleList(map(Block, [4] * 5)))) for _ in range(3))
+    summary = ws.summary(nn.Sequential(*layers))
+    text = str(summary)
+    assert "0-2: 3 x Sequential, 940 each" in text
+    assert "0-2.experts.0-4: 15 x Block, 188 each" in text
+    assert re.search(r"0-2\.experts\.0-4\.attn\.q +15 x Linear +300 ", text)
+    assert add_up(text) == summary.totals.unique == 3 * 940
+
+
 def test_macs_of_folded_rows_add_up(stack):
     for options in ({}, {"fold": False}, {"depth": 1}, {"pattern": "layers.*.mlp"}):
         lines = list(iter_lines(build_tree(stack.outline, **options)))

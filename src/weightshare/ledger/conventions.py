@@ -198,7 +198,8 @@ def _list_omissions(owners: Sequence[_Owner], forward: ForwardPass | None) -> It
     yield _leave_out("normalization parameters", owners, lambda o: isinstance(o.module, _NORMALIZATIONS), 2)
     yield _leave_out("embeddings", owners, lambda o: isinstance(o.module, nn.Embedding | nn.EmbeddingBag))
     yield _leave_out("position embeddings", owners, _is_position_embedding, 2)
-    yield _leave_out("the largest embedding", owners, lambda o: o.path == _find_vocabulary(owners))
+    vocabulary = _find_vocabulary(owners)
+    yield _leave_out("the largest embedding", owners, lambda o: o.path == vocabulary)
 
 
 def _leave_out_experts(groups: Sequence[Group], totals: Totals, forward: ForwardPass | None) -> Convention:
@@ -247,7 +248,8 @@ def _list_resizables(owners: Sequence[_Owner], head: str | None) -> Iterator[Res
             names = ", ".join(repr(path) if path else "the model itself" for path in paths)
             yield Resizable(names, noun, size, sum(counts) // size, frozenset(about))
 
-    largest = next((o.module for o in owners if o.path == _find_vocabulary(owners)), None)
+    path = _find_vocabulary(owners)
+    largest = next((o.module for o in owners if o.path == path), None)
     vocabulary: int | None = getattr(largest, "num_embeddings", None)
     heads = [o for o in owners if o.path == head and o.group.numel]
     classes = _count_outputs(heads[0].module) if heads else 0

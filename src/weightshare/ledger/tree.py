@@ -105,12 +105,13 @@ def iter_lines(node: Node, copies: int = 1) -> Iterator[Line]:
         yield from iter_lines(child, copies)
 
 
-def iter_blocks(node: Node) -> Iterator[Node]:
-    """Yield every folded node that encloses others."""
+def iter_blocks(node: Node, copies: int = 1) -> Iterator[Node]:
+    """Yield every folded node that encloses others, with the number of all its copies."""
+    copies *= node.copies
     if node.copies > 1 and node.children:
-        yield node
+        yield replace(node, copies=copies)
     for child in node.children:
-        yield from iter_blocks(child)
+        yield from iter_blocks(child, copies)
 
 
 def is_inside(name: str, part: str) -> bool:
