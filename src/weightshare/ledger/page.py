@@ -113,8 +113,9 @@ def _build_module(
     """
     row, copies = node.row, copies * node.copies
     total = copies * node.each
+    was_counted = row.calls is not None and bool(row.calls or row.parts)  # lists of modules are not called
     facts = [
-        "" if row.calls is None else f"{row.calls:,} call{'' if row.calls == 1 else 's'}",
+        f"{row.calls:,} call{'' if row.calls == 1 else 's'}" if was_counted else "",
         f"output {format_size(row.output_shape)}" if row.output_shape else "",
         f"{copies * node.macs:,} MACs" if node.macs else "",
     ]
