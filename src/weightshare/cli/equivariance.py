@@ -168,7 +168,7 @@ def _list_required_inputs(model: Module) -> list[str]:
 
 
 def _check_memory(model: Module, size: Sequence[int]) -> None:
-    """Raise an error if the tensors of a trace do not fit: those of one run, and as much again to compare them.
+    """Raise an error if the tensors of a trace do not fit: those of a run, and as much again to compare them.
 
     They are counted in a run on the meta device. If the model cannot run there, only its input is counted.
     """

@@ -148,6 +148,19 @@ def build_rows(
     return tuple(rows)
 
 
+def build_outline(
+    modules: Mapping[str, nn.Module], rows: Iterable[Row], forward: ForwardPass | None
+) -> tuple[Row, ...]:
+    """Return all rows, and a row without parameters for each module that encloses one, in order."""
+    by_name = {row.name: row for row in rows}
+    enclosing = {""} | {name[:i] for name in by_name for i, letter in enumerate(name) if letter == "."}
+    return tuple(
+        by_name[name] if name in by_name else _build_row(name, module, [], forward, first=False)
+        for name, module in modules.items()
+        if name in by_name or name in enclosing
+    )
+
+
 def is_dead(group: Group, forward: ForwardPass | None) -> bool:
     """Return whether a complete forward pass did not read any storage of a group."""
     if forward is None or not forward.completed:
