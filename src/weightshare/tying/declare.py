@@ -95,8 +95,8 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
 def untie_weights(model: _Module, name: str) -> _Module:
     """Give an alias its own Parameter with the current values, and remove its tie.
 
-    A tie that was made by assignment is removed, too. A tie that does not hold, for example because the module
-    at one end was removed, is only removed. Create the optimizer after untying.
+    A tie that was made by assignment is removed, too. A tie that does not hold, for example because the
+    module at one end was removed, is only removed. Create the optimizer after untying.
 
     Args:
         name: Current name of the alias, or, if its module was removed, its last name. The name of a module or
@@ -121,12 +121,11 @@ def untie_weights(model: _Module, name: str) -> _Module:
         others = f"use one of {', '.join(map(repr, known))}" if known else "this module has no ties"
         hint = f"{others}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
-    remaining = {
-        link.tie.source: link for link in links.values() if link.is_known and link.alias not in aliases
-    }
+    kept = [link for link in links.values() if link.is_known and link.alias not in aliases]
+    remaining = {link.tie.source: link.alias for link in kept}
     for alias in aliases:
         if alias in remaining and (alias not in links or links[alias].is_known):
-            got = f"the source of {remaining[alias].alias!r}"
+            got = f"the source of {remaining[alias]!r}"
             raise TieError(f"untie_weights: {alias!r}", "must not be a source", got, "untie it first")
     owners = [
         _find_shared(model, links[alias]) if alias in links else find_owner(model, alias) for alias in aliases
