@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import peft
 import pytest
 import torch
 from torch import nn
@@ -196,3 +197,16 @@ def test_resized_embeddings_stay_tied():
     model.resize_token_embeddings(44)
     assert get_ties(model) == {"lm_head.weight": "model.embed_tokens.weight"}
     assert model.lm_head.weight.shape == (44, 8)
+
+
+def test_an_adapter_on_one_end_of_a_tie_that_is_not_declared():
+    adapter = peft.LoraConfig(target_modules=["lm_head"], init_lora_weights=False)
+    model = peft.get_peft_model(llama(True), adapter)
+    names = "base_model.model.lm_head.base_layer.weight", "base_model.model.model.embed_tokens.weight"
+    found = {note.code: note.names for note in ws.check_tied_weights(model).warnings}
+    assert found == {"UNDECLARED_TIE": names[::-1], "LORA_ON_TIED": names}
+    merged = ws.untie_weights(model, names[0]).merge_and_unload()
+    assert not torch.equal(merged.lm_head.weight, merged.model.embed_tokens.weight)
+    adapter = peft.LoraConfig(target_modules=["lm_head"], ensure_weight_tying=True)
+    model = peft.get_peft_model(llama(True), adapter)
+    assert "LORA_ON_TIED" not in {note.code for note in ws.check_tied_weights(model).warnings}

@@ -79,7 +79,13 @@ def test_averages_that_match(kind):
     average.update_parameters(model)
     by_name = {name: value.detach().clone() for name, value in model.named_parameters()}
     by_state = {name: value.clone() for name, value in model.state_dict().items()}
-    for ema in (average, average.module, by_name, by_state, {**by_state, "decay": 0.99}):
+    for ema in (
+        average,
+        average.module,
+        by_name,
+        by_state,
+        {**by_state, "decay": 0.99, "step": torch.tensor(3)},
+    ):
         assert check(model, ema=ema) == []
         assert check(torch.compile(model, backend="eager"), ema=ema) == []
 

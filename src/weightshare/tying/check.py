@@ -85,9 +85,10 @@ def check_tied_weights(
     broken += find_lost_references(model, links)
     ties = {alias: link.tie for alias, link in links.items()}
     undeclared = list_undeclared(model, ties, found)
+    assigned = [(tie.alias, tie.source) for tie in undeclared]
     warnings = [
         *warn_of_split_groups(model, ties),
-        *warn_of_adapters(model, dict(intact)),
+        *warn_of_adapters(model, [*((alias, tie.source) for alias, tie in intact), *assigned]),
         *warn_of_undeclared(model, undeclared),
         *warn_of_parameters(model),
         *warn_of_configs(model),

@@ -1,6 +1,6 @@
 """`tie_weights` and `untie_weights`: declare ties, and remove them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 import torch
@@ -14,6 +14,8 @@ from ..parameters.modules import check_module
 from ..parameters.references import get_reference
 from .derived import make_reading_class, stop_reading
 from .faults import find_fault
+from .find import find_tied_weights
+from .fragile import list_undeclared
 from .globs import expand_ties, select_aliases
 from .hugging_face import find_declared, update_configs
 from .linking import get_transformed_shape, link_ends
@@ -93,8 +95,8 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
 def untie_weights(model: _Module, name: str) -> _Module:
     """Give an alias its own Parameter with the current values, and remove its tie.
 
-    A tie that does not hold, for example because the module at one end was removed, is only removed. Create
-    the optimizer after untying.
+    A tie that was made by assignment is removed, too. A tie that does not hold, for example because the
+    module at one end was removed, is only removed. Create the optimizer after untying.
 
     Args:
         name: Current name of the alias, or, if its module was removed, its last name. The name of a module or
@@ -110,17 +112,24 @@ def untie_weights(model: _Module, name: str) -> _Module:
     """
     check_module("untie_weights", model)
     links = get_links(model)
-    aliases = dict.fromkeys(select_aliases(model, name, links))
+    ties = {alias: link.tie for alias, link in links.items()}
+    undeclared = {tie.alias for tie in list_undeclared(model, ties, find_tied_weights(model))}
+    known = [*links, *sorted(undeclared - links.keys())]
+    aliases = dict.fromkeys(select_aliases(model, name, known))
     if not aliases:
         get_owner(model, name, "untie_weights")
-        known = f"use one of {', '.join(map(repr, links))}" if links else "this module has no ties"
-        hint = f"{known}; if the source is outside of this module, call untie_weights on a parent module"
+        others = f"use one of {', '.join(map(repr, known))}" if known else "this module has no ties"
+        hint = f"{others}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
-    dependents: dict[str, list[str]] = {}
-    for alias, link in links.items():
-        if link.is_known and alias not in aliases:
-            dependents.setdefault(link.tie.source, []).append(alias)
-    owners = [_find_shared(model, links[alias], dependents.get(alias, [])) for alias in aliases]
+    kept = [link for link in links.values() if link.is_known and link.alias not in aliases]
+    remaining = {link.tie.source: link.alias for link in kept}
+    for alias in aliases:
+        if alias in remaining and (alias not in links or links[alias].is_known):
+            got = f"the source of {remaining[alias]!r}"
+            raise TieError(f"untie_weights: {alias!r}", "must not be a source", got, "untie it first")
+    owners = [
+        _find_shared(model, links[alias]) if alias in links else find_owner(model, alias) for alias in aliases
+    ]
     for owner in owners:
         if owner is not None:
             _make_own(*owner)
@@ -129,19 +138,13 @@ def untie_weights(model: _Module, name: str) -> _Module:
     return model
 
 
-def _find_shared(model: Module, link: Link, dependents: Sequence[str]) -> tuple[Module, str] | None:
+def _find_shared(model: Module, link: Link) -> tuple[Module, str] | None:
     """Return the owner of an alias that shares its weight, or None if it is already separate.
 
-    Args:
-        dependents: Aliases that remain tied to this alias.
-
     Raises:
-        TieError: If the alias cannot be untied.
+        TieError: If the alias is parametrized or pruned.
     """
     alias, where = link.alias, f"untie_weights: {link.alias!r}"
-    if link.is_known and dependents:
-        got = f"the source of {', '.join(map(repr, dependents))}"
-        raise TieError(where, "must not be a source", got, "untie these first")
     code, owner = find_fault(model, link), find_owner(model, alias)
     if owner is None and code in ("NORM_ON_TIED", "PRUNE_ON_TIED"):
         got, hint = f"{code}: {CODES[code].meaning}", "remove the parametrization or pruning first"

@@ -1,6 +1,6 @@
 """Find ties that are fragile or undeclared, and ties that file formats do not keep."""
 
-from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -49,12 +49,16 @@ def warn_of_split_groups(model: Module, ties: Mapping[str, Tie]) -> Iterator[Tie
             yield make_warning("SPLIT_FSDP_GROUP", (alias, tie.source))
 
 
-def warn_of_adapters(model: Module, ties: Mapping[str, Tie]) -> Iterator[TieWarning]:
-    """Yield the ties of which an adapter of PEFT changes only one end."""
-    for alias, tie in ties.items():
-        first, second = _list_adapters(model, alias), _list_adapters(model, tie.source)
+def warn_of_adapters(model: Module, ties: Iterable[tuple[str, str]]) -> Iterator[TieWarning]:
+    """Yield the ties of which an adapter of PEFT changes only one end.
+
+    Args:
+        ties: Alias and source of each tie, declared or not.
+    """
+    for names in ties:
+        first, second = (_list_adapters(model, name) for name in names)
         if first.isdisjoint(second) and (first or second):
-            yield make_warning("LORA_ON_TIED", (alias, tie.source))
+            yield make_warning("LORA_ON_TIED", names)
 
 
 def warn_of_undeclared(model: Module, undeclared: Sequence[TieGroup]) -> Iterator[TieWarning]:

@@ -47,7 +47,11 @@ def warn_of_ema(
         own, averaged = _get_shapes(model), _get_shapes(getattr(ema, "module", ema))
         stale = [name for name in {**own, **averaged} if own.get(name) != averaged.get(name)]
     else:
-        entries = {_unwrap(name): value for name, value in ema.items() if isinstance(value, Tensor)}
+        entries = {
+            _unwrap(name): value
+            for name, value in ema.items()
+            if isinstance(value, Tensor) and value.is_floating_point()  # not a counter of steps
+        }
         stale = _list_stale(model, entries, ties)
         for pair in iter_overlaps(entries):
             yield make_warning("DUP_IN_EMA", pair)
