@@ -3,7 +3,7 @@
 import pytest
 
 from weightshare import explain
-from weightshare.counting.keras_words import ALL_FORMS, translate_arguments
+from weightshare.counting.keras_words import ALL_FORMS, take_shape, translate_arguments
 
 
 @pytest.mark.parametrize(
@@ -132,18 +132,19 @@ def test_a_keras_layer_has_the_same_counts_as_the_torch_layer():
 
 def test_arguments_in_the_words_of_torch_are_returned_unchanged():
     arguments = {"in_channels": 3, "out_channels": 8, "kernel_size": 3, "padding": "same"}
-    assert translate_arguments("Conv2d", ALL_FORMS["Conv2d"], arguments, (3, 9, 9)) == (arguments, ())
+    assert translate_arguments("Conv2d", ALL_FORMS["Conv2d"], arguments, 3, (9, 9)) == (arguments, ())
 
 
 def test_the_given_arguments_are_not_changed():
     arguments = {"filters": 8, "kernel_size": 3, "data_format": "channels_last", "input_shape": (9, 9, 3)}
     given = dict(arguments)
-    translated, _ = translate_arguments("Conv2D", ALL_FORMS["Conv2D"], arguments)
+    own, shape = take_shape(ALL_FORMS["Conv2D"], arguments)
+    translated, _ = translate_arguments("Conv2D", ALL_FORMS["Conv2D"], own, 3, (9, 9))
     assert arguments == given
+    assert shape == (9, 9, 3)
     assert translated == {
         "out_channels": 8,
         "kernel_size": 3,
-        "input_size": (3, 9, 9),
         "in_channels": 3,
         "padding": ((0, 0), (0, 0)),
     }
