@@ -1,6 +1,4 @@
-"""The layers of Keras that are neither convolutions nor dense.
-
-Each has a signature, and a function that returns its parameters and the size of its output.
+"""The layers of Keras that are neither convolutions nor dense: signature, parameters and size of output.
 
 The sizes have the channels last, as in Keras, unless a layer has `data_format='channels_first'`.
 """
@@ -8,36 +6,19 @@ The sizes have the channels last, as in Keras, unless a layer has `data_format='
 from collections.abc import Callable
 from functools import partial
 
-from .._args import check_integer, is_sequence
-from ..errors import ArgumentError, ShapeError
+from .._args import is_sequence
+from ..errors import ArgumentError
 from .arguments import Arguments
-from .block import Block, Shape, format_shape, multiply
+from .block import Block, Shape, multiply
 from .closed_form import AXIS_NAMES
 from .formulas import list_embedding, list_keras_attention, list_keras_recurrent, list_norm, list_separable
+from .keras_sizes import KERAS_SIZE_FORMS, count_named, join_channels, split_channels
 from .keras_words import read_keras_form
 from .phrases import count_noun
-from .resizing import check_positive, count_windows, resolve_sizes
-from .sizes import check_shape
+from .resizing import check_positive
 from .terms import Factor
 from .torch_layers import GATE_NAMES, GATES
 from .words import Form
-
-_FIRST = "channels_first"
-
-
-def _is_first(arguments: Arguments) -> bool:
-    """Return whether the sizes of this layer have the channels first."""
-    value = arguments.get("data_format")
-    return value is not None and arguments.read_choice("data_format", ("channels_last", _FIRST)) == _FIRST
-
-
-def _split(arguments: Arguments, shape: Shape) -> tuple[int | None, Shape]:
-    """Return the channels and the spatial size."""
-    return (shape[0], shape[1:]) if _is_first(arguments) else (shape[-1], shape[:-1])
-
-
-def _join(arguments: Arguments, channels: int | None, size: Shape) -> Shape:
-    return (channels, *size) if _is_first(arguments) else (*size, channels)
 
 
 def _recurrent(kind: str, arguments: Arguments, shape: Shape | None) -> Block:
@@ -124,11 +105,14 @@ def _norm(arguments: Arguments, shape: Shape | None) -> Block:
     }
     lines = texts[tuple(names)]
     if kind == "BatchNormalization":
-        trainable = len(names) * (multiply(size) or 0)
+        trainable = len(names)
         names += ["moving_mean", "moving_variance"]
+        if arguments.read_flag("renorm"):
+            names += ["moving_stddev", "renorm_mean", "renorm_stddev"]
+        counts = [n * (multiply(size) or 0) for n in (trainable, len(names) - trainable)]
         lines += (
-            f"Keras counts the moving mean and variance as non-trainable parameters: {trainable:,} are "
-            f"trainable, and {2 * (multiply(size) or 0):,} are not. In torch they are buffers.",
+            f"Keras counts the moving mean and variance as non-trainable parameters: {counts[0]:,} are "
+            f"trainable, and {counts[1]:,} are not. In torch they are buffers.",
         )
     if kind == "GroupNormalization":
         lines += ("The number of groups does not affect the count.",)
@@ -138,10 +122,9 @@ def _norm(arguments: Arguments, shape: Shape | None) -> Block:
 def _prelu(arguments: Arguments, shape: Shape | None) -> Block:
     shared = arguments.get("shared_axes")
     axes = {_read_axis(arguments, n, shape) for n in (() if shared is None else _as_tuple(shared))}
-    count = 0 if shape is None else len(shape)
-    if shape is None:
-        arguments.read_features(None)
-    size = [1 if axis in axes else arguments.read_features(shape, axis) for axis in range(count)]
+    arguments.read_features(shape)
+    sizes = range(len(shape or ()))
+    size = [1 if axis in axes else arguments.read_features(shape, axis) for axis in sizes]
     line = "Each input has its own slope, except along the shared axes."
     return arguments.build(shape, shape, list_norm("slopes", size, ("alpha",)), (line,))
 
@@ -171,7 +154,7 @@ def _separable(ndim: int, arguments: Arguments, shape: Shape | None) -> Block:
         "padding", ("valid", "same", "causal") if ndim == 1 else ("valid", "same")
     )
     arguments.check_axes(shape, ndim + 1)
-    channels, size = (None, ()) if shape is None else _split(arguments, shape)
+    channels, size = (None, ()) if shape is None else split_channels(arguments, shape)
     inputs = arguments.read_features(None if shape is None else (channels,))
     multiplier, filters = arguments.read_number("depth_multiplier"), arguments.read_number("filters")
     use_bias = arguments.read_flag("use_bias")
@@ -183,112 +166,11 @@ def _separable(ndim: int, arguments: Arguments, shape: Shape | None) -> Block:
         f"convolution mixes the channels. A full convolution would have {plain:,} parameters."
     )
     windows = zip(size, kernel, stride, dilation)
-    positions = tuple(_count_named(n, (k - 1) * d + 1, s, padding) for n, k, s, d in windows)
-    output = check_positive(arguments.name, shape or (), _join(arguments, filters, positions))
+    positions = tuple(count_named(n, (k - 1) * d + 1, s, padding) for n, k, s, d in windows)
+    output = check_positive(arguments.name, shape or (), join_channels(arguments, filters, positions))
     return arguments.build(shape, output, parameters, (line,))
 
 
-def _count_named(size: int | None, extent: int, stride: int, padding: str) -> int | None:
-    """Return the number of positions with the padding "valid", "same" or "causal"."""
-    if padding == "valid" or size is None:
-        return count_windows(size, extent, stride, 0)
-    return -(-size // stride)
-
-
-def _keep(arguments: Arguments, shape: Shape | None) -> Block:
-    return arguments.build(shape, shape)
-
-
-def _pool(ndim: int, arguments: Arguments, shape: Shape | None) -> Block:
-    kernel = arguments.read_axes("pool_size", ndim)
-    stride = kernel if arguments.get("strides") is None else arguments.read_axes("strides", ndim)
-    padding = arguments.read_choice("padding", ("valid", "same"))
-    arguments.check_axes(shape, ndim + 1)
-    if shape is None:
-        return arguments.build(None, None)
-    channels, size = _split(arguments, shape)
-    positions = tuple(_count_named(n, k, s, padding) for n, k, s in zip(size, kernel, stride))
-    return arguments.build(
-        shape, check_positive(arguments.name, shape, _join(arguments, channels, positions))
-    )
-
-
-def _global_pool(ndim: int, arguments: Arguments, shape: Shape | None) -> Block:
-    arguments.check_axes(shape, ndim + 1)
-    keeps = arguments.read_flag("keepdims")
-    if shape is None:
-        return arguments.build(None, None)
-    channels = _split(arguments, shape)[0]
-    return arguments.build(shape, _join(arguments, channels, (1,) * ndim) if keeps else (channels,))
-
-
-def _input(arguments: Arguments, shape: Shape | None) -> Block:
-    own = arguments.get("shape")
-    size = shape if own is None else check_shape(arguments.name, "shape", own)
-    if shape is not None and size is not None:
-        if len(shape) != len(size) or any(n not in (None, m) for n, m in zip(size, shape)):
-            raise ShapeError(arguments.name, f"the input must be {format_shape(size)}", format_shape(shape))
-        size = shape
-    return arguments.build(size, size)
-
-
-def _flatten(arguments: Arguments, shape: Shape | None) -> Block:
-    return arguments.build(shape, None if shape is None else (multiply(shape),))
-
-
-def _reshape(arguments: Arguments, shape: Shape | None) -> Block:
-    total = None if shape is None else multiply(shape)
-    return arguments.build(
-        shape, resolve_sizes("Reshape", "target_shape", arguments.get("target_shape"), total)
-    )
-
-
-def _permute(arguments: Arguments, shape: Shape | None) -> Block:
-    order = arguments.read_sizes("dims")
-    if sorted(order) != list(range(1, len(order) + 1)) or (shape is not None and len(shape) != len(order)):
-        expected = "dims must contain each axis once, beginning with 1"
-        raise ArgumentError("Permute", expected, repr(arguments.get("dims")))
-    return arguments.build(shape, None if shape is None else tuple(shape[n - 1] for n in order))
-
-
-def _repeat(arguments: Arguments, shape: Shape | None) -> Block:
-    arguments.check_axes(shape, 1)
-    return arguments.build(shape, None if shape is None else (arguments.read_number("n"), *shape))
-
-
-def _pad(ndim: int, word: str, arguments: Arguments, shape: Shape | None) -> Block:
-    """Build a layer that pads or crops each spatial axis."""
-    value = arguments.get(word)
-    entries = tuple(value) if is_sequence(value) else (value,) * ndim
-    if ndim == 1 and len(entries) == 2:
-        entries = (entries,)
-    if len(entries) != ndim:
-        raise ArgumentError(arguments.name, f"{word} must have one entry per spatial axis", repr(value))
-    totals: list[int] = []
-    for entry in entries:
-        pair = tuple(entry) if is_sequence(entry) else (entry, entry)
-        totals.append(sum(check_integer(arguments.name, word, n, least=0) for n in pair))
-    arguments.check_axes(shape, ndim + 1)
-    if shape is None:
-        return arguments.build(None, None)
-    sign = 1 if word == "padding" else -1
-    channels, size = _split(arguments, shape)
-    new = tuple(None if n is None else n + sign * total for n, total in zip(size, totals))
-    return arguments.build(shape, check_positive(arguments.name, shape, _join(arguments, channels, new)))
-
-
-def _upsample(ndim: int, arguments: Arguments, shape: Shape | None) -> Block:
-    factors = arguments.read_axes("size", ndim)
-    arguments.check_axes(shape, ndim + 1)
-    if shape is None:
-        return arguments.build(None, None)
-    channels, size = _split(arguments, shape)
-    new = tuple(None if n is None else n * factor for n, factor in zip(size, factors))
-    return arguments.build(shape, _join(arguments, channels, new))
-
-
-#: Builders of layers that have parameters.
-_COUNTED = (_recurrent, _embedding, _attention, _norm, _prelu, _separable)
 Builder = Callable[[Arguments, Shape | None], Block]
 
 _WEIGHTS = "-kernel_initializer -recurrent_initializer -bias_initializer"
@@ -296,9 +178,8 @@ _REGULARIZED = (
     "-kernel_regularizer -recurrent_regularizer -bias_regularizer -activity_regularizer -kernel_constraint "
     "-recurrent_constraint -bias_constraint -dropout -recurrent_dropout"
 )
-_SEQUENCE = (
-    "return_sequences=False -return_state -go_backwards -stateful -unroll -seed -time_major -implementation"
-)
+_SEQUENCE = "return_sequences=False -return_state -go_backwards -stateful -unroll"
+_KERAS_2 = "-time_major -implementation"
 _SIMPLE = f"units -activation use_bias=True {_WEIGHTS} {_REGULARIZED}"
 _GATED = "units -activation -recurrent_activation use_bias=True"
 _LSTM = f"{_GATED} {_WEIGHTS} -unit_forget_bias {_REGULARIZED}"
@@ -308,26 +189,6 @@ _SCALE = (
     "-beta_constraint -gamma_constraint"
 )
 _MOVING = "-moving_mean_initializer -moving_variance_initializer"
-_UNCHANGED = {
-    "Activation": "-activation",
-    "ReLU": "-max_value -negative_slope -threshold",
-    "LeakyReLU": "-negative_slope -alpha",
-    "ELU": "-alpha",
-    "Softmax UnitNormalization": "-axis",
-    "ThresholdedReLU": "-theta",
-    "Dropout": "-rate -noise_shape -seed",
-    "AlphaDropout GaussianDropout": "-rate -noise_shape -seed",
-    "SpatialDropout1D SpatialDropout2D SpatialDropout3D": "-rate -data_format -seed",
-    "GaussianNoise": "-stddev -seed",
-    "ActivityRegularization": "-l1 -l2",
-    "Masking": "-mask_value",
-    "Rescaling": "-scale -offset",
-    "RandomFlip": "-mode -seed",
-    "RandomRotation": "-factor -fill_mode -interpolation -seed -fill_value -data_format",
-    "RandomZoom": "-height_factor -width_factor -fill_mode -interpolation -seed -fill_value -data_format",
-    "RandomContrast": "-factor -value_range -seed",
-    "RandomTranslation": "-height_factor -width_factor -fill_mode -interpolation -seed -fill_value",
-}
 
 
 def _list_layers() -> list[tuple[str, str, Builder]]:
@@ -338,9 +199,13 @@ def _list_layers() -> list[tuple[str, str, Builder]]:
         "-depthwise_constraint -pointwise_constraint -bias_constraint"
     )
     layers: list[tuple[str, str, Builder]] = [
-        ("SimpleRNN", f"{_SIMPLE} {_SEQUENCE}", partial(_recurrent, "RNN")),
-        ("LSTM", f"{_LSTM} {_SEQUENCE} -use_cudnn", partial(_recurrent, "LSTM")),
-        ("GRU", f"{_GRU} {_SEQUENCE} reset_after=True -use_cudnn", partial(_recurrent, "GRU")),
+        ("SimpleRNN", f"{_SIMPLE} {_SEQUENCE} -seed {_KERAS_2}", partial(_recurrent, "RNN")),
+        ("LSTM", f"{_LSTM} -seed {_SEQUENCE} -use_cudnn {_KERAS_2}", partial(_recurrent, "LSTM")),
+        (
+            "GRU",
+            f"{_GRU} -seed {_SEQUENCE} reset_after=True -use_cudnn {_KERAS_2}",
+            partial(_recurrent, "GRU"),
+        ),
         ("SimpleRNNCell", f"{_SIMPLE} -seed", partial(_recurrent, "RNN")),
         ("LSTMCell", f"{_LSTM} -seed", partial(_recurrent, "LSTM")),
         ("GRUCell", f"{_GRU} reset_after=True -seed", partial(_recurrent, "GRU")),
@@ -359,50 +224,23 @@ def _list_layers() -> list[tuple[str, str, Builder]]:
         ),
         (
             "BatchNormalization",
-            f"axis=-1 -momentum -epsilon {_SCALE.replace('-beta_reg', f'{_MOVING} -beta_reg')} -synchronized",
+            f"axis=-1 -momentum -epsilon {_SCALE.replace('-beta_reg', f'{_MOVING} -beta_reg')} renorm=False "
+            "-renorm_clipping -renorm_momentum -synchronized",
             _norm,
         ),
         ("LayerNormalization", f"axis=-1 -epsilon {_SCALE}", _norm),
         ("GroupNormalization", f"-groups axis=-1 -epsilon {_SCALE}", _norm),
         ("RMSNormalization", "axis=-1 -epsilon", _norm),
         ("PReLU", "-alpha_initializer -alpha_regularizer -alpha_constraint shared_axes=None", _prelu),
-        ("Input", "shape=None -batch_size -sparse -ragged -tensor -optional", _input),
-        ("InputLayer", "shape=None -batch_size -sparse -ragged -input_tensor -optional", _input),
-        ("Flatten", "-data_format", _flatten),
-        ("Reshape", "target_shape", _reshape),
-        ("Permute", "dims", _permute),
-        ("RepeatVector", "n", _repeat),
     ]
-    for n in (1, 2, 3):
-        pool = f"pool_size={2 if n == 1 else (2,) * n} strides=None padding='valid' data_format=None"
-        pool = pool.replace(", ", ",")
-        for long, short in (("MaxPooling", "MaxPool"), ("AveragePooling", "AvgPool")):
-            layers += [(f"{name}{n}D", pool, partial(_pool, n)) for name in (long, short)]
-            layers += [
-                (f"Global{name}{n}D", "data_format=None keepdims=False", partial(_global_pool, n))
-                for name in (long, short)
-            ]
-        layers += [
-            (f"ZeroPadding{n}D", "padding=1 data_format=None", partial(_pad, n, "padding")),
-            (
-                f"Cropping{n}D",
-                f"cropping={1 if n == 1 else 0} data_format=None",
-                partial(_pad, n, "cropping"),
-            ),
-            (f"UpSampling{n}D", "size=2 data_format=None -interpolation", partial(_upsample, n)),
-        ]
-        if n < 3:
-            layers.append((f"SeparableConv{n}D", separable, partial(_separable, n)))
-            layers.append((f"SeparableConvolution{n}D", separable, partial(_separable, n)))
-    for names, text in _UNCHANGED.items():
-        layers += [(name, text, _keep) for name in names.split()]
+    for n in (1, 2):
+        names = (f"SeparableConv{n}D", f"SeparableConvolution{n}D")
+        layers += [(name, separable, partial(_separable, n)) for name in names]
     return layers
 
 
 #: The other layers of Keras, by name.
 KERAS_FORMS: dict[str, Form] = {
-    name: read_keras_form(
-        name, text, build=build, has_parameters=getattr(build, "func", build) in _COUNTED
-    )
-    for name, text, build in _list_layers()
+    **{name: read_keras_form(name, text, build=build) for name, text, build in _list_layers()},
+    **KERAS_SIZE_FORMS,
 }
