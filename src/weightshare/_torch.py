@@ -1,6 +1,6 @@
 """Private parts of torch that the package uses, in one file, since a new torch release may change them."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -31,6 +31,8 @@ __all__ = [
     "is_functorch_active",
     "is_plain",
     "is_watched",
+    "iter_flat_parameter",
+    "remove_wrappers",
     "reshards_after_forward",
     "tree_iter",
     "tree_leaves",
@@ -38,6 +40,9 @@ __all__ = [
     "tree_map_only",
     "watch_modules",
 ]
+
+#: Names under which wrappers hold the modules that they wrap.
+_WRAPPED = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
 def get_storage_id(tensor: Tensor) -> int:
@@ -96,6 +101,30 @@ def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Gen
         after.remove()
         for marks in (_module._global_forward_hooks_with_kwargs, _module._global_forward_hooks_always_called):
             marks.pop(after.id, None)  # torch does not remove these marks together with the hook
+
+
+def remove_wrappers(name: str) -> str:
+    """Return the name that a module had before FSDP1 or activation checkpointing wrapped modules."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
+
+
+def iter_flat_parameter(
+    module: torch.nn.Module,
+) -> Iterator[tuple[Tensor, torch.nn.Module, str, tuple[int, ...], int, int]]:
+    """Yield the parameters in the flat parameter of an FSDP1 module, aliases included.
+
+    Each one is the flat parameter, the module and name of the original, its shape, its index in the flat
+    parameter, and the number of processes.
+    """
+    handle: Any = vars(module).get("_handle")
+    flat: Any = getattr(handle, "flat_param", None)
+    if not hasattr(flat, "_param_infos"):
+        return
+    places = {(id(info.module), info.param_name): index for index, info in enumerate(flat._param_infos)}
+    originals = [(info, index) for index, info in enumerate(flat._param_infos)]
+    aliases = [(i, places[id(i.prim_module), i.prim_param_name]) for i in flat._shared_param_infos]
+    for info, index in originals + aliases:
+        yield flat, info.module, info.param_name, tuple(flat._shapes[index]), index, handle.world_size
 
 
 def get_fsdp_state(module: Any) -> Any:

@@ -1,6 +1,7 @@
 """Read a live layer by its class and attributes, without importing torch."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,8 @@ from .spec import Held, LayerSpec, choose_bias_sharing
 from .torch_layers import TORCH_FORMS
 from .words import FORMS, Form
 
-_PACKAGES = ("torch", "weightshare")
+#: Modules whose layers can be read.
+_MODULES = ("torch.nn", "weightshare.nn", "torch.ao.nn.quantized")
 
 
 def read_module(module: Any, input_size: object) -> LayerSpec | Block:
@@ -72,10 +74,16 @@ def read_block(layer: Any, shape: Shape | None = None) -> Block:
         raise _unsupported(layer) from error
 
 
-def find_class(layer: object, names: Any) -> str | None:
-    """Return the first of the named classes of torch or weightshare of which an object is an instance."""
-    classes = (c for c in type(layer).__mro__ if c.__module__.partition(".")[0] in _PACKAGES)
-    return next((c.__name__ for c in classes if c.__name__ in names), None)
+def find_class(layer: object, names: Container[str]) -> str | None:
+    """Return the first of the named classes of torch or weightshare of which an object is an instance.
+
+    Another class of the same name is not one of them.
+    """
+    modules = [sys.modules.get(name) for name in _MODULES]  # a module that is not loaded has no layers
+    for cls in type(layer).__mro__:
+        if cls.__name__ in names and any(getattr(module, cls.__name__, None) is cls for module in modules):
+            return cls.__name__
+    return None
 
 
 def _read_module(module: Any, size: object, seen: set[int]) -> LayerSpec | Block:

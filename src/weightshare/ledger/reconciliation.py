@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import Embedding, EmbeddingBag, GroupNorm, LayerNorm, Linear, Module, RMSNorm
+from torch.nn.parameter import is_lazy
 
 from .._args import check_integer
 from .._torch import BatchNormBase
@@ -76,7 +77,7 @@ def list_conventions(model: Module, groups: Sequence[Group], totals: Totals) -> 
     """Return the conventions that change this model's count, the most common ones first."""
     modules = dict(model.named_modules())
     unrolled = totals.unique if totals.unrolled is None else totals.unrolled
-    buffers = dict(model.named_buffers())
+    buffers = {name: buffer for name, buffer in model.named_buffers() if not is_lazy(buffer)}
     last = next((g.owner.module for g in reversed(groups) if isinstance(g.owner.module, Linear)), None)
     convolutions = {name: module for name, module in modules.items() if is_convolution(module)}
     linears = {name: module for name, module in modules.items() if isinstance(module, Linear)}

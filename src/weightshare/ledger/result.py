@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._nests import get_shape
 from ..parameters.groups import Group
 from . import table
 from .notes import Note
@@ -154,13 +153,13 @@ class Summary:
 
 def describe_group(group: Group) -> GroupRow:
     """Return a group without its tensors, so that a stored summary does not keep the model alive."""
-    parameter, owner = group.owner.parameter, group.owner
-    assert parameter is not None
+    stored, owner = group.owner.stored, group.owner
+    assert stored is not None
     return GroupRow(
         owner.name,
-        None if owner.kind == "lazy" else get_shape(parameter),
+        stored.shape,
         group.numel,
-        str(parameter.dtype).removeprefix("torch."),
+        str(stored.tensor.dtype).removeprefix("torch."),
         group.bytes,
         group.trainable,
         tuple({"name": n.name, "kind": n.kind, "own": n.own, "transform": n.transform} for n in group.names),

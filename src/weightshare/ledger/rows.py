@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from ..parameters.groups import Group, Name
-from ..parameters.storage import get_storage_key
 from .derivation import derive, format_product, format_shape, format_words, is_parametrization
 from .forward import ForwardPass
 
@@ -151,7 +150,7 @@ def is_dead(group: Group, forward: ForwardPass | None) -> bool:
     """Return whether a complete forward pass did not read any storage of a group."""
     if forward is None or not forward.completed:
         return False
-    storages = [get_storage_key(name.parameter) for name in group.names if name.parameter is not None]
+    storages = [name.stored.storage for name in group.names if name.stored is not None]
     return None not in storages and not forward.read & set(storages)
 
 
@@ -187,16 +186,17 @@ def _build_row(
 
 def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, nn.Module]) -> Part:
     owner = group.owner
-    source = owner if name.parameter is None else name
+    source = owner if name.stored is None else name
     parent = modules.get(get_row_name(source.module_name)) if is_parametrization(source.module) else None
-    assert source.parameter is not None
-    factors = derive(source.module, source.attribute, source.parameter, parent)
+    assert source.stored is not None
+    shape = source.stored.shape
+    factors = derive(source.module, source.attribute, shape, parent)
     return Part(
         name=name.name,
         kind="dead" if dead and name is owner else name.kind,
         own=name.own,
         numel=name.numel,
-        derivation=format_shape(source.parameter) if factors is None else format_product(factors),
+        derivation=format_shape(shape) if factors is None else format_product(factors),
         words="" if factors is None else format_words(factors),
         owner=owner.name,
         others=tuple(other.name for other in group.names if other is not name),
