@@ -6,10 +6,11 @@ import warnings
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightshare import Local, Tiled, explain
+from weightshare.counting.build import FORMS
 from weightshare.counting.parse import parse_layer
 from weightshare.errors import WeightshareError
 
@@ -145,8 +146,8 @@ MISTAKES = [
     ("Conv2d(3, 8, 3, bias_sharing='lowrank:2')", 6, "SharingError", "must be one-hot", "Full(), Local()"),
     ("Conv1d(3, 8, 3, sharing='tiled:2')", 10**7, "SharingError", "at most 1,048,576 positions per axis", "Local()"),
     ("Conv2d(3, 8, 3, sharing='local', input_size=9)", 8, "ShapeError", "was built for an input of size 9 x 9, got 8 x 8", "out"),
-    ("Conv2D(96, 11)", None, "SpecError", "needs in_channels, which Keras infers from the input", "with channels first, e.g. 3x227x227"),
-    ("Conv2D(96, 11)", (227, 227), "SpecError", "got an input size without channels", "with channels first, e.g. 3x227x227"),
+    ("Conv2D(96, 11)", None, "SpecError", "needs in_channels, which Keras infers from the input", "with the channels last, e.g. 227x227x3"),
+    ("Conv2D(96, 11)", (227, 227), "SpecError", "got an input size without channels", "with the channels last, e.g. 227x227x3"),
     ("Conv2D(8, 3, input_shape=(28, 28))", None, "ArgumentError", "input_shape must have length 3", "as in Keras"),
 ]
 # fmt: on
@@ -161,6 +162,15 @@ def test_a_mistake_gets_an_error_with_a_hint(text, size, kind, expected, hint):
     assert type(caught.value).__name__ == kind
     assert expected in str(caught.value)
     assert hint in str(caught.value)
+
+
+#: Arguments that may or may not be valid, depending on the layer.
+VALUES = (
+    "1 2 3 0 -1 10**9 10**12 9**9**9 28*28 (3,) (2,2) ((1,2),(3,4)) None True 'same' 'causal' 'relu' [1,2] () 1.5 "
+    "k lambda:0 3//0 units=4 filters=2 kernel_size=3 padding='same' bias=False axis=1 strides=2 input_shape=(9,9,3) "
+    "input_shape=(None,None,3) data_format='channels_first' num_layers=2 return_sequences=True groups=3 shape=(3,) "
+    "padding=3 merge_mode=None dim=1 kdim=3 output_size=(None,2) scale_factor=0.1 lora_rank=2 depth_multiplier=0"
+).split()
 
 
 @pytest.mark.parametrize(
@@ -192,6 +202,19 @@ def test_a_mistake_gets_an_error_with_a_hint(text, size, kind, expected, hint):
         "Conv2d(3, 8, 3, input_size='9')",
         "Conv2d(lambda: 0, 8, 3)",
         "(yield)",
+        "Sequential(" * 90 + ")" * 90 + "(1)",
+        "Sequential(" + "LSTM(1, 1, 100), " * 1000 + "3)",
+        "LSTM(10, 20, " + "-" * 15_000 + "3)",
+        "LSTM(10, 20, " + "1*" * 9_000 + "1)",
+        "LSTM(10, 20, " + "9**" * 500 + "9)",
+        "a" + ".a" * 9_000 + "()",
+        "[" * 9_000,
+        "(conv1): " * 1_000,
+        "(0): Sequential(\n" * 900,
+        ")\n" * 5_000,
+        "LSTM(10, 20, num_layers=" + "9" * 4_400 + ")",
+        "Embedding(10**9, 10**9, 3) if 1 else 2",
+        "Bidirectional(" * 60 + "LSTM(3)" + ")" * 61,
     ],
 )
 def test_hostile_text_raises_a_weightshare_error(text):
@@ -200,6 +223,40 @@ def test_hostile_text_raises_a_weightshare_error(text):
         with pytest.raises(WeightshareError) as caught:
             explain(text, 9)
     assert str(caught.value).isprintable()
+
+
+CALLS = st.recursive(
+    st.builds(
+        "{}({})".format,
+        st.sampled_from(sorted(FORMS["torch"].keys() | FORMS["Keras"].keys())),
+        st.lists(st.sampled_from(VALUES), max_size=5).map(", ".join),
+    ),
+    lambda calls: st.builds(
+        "{}({})".format,
+        st.sampled_from(["Sequential", "nn.Sequential", "Bidirectional", "TimeDistributed", "weight_norm"]),
+        st.lists(calls, max_size=4).map(", ".join)
+        | st.lists(calls, max_size=4).map(lambda c: f"[{', '.join(c)}]"),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    CALLS,
+    st.sampled_from([None, 9, "3x9x9", "9x9x3", "50x10", (None, None, 3), (), (3,), 10**9, "None", True]),
+)
+def test_any_call_is_counted_or_raises_a_weightshare_error(text, size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            answer = explain(text, size)
+        except WeightshareError as error:
+            assert str(error).isprintable()
+        else:
+            assert answer.parameters >= 0
+            assert str(answer)
+            assert answer.to_json()
 
 
 @given(

@@ -96,7 +96,7 @@ class Arguments:
                 self.name,
                 "needs the number of input features, which Keras infers from the input",
                 "no input size" if shape is None else f"input {format_shape(shape)}",
-                "pass input_size (--input on the command line), e.g. 50x10 for 50 steps of 10 features",
+                "pass input_size (--input on the command line), with the features last",
             )
         return int(shape[axis] or 0)
 

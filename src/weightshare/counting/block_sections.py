@@ -35,7 +35,12 @@ def _derive_parameters(block: Block) -> Section:
 
 
 def _list_steps(block: Block) -> Section:
-    rows = [*_iter_rows(block, ""), ("total", "", format_count(block.parameters), "")]
+    own = block.terms[sum(len(step.terms) for _, step in block.steps) :]
+    rows = [
+        *_iter_rows(block, ""),
+        *((term.label, "", format_count(term.n), format_product(term.factors)) for term in own),
+        ("total", "", format_count(block.parameters), ""),
+    ]
     head = ("layer", "output", "parameters", "derivation")
     return Section("Where do the parameters come from?", "llrl", head, tuple(rows), block.lines)
 

@@ -1,7 +1,7 @@
 """Build a single layer from a call: a `LayerSpec` for a convolution or linear layer, else a `Block`."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,7 +119,7 @@ def find_form(call: Call, library: str | None) -> Form:
     libraries = LIBRARIES.get(prefix, ())
     found = {name: FORMS[name][class_name] for name in libraries if class_name in FORMS[name]}
     if not found:
-        raise unknown_layer(call.name)
+        raise unknown_layer(call.name, libraries)
     if len(found) == 2 and library is None:
         torch_form, keras_form = found["torch"], found["Keras"]
         return keras_form if not _fits(call, torch_form) and _fits(call, keras_form) else torch_form
@@ -134,15 +134,20 @@ def find_own_shape(form: Form, call: Call) -> Shape | None:
     return take_shape(form, written)[1]
 
 
-def unknown_layer(name: str) -> SpecError:
-    """Return the error for a class that is not known."""
+def unknown_layer(name: str, libraries: Sequence[str]) -> SpecError:
+    """Return the error for a class that is not known, with similar names in the given libraries."""
     forms = {**FORMS["torch"], **FORMS["Keras"]}
-    counted = (class_name for class_name, form in forms.items() if form.has_parameters)
+    similar = {class_name for library in libraries for class_name in FORMS[library]} or forms
+    counted = (
+        class_name
+        for class_name, form in forms.items()
+        if form.has_parameters and (form.is_keras or form.torch_name == class_name)
+    )
     return SpecError(
         "layer",
         f"must be one of {', '.join(counted)}, Sequential, or a layer without parameters such as ReLU",
         quote(name),
-        did_you_mean(name.rpartition(".")[2], {*forms, "Sequential", "Bidirectional", "TimeDistributed"}),
+        did_you_mean(name.rpartition(".")[2], {*similar, "Sequential", "Bidirectional", "TimeDistributed"}),
     )
 
 
@@ -223,9 +228,7 @@ def _build_convolution(
     channels, spatial = _split_shape(form, written.get("input_size") if size is None else size)
     arguments, translations = translate_arguments(name, form, written, channels, spatial)
     _check_required(form, arguments)
-    if in_sequence:
-        size_notes = ()
-    spec = _build_spec(form, arguments, (*notes, *translations, *size_notes))
+    spec = _build_spec(form, arguments, () if in_sequence else (*notes, *translations, *size_notes))
     if size is None or (spatial is not None and None not in spatial):
         return spec, size
     spec.spatial_size(tuple(n or 1 for n in (channels or spec.in_channels, *(spatial or ()))))

@@ -93,7 +93,7 @@ class Explanation(Counts):
                 "to_widget",
                 "the layer must be a small enough convolution, and its input size must be known",
                 format_title(self),
-                "pass input_size= to explain",
+                "pass input_size= to explain" if self.input is None else None,
             )
         from ..explorer import Explorer
 

@@ -95,7 +95,9 @@ def _read_module(module: Any, size: object, seen: set[int]) -> LayerSpec | Block
     if find_class(module, ("Sequential",)):
         shape = None if size is None else check_shape("Sequential", "input_size", size)
         steps: dict[str, Any] = module._modules
-        return build_sequence("Sequential", steps.items(), partial(_read_step, seen=seen), shape)
+        block = build_sequence("Sequential", steps.items(), partial(_read_step, seen=seen), shape)
+        own, _ = match_parameters((), _list_held(module, seen))  # those of the sequence itself
+        return replace(block, terms=(*block.terms, *own))
     if find_class(module, FORMS):
         spec = read_layer(module)
         return spec if _is_quantized(module) else replace(spec, held=_list_held(module, seen))

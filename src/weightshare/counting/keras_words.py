@@ -132,8 +132,7 @@ def translate_arguments(
         if channels is None:
             raise _missing_channels(form, word, size)
         translated[word] = channels
-        order = ", channels first" if form.ndim and not form.is_keras else ""
-        notes.append(f"{word}={channels} is read from the input{order}")
+        notes.append(f"{word}={channels} is read from the input")
     if "depth_multiplier" in form.words:
         translated |= _widen(form, translated)
     if form.is_keras and form.ndim:
@@ -148,9 +147,9 @@ def put_channels_first(
 ) -> tuple[object, tuple[str, ...]]:
     """Return the input size of a convolution with its channels first, and a note on how it was read.
 
-    Keras puts the channels last. Unless `data_format` is given, they are read from the first place if only
-    that makes sense: if the other numbers are equal as in 3x227x227, or if the first number alone is 1 or 3
-    as in 3x480x640. Sizes without channels are returned unchanged, without a note.
+    Keras puts the channels last. Unless `data_format` is given, they are read from the first place if that is
+    evident: if only the other numbers are equal as in 3x227x227, or if only the first number is 1 or 3 as in
+    3x480x640. Sizes without channels are returned unchanged, without a note.
 
     Args:
         default_last: Whether the channels are last if there is no evidence.
@@ -172,21 +171,21 @@ def put_channels_first(
 
 
 def _ends_with_channels(size: Shape, default: bool) -> bool:
-    """Return whether the channels of an input size are evidently its last number."""
+    """Return whether the channels of an input size are evidently its last number.
+
+    Three things are evidence: which end is known, on which side the other numbers are equal, and which end
+    is 1 or 3. If there is none, or if they disagree, return `default`.
+    """
     first, last = size[0], size[-1]
-    if (first is None) != (last is None):
-        return first is None
+    evidence = [(last is not None, first is not None)]
     if len(size) > 2:
-        for rest, others in (
-            (size[1:], size[:-1]),
-            (size[-2:], size[-3:-1]),
-        ):  # all axes, or height and width
-            are_equal, are_equal_if_last = len(set(rest)) == 1, len(set(others)) == 1
-            if are_equal != are_equal_if_last:
-                return are_equal_if_last
-    if (first in (1, 3)) != (last in (1, 3)):
-        return last in (1, 3)
-    return default
+        are_equal_if_last, are_equal = len(set(size[:-1])) == 1, len(set(size[1:])) == 1
+        if are_equal == are_equal_if_last:  # only height and width
+            are_equal_if_last, are_equal = size[-3] == size[-2], size[-2] == last
+        evidence.append((are_equal_if_last, are_equal))
+    evidence.append((last in (1, 3), first in (1, 3)))
+    votes = {is_last for is_last, is_first in evidence if is_last != is_first}
+    return votes.pop() if len(votes) == 1 else default
 
 
 def is_channels_last(name: str, data_format: object) -> bool:
@@ -199,12 +198,16 @@ def is_channels_last(name: str, data_format: object) -> bool:
 
 
 def _missing_channels(form: Form, word: str, size: Shape | None) -> SpecError:
-    order = " with channels first" if form.ndim else ""
+    example = EXAMPLES[form.ndim]
+    if form.is_keras and form.ndim:
+        channels, _, rest = example.partition("x")
+        example = f"{rest}x{channels}"
+    order = f" with the channels {'last' if form.is_keras else 'first'}" if form.ndim else ""
     return SpecError(
         form.torch_name,
         f"needs {word}, which {'Keras infers' if form.is_keras else 'is inferred'} from the input",
         "no input size" if size is None else "an input size without channels",
-        f"pass input_size (--input on the command line){order}, e.g. {EXAMPLES[form.ndim]}",
+        f"pass input_size (--input on the command line){order}, e.g. {example}",
     )
 
 
@@ -308,6 +311,7 @@ def _list_torch_convolutions() -> dict[str, Form]:
     for name, form in tuple(forms.items()):
         if not form.is_local:
             forms[f"Lazy{name}"] = replace(form, order=form.order[1:])
+    forms["NonDynamicallyQuantizableLinear"] = forms["Linear"]  # in a printed MultiheadAttention
     return forms
 
 

@@ -29,7 +29,8 @@ def build_sequence(
         try:
             block = build(step, size)
         except WeightshareError as error:
-            where = f"layer {step_name}: {error.where.removeprefix('layer: ')}"
+            is_general = error.where in ("layer", "explain")
+            where = f"layer {step_name}" if is_general else f"layer {step_name}: {error.where}"
             raise type(error)(where, error.expected, error.got, error.hint) from None
         if not layers and shape is None:
             shape = block.input

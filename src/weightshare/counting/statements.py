@@ -16,7 +16,8 @@ def read_expression(text: object) -> ast.expr:
     """Return the expression of the layer in a text.
 
     The layer may be assigned to a name, be followed by a comma or a comment, be added to a model, be called
-    with the name of its input, and be printed by torch. Only one layer may be in the text.
+    with the name of its input, and be printed by torch. Only one layer may be in the text, except for a
+    `Sequential` to which the following lines add layers.
 
     Raises:
         SpecError: If the text is too long, or is not one line of code with an expression.
@@ -29,13 +30,9 @@ def read_expression(text: object) -> ast.expr:
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         got = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
         raise SpecError("layer", f"must be text of at most {MAX_TEXT:,} characters", got, HINT)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            statements = ast.parse(_rewrite_printed(text.strip())).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        statements = []
-    value = _find_value(statements[0]) if len(statements) == 1 else None
+    code = _rewrite_printed(text.strip())
+    statements = _parse(code) or (_parse(f"{{{code}}}") if ":" in code else [])  # an entry of a dictionary
+    value = _find_value(statements[0]) if len(statements) == 1 else _join_added(statements)
     if value is None:
         raise SpecError("layer", "must be one call in Python syntax", quote(text), HINT)
     return _unwrap(value)
@@ -64,6 +61,35 @@ def read_named(node: ast.expr) -> tuple[str | None, ast.expr]:
     return None, node
 
 
+def _parse(code: str) -> list[ast.stmt]:
+    """Return the statements of a text; none if it is not valid."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _join_added(statements: list[ast.stmt]) -> ast.expr | None:
+    """Return `model = Sequential()` and the lines `model.add(...)` after it as one Sequential."""
+    values = [_find_value(statement) for statement in statements]
+    first = values[0] if values else None
+    if not isinstance(first, ast.Call) or not (read_dotted_name(first.func) or "").endswith("Sequential"):
+        return None
+    added = [None if value is None else _find_added(value) for value in values[1:]]
+    known = [layer for layer in added if layer is not None]
+    return ast.Call(first.func, [*first.args, *known], first.keywords) if len(known) == len(added) else None
+
+
+def _find_added(node: ast.expr) -> ast.expr | None:
+    """Return the layer in a call such as `model.add(layer)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.keywords:
+        return None
+    is_added = node.func.attr in ("add", "append") and len(node.args) == 1
+    return node.args[0] if is_added and isinstance(node.args[0], ast.Call) else None
+
+
 def _find_value(statement: ast.stmt) -> ast.expr | None:
     if isinstance(statement, ast.Expr | ast.Assign):
         return statement.value
@@ -76,11 +102,12 @@ def _unwrap(node: ast.expr) -> ast.expr:
     """Return the layer itself without what may surround it in code."""
     if isinstance(node, ast.Tuple) and len(node.elts) == 1:  # a trailing comma
         node = node.elts[0]
+    if isinstance(node, ast.Dict) and len(node.values) == 1:
+        node = node.values[0]
     node = read_named(node)[1]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.keywords:
-        is_added = node.func.attr in ("add", "append") and len(node.args) == 1
-        if is_added and isinstance(node.args[0], ast.Call):
-            return node.args[0]
+    added = _find_added(node)
+    if added is not None:
+        return added
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Call):
         inputs = [read_dotted_name(argument) for argument in node.args]
         if inputs and None not in inputs:  # a layer that is called with its input, as in Keras
