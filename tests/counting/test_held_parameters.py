@@ -28,8 +28,8 @@ def build_scaled():
 
 
 def build_tied():
-    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
-    ws.tie_weights(model, {"1.weight": "0.weight"})
+    model = nn.Sequential(nn.Linear(10, 4), nn.Linear(4, 10))
+    ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", transform="t")})
     return model[1]
 
 

@@ -165,12 +165,53 @@ def test_a_mistake_gets_an_error_with_a_hint(text, size, kind, expected, hint):
 
 
 #: Arguments that may or may not be valid, depending on the layer.
-VALUES = (
-    "1 2 3 0 -1 10**9 10**12 9**9**9 28*28 (3,) (2,2) ((1,2),(3,4)) None True 'same' 'causal' 'relu' [1,2] () 1.5 "
-    "k lambda:0 3//0 units=4 filters=2 kernel_size=3 padding='same' bias=False axis=1 strides=2 input_shape=(9,9,3) "
-    "input_shape=(None,None,3) data_format='channels_first' num_layers=2 return_sequences=True groups=3 shape=(3,) "
-    "padding=3 merge_mode=None dim=1 kdim=3 output_size=(None,2) scale_factor=0.1 lora_rank=2 depth_multiplier=0"
-).split()
+VALUES = [
+    "1",
+    "2",
+    "3",
+    "0",
+    "-1",
+    "10**9",
+    "10**12",
+    "9**9**9",
+    "28*28",
+    "(3,)",
+    "(2,2)",
+    "((1,2),(3,4))",
+    "None",
+    "True",
+    "'same'",
+    "'causal'",
+    "'relu'",
+    "[1,2]",
+    "()",
+    "1.5",
+    "k",
+    "lambda:0",
+    "3//0",
+    "units=4",
+    "filters=2",
+    "kernel_size=3",
+    "padding='same'",
+    "bias=False",
+    "axis=1",
+    "strides=2",
+    "input_shape=(9,9,3)",
+    "input_shape=(None,None,3)",
+    "data_format='channels_first'",
+    "num_layers=2",
+    "return_sequences=True",
+    "groups=3",
+    "shape=(3,)",
+    "padding=3",
+    "merge_mode=None",
+    "dim=1",
+    "kdim=3",
+    "output_size=(None,2)",
+    "scale_factor=0.1",
+    "lora_rank=2",
+    "depth_multiplier=0",
+]
 
 
 @pytest.mark.parametrize(
@@ -249,11 +290,8 @@ CALLS = st.recursive(
 def test_any_call_is_counted_or_raises_a_weightshare_error(text, size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        try:
+        with suppress(WeightshareError):
             answer = explain(text, size)
-        except WeightshareError as error:
-            assert str(error).isprintable()
-        else:
             assert answer.parameters >= 0
             assert str(answer)
             assert answer.to_json()
