@@ -117,7 +117,12 @@ def test_the_call_is_read_as_text(text, module):
     ("text", "error"),
     [
         ("weight_norm(nn.LSTM(3, 4))", "weight_norm: must have a convolution or linear layer in text"),
-        ("weight_norm()", "weight_norm: must have a layer as its first argument, got none."),
+        (
+            "weight_norm()",
+            "weight_norm: must have the arguments module, name, dim, each at most once, got 0 arguments.",
+        ),
+        ("weight_norm(nn.Linear(3, 4), 'bias')", "weight_norm: name must be 'weight' in text"),
+        ("weight_norm(nn.Linear(3, 4), dims=7)", "got argument 'dims'."),
         ("weight_norm(nn.Linear(3, 4), dim=7)", "dim must be -1 to 1, or None, got 7."),
     ],
 )

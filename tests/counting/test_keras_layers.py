@@ -97,7 +97,7 @@ def test_valid_keras_is_read(text, size, expected):
             None,
             "needs the number of input features, which Keras infers from the input, got no input",
         ),
-        ("LSTM(64)", "2x50x10", "the input must have 1 or 2 axes without the batch, with the channels last"),
+        ("LSTM(64)", "2x50x10", "the input must have 1 or 2 axes without the batch, got 2x50x10"),
         ("SeparableConv2D(8, 3)", "9x9", "the input must have 3 axes without the batch"),
         (
             "SeparableConv2D(8, 3, padding='causal')",
@@ -120,6 +120,9 @@ def test_valid_keras_is_read(text, size, expected):
         ("BatchNormalization(axis=3)", "6x2", "axis must be -2 to 2, and not 0, got 3."),
         ("Input((28, 28, 1))", "28x28x3", "Input: the input must be 28x28x1, got 28x28x3."),
         ("Bidirectional()", "5x3", "Bidirectional: must have the arguments layer, merge_mode"),
+        ("Bidirectional(LSTM(3), layer=LSTM(4))", "5x3", "each at most once, got 2 arguments."),
+        ("Dense(3, activation=keras.layers.PReLU())", "5", "activation must not have parameters, got PReLU"),
+        ("Dense(3, input_shape=())", None, "input_shape must have at least one number, got ()."),
         ("TimeDistributed(Dense(3))", "5", "needs an input with steps and features, got 5."),
     ],
 )
@@ -135,7 +138,7 @@ def test_a_mistake_gets_an_error(text, size, error):
         ("LSTM(64)", "50x10", "10 input features x 4 gates x 64 units"),
         ("LSTM(64)", "50x10", "torch has a second bias per gate and unit, so it has 256 parameters more."),
         ("GRU(20)", "50x10", "With reset_after=False it has one: 60 parameters fewer."),
-        ("GRU(20, reset_after=False)", "50x10", "it has two, as in torch,: 60 parameters more."),
+        ("GRU(20, reset_after=False)", "50x10", "it has two, as torch has: 60 parameters more."),
         ("SeparableConv2D(64, 3)", "32x32x3", "each input channel has 1 kernel of its own"),
         ("SeparableConv2D(64, 3)", "32x32x3", "A full convolution would have 1,792 parameters."),
         ("BatchNormalization()", "8x8x32", "64 are trainable, and 64 are not."),

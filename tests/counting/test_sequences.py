@@ -75,6 +75,8 @@ def test_the_size_of_a_keras_sequential_may_have_its_channels_first():
     for size in ("32x32x3", "3x32x32", (None, None, 3)):
         assert explain(text, size).parameters == 8 * 28 + 90
     assert "input 3x32x32 is read with the channels first" in str(explain(text, "3x32x32"))
+    text = "Sequential([Conv2D(8, 3, data_format='channels_first'), Flatten(), Dense(1)])"
+    assert explain(text, "3x9x9").parameters == 8 * 28 + 8 * 49 + 1
     first = (
         "Sequential([Conv2D(8, 3, data_format='channels_first', input_shape=(3, 9, 9)), Flatten(), Dense(1)])"
     )

@@ -191,12 +191,13 @@ def test_the_json_of_a_layer_has_the_keys_of_every_explanation():
         (
             "LSTM(10, 20)",
             "2x50x10",
-            "the input must have 1 or 2 axes without the batch, with the channels first",
+            "the input must have 1 or 2 axes without the batch, got 2x50x10",
         ),
         ("nn.LSTM(10)", None, "LSTM: needs input_size, hidden_size, got no hidden_size."),
         ("MultiheadAttention(10, 3)", None, "num_heads must divide embed_dim, got 3 and 10."),
         ("GroupNorm(3, 8)", None, "num_groups must divide num_channels, got 3 and 8."),
         ("LayerNorm(())", None, "normalized_shape must have at least one entry, got ()."),
+        ("LayerNorm((5, 8))", "5", "the input must end with normalized_shape=(5, 8), got 5."),
         ("LayerNorm(8)", "3x9", "the input must end with normalized_shape=(8,), got 3x9."),
         (
             "BatchNorm2d(3)",

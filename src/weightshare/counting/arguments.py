@@ -76,7 +76,7 @@ class Arguments:
             raise ShapeError(
                 self.name,
                 f"the input must have {expected} axes without the batch"
-                + (f", {order}" if max(lengths) > 1 else ""),
+                + (f", {order}" if max(lengths) > 2 else ""),
                 format_shape(shape),
             )
 

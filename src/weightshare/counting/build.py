@@ -19,13 +19,14 @@ from .keras_words import (
     TORCH_CONVOLUTIONS,
     is_channels_last,
     put_channels_first,
+    put_channels_last,
     take_shape,
     translate_arguments,
 )
 from .literals import Call, read_literal, read_sharing
 from .sizes import check_shape, split_size
 from .spec import LayerSpec
-from .statements import quote
+from .statements import quote, read_dotted_name
 from .torch_layers import TORCH_FORMS
 from .words import PREFIXES, Form
 
@@ -59,10 +60,13 @@ def build_layer(
         ArgumentError: If no layer can have these arguments.
     """
     form = find_form(call, library)
+    arguments = _name_arguments(form, call)
+    activation = arguments.get("activation")
+    if isinstance(activation, ast.Call) and (read_dotted_name(activation.func) or "").endswith("PReLU"):
+        hint = "write PReLU as a layer of its own"
+        raise SpecError(form.torch_name, "activation must not have parameters", "PReLU", hint)
     written = {
-        word: _read_value(form, word, node)
-        for word, node in _name_arguments(form, call).items()
-        if word not in form.ignored
+        word: _read_value(form, word, node) for word, node in arguments.items() if word not in form.ignored
     }
     if form.build is None:
         return _build_convolution(call.name, form, written, input_size, in_sequence)
@@ -76,26 +80,15 @@ def _build_block(form: Form, written: dict[str, object], input_size: object, in_
         given, own = take_shape(form, written)
         shape = own if shape is None else shape
         has_channels = "data_format" in form.defaults or "axis" in form.defaults
-        if shape is not None and len(shape) > 2 and has_channels and not in_sequence:
-            shape, notes = _put_channels_last(form, shape, given)
+        is_given = given.get("data_format") is not None or given.get("axis", -1) != -1
+        if shape is not None and has_channels and not is_given and not in_sequence:
+            shape, notes = put_channels_last(form.torch_name, shape)
     missing = [word for word in form.required if word not in given]
     if missing:
         raise SpecError(form.torch_name, f"needs {', '.join(form.required)}", f"no {', '.join(missing)}")
     assert form.build is not None
     block = form.build(Arguments(form, given), shape)
     return replace(block, notes=(*block.notes, *notes))
-
-
-def _put_channels_last(
-    form: Form, shape: Shape, given: Mapping[str, object]
-) -> tuple[Shape, tuple[str, ...]]:
-    """Return the size of images with the channels last, unless an argument gives their order."""
-    if given.get("data_format") is not None or given.get("axis", -1) != -1:
-        return shape, ()
-    image = KERAS_CONVOLUTIONS[f"Conv{len(shape) - 1}D"] if len(shape) < 5 else form
-    first, notes = put_channels_first(image, None, shape)
-    channels, *size = check_shape(form.torch_name, "input_size", first)
-    return (*size, channels), tuple(note.replace(" (see data_format)", "") for note in notes)
 
 
 def to_sharing(where: str, argument: str, value: object) -> Sharing:

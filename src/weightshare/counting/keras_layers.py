@@ -36,7 +36,7 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape | None) -> Block:
     ]
     biases = gates * units
     if use_bias and kind == "GRU":
-        number, other = ("two biases", "one") if two_biases else ("one bias", "two, as in torch,")
+        number, other = ("two biases", "one") if two_biases else ("one bias", "two, as torch has")
         lines.append(
             f"With reset_after={two_biases}, each gate has {number} per unit. With "
             f"reset_after={not two_biases} it has {other}: {biases:,} parameters "

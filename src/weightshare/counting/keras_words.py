@@ -170,6 +170,21 @@ def put_channels_first(
     return size[-1:] + size[:-1] if is_last else size, (note if is_given else f"{note} (see data_format)",)
 
 
+def put_channels_last(where: str, shape: Shape) -> tuple[Shape, tuple[str, ...]]:
+    """Return the size of an image or volume with its channels last, and a note on how it was read.
+
+    Other sizes are returned unchanged, without a note.
+
+    >>> put_channels_last("MaxPooling2D", (3, 32, 32))
+    ((32, 32, 3), ('input 3x32x32 is read with the channels first',))
+    """
+    if len(shape) not in (3, 4):
+        return shape, ()
+    is_last = _ends_with_channels(check_shape(where, "input_size", shape), default=True)
+    note = f"input {format_shape(shape)} is read with the channels {'last' if is_last else 'first'}"
+    return shape if is_last else shape[1:] + shape[:1], (note,)
+
+
 def _ends_with_channels(size: Shape, default: bool) -> bool:
     """Return whether the channels of an input size are evidently its last number.
 

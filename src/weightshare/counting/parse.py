@@ -8,7 +8,7 @@ from functools import partial
 from ..errors import ArgumentError, SpecError
 from .block import Block, Shape, format_shape
 from .build import FORMS, LIBRARIES, build_layer, find_form, find_own_shape
-from .keras_words import KERAS_CONVOLUTIONS, is_channels_last, put_channels_first
+from .keras_words import is_channels_last, put_channels_last
 from .literals import Call, read_call, read_literal
 from .sequence import apply_convolution, build_sequence, repeat_directions
 from .sizes import check_shape
@@ -87,13 +87,12 @@ def _parse_step(node: ast.expr, shape: Shape | None, library: str) -> Block:
 def _parse_sequence(node: ast.Call, size: object, library: str) -> Block:
     shape = None if size is None else check_shape("Sequential", "input_size", size)
     notes: tuple[str, ...] = ()
-    if library == "Keras" and shape is not None and len(shape) in (3, 4):
-        first, notes = put_channels_first(KERAS_CONVOLUTIONS[f"Conv{len(shape) - 1}D"], None, shape)
-        channels, *spatial = check_shape("Sequential", "input_size", first)
-        shape = (*spatial, channels)
+    is_given = any(isinstance(part, ast.keyword) and part.arg == "data_format" for part in ast.walk(node))
+    if library == "Keras" and shape is not None and not is_given:
+        shape, notes = put_channels_last("Sequential", shape)
     steps = ((name or str(index), layer) for index, (name, layer) in enumerate(_list_layers(node)))
     block = build_sequence("Sequential", steps, partial(_parse_step, library=library), shape)
-    return replace(block, notes=(*(note.replace(" (see data_format)", "") for note in notes), *block.notes))
+    return replace(block, notes=(*notes, *block.notes))
 
 
 def _list_layers(node: ast.Call) -> Iterator[tuple[str | None, ast.expr]]:
@@ -142,13 +141,7 @@ def _choose_library(node: ast.Call, prefix: str, library: str | None) -> str:
 def _parse_wrapper(name: str, call: Call, shape: Shape | None) -> Block:
     """Parse a `Bidirectional` or `TimeDistributed` layer of Keras."""
     words = ("layer", "merge_mode", "weights", "backward_layer") if name == "Bidirectional" else ("layer",)
-    arguments = {**dict(zip(words, call.args)), **dict(call.kwargs)}
-    unknown = [
-        word for word in arguments if word not in (*words, *_IGNORED, "input_shape", "batch_input_shape")
-    ]
-    if unknown or "layer" not in arguments or len(call.args) > len(words):
-        got = f"argument {quote(unknown[0])}" if unknown else f"{len(arguments)} arguments"
-        raise SpecError(name, f"must have the arguments {', '.join(words)}", got)
+    arguments = _name_arguments(name, call, words, (*_IGNORED, "input_shape", "batch_input_shape"))
     for word in ("input_shape", "batch_input_shape"):
         if shape is None and word in arguments:
             given = check_shape(name, word, read_literal(name, word, arguments[word]))
@@ -169,12 +162,25 @@ def _parse_wrapper(name: str, call: Call, shape: Shape | None) -> Block:
     )
 
 
+def _name_arguments(
+    name: str, call: Call, words: tuple[str, ...], ignored: tuple[str, ...]
+) -> dict[str, ast.expr]:
+    """Return the arguments of a call around a layer, by keyword. The first one is required."""
+    arguments = {**dict(zip(words, call.args)), **dict(call.kwargs)}
+    unknown = [word for word in arguments if word not in (*words, *ignored)]
+    number = len(call.args) + len(call.kwargs)
+    if unknown or words[0] not in arguments or number != len(arguments):
+        got = f"argument {quote(unknown[0])}" if unknown else f"{number} arguments"
+        raise SpecError(name, f"must have the arguments {', '.join(words)}, each at most once", got)
+    return arguments
+
+
 def _parse_norm(name: str, call: Call, size: object, library: str | None) -> tuple[LayerSpec, object]:
     """Parse a layer in `weight_norm` or `spectral_norm` of torch."""
     words = ("module", "name", "dim") if name == "weight_norm" else ("module", "name")
-    arguments = {**dict(zip(words, call.args)), **dict(call.kwargs)}
-    if "module" not in arguments:
-        raise SpecError(name, "must have a layer as its first argument", "none")
+    arguments = _name_arguments(name, call, words, ("n_power_iterations", "eps"))
+    if "name" in arguments and read_literal(name, "name", arguments["name"]) != "weight":
+        raise SpecError(name, "name must be 'weight' in text", "another name", "pass the module itself")
     layer, size = _parse(arguments["module"], size, library)
     if not isinstance(layer, LayerSpec):
         raise ArgumentError(

@@ -47,6 +47,8 @@ def check_shape(where: str, name: str, size: object) -> Shape:
     (None, None, 3)
     """
     values = tuple(size) if is_sequence(size) else (size,)
+    if not values:
+        raise ArgumentError(where, f"{name} must have at least one number", "()")
     return tuple(None if n is None else check_number(where, f"{name}[{i}]", n) for i, n in enumerate(values))
 
 

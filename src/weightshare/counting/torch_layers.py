@@ -145,7 +145,8 @@ def _channel_norm(lengths: tuple[int, ...], arguments: Arguments, shape: Shape |
 
 def _layer_norm(arguments: Arguments, shape: Shape | None) -> Block:
     size = arguments.read_sizes("normalized_shape")
-    if shape is not None and any(n not in (None, m) for n, m in zip(shape[-len(size) :], size, strict=False)):
+    end = () if shape is None else shape[-len(size) :]
+    if shape is not None and (len(end) != len(size) or any(n not in (None, m) for n, m in zip(end, size))):
         raise ShapeError(
             arguments.name, f"the input must end with normalized_shape={size}", format_shape(shape)
         )
