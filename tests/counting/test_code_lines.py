@@ -22,6 +22,8 @@ from weightshare.errors import SpecError
         "('conv1', nn.Conv2d(3, 64, 7, stride=2)),",
         "layers.append(nn.Conv2d(3, 64, 7, stride=2))",
         "x = nn.Conv2d(3, 64, 7, stride=2)(x)",
+        "self.stem = nn.Conv2d(3, 64, 7, stride=2).to(device).eval()",
+        "return nn.Conv2d(3, 64, 7, stride=2)",
         "(conv1): Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2))",
         "    (conv1): Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2))",
         "Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2))",

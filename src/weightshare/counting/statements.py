@@ -8,6 +8,8 @@ from ..errors import SpecError
 
 MAX_TEXT = 20_000
 HINT = 'use e.g. "Conv2d(3, 96, 11, stride=4)"'
+#: Methods of a module that return it.
+_METHODS = ("to", "cuda", "cpu", "float", "half", "double", "bfloat16", "eval", "train", "requires_grad_")
 #: Start of a line of a printed model, such as "  (conv1): Conv2d(".
 _PRINTED_NAME = re.compile(r"\s*\(([\w-]+)\): ")
 
@@ -91,7 +93,7 @@ def _find_added(node: ast.expr) -> ast.expr | None:
 
 
 def _find_value(statement: ast.stmt) -> ast.expr | None:
-    if isinstance(statement, ast.Expr | ast.Assign):
+    if isinstance(statement, ast.Expr | ast.Assign | ast.Return):
         return statement.value
     if isinstance(statement, ast.AnnAssign):
         return statement.annotation if statement.value is None else statement.value
@@ -105,6 +107,8 @@ def _unwrap(node: ast.expr) -> ast.expr:
     if isinstance(node, ast.Dict) and len(node.values) == 1:
         node = node.values[0]
     node = read_named(node)[1]
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
+        node = node.func.value
     added = _find_added(node)
     if added is not None:
         return added
