@@ -3,7 +3,12 @@
 import pytest
 
 from weightshare import explain
-from weightshare.counting.keras_words import ALL_FORMS, take_shape, translate_arguments
+from weightshare.counting.keras_words import (
+    KERAS_CONVOLUTIONS,
+    TORCH_CONVOLUTIONS,
+    take_shape,
+    translate_arguments,
+)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +145,17 @@ def test_a_keras_layer_has_the_same_counts_as_the_torch_layer():
 
 def test_arguments_in_the_words_of_torch_are_returned_unchanged():
     arguments = {"in_channels": 3, "out_channels": 8, "kernel_size": 3, "padding": "same"}
-    assert translate_arguments("Conv2d", ALL_FORMS["Conv2d"], arguments, 3, (9, 9)) == (arguments, ())
+    assert translate_arguments("Conv2d", TORCH_CONVOLUTIONS["Conv2d"], arguments, 3, (9, 9)) == (
+        arguments,
+        (),
+    )
 
 
 def test_the_given_arguments_are_not_changed():
     arguments = {"filters": 8, "kernel_size": 3, "data_format": "channels_last", "input_shape": (9, 9, 3)}
     given = dict(arguments)
-    own, shape = take_shape(ALL_FORMS["Conv2D"], arguments)
-    translated, _ = translate_arguments("Conv2D", ALL_FORMS["Conv2D"], own, 3, (9, 9))
+    own, shape = take_shape(KERAS_CONVOLUTIONS["Conv2D"], arguments)
+    translated, _ = translate_arguments("Conv2D", KERAS_CONVOLUTIONS["Conv2D"], own, 3, (9, 9))
     assert arguments == given
     assert shape == (9, 9, 3)
     assert translated == {

@@ -111,8 +111,9 @@ def translate_arguments(
         ArgumentError: If no layer can have these arguments.
 
     Example:
+        >>> form = KERAS_CONVOLUTIONS["Conv2D"]
         >>> arguments = {"filters": 8, "kernel_size": 3, "padding": "same"}
-        >>> translated, notes = translate_arguments("Conv2D", ALL_FORMS["Conv2D"], arguments, channels=1)
+        >>> translated, notes = translate_arguments("Conv2D", form, arguments, channels=1)
         >>> translated
         {'out_channels': 8, 'kernel_size': 3, 'padding': ((1, 1), (1, 1)), 'in_channels': 1}
         >>> notes
@@ -154,7 +155,7 @@ def put_channels_first(
     Args:
         default_last: Whether the channels are last if there is no evidence.
 
-    >>> put_channels_first(ALL_FORMS["Conv2D"], None, (100, 100, 1))
+    >>> put_channels_first(KERAS_CONVOLUTIONS["Conv2D"], None, (100, 100, 1))
     ((1, 100, 100), ('input 100x100x1 is read with the channels last (see data_format)',))
     """
     if not form.ndim or not is_sequence(input_size) or len(input_size) != form.ndim + 1:
@@ -334,5 +335,3 @@ def _list_torch_convolutions() -> dict[str, Form]:
 KERAS_CONVOLUTIONS = _list_keras_convolutions()
 #: The convolutions and linear layers of torch, including lazy ones, by name.
 TORCH_CONVOLUTIONS = _list_torch_convolutions()
-#: The convolutions and linear layers of torch and of Keras, by name.
-ALL_FORMS = {**TORCH_CONVOLUTIONS, **KERAS_CONVOLUTIONS}
