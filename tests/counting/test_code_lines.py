@@ -76,7 +76,7 @@ def test_other_code_is_refused(text):
             "3X227X227",
             "3,227,227",
         ),
-        *(" ( 3 , 227 , 227 , ) ", "3 × 227x227"),
+        *(" ( 3 , 227 , 227 , ) ", "3 × 227x227", "torch.Size([3, 227, 227])"),
     ],
 )
 def test_sizes(text):

@@ -89,6 +89,8 @@ def read_shape(text: str) -> Shape:
     (None, None, 3)
     """
     bare = text.strip() if len(text) <= MAX_TEXT else ""
+    if bare.startswith("torch.Size(") and bare.endswith(")"):
+        bare = bare.removeprefix("torch.Size(")[:-1]
     if bare[:1] + bare[-1:] in ("()", "[]"):
         bare = bare[1:-1].strip().removesuffix(",")
     parts = [part.strip() for part in re.split("[xX×,]", bare)]
