@@ -3,15 +3,17 @@
 Everything follows from the recorded operators: their kernels, biases and output positions.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import ScriptObject, Tensor
 
+from ..parameters.packed_objects import get_packed_key
 from ..parameters.storage import Ranges, get_byte_ranges
+from .macs import find_packed_convolution
 from .origins import Call, Origins, Place, identify
 
 aten = torch.ops.aten
@@ -36,7 +38,7 @@ class Convolutions:
 
     Args:
         uses: Uses of each parameter as a kernel or bias.
-        unknown: `id` of each module that computes a convolution whose kernel cannot be assigned to parameters.
+        unknown: `id` of each module with a convolution whose kernel cannot be assigned to parameters.
     """
 
     uses: dict[Place, list[Use]] = field(default_factory=dict)
@@ -55,20 +57,18 @@ class ConvolutionObserver:
 
     def observe(self, call: Call) -> None:
         """Record one call of an operator."""
-        read = _CONVOLUTIONS.get(call.packet)
-        if read is None and call.packet in (aten.add, aten.add_):
+        if call.packet in (aten.add, aten.add_):
             self._observe_addition(call)
-        bare = None
-        if read is not None:
-            output = call.outputs[0][0]
-            weight, bias, channels, positions, bias_positions = read(call.args, output)
-            if not self._add(call, weight, positions):
+        convolution, bare = _read(call), None
+        if convolution is not None:
+            weight, bias = convolution.weight, convolution.bias
+            if not self._add(call, weight, convolution.positions, convolution.packed):
                 self.record.unknown.add(id(call.module))
             if bias is not None:
-                self._add(call, bias, bias_positions)
+                self._add(call, bias, convolution.bias_positions, convolution.packed)
             else:
-                bare = bias_positions, channels, id(call.module)
-        windows = read is None and self._follow_windows(call)
+                bare = convolution.bias_positions, convolution.channels, id(call.module)
+        windows = convolution is None and self._follow_windows(call)
         if not call.is_view:
             for _, key in call.outputs:
                 self._bare.pop(key, None)
@@ -78,17 +78,18 @@ class ConvolutionObserver:
             if windows:
                 self._windows.update(key for _, key in call.outputs)
 
-    def _add(self, call: Call, tensor: Tensor, positions: int) -> bool:
+    def _add(self, call: Call, tensor: Tensor, positions: int, packed: ScriptObject | None = None) -> bool:
         """Add a use of the parameters in a kernel or bias; return whether they are known.
 
-        A tensor that was computed from parameters is assigned to those with its number of elements.
+        A tensor that was computed from parameters, or is packed, is assigned to those with its number of
+        elements.
         """
-        key = identify(tensor)
-        places = self._origins.find(key, call.module)
+        key = identify(tensor) if packed is None else get_packed_key(packed)
+        places = self._origins.find(tensor, key, call.stack)
         if places is None:
             return False
         ranges = None
-        if key in self._origins.stored and key != id(tensor):
+        if packed is None and key in self._origins.stored and key != id(tensor):
             ranges = get_byte_ranges(tensor)
         elif places:
             places = {place for place in places if self._origins.numels[place] == tensor.numel()}
@@ -112,7 +113,7 @@ class ConvolutionObserver:
             return True
         windows = [t for t, key in call.inputs if key in self._windows or _is_overlapping(t)]
         if windows and call.macs is not None:
-            found = [self._origins.find(key, call.module) for _, key in call.inputs]
+            found = [self._origins.find(*each, call.stack) for each in call.inputs]
             if any(found):
                 self.record.unknown.add(id(call.module))
             return False
@@ -134,34 +135,50 @@ def _is_overlapping(tensor: Tensor) -> bool:
     return False
 
 
-#: Kernel, bias, output channels, positions of the kernel, positions of the bias.
-_Parts = tuple[Tensor, Tensor | None, int, int, int]
+@dataclass(frozen=True)
+class _Convolution:
+    """The arguments of one convolution.
+
+    Args:
+        channels: Number of output channels.
+        positions: Number of positions that would have their own kernels.
+        bias_positions: Number of positions that would have their own biases.
+        packed: Object that contains kernel and bias, if they are quantized.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    channels: int
+    positions: int
+    bias_positions: int
+    packed: ScriptObject | None = None
 
 
-def _read_convolution(args: Sequence[Any], output: Tensor) -> _Parts:
-    """Read a convolution of any rank; only the kernels of a transposed one belong to input positions."""
-    input, weight, bias, transposed = *args[:3], args[6]
+def _read(call: Call) -> _Convolution | None:
+    """Read an operator; return None if it is not a convolution."""
+    args, packed = call.args, find_packed_convolution(call.args)
+    if packed is not None:
+        weight, bias = packed.unpack()
+        return _make(weight, bias, packed.transpose(), call, packed)
+    if call.packet in (aten.convolution, aten._convolution, aten.convolution_overrideable):
+        return _make(args[1], args[2], args[6], call)
+    if call.packet is aten.mkldnn_convolution:
+        return _make(args[1], args[2], False, call)
+    if call.packet is aten.conv_tbc:
+        steps, _, channels = call.outputs[0][0].shape  # [time, batch, channels]
+        return _Convolution(args[1], args[2], channels, steps, steps)
+    return None
+
+
+def _make(
+    weight: Tensor, bias: Tensor | None, transposed: bool, call: Call, packed: Any = None
+) -> _Convolution:
+    """Read the positions from the output, or from the input if the convolution is transposed.
+
+    A transposed convolution has one kernel for each input position, and its bias does not depend on them.
+    """
+    output = call.outputs[0][0]
+    positions = bias_positions = prod(output.shape[2:])
     if transposed:
-        return weight, bias, output.shape[1], prod(input.shape[2:]), 1
-    positions = prod(output.shape[2:])
-    return weight, bias, output.shape[1], positions, positions
-
-
-def _read_plain_convolution(args: Sequence[Any], output: Tensor) -> _Parts:
-    """Read a convolution that cannot be transposed, from input, weight and bias."""
-    positions = prod(output.shape[2:])
-    return args[1], args[2], output.shape[1], positions, positions
-
-
-def _read_conv_tbc(args: Sequence[Any], output: Tensor) -> _Parts:
-    """Read a convolution of [time, batch, channels]."""
-    return args[1], args[2], output.shape[2], output.shape[0], output.shape[0]
-
-
-_CONVOLUTIONS: dict[Any, Callable[[Sequence[Any], Tensor], _Parts]] = {
-    aten.convolution: _read_convolution,
-    aten._convolution: _read_convolution,
-    aten.convolution_overrideable: _read_convolution,
-    aten.mkldnn_convolution: _read_plain_convolution,
-    aten.conv_tbc: _read_conv_tbc,
-}
+        positions, bias_positions = prod(call.inputs[0][0].shape[2:]), 1
+    return _Convolution(weight, bias, output.shape[1], positions, bias_positions, packed)

@@ -14,7 +14,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
@@ -52,7 +51,7 @@ class _Choice:
 
     Args:
         count: Number of scores from which to choose.
-        chosen: Number of chosen scores; None if it is not known.
+        chosen: Number of chosen scores; None if later operators decide it, 0 if it depends on the scores.
         rows: Number of choices that the operator makes.
         step: Number of operators that ran before.
         stack: Modules that are running, the innermost one last.
@@ -85,7 +84,7 @@ class ExpertObserver:
             self._add_choice(call)
         if call.is_view:
             return
-        read = [(tensor, self._origins.find(key, call.module)) for tensor, key in call.inputs]
+        read = [(tensor, self._origins.find(tensor, key, call.stack)) for tensor, key in call.inputs]
         read = [(tensor, places) for tensor, places in read if places]
         for tensor, places in read:
             for place in places:
@@ -129,45 +128,32 @@ class ExpertObserver:
         return tuple(_drop_repeated(experts for experts in found if experts.active != experts.count))
 
     def _find_parameters(self, module: Module, choice: _Choice) -> Iterator[tuple[Place, ...]]:
-        """Yield the parameters in a module of which each chosen index has its own, and which are read later."""
+        """Yield the parameters in a module that exist once per index and are read after the choice."""
         if choice.count < 2:
             return
-        inside = {id(running) for running in choice.stack}
+        running = {id(each) for each in choice.stack}
         for holder in module.modules():
             for name, parameter in holder._parameters.items():
-                place = id(holder), name
-                if (
-                    parameter is not None
-                    and not is_lazy(parameter)
-                    and self._is_stack(place, parameter, choice)
-                ):
-                    yield (place,)
+                shape = () if parameter is None or is_lazy(parameter) else get_shape(parameter)
+                if self._is_stack((id(holder), name), shape, choice):
+                    yield ((id(holder), name),)
             children = [child for child in holder.children() if any(True for _ in child.parameters())]
-            if len(children) != choice.count or any(id(child) in inside for child in children):
+            if len(children) != choice.count or not running.isdisjoint(map(id, children)):
                 continue
             kinds = [_list_places(child) for child in children]
-            if all(kind.keys() == kinds[0].keys() for kind in kinds):
-                first = [
-                    self._first_read[place]
-                    for kind in kinds
-                    for place in kind.values()
-                    if place in self._first_read
-                ]
-                if first and min(first) > choice.step:
-                    yield from zip(*(kind.values() for kind in kinds))
+            places = [place for kind in kinds for place in kind.values()]
+            first = min((self._first_read[p] for p in places if p in self._first_read), default=0)
+            if first > choice.step and all(kind.keys() == kinds[0].keys() for kind in kinds):
+                yield from zip(*(kind.values() for kind in kinds))
 
-    def _is_stack(self, place: Place, parameter: Tensor, choice: _Choice) -> bool:
-        """Return whether a parameter stacks one slice per expert: it is read by slices or as a batch of them."""
-        if (
-            parameter.dim() < 2
-            or parameter.shape[0] % choice.count
-            or self._first_read.get(place, 0) <= choice.step
-        ):
+    def _is_stack(self, place: Place, shape: tuple[int, ...], choice: _Choice) -> bool:
+        """Return whether a parameter is a stack of slices, which are read one by one or as a batch."""
+        count, numel = choice.count, prod(shape)
+        if len(shape) < 2 or shape[0] % count or self._first_read.get(place, 0) <= choice.step:
             return False
-        count, numel = choice.count, parameter.numel()
-        return (place in self._indexed and parameter.shape[0] == count) or any(
-            prod(shape) * count == numel or (len(shape) > 2 and (shape[0], prod(shape)) == (count, numel))
-            for shape in self._shapes[place]
+        return (place in self._indexed and shape[0] == count) or any(
+            prod(read) * count == numel or (len(read) > 2 and (read[0], prod(read)) == (count, numel))
+            for read in self._shapes[place]
         )
 
     def _find_active(
@@ -178,13 +164,17 @@ class ExpertObserver:
         This is measured by the MACs per token. If those do not show it, as when all experts are computed, it
         is the number that the router chooses.
         """
+        choices = [choice for choice in choices if choice.chosen != 0]
+        if not choices:
+            return None
         multiplied = [kind for kind in parameters if any(self._macs[place] for place in kind)]
         macs = sum(self._macs[place] for kind in multiplied for place in kind)
         numel = sum(self._origins.numels.get(place, 0) for kind in multiplied for place in kind)
-        count, tokens = choices[0].count, sum(choice.rows for choice in choices) * calls / len(choices)
-        measured = count * macs / (tokens * numel) if numel else 0
-        if 1 <= measured < count and measured == int(measured):
-            return int(measured)
+        count, tokens = choices[0].count, sum(choice.rows for choice in choices)
+        if numel:  # a router may choose several times per call, each time for all tokens
+            measured, rest = divmod(count * macs * len(choices), tokens * calls * numel)
+            if 1 <= measured < count and not rest:
+                return measured
         chosen = [choice.chosen for choice in choices if choice.chosen is not None]
         is_clear = len(set(chosen)) == 1 and (chosen[0] > 1 or len(chosen) == calls)
         return chosen[0] if is_clear else None
@@ -229,7 +219,8 @@ _CHOICES: dict[Any, Callable[[Sequence[Any]], tuple[int | None, int | None]]] = 
     aten.argmax: lambda args: (_get(args, 1, None), 1),
     aten.max: lambda args: (args[1] if isinstance(_get(args, 1, None), int) else None, 1),
     aten.multinomial: lambda args: (-1, args[1]),
-    **dict.fromkeys((aten.sort, aten.ge, aten.gt), lambda args: (-1, None)),
+    aten.sort: lambda args: (-1, None),
+    **dict.fromkeys((aten.ge, aten.gt), lambda args: (-1, 0)),
 }
 _INDEXING = {aten.gather, aten.index, aten.index_select}
 #: Operators that read a parameter whole, whatever its first axis is.

@@ -45,6 +45,7 @@ class ForwardPass:
         experts: Experts of each layer that is a mixture of experts.
         read: Storages and packed objects that an operator read or that the model returned, and those of
             experts not chosen.
+        is_nested: Whether an input is a nested tensor.
         error: Exception that stopped the pass; None if it completed.
     """
 
@@ -56,6 +57,7 @@ class ForwardPass:
     convolutions: Convolutions = field(default_factory=Convolutions)
     experts: tuple[Experts, ...] = ()
     read: set[Hashable] = field(default_factory=set)
+    is_nested: bool = False
     error: Exception | None = None
 
     @property
@@ -88,7 +90,8 @@ def run_forward(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     with ExitStack() as stack:
         stack.enter_context(_lock)
         args, kwargs = map_tensors(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may modify its inputs
-        stack.enter_context(_observable())
+        record.is_nested = any(tensor.is_nested for tensor in iter_tensors((args, kwargs)))
+        stack.enter_context(_observable(fastpath=record.is_nested))
         stack.enter_context(evaluating(model, warn=False))
         stack.enter_context(watch_modules(enter, leave))
         operators = stack.enter_context(_RecordOperators(record, model, inside))
@@ -121,14 +124,20 @@ class _RecordOperators(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        nested = [tensor for tensor in iter_tensors((args, kwargs)) if tensor.is_nested]
+        if any(tensor.layout == torch.jagged for tensor in nested):
+            return NotImplemented  # the class of the tensor then calls operators on its values
         macs = None
         if isinstance(func, OpOverload):
-            with self:
-                parts = func.decompose(*args, **kwargs)  # composite operators reach this in inference mode
-            if parts is not NotImplemented:
-                return parts
+            if not nested:  # no composite operator supports strided nested tensors
+                with self:
+                    parts = func.decompose(
+                        *args, **kwargs
+                    )  # composite operators reach this in inference mode
+                if parts is not NotImplemented:
+                    return parts
             output = func(*args, **kwargs)
-            macs = count_macs(func, args, kwargs, output)
+            macs = None if nested else count_macs(func, args, kwargs, output)
             packet, is_view, is_uncounted = func.overloadpacket, func.is_view, can_sum_products(func)
         else:  # higher-order operators such as torch.cond run unobserved
             output = func(*args, **kwargs)
@@ -157,16 +166,20 @@ class _RecordOperators(TorchDispatchMode):
 
 
 @contextmanager
-def _observable() -> Generator[None]:
-    """Make every operator visible: run eagerly, and disable the fast path of attention layers."""
-    fastpath = torch.backends.mha.get_fastpath_enabled()
+def _observable(fastpath: bool) -> Generator[None]:
+    """Make every operator visible: run eagerly, and disable the fast path of attention layers.
+
+    Args:
+        fastpath: Whether to allow the fast path, without which these layers refuse nested tensors.
+    """
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
             if "torch._dynamo" in sys.modules:  # without it nothing is compiled, and importing it is slow
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            torch.backends.mha.set_fastpath_enabled(False)
+            torch.backends.mha.set_fastpath_enabled(fastpath and was_enabled)
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
+        torch.backends.mha.set_fastpath_enabled(was_enabled)

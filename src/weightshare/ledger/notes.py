@@ -24,8 +24,8 @@ class Note:
     """A note on the counts of a summary.
 
     Args:
-        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "DEAD_PARAM", "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or
-            "FORWARD_FAILED".
+        code: "LAZY", "VIEW_TIE", "PACKED", "SHARDED", "UNKNOWN_LAYOUT", "NESTED", "DEAD_PARAM",
+            "NOT_COUNTED", "NOT_UNSHARED", "EXPERTS" or "FORWARD_FAILED".
         names: Names of the parameters, modules or operators concerned.
         text: The note as a sentence.
     """
@@ -44,6 +44,7 @@ def collect_notes(model: nn.Module, groups: Sequence[Group], forward: ForwardPas
     modules = dict(iter_modules(model))
     notes = [*_note_lazy(groups), *_note_views(groups), *_note_layouts(groups), *_note_buffers(modules)]
     if forward is not None:
+        notes += _note_nested(forward)
         notes += _note_dead(groups, forward)
         notes += _note_not_unshared(modules, forward)
         notes += _note_experts(modules, forward)
@@ -99,6 +100,12 @@ def _join(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN:,} more"
 
 
+def _note_nested(forward: ForwardPass) -> Iterable[Note]:
+    if forward.is_nested:
+        text = "nested inputs: MACs are those of the given lengths; nested outputs have no shape to show"
+        yield Note("NESTED", (), text)
+
+
 def _note_dead(groups: Sequence[Group], forward: ForwardPass) -> Iterable[Note]:
     if names := tuple(group.owner.name for group in groups if is_dead(group, forward)):
         yield Note("DEAD_PARAM", names, f"{', '.join(names)}: not read in a forward pass in evaluation mode")
@@ -108,7 +115,7 @@ def _note_not_unshared(modules: Mapping[str, nn.Module], forward: ForwardPass) -
     shared = {id(modules[path]) for path, _ in iter_specs(modules, forward)}
     if names := _list_names(modules, forward.convolutions.unknown - shared):
         text = (
-            f"{', '.join(names)}: convolutions that `unshared` counts without change, because their kernels "
+            f"{_join(names)}: convolutions that `unshared` counts without change, because their kernels "
             "are not parameters, or because they multiply unfolded windows"
         )
         yield Note("NOT_UNSHARED", names, text)
@@ -119,10 +126,9 @@ def _note_experts(modules: Mapping[str, nn.Module], forward: ForwardPass) -> Ite
     for count, active in kinds:
         chosen = {e.module for e in forward.experts if (e.count, e.active) == (count, active)}
         names = _list_names(modules, chosen)
-        where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        text = f"{where}: {count} experts, of which each token uses {active}"
+        text = f"{_join(names)}: {count} experts, of which each token uses {active}"
         if active is None:
-            text = f"{where}: {count} experts; how many of them a token uses is not known, nor is `active`"
+            text = f"{_join(names)}: {count} experts; it is not known how many of them each token uses"
         yield Note("EXPERTS", names, text)
 
 

@@ -1,6 +1,6 @@
 """The parameters from which each tensor of a forward pass was computed."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ..parameters.modules import iter_modules, iter_parameters
+from ..parameters.sharded import find_shards
 from ..parameters.storage import get_storage_key
 
 #: A parameter, as the `id` of a module and the name of its attribute.
@@ -59,36 +60,40 @@ class Origins:
         #: Key of each parameter at the start of the pass.
         self.keys: dict[Place, Hashable] = {}
         self._places: dict[Hashable, frozenset[Place]] = {identify(b): frozenset() for b in model.buffers()}
-        #: Modules whose parameters get another storage during the pass: lazy and sharded ones.
-        self._moving: set[int] = set()
-        for _, module in iter_modules(model):
-            for stored in iter_parameters(module):
+        #: Parameters that get another storage during the pass, because they are lazy or sharded, by module.
+        self._moving: dict[int, list[str]] = {}
+        modules = list(iter_modules(model))
+        shards = find_shards(module for _, module in modules)
+        for _, module in modules:
+            for stored in iter_parameters(module, shards.get(id(module))):
                 moves = stored.storage is None
                 key, place = id(stored.tensor) if moves else stored.storage, (id(module), stored.name)
                 self.numels[place] = stored.numel
                 self._places[key] = self._places.get(key, frozenset()) | {place}
                 self.keys[place] = key
                 if moves:
-                    self._moving.add(id(module))
+                    self._moving.setdefault(id(module), []).append(stored.name)
         self.stored = frozenset(self.keys.values())
 
-    def find(self, key: Hashable, module: Module) -> frozenset[Place] | None:
+    def find(self, tensor: Tensor, key: Hashable, stack: Sequence[Module]) -> frozenset[Place] | None:
         """Return the parameters from which a tensor was computed; None if it depends on the input.
 
         Args:
             key: Key of the tensor.
-            module: The innermost module that is running.
+            stack: Modules that are running.
         """
-        if id(module) in self._moving and not self._places.get(key):
-            for name, parameter in module._parameters.items():
-                if parameter is not None and identify(parameter) == key:
-                    self.numels[id(module), name] = parameter.numel()
+        for module in stack if self._moving else ():
+            for name in self._moving.get(id(module), ()):
+                value = getattr(module, name, None)  # FSDP1 makes it a plain attribute
+                if isinstance(value, Tensor) and _have_same_start(value, tensor, key):
+                    self.numels[id(module), name] = value.numel()
                     self._places[key] = frozenset([(id(module), name)])
+                    return self._places[key]
         return self._places.get(key)
 
     def follow(self, call: Call) -> None:
         """Record the origins of the outputs of an operator."""
-        places = [self.find(key, call.module) for _, key in call.inputs]
+        places = [self.find(*each, call.stack) for each in call.inputs]
         known = [place for place in places if place is not None]
         for _, key in call.outputs:
             if key in self.stored:
@@ -97,3 +102,10 @@ class Origins:
                 self._places[key] = frozenset().union(*known)
             else:
                 self._places.pop(key, None)
+
+
+def _have_same_start(value: Tensor, tensor: Tensor, key: Hashable) -> bool:
+    """Return whether two tensors start at the same element, since one storage may hold several parameters."""
+    if value is tensor:
+        return True
+    return get_storage_key(value) == key and value.storage_offset() == tensor.storage_offset()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.jit import ScriptModule
+from torch.nn.utils import parametrize
 
 from ..parameters.groups import Group, Name
 from .derivation import derive, format_product, format_shape, format_words, is_parametrization
@@ -174,14 +176,19 @@ def _build_row(
     name: str, module: nn.Module, parts: list[Part], forward: ForwardPass | None, first: bool
 ) -> Row:
     """Return the row of a module; its MACs belong to the row of its first name."""
-    kind = getattr(module, "original_name", type(module).__name__)  # set on scripted modules
-    if hasattr(module, "parametrizations"):
-        kind = next(c.__name__ for c in type(module).__mro__ if not c.__name__.startswith("Parametrized"))
+    kind = _get_type(module)
     if forward is None:
         return Row(name, kind, tuple(parts), None, None, None)
     output = forward.outputs.get(id(module))
     macs = forward.macs[id(module)] if first else 0
     return Row(name, kind, tuple(parts), forward.calls[id(module)], output, macs)
+
+
+def _get_type(module: nn.Module) -> str:
+    """Return the name of a module's class; of the original one if the module is scripted or parametrized."""
+    if isinstance(module, ScriptModule):
+        return module.original_name
+    return next(c.__name__ for c in type(module).__mro__ if c.__module__ != parametrize.__name__)
 
 
 def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, nn.Module]) -> Part:

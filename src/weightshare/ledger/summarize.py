@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.parameter import Parameter, UninitializedBuffer, is_lazy
+from torch.nn.parameter import is_lazy
 
 from .._args import check_integer, format_size, is_sequence
 from .._memory import check_fits
@@ -101,10 +101,8 @@ def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tup
     A lazy model is copied, because its parameters get their shapes in the pass.
     """
     if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
-        # torch cannot copy a lazy buffer
-        copies = {
-            id(b): UninitializedBuffer(device=b.device, dtype=b.dtype) for b in model.buffers() if is_lazy(b)
-        }
+        lazy: dict[int, Any] = {id(b): b for b in model.buffers() if is_lazy(b)}  # torch cannot copy these
+        copies = {key: type(b)(device=b.device, dtype=b.dtype) for key, b in lazy.items()}
         model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch.nn import Module
+from torch import nn
 
 from ..counting.closed_form import ParameterCount, count_parameters
 from ..counting.from_layer import read_layer
@@ -16,7 +16,7 @@ from .forward import ForwardPass
 from .rows import get_row_name
 
 
-def count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forward: ForwardPass) -> int:
+def count_unshared(modules: Mapping[str, nn.Module], groups: Sequence[Group], forward: ForwardPass) -> int:
     """Count the unique elements as if each convolution that ran were unshared."""
     specs = dict(iter_specs(modules, forward))
     own = {path: [0, 0] for path in specs}
@@ -34,8 +34,8 @@ def count_unshared(modules: Mapping[str, Module], groups: Sequence[Group], forwa
     return total + sum(_count_extra(spec, own[path]) for path, spec in specs.items())
 
 
-def iter_specs(modules: Mapping[str, Module], forward: ForwardPass) -> Iterator[tuple[str, LayerSpec]]:
-    """Yield the first name and the spec of each `weightshare` layer that ran with another sharing than `Full`.
+def iter_specs(modules: Mapping[str, nn.Module], forward: ForwardPass) -> Iterator[tuple[str, LayerSpec]]:
+    """Yield the first name and the spec of each `weightshare` layer that ran and whose sharing is not `Full`.
 
     Such a layer may run on any operators, so its positions are those that it was built for.
     """

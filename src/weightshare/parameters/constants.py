@@ -8,7 +8,7 @@ from torch.jit import ScriptModule
 from torch.nn import Module
 
 from .packed_objects import unpack
-from .stored import Stored, store
+from .stored import Stored, get_logical_shape
 
 
 def iter_constants(module: Module) -> Iterator[Stored]:
@@ -27,7 +27,8 @@ def iter_constants(module: Module) -> Iterator[Stored]:
         if isinstance(value, ScriptObject):
             yield from unpack(name, value)
         elif value.is_floating_point() and value.numel() > 1:
-            yield store(name, value, id(value))
+            # without a storage, since the compiler removes constants that are not read
+            yield Stored(name, value, id(value), get_logical_shape(value), storage=None)
 
 
 def _iter_tensors(module: Any) -> Iterator[tuple[str, Tensor | ScriptObject]]:

@@ -5,16 +5,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
+from torch.export import ExportedProgram
 from torch.nn import Module
 
 from .._torch import remove_wrappers
 from ..counting.from_layer import read_layer
 from ..errors import ArgumentError
 from .constants import iter_constants
-from .packed import iter_packed_buffers, read_parameter
+from .packed import iter_packed_buffers, read_keras, read_parameter
 from .packed_objects import iter_packed_objects
 from .sharded import FLAT, Shard, read_sharded
-from .stored import Stored, store
+from .stored import Stored
 
 #: Submodule in which a Keras layer on the torch backend lists its own and all nested parameters.
 _KERAS_LIST = "_torch_params"
@@ -27,7 +28,8 @@ _KERAS_CONVOLUTIONS = (
 def check_module(where: str, model: object) -> None:
     """Raise `ArgumentError` if `model` is not a module."""
     if not isinstance(model, Module):
-        raise ArgumentError(where, "model must be a torch.nn.Module", type(model).__name__)
+        hint = "pass the result of its module()" if isinstance(model, ExportedProgram) else None
+        raise ArgumentError(where, "model must be a torch.nn.Module", type(model).__name__, hint)
 
 
 def iter_modules(model: Module) -> Iterator[tuple[str, Module]]:
@@ -61,7 +63,7 @@ def iter_parameters(module: Module, shards: Mapping[str, Shard] | None = None) -
     """
     if is_keras(module):
         for variable in [*module._trainable_variables, *module._non_trainable_variables]:
-            yield store(variable.name, variable.value, id(variable.value))
+            yield read_keras(module, variable)
         return
     shards = shards or {}
     for name, parameter in module._parameters.items():

@@ -19,21 +19,37 @@ _SIZES = (("out_features", "in_features"), ("outfeatures", "infeatures"), ("num_
 _BITS = ("bits", "w_bit", "wbits", "nbits")
 #: Bits per weight of the known layouts.
 _KNOWN_BITS = range(1, 9)
+#: Names of the variables of Keras layers that int4 quantization packs.
+_KERAS_WEIGHTS = ("embeddings", "kernel")
 _UNKNOWN = Layout("UNKNOWN_LAYOUT", "integers that may hold several weights each, counted as stored")
 
 
 def read_parameter(module: Module, name: str, parameter: Tensor) -> Stored:
     """Return a registered parameter, with its logical shape if its module or class reports one."""
-    if not _may_hold_weights(name, parameter) and getattr(parameter, "quant_state", None) is None:
-        wrapped = [part for part in iter_wrapped(parameter) if is_integer(part)]
-        values = max(wrapped, key=Tensor.numel, default=None)
-        layout = None if values is None else describe_bits(parameter.numel(), values)
-        return store(name, parameter, id(parameter), layout)
-    shape = _read_shape(module, name, parameter)
-    if shape is not None:
-        return _make(name, parameter, shape)
-    has_weight = find_packed_weight(module) is not None
-    return store(name, parameter, id(parameter), None if has_weight else _UNKNOWN)
+    state = getattr(parameter, "quant_state", None)
+    if name == find_packed_weight(module) or state is not None:
+        shape = _read_shape(module, name, parameter)
+        if shape is not None:
+            return _make(name, parameter, shape)
+    if _may_hold_weights(name, parameter):
+        is_beside_weight = find_packed_weight(module) is not None
+        return store(name, parameter, id(parameter), None if is_beside_weight else _UNKNOWN)
+    wrapped = [part for part in iter_wrapped(parameter) if is_integer(part)]
+    values = max(wrapped, key=Tensor.numel, default=None)
+    layout = None if values is None else describe_bits(parameter.numel(), values)
+    return store(name, parameter, id(parameter), layout)
+
+
+def read_keras(layer: Any, variable: Any) -> Stored:
+    """Return a variable of a Keras layer. Its int4 quantization packs two columns into each byte."""
+    name, value = variable.name, variable.value
+    is_weight = value.dtype == torch.int8 and name in _KERAS_WEIGHTS
+    if not is_weight or getattr(layer, "quantization_mode", None) != "int4":
+        return store(name, value, id(value))
+    columns = getattr(layer, "_orig_output_dim", 2 * value.shape[-1])
+    shape = getattr(layer, "original_kernel_shape", (*value.shape[:-1], columns))
+    layout = Layout("PACKED", "logical weights: 4 bits, 2 per byte")
+    return Stored(name, value, id(value), tuple(shape), get_storage_key(value), layout)
 
 
 def iter_packed_buffers(module: Module) -> Iterator[Stored]:
@@ -53,10 +69,10 @@ def iter_packed_buffers(module: Module) -> Iterator[Stored]:
 
 def iter_unknown_buffers(module: Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and value of each integer buffer that may hold weights in an unknown layout."""
-    if find_packed_weight(module) is not None or _has_matrix(module):
+    if find_packed_weight(module) is not None:
         return
     for name, buffer in module._buffers.items():
-        if buffer is not None and _may_hold_weights(name, buffer):
+        if buffer is not None and _may_hold_weights(name, buffer) and not _has_floats(module, buffer.numel()):
             yield name, buffer
 
 
@@ -66,23 +82,19 @@ def find_packed_weight(module: Module) -> str | None:
     None if a floating-point parameter of the module may be its weight. Of several candidates, it is the one
     with "weight" in its name, then the largest.
     """
-    if _has_matrix(module):
-        return None
-    members = {**module._parameters, **module._buffers}
-    found = {
-        name: tensor
-        for name, tensor in members.items()
-        if tensor is not None and _may_hold_weights(name, tensor) and _read_shape(module, name, tensor)
-    }
-    return max(found, key=lambda name: ("weight" in name, found[name].nbytes), default=None)
+    found: dict[str, int] = {}
+    for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+        if tensor is not None and _may_hold_weights(name, tensor):
+            shape = _read_shape(module, name, tensor)
+            if shape is not None and not _has_floats(module, prod(shape)):
+                found[name] = tensor.nbytes
+    return max(found, key=lambda name: ("weight" in name, found[name]), default=None)
 
 
-def _has_matrix(module: Module) -> bool:
-    """Return whether a module has a floating-point parameter of at least two axes."""
-    return any(
-        p is not None and not is_lazy(p) and p.is_floating_point() and p.dim() > 1
-        for p in module._parameters.values()
-    )
+def _has_floats(module: Module, numel: int) -> bool:
+    """Return whether a module has a floating-point parameter of at least `numel` elements."""
+    known = (p for p in module._parameters.values() if p is not None and not is_lazy(p))
+    return any(p.is_floating_point() and p.numel() >= numel for p in known)
 
 
 def _may_hold_weights(name: str, tensor: Tensor) -> bool:
@@ -102,12 +114,13 @@ def _read_shape(module: Module, name: str, tensor: Tensor) -> tuple[int, ...] | 
         return declared
     bits = next((n for word in _BITS if isinstance(n := getattr(module, word, None), int)), 0)
     stored_bits = 8 * tensor.numel() * tensor.element_size()
-    for shape in _list_shapes(module):
+    shapes = _list_shapes(module)
+    for shape in shapes:
         per_weight, rest = divmod(stored_bits, max(1, prod(shape)))
         is_packed = rest == 0 and per_weight in ([bits] if bits else _KNOWN_BITS)
         if is_packed or tensor.numel() == prod(shape):
             return shape
-    return (stored_bits // bits,) if bits in _KNOWN_BITS else None
+    return (stored_bits // bits,) if bits in _KNOWN_BITS and not shapes else None
 
 
 def _find_declared_shape(module: Any, name: str, tensor: Any) -> tuple[int, ...] | None:

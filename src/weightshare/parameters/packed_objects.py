@@ -11,8 +11,8 @@ from .._torch import tree_iter
 from .storage import get_storage_key
 from .stored import Stored, describe_dtype, get_logical_shape
 
-#: Attributes in which scripted modules keep packed objects. Torch cannot list the attributes of such a module.
-_SCRIPTED = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
+#: Attributes in which the modules of `torch.ao` keep packed objects.
+_TORCH_AO = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
 #: Namespaces of the classes of packed objects that hold a weight and possibly a bias.
 _NAMESPACES = ("mkldnn", "quantized", "sparse", "xnnpack")
 
@@ -81,9 +81,16 @@ def _list_packed(module: Module) -> dict[str, ScriptObject]:
     """Return the packed objects among the attributes of a module, by attribute."""
     attributes: Iterable[str] = vars(module)
     if isinstance(module, ScriptModule):
-        attributes = [name for name in _SCRIPTED if hasattr(module, name)]
+        attributes = {**dict.fromkeys(_TORCH_AO), **dict.fromkeys(_iter_read_attributes(module))}
     found = {name: getattr(module, name, None) for name in attributes}
     return {name: value for name, value in found.items() if isinstance(value, ScriptObject)}
+
+
+def _iter_read_attributes(module: Any) -> Iterator[str]:
+    """Yield the attributes that a scripted module reads. Torch cannot list the attributes that it has."""
+    for method in module._c._method_names():
+        for node in module._c._get_method(method).graph.findAllNodes("prim::GetAttr"):
+            yield node.s("name")
 
 
 def _unpack(packed: Any) -> Iterator[tuple[str, Tensor]]:

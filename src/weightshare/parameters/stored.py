@@ -102,7 +102,8 @@ def describe_bits(numel: int, tensor: Tensor) -> Layout | None:
     per = Fraction(numel, tensor.numel())
     unit = "byte" if tensor.element_size() == 1 else str(tensor.dtype).removeprefix("torch.")
     units = unit if per.denominator == 1 else f"{per.denominator} {unit}"
-    return Layout("PACKED", f"logical weights: {bits} bits, {per.numerator} per {units}")
+    size = "1 bit" if bits == 1 else f"{bits} bits"
+    return Layout("PACKED", f"logical weights: {size}, {per.numerator} per {units}")
 
 
 def describe_dtype(tensor: Tensor) -> Layout | None:

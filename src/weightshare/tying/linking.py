@@ -4,13 +4,13 @@ from torch import Size, Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..parameters.references import Reference, get_chain, get_reference
+from ..parameters.references import DeclaredTie, Reference, get_chain, get_reference
 from .derived import read_from, stop_reading
 from .names import find_ends
 from .tie import Tie, apply_transform
 
 
-def link_ends(holder: Module, alias: str, tie: Tie) -> None:
+def link_ends(holder: Module, alias: str, tie: Tie | DeclaredTie) -> None:
     """Make a tie hold, if both ends exist and fit; otherwise change nothing.
 
     Args:
