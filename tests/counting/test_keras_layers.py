@@ -149,6 +149,15 @@ def test_the_derivation_is_in_words(text, size, words):
     assert words in " ".join(str(explain(text, size)).split())
 
 
+def test_a_name_of_both_libraries_is_read_as_torch_with_a_note():
+    assert explain("PReLU()", "8x8x16").parameters == 1
+    assert explain("PReLU()", "8x8x16").notes == (
+        "PReLU is read as the layer of torch; write keras.layers.PReLU for that of Keras",
+    )
+    for text in ("nn.PReLU()", "LSTM(10, 20)", "ReLU()", "keras.layers.Embedding(3, 4)"):
+        assert not any("is read as" in note for note in explain(text).notes)
+
+
 def test_keras_gives_the_same_counts_and_sizes():
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     program = Path(__file__).with_name("compare_with_keras.py")

@@ -70,7 +70,12 @@ def build_layer(
     }
     if form.build is None:
         return _build_convolution(call.name, form, written, input_size, in_sequence)
-    return _build_block(form, written, input_size, in_sequence), None
+    block = _build_block(form, written, input_size, in_sequence)
+    other = FORMS["Keras"].get(call.name)
+    if library is None and block.terms and not form.is_keras and other is not None and _fits(call, other):
+        note = f"{call.name} is read as the layer of torch; write keras.layers.{call.name} for that of Keras"
+        block = replace(block, notes=(*block.notes, note))
+    return block, None
 
 
 def _build_block(form: Form, written: dict[str, object], input_size: object, in_sequence: bool) -> Block:
@@ -145,16 +150,21 @@ def unknown_layer(name: str, libraries: Sequence[str]) -> SpecError:
 
 
 def _fits(call: Call, form: Form) -> bool:
-    """Return whether a layer may have the arguments of a call. In torch, no first arguments are text."""
+    """Return whether a layer may have the arguments of a call.
+
+    Positional arguments are never text in torch, and activations are never numbers in Keras.
+    """
     named = {word for word, _ in call.kwargs}
     given = {*form.order[: len(call.args)], *named}
-    has_text = any(isinstance(node, ast.Constant) and isinstance(node.value, str) for node in call.args)
-    return (
-        named <= form.words.keys()
-        and set(form.required) <= given
-        and len(call.args) <= len(form.order)
-        and (form.is_keras or not has_text)
-    )
+    values = [
+        (word, node.value) for word, node in zip(form.order, call.args) if isinstance(node, ast.Constant)
+    ]
+    if form.is_keras:
+        is_valid = not any(word == "activation" and isinstance(value, int) for word, value in values)
+    else:
+        is_valid = not any(isinstance(value, str) for _, value in values)
+    is_complete = set(form.required) <= given and len(call.args) <= len(form.order)
+    return is_valid and is_complete and named <= form.words.keys()
 
 
 def _name_arguments(form: Form, call: Call) -> dict[str, ast.expr]:
