@@ -12,14 +12,13 @@ from torch import nn
 from torch.ao.nn import quantized
 from torch.nn import Module
 
-from .._torch import BatchNormBase
-from ..counting.closed_form import AXIS_NAMES, Factor, count_parameters
-from ..counting.from_layer import read_layer
+from ..counting.closed_form import AXIS_NAMES, count_parameters
+from ..counting.from_layer import find_class, read_block, read_layer
+from ..counting.terms import Factor, Factors
+from ..counting.torch_layers import TORCH_FORMS
 from ..parameters.modules import is_convolution
 from ..pattern import Pattern
 from ..sharing import Full
-
-Factors = tuple[Factor, ...]
 
 
 def derive(
@@ -118,76 +117,16 @@ def _shared_linear(layer: Any, name: str) -> Factors:
     )
 
 
-def _bilinear(layer: Any, name: str) -> Factors:
-    outputs = Factor("output features", layer.out_features)
-    first = Factor("features of input 1", layer.in1_features)
-    return {
-        "weight": (outputs, first, Factor("features of input 2", layer.in2_features)),
-        "bias": (outputs,),
-    }[name]
-
-
-def _embedding(layer: Any, name: str) -> Factors:
-    return Factor("embeddings", layer.num_embeddings), Factor("features", layer.embedding_dim)
-
-
-def _norm(attribute: str, label: str) -> Callable[[Any, str], Factors]:
-    def rule(layer: Any, name: str) -> Factors:
-        value = getattr(layer, attribute)
-        sizes = value if isinstance(value, tuple | list) else (value,)
-        return tuple(Factor(label, n) for n in sizes)
-
-    return rule
-
-
-def _recurrent(layer: Any, name: str) -> Factors:
-    gates = Factor("gates", {"LSTM": 4, "GRU": 3}.get(layer.mode, 1))
-    kind, index, *_ = name.removesuffix("_reverse").rsplit("_l", 1)
-    hidden = Factor("hidden features", layer.hidden_size)
-    out = Factor("projected features", layer.proj_size) if layer.proj_size else hidden
-    directions = 2 if layer.bidirectional else 1
-    input = Factor("input features", layer.input_size)
-    if int(index):
-        both = " of both directions" if directions == 2 else ""
-        input = Factor(f"features of the layer below{both}", directions * out.n)
-    return {
-        "weight_ih": (gates, hidden, input),
-        "weight_hh": (gates, hidden, out),
-        "weight_hr": (out, hidden),
-        "bias_ih": (gates, hidden),
-        "bias_hh": (gates, hidden),
-    }[kind]
-
-
-def _recurrent_cell(layer: Any, name: str) -> Factors:
-    gates = Factor(
-        "gates", 4 if isinstance(layer, nn.LSTMCell) else 3 if isinstance(layer, nn.GRUCell) else 1
-    )
-    hidden = Factor("hidden features", layer.hidden_size)
-    last = {"weight_ih": (Factor("input features", layer.input_size),), "weight_hh": (hidden,)}
-    return gates, hidden, *last.get(name, ())
-
-
-def _attention(layer: Any, name: str) -> Factors:
-    size = Factor("embedding features", layer.embed_dim)
-    three = Factor("query, key and value", 3)
-    return {
-        "in_proj_weight": (three, size, size),
-        "in_proj_bias": (three, size),
-        "q_proj_weight": (size, size),
-        "k_proj_weight": (size, Factor("key features", layer.kdim)),
-        "v_proj_weight": (size, Factor("value features", layer.vdim)),
-        "bias_k": (size,),
-        "bias_v": (size,),
-    }[name]
-
-
-def _prelu(layer: Any, name: str) -> Factors:
-    return (Factor("slopes", layer.num_parameters),)
+def _block(layer: Any, name: str) -> Factors:
+    return {term.label: term.factors for term in read_block(layer).terms}[name]
 
 
 def _is(*classes: type[Module]) -> Callable[[Module], bool]:
     return lambda layer: isinstance(layer, classes)
+
+
+def _is_block(layer: Module) -> bool:
+    return find_class(layer, TORCH_FORMS) is not None
 
 
 def _has_pattern(layer: Module) -> bool:
@@ -198,15 +137,7 @@ _RULES: tuple[tuple[Callable[[Module], bool], Callable[[Any, str], Factors]], ..
     (is_convolution, _convolution),
     (_is(nn.Linear, quantized.Linear), _linear),
     (_has_pattern, _shared_linear),
-    (_is(nn.Bilinear), _bilinear),
-    (_is(nn.Embedding, nn.EmbeddingBag, quantized.Embedding), _embedding),
-    (_is(BatchNormBase), _norm("num_features", "channels")),
-    (_is(nn.GroupNorm), _norm("num_channels", "channels")),
-    (_is(nn.LayerNorm, nn.RMSNorm), _norm("normalized_shape", "features")),
-    (_is(nn.RNNBase), _recurrent),
-    (_is(nn.RNNCellBase), _recurrent_cell),
-    (_is(nn.MultiheadAttention), _attention),
-    (_is(nn.PReLU), _prelu),
+    (_is_block, _block),
 )
 
 
