@@ -1,9 +1,11 @@
 """Keep ties in `load_state_dict`, also with `assign=True`, and raise an error if the two ends differ."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from .._torch import shard_like
 from ..errors import TieError
 from ..parameters.references import get_declared_ties, get_reference
 from .linking import get_transformed_shape, has_equal_values, link_ends
@@ -26,8 +28,8 @@ def make_conflict_error(alias: str, source: str) -> TieError:
         "load_state_dict",
         f"{alias} and {source} must have equal values, because they are tied",
         "different values",
-        "set on_conflict in weightshare.tying.load_state_dict to 'source', 'alias' or 'mean', or call "
-        "untie_weights first",
+        "set on_conflict in weightshare.tying.load_state_dict or load_safetensors to 'source', 'alias' or "
+        "'mean', or untie the model first",
     )
 
 
@@ -40,19 +42,31 @@ def _before_loading(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
     for alias, tie in reversed(get_declared_ties(module).items()):  # in a chain, the last alias comes first
         ends = find_ends(module, alias, tie.source)
         alias_key, source_key = prefix + alias, prefix + tie.source
-        if ends is None or alias_key not in state:
+        if ends is None or not _is_given(state, alias_key, ends[0]):
             continue
         (owner, attribute), (source, source_attribute) = ends
-        if source_key not in state and get_reference(owner, attribute) is None:
+        has_source = _is_given(state, source_key, ends[1])
+        if not has_source and get_reference(owner, attribute) is None:
             vars(module).setdefault(_ALONE, set()).add(alias)
-        if get_transformed_shape(tie.transform, state[alias_key], getattr(source, source_attribute)) is None:
+        like = getattr(source, source_attribute)
+        if get_transformed_shape(tie.transform, state[alias_key], like) is None:
             continue  # torch reports the wrong shape
-        value = apply_transform(tie.transform, state[alias_key], getattr(source, source_attribute).shape)
-        if source_key in state and not has_equal_values(value, state[source_key]):
+        value = apply_transform(tie.transform, state[alias_key], like.shape)
+        if has_source and not has_equal_values(value, state[source_key]):
             raise make_conflict_error(alias_key, source_key)
         if get_reference(owner, attribute) is not None:
             del state[alias_key]
-            state.setdefault(source_key, value)
+            if not has_source:
+                state[source_key] = shard_like(value, like)
+
+
+def _is_given(state: Mapping[str, Any], key: str, owner: tuple[nn.Module, str]) -> bool:
+    """Return whether a state dict has a value for a parameter.
+
+    `torch.distributed.checkpoint` adds the parameters themselves for names that a state dict lacks.
+    """
+    module, attribute = owner
+    return key in state and state[key] is not module._parameters.get(attribute)
 
 
 def _after_loading(module: nn.Module, incompatible: Any) -> None:
