@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from .._torch import shard_like
 from ..errors import TieError
 from ..parameters.references import get_declared_ties, get_reference
 from .linking import get_transformed_shape, has_equal_values, link_ends
@@ -42,31 +41,48 @@ def _before_loading(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
     for alias, tie in reversed(get_declared_ties(module).items()):  # in a chain, the last alias comes first
         ends = find_ends(module, alias, tie.source)
         alias_key, source_key = prefix + alias, prefix + tie.source
-        if ends is None or not _is_given(state, alias_key, ends[0]):
+        if ends is None:
             continue
-        (owner, attribute), (source, source_attribute) = ends
-        has_source = _is_given(state, source_key, ends[1])
-        if not has_source and get_reference(owner, attribute) is None:
+        _add_own(state, {alias_key: ends[0], source_key: ends[1]})
+        if not _is_given(state, alias_key, ends[0]):
+            continue
+        source, is_reference = getattr(*ends[1]), get_reference(*ends[0]) is not None
+        has_source = source_key in state if is_reference else _is_given(state, source_key, ends[1])
+        if not has_source and not is_reference:
             vars(module).setdefault(_ALONE, set()).add(alias)
-        like = getattr(source, source_attribute)
-        if get_transformed_shape(tie.transform, state[alias_key], like) is None:
+        if get_transformed_shape(tie.transform, state[alias_key], source) is None:
             continue  # torch reports the wrong shape
-        value = apply_transform(tie.transform, state[alias_key], like.shape)
+        value = apply_transform(tie.transform, state[alias_key], source.shape)
         if has_source and not has_equal_values(value, state[source_key]):
             raise make_conflict_error(alias_key, source_key)
-        if get_reference(owner, attribute) is not None:
+        if is_reference:
             del state[alias_key]
-            if not has_source:
-                state[source_key] = shard_like(value, like)
+            state.setdefault(source_key, value)
 
 
 def _is_given(state: Mapping[str, Any], key: str, owner: tuple[nn.Module, str]) -> bool:
     """Return whether a state dict has a value for a parameter.
 
-    `torch.distributed.checkpoint` adds the parameters themselves for names that a state dict lacks.
+    For names that a state dict lacks, `torch.distributed.checkpoint` adds the parameter itself.
     """
+    return key in state and state[key] is not _get_own(owner)
+
+
+def _add_own(state: dict[str, Any], ends: Mapping[str, tuple[nn.Module, str]]) -> None:
+    """Add the other end of a tie if a state dict has the parameter itself for one end.
+
+    When `torch.distributed.checkpoint` broadcasts a state dict, it writes into the parameter of each name that
+    it has, and leaves the other names out.
+    """
+    alias, source = map(_get_own, ends.values())
+    if alias is source and alias is not None and any(state.get(key) is alias for key in ends):
+        for key in ends:
+            state.setdefault(key, alias)
+
+
+def _get_own(owner: tuple[nn.Module, str]) -> nn.Parameter | None:
     module, attribute = owner
-    return key in state and state[key] is not module._parameters.get(attribute)
+    return module._parameters.get(attribute)
 
 
 def _after_loading(module: nn.Module, incompatible: Any) -> None:

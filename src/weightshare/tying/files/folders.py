@@ -36,34 +36,35 @@ OTHERS = {
 INDEX = ".index.json"
 
 
-def find_files(where: str, path: Path) -> dict[Path, list[str]]:
+def find_files(where: str, path: Path, readable: str) -> dict[Path, list[str]]:
     """Return the files that contain a checkpoint, with the names that an index lists for each.
 
     Args:
         where: File to name in errors.
         path: A file, the index of several files, or a folder that has either.
+        readable: Requirement on the file, to quote in errors.
 
     Raises:
         DataError: If there is no checkpoint, or if a file that the index lists is missing.
     """
     try:
-        file = _find_in_folder(where, path) if path.is_dir() else path
+        file = _find_in_folder(where, path, readable) if path.is_dir() else path
         if file.exists() and not file.is_file():  # reading from a pipe would wait for its writer
             raise OSError(EINVAL, "something that is not a regular file")
         return _read_index(where, file) if file.name.endswith(INDEX) and file.is_file() else {file: []}
     except OSError as error:
-        raise DataError(where, "must be a readable file", describe_exception(error)) from error
+        raise DataError(where, readable, describe_exception(error)) from error
 
 
-def _find_in_folder(where: str, folder: Path) -> Path:
+def _find_in_folder(where: str, folder: Path, readable: str) -> Path:
     """Return the file or the index of the checkpoint in a folder."""
     names = sorted(file.name for file in folder.iterdir())
-    for marker, (kind, hint) in OTHERS.items():
-        if marker in names:
-            raise DataError(where, "must be a readable file, or a folder with a checkpoint", kind, hint)
     for name in KNOWN:
         if name in names:
             return folder / name
+    for marker, (kind, hint) in OTHERS.items():
+        if marker in names:
+            raise DataError(where, f"{readable}, or a folder with a checkpoint", kind, hint)
     for ending in ENDINGS:
         found = [name for name in names if name.endswith(ending)]
         if len(found) == 1:
@@ -73,7 +74,7 @@ def _find_in_folder(where: str, folder: Path) -> Path:
                 where, "must have one checkpoint", list_names(found), "use the path of one of them"
             )
     got = f"a folder with {list_names(names)}" if names else "an empty folder"
-    expected = f"must be a readable file, or a folder with one of {', '.join(KNOWN)}"
+    expected = f"{readable}, or a folder with one of {', '.join(KNOWN)}"
     raise DataError(where, expected, got, "use the path of the file")
 
 

@@ -50,10 +50,10 @@ def read_checkpoint(where: str, path: str | PathLike[str], safetensors_only: boo
         DataError: If a file is missing, cannot be read, has another format, or contains code.
         MissingExtraError: If a file is a safetensors file, and the package safetensors is not installed.
     """
+    readable = "must be a readable safetensors file" if safetensors_only else "must be a readable file"
     if not fspath(path):  # `Path` would make this the current folder
-        kind = "safetensors file" if safetensors_only else "file"
-        raise DataError(where, f"must be a readable {kind}", "an empty path")
-    files = find_files(where, Path(path))
+        raise DataError(where, readable, "an empty path")
+    files = find_files(where, Path(path), readable)
     content: dict[str, Any] = {}
     metadata: dict[str, str] = {}
     for file, names in files.items():
@@ -99,7 +99,7 @@ def _read_safetensors(where: str, path: Path) -> tuple[dict[str, Tensor], dict[s
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         hint = None
-        if zipfile.is_zipfile(path):
+        if path.is_file() and zipfile.is_zipfile(path):
             hint = (
                 "read a torch.save file with torch.load, and load it with weightshare.tying.load_state_dict"
             )

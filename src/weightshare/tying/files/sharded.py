@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn import Module
 
 from ..._torch import IncompatibleKeys, is_sharded
@@ -34,5 +35,8 @@ def load_full(model: Module, prepare: Callable[[], dict[str, Any]], strict: bool
     dist.broadcast_object_list(errors, src=0)
     if errors[0] is not None:
         raise errors[0]
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            state[name] = value.contiguous()  # otherwise gloo would send the elements in another order
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=strict)
     return set_model_state_dict(model, state, options=options)

@@ -137,7 +137,9 @@ def _make_error(
         hint = f"it fits the submodule {prefix[:-1]!r}: load it into that"
     else:
         hint = "use a checkpoint of this model"
-    return DataError(where, f"must have names of the model such as {min(wanted or expected)!r}", got, hint)
+    return DataError(
+        where, f"must fit the model, which has names such as {min(wanted or expected)!r}", got, hint
+    )
 
 
 def _find_prefix(part: Collection[str], whole: Set[str]) -> str | None:
