@@ -71,8 +71,8 @@ def _is_given(state: Mapping[str, Any], key: str, owner: tuple[nn.Module, str]) 
 def _add_own(state: dict[str, Any], ends: Mapping[str, tuple[nn.Module, str]]) -> None:
     """Add the other end of a tie if a state dict has the parameter itself for one end.
 
-    When `torch.distributed.checkpoint` broadcasts a state dict, it writes into the parameter of each name that
-    it has, and leaves the other names out.
+    To broadcast a state dict, `torch.distributed.checkpoint` writes into the parameters that it names, and
+    adds only these.
     """
     alias, source = map(_get_own, ends.values())
     if alias is source and alias is not None and any(state.get(key) is alias for key in ends):

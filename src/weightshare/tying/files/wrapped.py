@@ -20,9 +20,9 @@ def find_state_dict(
 ) -> Mapping[str, Any]:
     """Return the state dict in a checkpoint, with the names of the model.
 
-    A state dict that has any name of the model is returned unchanged. Otherwise, the state dict may be inside
-    of other dictionaries, as training scripts write it, and a prefix that all names of the checkpoint or of
-    the model have is removed or added.
+    Parts of names that `torch.compile` and others insert are removed or added. If the checkpoint then has no
+    name of the model, the state dict may be inside of other dictionaries, as training scripts write it, and a
+    prefix that all names of the checkpoint or of the model have is removed or added.
 
     Args:
         where: Function or file to name in errors.
@@ -38,7 +38,7 @@ def find_state_dict(
         expectation = "must be a state dict (a mapping from names to tensors)"
         raise DataError(where, expectation, got, "save model.state_dict()")
     if checkpoint.keys() & expected:
-        return checkpoint
+        return _rename(checkpoint, expected, required)
     found = dict(_iter_state_dicts(checkpoint))
     renamed = {key: _rename(state, expected, required) for key, state in found.items()}
     fitting = {key: state for key, state in renamed.items() if state.keys() & expected}
@@ -68,17 +68,20 @@ def _iter_state_dicts(
 
 
 def _rename(state: Mapping[str, Any], expected: Set[str], required: Set[str]) -> Mapping[str, Any]:
-    """Return a state dict with the model's names, if removing or adding a prefix gives any of them."""
-    names = {_remove_inserted(name): name for name in expected}
+    """Return a state dict with the names of the model, or the same one if it has them or none of them."""
+    full = {_remove_inserted(name): name for name in expected}
     found = {name: _remove_inserted(name) for name in state}
     removed = [(prefix, "") for prefix in _list_prefixes(found.values())]
     added = [("", prefix) for prefix in _list_prefixes(map(_remove_inserted, required))]
     for old, new in (("", ""), *removed, *added):
-        renamed = OrderedDict((new + name[len(old) :], state[key]) for key, name in found.items())
-        if renamed.keys() & names.keys():
-            entries = OrderedDict((names.get(name, name), value) for name, value in renamed.items())
-            entries._metadata = _rename_versions(state, old, new)  # pyright: ignore[reportAttributeAccessIssue]
-            return entries
+        names = {key: new + name[len(old) :] for key, name in found.items()}
+        if full.keys() & names.values():
+            names = {key: full.get(name, name) for key, name in names.items()}
+            if all(key == name for key, name in names.items()):
+                return state
+            renamed = OrderedDict((name, state[key]) for key, name in names.items())
+            renamed._metadata = _rename_versions(state, old, new)  # pyright: ignore[reportAttributeAccessIssue]
+            return renamed
     return state
 
 
@@ -134,7 +137,7 @@ def _make_error(
     if (prefix := _find_prefix(wanted, names)) is not None:
         hint = f"this model is its part {prefix[:-1]!r}: keep only those names, without {prefix!r}"
     elif (prefix := _find_prefix(names, {_remove_inserted(name) for name in expected})) is not None:
-        hint = f"it fits the submodule {prefix[:-1]!r}: load it into that"
+        hint = f"its names are those of the submodule {prefix[:-1]!r}: load it into that"
     else:
         hint = "use a checkpoint of this model"
     return DataError(
