@@ -17,7 +17,7 @@ KNOWN = (
 )
 #: Endings of checkpoints with other names, as diffusers and others write them.
 ENDINGS = (".safetensors", ".safetensors.index.json", ".bin.index.json")
-#: Files that show which kind of folder this is instead: what it is, and the way out.
+#: Files that show that a folder has something else: what it has, and what to do.
 OTHERS = {
     "adapter_config.json": (
         "an adapter of PEFT, which has only changes of weights",
@@ -30,8 +30,6 @@ OTHERS = {
     ),
     "zero_to_fp32.py": ("a checkpoint of DeepSpeed", "convert it with the zero_to_fp32.py in the folder"),
 }
-
-
 #: Ending of the name of an index.
 INDEX = ".index.json"
 
