@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 import weightshare as ws
 from tests.helpers.ties import language_model, tied_language_model
+from weightshare import cli
 from weightshare.errors import DataError
 from weightshare.models.weights import load_weights
 from weightshare.tying import load_state_dict
@@ -334,3 +336,21 @@ def test_code_in_a_shard_is_not_run(tmp_path):
     with pytest.raises(DataError, match="if you trust the file, load it elsewhere"):
         load_weights(assigned_language_model(), tmp_path / "last.ckpt")
     assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize(("alias", "code"), [(None, 0), (0.0, 0), (1.0, 2)])
+def test_the_command_line(alias, code, tmp_path, monkeypatch, capsys):
+    """One end and two equal ones load into a model tied by assignment; two that differ are named."""
+    content = state() | ({} if alias is None else {"lm.head.weight": state()["lm.emb.weight"] + alias})
+    torch.save({"model": content}, tmp_path / "last.pt")
+    monkeypatch.setattr("sys.argv", ["weightshare", "ties", f"{__name__}:assigned_language_model"])
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--weights", str(tmp_path / "last.pt")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    error = capsys.readouterr().err
+    message = (
+        "lm.head.weight and lm.emb.weight must have equal values, because they are tied, got different values"
+    )
+    assert (message in error) == (code == 2)
+    assert error.count("\n") == (code == 2)

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model
 
 import weightshare as ws
-from weightshare.errors import TieError
+from weightshare.errors import DataError, TieError
 from weightshare.models.weights import load_weights
 
 transformers = pytest.importorskip("transformers")
@@ -126,3 +126,21 @@ def test_a_checkpoint_with_two_ends_that_differ(tmp_path):
         ws.load_safetensors(model := make("LlamaForCausalLM"), tmp_path)
     ws.load_safetensors(model, tmp_path, on_conflict="source")
     assert torch.equal(model.lm_head.weight, untied.model.embed_tokens.weight)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_without_its_head(tmp_path):
+    """The files of GPT-2 have names without the name of the part; those of BERT have more parts."""
+    source, model = make_source("GPT2LMHeadModel"), make("GPT2LMHeadModel")
+    ws.save_safetensors(source.transformer, tmp_path / "model.safetensors")
+    ws.load_safetensors(model, tmp_path / "model.safetensors")
+    assert_same(model, source)
+    source = make_source("BertForMaskedLM")
+    ws.save_safetensors(source, tmp_path / "bert.safetensors")
+    with pytest.raises(
+        DataError, match=r"this model is its part 'bert': keep only those names, without 'bert\.'"
+    ):
+        ws.load_safetensors(model := make("BertForMaskedLM").bert, tmp_path / "bert.safetensors")
+    names = {name: value for name, value in source.state_dict().items() if name.startswith("bert.")}
+    ws.tying.load_state_dict(model, names)
+    assert_same(model, source.bert)

@@ -243,7 +243,7 @@ def test_values_that_cannot_be_stored(tmp_path):
         "'_extra_state': .* got dict; save the state dict with torch.save": Extra(2, 2),
         "'weight': .* got a tensor on the meta device; load or initialize": nn.Linear(2, 2, device="meta"),
         "'weight': .* got a lazy parameter without a shape; call the model once first": lazy,
-        "'weight': .* got a Tensor of layout torch.sparse_coo; save": sparse,
+        "'weight': .* got a Parameter of layout torch.sparse_coo; save": sparse,
     }
     for message, model in cases.items():
         with pytest.raises(DataError, match=message):

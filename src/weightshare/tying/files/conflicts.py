@@ -25,7 +25,8 @@ class KnownTies:
 
     def __init__(self, model: Module):
         self.model = model
-        entries = share_entries(model)
+        state = model.state_dict(keep_vars=True)
+        entries = share_entries(model, state)
         declared = {
             alias: tie for alias, tie in iter_ties(model) if find_ends(model, alias, tie.source) is not None
         }
@@ -35,7 +36,7 @@ class KnownTies:
         #: Entries of which others are views.
         self.views = [entry for entry in entries if entry.views]
         #: Names of the state dict, and those of references.
-        self.names = model.state_dict().keys() | declared.keys()
+        self.names = state.keys() | declared.keys()
         dependent = {name for entry in self.views for name in entry.views} | self.ties.keys()
         #: Names whose values do not follow from those of other names.
         self.required = self.names - dependent

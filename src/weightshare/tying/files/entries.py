@@ -2,15 +2,15 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
 from ...parameters.modules import get_original_name
-from ...parameters.storage import Ranges, count_bytes, get_byte_ranges, get_storage_key, merge
+from ...parameters.storage import count_bytes, get_byte_ranges, get_storage_key
 from ..model_ties import iter_ties
 from ..names import get_place
 
@@ -56,17 +56,19 @@ class SharedEntry:
     views: Mapping[str, Layout]
 
 
-def share_entries(model: Module) -> list[SharedEntry]:
-    """Return the entries of a model's state dict that must be stored, each with those that need not be."""
+def share_entries(model: Module, state: Mapping[str, Any]) -> list[SharedEntry]:
+    """Return the entries of a state dict that must be stored, each with those that need not be.
+
+    Args:
+        state: `model.state_dict(keep_vars=True)`.
+    """
     aliases = {get_place(model, alias) for alias, _ in iter_ties(model)}
 
     def is_alias(name: str) -> bool:
         return bool({get_place(model, name), get_place(model, get_original_name(name))} & aliases)
 
     entries = {
-        name: value
-        for name, value in model.state_dict(keep_vars=True).items()
-        if isinstance(value, Tensor) and not is_lazy(value)
+        name: value for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)
     }
     by_layout: dict[Hashable, dict[str, Tensor]] = {}
     for name in sorted(entries, key=is_alias):
@@ -100,17 +102,16 @@ def _find_sources(group: Sequence[Mapping[str, Tensor]]) -> Iterator[SharedEntry
         group: The names and the tensor of each layout.
     """
     tensors = [next(iter(names.values())) for names in group]
-    ranges = [get_byte_ranges(tensor) for tensor in tensors] if len(group) > 1 else [np.zeros((1, 2), int)]
+    spans = [_get_span(tensor) if len(group) > 1 else (0, 0, 0) for tensor in tensors]
     views: dict[int, dict[str, Layout]] = {}
-    # the largest first, and of those that have the same elements, a contiguous one
-    for k in sorted(
-        range(len(group)), key=lambda k: (-count_bytes(ranges[k]), not tensors[k].is_contiguous())
-    ):
+    # the largest first, and of those with the same elements, a contiguous one
+    for k in sorted(range(len(group)), key=lambda k: (-spans[k][2], not tensors[k].is_contiguous())):
         for whole, inside in views.items():
             if (
-                tensors[whole].is_contiguous()
+                spans[whole][0] <= spans[k][0]
+                and spans[k][1] <= spans[whole][1]
+                and tensors[whole].is_contiguous()
                 and tensors[whole].dtype == tensors[k].dtype
-                and _contains(ranges[whole], ranges[k])
             ):
                 inside |= dict.fromkeys(group[k], _get_layout(tensors[whole], tensors[k]))
                 break
@@ -121,8 +122,10 @@ def _find_sources(group: Sequence[Mapping[str, Tensor]]) -> Iterator[SharedEntry
         yield SharedEntry(source, tensors[k].shape, tuple(aliases), inside)
 
 
-def _contains(whole: Ranges, part: Ranges) -> bool:
-    return count_bytes(merge(whole, part)) == count_bytes(whole)
+def _get_span(tensor: Tensor) -> tuple[int, int, int]:
+    """Return the first byte of a tensor in its storage, the byte after its last one, and its number of bytes."""
+    ranges = get_byte_ranges(tensor)
+    return int(ranges[0, 0]), int(ranges[-1, 1]), count_bytes(ranges)
 
 
 def _get_layout(whole: Tensor, view: Tensor) -> Layout:

@@ -97,7 +97,7 @@ def _read_safetensors(where: str, path: Path) -> tuple[dict[str, Tensor], dict[s
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except Exception as error:  # on other files the reader can raise any exception
         hint = None
         if path.is_file() and zipfile.is_zipfile(path):
             hint = (

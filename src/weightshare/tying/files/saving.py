@@ -65,14 +65,14 @@ def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
 
 def _pack(model: Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the entries to write, and the metadata: the format, the aliases, and the layouts of views."""
-    state: dict[str, Any] = model.state_dict()
+    state = model.state_dict(keep_vars=True)
     for name, value in state.items():
         _check_entry(name, value)
     metadata: dict[str, str] = {}
     layouts: dict[str, Any] = {}
     entries: dict[str, Tensor] = {}
-    for entry in share_entries(model):
-        entries[entry.source] = _pack_tensor(state[entry.source])
+    for entry in share_entries(model, state):
+        entries[entry.source] = _pack_tensor(state[entry.source].detach())
         metadata |= dict.fromkeys((*entry.aliases, *entry.views), entry.source)
         layouts |= {name: [view.shape, view.strides, view.offset] for name, view in entry.views.items()}
     if layouts:
