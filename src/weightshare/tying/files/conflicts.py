@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from ...errors import TieError
 from ...parameters.references import get_reference
-from ..linking import has_equal_values
+from ..linking import has_equal_values, link_ends
 from ..loading import make_conflict_error
 from ..model_ties import iter_ties, trace_to_source
 from ..names import find_ends, find_owner, get_owner
@@ -55,6 +55,11 @@ class KnownTies:
             owner = find_owner(self.model, alias)
             if owner is not None and get_reference(*owner) is not None:
                 state.pop(alias, None)
+
+    def link(self) -> None:
+        """Make each tie hold again."""
+        for alias, tie in self.ties.items():
+            link_ends(self.model, alias, tie)
 
     def _resolve_root(self, state: MutableMapping[str, Any], root: str, on_conflict: str) -> None:
         """Write one value for a root and all its aliases into a state dict.

@@ -123,7 +123,7 @@ def _find_sources(group: Sequence[Mapping[str, Tensor]]) -> Iterator[SharedEntry
 
 
 def _get_span(tensor: Tensor) -> tuple[int, int, int]:
-    """Return the first byte of a tensor in its storage, the byte after its last one, and its number of bytes."""
+    """Return the first byte of a tensor in its storage, the one after its last, and how many it has."""
     ranges = get_byte_ranges(tensor)
     return int(ranges[0, 0]), int(ranges[-1, 1]), count_bytes(ranges)
 

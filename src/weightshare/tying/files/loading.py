@@ -117,7 +117,12 @@ def load_checkpoint(
 
     if is_full(model, checkpoint.content):
         return load_full(model, prepare, strict)
-    return model.load_state_dict(prepare(), strict=strict, assign=assign)
+    state = prepare()
+    try:
+        return model.load_state_dict(state, strict=strict, assign=assign)
+    finally:
+        if assign:  # gives each name its own Parameter
+            ties.link()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`save_safetensors`: write each weight once, in the format that transformers and accelerate read."""
 
 import json
+from collections.abc import Hashable
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..._torch import is_sharded
 from ...errors import DataError, TieError, describe_exception
 from ...parameters.modules import check_module
-from ...parameters.storage import is_plain
+from ...parameters.storage import get_storage_key, is_plain
 from ...views.files import replacing, to_path
 from ..check import check_tied_weights
 from .entries import share_entries
@@ -71,8 +72,9 @@ def _pack(model: Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     metadata: dict[str, str] = {}
     layouts: dict[str, Any] = {}
     entries: dict[str, Tensor] = {}
+    stored: set[Hashable] = set()
     for entry in share_entries(model, state):
-        entries[entry.source] = _pack_tensor(state[entry.source].detach())
+        entries[entry.source] = _pack_tensor(state[entry.source].detach(), stored)
         metadata |= dict.fromkeys((*entry.aliases, *entry.views), entry.source)
         layouts |= {name: [view.shape, view.strides, view.offset] for name, view in entry.views.items()}
     if layouts:
@@ -101,8 +103,16 @@ def _check_entry(name: str, value: Any) -> None:
     raise DataError(f"save_safetensors: {name!r}", "must be a dense tensor in memory", got, hint)
 
 
-def _pack_tensor(tensor: Tensor) -> Tensor:
-    """Return a contiguous tensor that shares its storage with no other entry."""
+def _pack_tensor(tensor: Tensor, stored: set[Hashable]) -> Tensor:
+    """Return a contiguous tensor with a storage of its own.
+
+    Args:
+        stored: Storages that other entries have; that of this one is added.
+    """
     tensor = tensor.resolve_conj().resolve_neg().contiguous()
+    storage = get_storage_key(tensor)
     is_whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-    return tensor if is_whole else tensor.clone()
+    if storage in stored or not is_whole:
+        return tensor.clone()
+    stored.add(storage)
+    return tensor
