@@ -30,9 +30,10 @@ class KnownTies:
         declared = {
             alias: tie for alias, tie in iter_ties(model) if find_ends(model, alias, tie.source) is not None
         }
-        assigned = {alias: Tie(entry.source) for entry in entries for alias in entry.aliases}
+        #: Ties by assignment, by alias.
+        self.assigned = {alias: Tie(entry.source) for entry in entries for alias in entry.aliases}
         #: Ties by alias, of which both ends exist.
-        self.ties = assigned | declared
+        self.ties = self.assigned | declared
         #: Entries of which others are views.
         self.views = [entry for entry in entries if entry.views]
         #: Names of the state dict, and those of references.
@@ -57,8 +58,8 @@ class KnownTies:
                 state.pop(alias, None)
 
     def link(self) -> None:
-        """Make each tie hold again."""
-        for alias, tie in self.ties.items():
+        """Make each tie by assignment hold again."""
+        for alias, tie in self.assigned.items():
             link_ends(self.model, alias, tie)
 
     def _resolve_root(self, state: MutableMapping[str, Any], root: str, on_conflict: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 
 from ..._torch import IncompatibleKeys
 from ...errors import ArgumentError
@@ -19,7 +19,7 @@ from .wrapped import find_state_dict
 
 
 def load_state_dict(
-    model: Module,
+    model: nn.Module,
     state: Mapping[str, Any],
     *,
     on_conflict: str = "error",
@@ -60,7 +60,7 @@ def load_state_dict(
 
 
 def load_safetensors(
-    model: Module, path: str | PathLike[str], *, on_conflict: str = "error", strict: bool = True
+    model: nn.Module, path: str | PathLike[str], *, on_conflict: str = "error", strict: bool = True
 ) -> IncompatibleKeys:
     """Load safetensors files. Both the model and the model that was saved may be tied or untied.
 
@@ -90,7 +90,7 @@ def load_safetensors(
 
 def load_checkpoint(
     where: str,
-    model: Module,
+    model: nn.Module,
     checkpoint: Checkpoint,
     on_conflict: str = "error",
     strict: bool = True,
@@ -126,7 +126,7 @@ def load_checkpoint(
 
 
 @contextmanager
-def restoring(model: Module) -> Generator[None]:
+def restoring(model: nn.Module) -> Generator[None]:
     """Return a context that gives a model its old values again if it is left by an error."""
     before = copy.deepcopy(model.state_dict())
     try:
