@@ -26,14 +26,17 @@ __all__ = [
     "OpOverload",
     "TorchDispatchMode",
     "get_fsdp_state",
+    "get_local",
     "get_storage_id",
     "is_forward_mode_active",
     "is_functorch_active",
     "is_plain",
+    "is_sharded",
     "is_watched",
     "iter_flat_parameter",
     "remove_wrappers",
     "reshards_after_forward",
+    "shard_like",
     "tree_iter",
     "tree_leaves",
     "tree_map",
@@ -130,6 +133,30 @@ def iter_flat_parameter(
 def get_fsdp_state(module: Any) -> Any:
     """Return the FSDP2 state of a module, or None if `fully_shard` was not applied to it."""
     return module._get_fsdp_state() if hasattr(module, "_get_fsdp_state") else None
+
+
+def is_sharded(value: Any) -> bool:
+    """Return whether a value is a `torch.distributed.tensor.DTensor`."""
+    return hasattr(value, "full_tensor")
+
+
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
+    """Return a full tensor sharded like another one, without communication.
+
+    If the other one is not sharded, or the tensor already is, it is returned unchanged.
+    """
+    if is_sharded(value) or not is_sharded(like):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    sharding: Any = like
+    return distribute_tensor(value, sharding.device_mesh, sharding.placements, src_data_rank=None)
+
+
+def get_local(tensor: Tensor) -> Tensor:
+    """Return the part of a sharded tensor that this process has, and any other tensor unchanged."""
+    sharded: Any = tensor
+    return sharded.to_local() if is_sharded(tensor) else tensor
 
 
 def reshards_after_forward(state: Any) -> bool:
