@@ -1,22 +1,19 @@
 """A summary as HTML: the modules as a tree of `<details>`, with links between the names of shared weights."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from .._args import format_size
 from ..views import page
 from ..views.numbers import format_percent
 from ..views.section import Section
+from .group_rows import GroupRow
+from .notes import Note
 from .rows import Part
 from .table import OWNING, ROOT, describe_kind, format_type, list_savings, list_totals
+from .totals import Totals
 from .tree import Node
-
-if TYPE_CHECKING:
-    from .result import Summary
 
 #: Trees with at most this many modules are shown expanded.
 _MAX_OPEN = 24
@@ -58,25 +55,31 @@ class _Module:
     is_shared: bool
     is_open: bool
     parameters: tuple[_Parameter, ...]
-    modules: tuple[_Module, ...]
+    modules: "tuple[_Module, ...]"
 
 
-def render_fragment(title: str, root: Node, summary: Summary) -> str:
+def render_fragment(
+    title: str, root: Node, groups: Sequence[GroupRow], totals: Totals, warnings: Sequence[Note]
+) -> str:
     """Return the summary as one `<div>`."""
-    return page.render_fragment(title, _list_sections(summary), body=_render_body(title, root, summary))
+    body = _render_body(title, root, groups, totals)
+    return page.render_fragment(title, _list_sections(totals, warnings), body=body)
 
 
-def render_page(title: str, root: Node, summary: Summary) -> str:
+def render_page(
+    title: str, root: Node, groups: Sequence[GroupRow], totals: Totals, warnings: Sequence[Note]
+) -> str:
     """Return the summary as a complete HTML page."""
-    return page.render_document(title, _list_sections(summary), body=_render_body(title, root, summary))
+    body = _render_body(title, root, groups, totals)
+    return page.render_document(title, _list_sections(totals, warnings), body=body)
 
 
-def _render_body(title: str, root: Node, summary: Summary) -> str:
+def _render_body(title: str, root: Node, groups: Sequence[GroupRow], totals: Totals) -> str:
     names = [part.name for node in _walk(root) for part in node.row.parts]
     digest = sha256("\n".join([title, *names]).encode("utf-8", "backslashreplace")).hexdigest()[:8]
     anchors = {name: f"weightshare-{digest}-{place}" for place, name in enumerate(names)}
     expanded = sum(1 for _ in _walk(root)) <= _MAX_OPEN
-    shared = {name["name"] for group in summary.groups if len(group.names) > 1 for name in group.names}
+    shared = {name["name"] for group in groups if len(group.names) > 1 for name in group.names}
     ties = [
         (
             _link(tie["alias"], anchors),
@@ -84,10 +87,10 @@ def _render_body(title: str, root: Node, summary: Summary) -> str:
             _link(tie["source"], anchors),
             _format_transform(tie["transform"]),
         )
-        for group in summary.groups
+        for group in groups
         for tie in group.ties
     ]
-    module = _build_module(root, "", max(1, summary.totals.unique), 1, anchors, shared, expanded)
+    module = _build_module(root, "", max(1, totals.unique), 1, anchors, shared, expanded)
     template = page.make_environment(__package__).get_template("tree.html.jinja")
     return template.render(root=module, ties=ties)
 
@@ -168,9 +171,7 @@ def _walk(node: Node) -> Iterator[Node]:
         yield from _walk(child)
 
 
-def _list_sections(summary: Summary) -> list[Section]:
-    notes = tuple(f"{note.code}: {note.text}" for note in summary.warnings)
-    totals = Section(
-        "Totals", "lrl", rows=tuple(list_totals(summary.totals)), lines=tuple(list_savings(summary.totals))
-    )
-    return [totals, *([Section("Notes", lines=notes)] if notes else [])]
+def _list_sections(totals: Totals, warnings: Sequence[Note]) -> list[Section]:
+    notes = tuple(f"{note.code}: {note.text}" for note in warnings)
+    section = Section("Totals", "lrl", rows=tuple(list_totals(totals)), lines=tuple(list_savings(totals)))
+    return [section, *([Section("Notes", lines=notes)] if notes else [])]

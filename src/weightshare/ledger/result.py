@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 from .._args import check_integer
-from ..parameters.groups import Group
 from ..views.files import write_page
 from . import page, table
+from .group_rows import GroupRow
 from .notes import Note
 from .reconciliation import Convention, Reconciliation, Resizable, reconcile
 from .rows import Row
@@ -18,45 +19,6 @@ from .totals import Totals
 from .tree import Line, Node, build_tree, iter_blocks, iter_lines
 
 SCHEMA = "weightshare-summary/1"
-
-
-@dataclass(frozen=True)
-class GroupRow:
-    """Elements with one owner, and all their names.
-
-    Args:
-        owner: Name under which the elements are counted.
-        shape: Shape of the owner; None while it is lazy.
-        numel: Number of distinct elements.
-        dtype: Data type, e.g. "float32".
-        bytes: Size of the distinct elements in bytes.
-        trainable: Whether any of the parameters requires gradients.
-        names: One dictionary per name, with "name", "kind", "own" (elements that no earlier name has) and
-            "transform".
-    """
-
-    owner: str
-    shape: tuple[int, ...] | None
-    numel: int
-    dtype: str
-    bytes: int
-    trainable: bool
-    names: tuple[dict[str, Any], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the group as a JSON object."""
-        return asdict(self) | {
-            "shape": None if self.shape is None else list(self.shape),
-            "names": list(self.names),
-        }
-
-    @property
-    def ties(self) -> list[dict[str, Any]]:
-        """Every name other than the owner, with the owner as its source."""
-        return [
-            {"source": self.owner, "alias": n["name"], "kind": n["kind"], "transform": n["transform"]}
-            for n in self.names[1:]
-        ]
 
 
 @dataclass(frozen=True)
@@ -197,7 +159,10 @@ class Summary:
         Raises:
             ArgumentError: If the file cannot be written.
         """
-        write_page(path, page.render_page(self._title, build_tree(self.outline), self))
+        write_page(
+            path,
+            page.render_page(self._title, build_tree(self.outline), self.groups, self.totals, self.warnings),
+        )
 
     def _list_lines(self, depth: int | None, filter: str | None, fold: bool) -> tuple[list[Line], list[Node]]:
         """Return the lines to print, and the equal blocks if all of their modules are printed."""
@@ -213,19 +178,7 @@ class Summary:
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        return page.render_fragment(self._title, build_tree(self.outline), self)
+        return self._render(page.render_fragment)
 
-
-def describe_group(group: Group) -> GroupRow:
-    """Return a group without its tensors, so that a stored summary does not keep the model alive."""
-    stored, owner = group.owner.stored, group.owner
-    assert stored is not None
-    return GroupRow(
-        owner.name,
-        stored.shape,
-        group.numel,
-        str(stored.tensor.dtype).removeprefix("torch."),
-        group.bytes,
-        group.trainable,
-        tuple({"name": n.name, "kind": n.kind, "own": n.own, "transform": n.transform} for n in group.names),
-    )
+    def _render(self, render: Callable[..., str]) -> str:
+        return render(self._title, build_tree(self.outline), self.groups, self.totals, self.warnings)

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.nn import Module
+from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
@@ -15,15 +15,16 @@ from ..parameters.groups import group_parameters
 from ..parameters.modules import check_module, iter_modules
 from .conventions import list_conventions
 from .forward import ForwardPass, run_forward
+from .group_rows import describe_group
 from .inputs import make_example
 from .notes import collect_notes
-from .result import Summary, describe_group
+from .result import Summary
 from .rows import build_outline, build_rows
 from .totals import count_totals
 
 
 def summary(
-    model: Module,
+    model: nn.Module,
     *example_inputs: Any,
     input_shape: Sequence[int] | str | None = None,
     example_kwargs: Mapping[str, Any] | None = None,
@@ -92,10 +93,10 @@ def summary(
     )
 
 
-def _unwrap(model: Any) -> Module:
+def _unwrap(model: Any) -> nn.Module:
     """Return the module inside the wrappers of `torch.compile` and data parallelism."""
     while True:
-        if isinstance(getattr(model, "_orig_mod", None), Module):
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
             model = model._orig_mod
         elif isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
@@ -103,7 +104,7 @@ def _unwrap(model: Any) -> Module:
             return model
 
 
-def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Module, ForwardPass]:
+def _run(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[nn.Module, ForwardPass]:
     """Run a forward pass, and return the model that ran with its record.
 
     A lazy model is copied, because its parameters get their shapes in the pass.
