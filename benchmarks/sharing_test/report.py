@@ -91,10 +91,10 @@ Each case is a network (the student) with three 3 x 3 convolutions of 8 channels
 trained on 5,000 images of 14 x 14 pixels with labels from a teacher. In "planted" cases, the kernels of one
 layer of the teacher depend on the position. In all other cases, the teacher shares its kernels.
 
-Each layer of the student is relaxed to `LowRank(2)`, and the network is fitted for four epochs on 3,500 unseen
-images. The controls are fitted in the same way: the network as it is ("continuing"), a position-blind kernel
-with as many parameters, and the layer with 8 more channels. All are evaluated on 3,500 other images. Then the
-two sets of images are exchanged and everything is repeated, except with "one fold". The gain is the improvement
-over the best control, as a fraction of the loss. It is measured again on 20,000 fresh images. The intervals hold
-for all layers of a network simultaneously (95%, Bonferroni).
+Each layer of the student is relaxed to `LowRank(2)`, and the network is fitted for four epochs on 3,500
+unseen images. The controls are fitted in the same way: the network as it is ("continuing"), a position-blind
+kernel with as many parameters, and the layer with 8 more channels. All are evaluated on 3,500 other images.
+Then the two sets of images are exchanged and everything is repeated, except with "one fold". The gain is the
+improvement over the best control, as a fraction of the loss. It is measured again on 20,000 fresh images.
+The intervals hold for all layers of a network simultaneously (95%, Bonferroni).
 """

@@ -133,7 +133,7 @@ UNFIT = {
     ),
     "a part": (
         lambda: nn.Linear(10, 4).state_dict(),
-        "got names such as 'bias'; its names are those of the submodule 'lm.mid': load it into that submodule",
+        "its names are those of the submodule 'lm.mid': load it into that submodule",
     ),
     "another model": (
         lambda: {"state_dict": {"conv1.weight": torch.zeros(2)}},

@@ -135,7 +135,10 @@ def _make_error(
     inside = f" under checkpoint{key}" if key else ""
     got = f"names such as {min(names)!r}{inside}"
     if (prefix := _find_prefix(wanted, names)) is not None:
-        hint = f"this model is the part {prefix[:-1]!r} of the checkpoint: keep only those names, without {prefix!r}"
+        hint = (
+            f"this model is the part {prefix[:-1]!r} of the checkpoint: "
+            f"keep only those names, without {prefix!r}"
+        )
     elif (prefix := _find_prefix(names, {_remove_inserted(name) for name in expected})) is not None:
         hint = f"its names are those of the submodule {prefix[:-1]!r}: load it into that submodule"
     else:
