@@ -27,7 +27,7 @@ def write_report(results: dict) -> str:
 
 def _rules(records: list[dict]) -> str:
     lines = [
-        "| told to relax | teacher shares | planted, gain of 2% or more | other planted |"
+        '| rule for the verdict "relax" | teacher shares | planted, gain of 2% or more | other planted |'
         " interval covers (any layer) | (best layer) | undecided layers |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -87,11 +87,14 @@ def _ranking(records: list[dict]) -> str:
 
 
 INTRODUCTION = """\
-Each case is a network with three 3 x 3 convolutions of 8 channels and global average pooling, trained on
-5,000 images of 14 x 14 pixels with labels from a teacher. Every layer is relaxed to `LowRank(2)` and fitted
-for four epochs on 3,500 unseen images. So are the controls: the network as it is ("continuing"), a
-position-blind kernel with as many parameters, and the layer with 8 more channels. All are judged on 3,500
-other images. Then the halves change places, except with "one fold". Gains are over the best control, as
-fractions of the loss, and are measured again on 20,000 fresh images. The intervals hold for all layers of a
-network together (95%, Bonferroni).
+Each case is a network (the student) with three 3 x 3 convolutions of 8 channels and global average pooling,
+trained on 5,000 images of 14 x 14 pixels with labels from a teacher. In "planted" cases, the kernels of one
+layer of the teacher depend on the position. In all other cases, the teacher shares its kernels.
+
+Each layer of the student is relaxed to `LowRank(2)`, and the network is fitted for four epochs on 3,500
+unseen images. The controls are fitted in the same way: the network as it is ("continuing"), a position-blind
+kernel with as many parameters, and the layer with 8 more channels. All are evaluated on 3,500 other images.
+Then the two sets of images are exchanged and everything is repeated, except with "one fold". The gain is the
+improvement over the best control, as a fraction of the loss. It is measured again on 20,000 fresh images.
+The intervals hold for all layers of a network simultaneously (95%, Bonferroni).
 """

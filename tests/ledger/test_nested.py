@@ -31,7 +31,7 @@ def test_jagged_inputs(inference):
     assert (answer.totals.unique, answer.totals.macs, answer.totals.dead) == (32, 7 * 12 + 7 * 8, 0)
     assert [row.calls for row in answer.rows] == [1, 1, 1]
     assert get_codes(answer) == ["NESTED"]
-    assert "MACs are those of the given lengths" in answer.warnings[0].text
+    assert "MACs are counted for the given lengths" in answer.warnings[0].text
 
 
 @pytest.mark.parametrize("inference", [False, True])

@@ -110,7 +110,7 @@ def test_logical_weights_are_counted(case):
     model, n, name, layout = CASES[case]
     answer = ws.summary(model)
     assert answer.totals.unique == sum(row.own_unique for row in answer.rows) == n
-    assert [(w.code, w.text) for w in answer.warnings] == [("PACKED", f"{name}: logical weights: {layout}")]
+    assert [(w.code, w.text) for w in answer.warnings] == [("PACKED", f"{name}: logical weights of {layout}")]
     part = next(part for row in answer.rows for part in row.parts if part.name == name)
     assert (part.kind, eval(part.derivation)) == ("quantized", part.numel)
 
@@ -156,7 +156,7 @@ def test_weights_in_the_layout_of_onednn():
 def test_one_note_for_all_weights_of_a_layout():
     answer = ws.summary(nn.Sequential(*(FourBit() for _ in range(5))))
     (note,) = answer.warnings
-    assert note.text == "0.weight, 1.weight, 2.weight and 2 more: logical weights: 4 bits, 2 per byte"
+    assert note.text == "0.weight, 1.weight, 2.weight and 2 more: logical weights of 4 bits, 2 per byte"
     assert len(note.names) == 5
 
 
@@ -167,7 +167,7 @@ def test_an_unknown_layout_is_noted():
     assert answer.totals.unique == 128
     assert [(w.code, w.text) for w in answer.warnings] == [
         ("UNKNOWN_LAYOUT", "0.codes: integers that may hold several weights each, counted as stored"),
-        ("UNKNOWN_LAYOUT", "0.qweight: 128 integers in buffers, which may hold weights, not counted"),
+        ("UNKNOWN_LAYOUT", "0.qweight: 128 integers in buffers that may hold weights; not counted"),
     ]
 
 
@@ -198,7 +198,7 @@ def test_a_data_type_that_packs():
     model.weight = nn.Parameter(values, requires_grad=False)
     answer = ws.summary(model)
     assert (answer.totals.unique, answer.totals.bytes) == (64, 32)
-    assert answer.warnings[0].text == "weight: logical weights: 4 bits, 2 per byte"
+    assert answer.warnings[0].text == "weight: logical weights of 4 bits, 2 per byte"
 
 
 def test_partitioned_parameters_are_counted_whole():

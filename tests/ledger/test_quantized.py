@@ -147,7 +147,7 @@ def test_four_bit_embeddings():
     layer.set_weight(weight)
     answer = ws.summary(layer)
     assert (answer.totals.unique, answer.totals.bytes) == (80, 40)
-    assert str(answer.warnings[0].text) == "weight: logical weights: 4 bits, 2 per byte"
+    assert str(answer.warnings[0].text) == "weight: logical weights of 4 bits, 2 per byte"
 
 
 def test_a_quantized_slope():
@@ -205,4 +205,4 @@ def test_a_tensor_subclass_that_packs_its_values():
     layer.weight = nn.Parameter(Packed(torch.ones(4, 4, dtype=torch.uint8), (4, 8)))
     answer = ws.summary(layer, torch.ones(1, 8))
     assert (answer.totals.unique, answer.totals.macs, answer.totals.bytes) == (36, 32, 16 + 16)
-    assert answer.warnings[0].text == "weight: logical weights: 4 bits, 2 per byte"
+    assert answer.warnings[0].text == "weight: logical weights of 4 bits, 2 per byte"

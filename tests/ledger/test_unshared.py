@@ -171,7 +171,7 @@ def test_what_cannot_be_unshared_is_reported(function, parts, where):
     answer = summarize(Functional(function, **parts))
     (note,) = answer.warnings
     assert (note.code, note.names) == ("NOT_UNSHARED", (where or "the model itself",))
-    assert note.text.startswith(f"{note.names[0]}: convolutions that `unshared` counts without change")
+    assert note.text.startswith(f"{note.names[0]}: convolutions that `unshared` counts unchanged")
     assert answer.totals.unshared == answer.totals.unique
 
 

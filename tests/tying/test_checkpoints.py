@@ -129,11 +129,11 @@ UNFIT = {
             "model.lm.head.weight": torch.zeros(10, 4),
             "loss.weight": torch.zeros(2),
         },
-        "this model is its part 'model': keep only those names, without 'model.'",
+        "this model is the part 'model' of the checkpoint: keep only those names, without 'model.'",
     ),
     "a part": (
         lambda: nn.Linear(10, 4).state_dict(),
-        "got names such as 'bias'; its names are those of the submodule 'lm.mid': load it into that",
+        "its names are those of the submodule 'lm.mid': load it into that submodule",
     ),
     "another model": (
         lambda: {"state_dict": {"conv1.weight": torch.zeros(2)}},
@@ -264,9 +264,9 @@ BAD_FOLDERS = {
     ),
     "adapter": (
         touch("adapter_config.json", "adapter_model.safetensors"),
-        "got an adapter of PEFT.*merge_and_unload",
+        "got a PEFT adapter.*merge_and_unload",
     ),
-    "pipeline": (touch("model_index.json"), "got a pipeline of diffusers .* use the folder of one model"),
+    "pipeline": (touch("model_index.json"), "got a diffusers pipeline .* use the folder of one model"),
     "distributed": (save_distributed, "got a checkpoint of torch.distributed; .*format_utils dcp_to_torch"),
     "empty file": (touch("model.safetensors"), "must be a "),
     "lost shard": (

@@ -141,7 +141,7 @@ def test_a_tie_that_loading_refused_is_not_adopted(tmp_path):
 
 
 def test_models_that_declare_nothing():
-    expected = '"auto" needs a model that declares its ties, such as one of transformers, got Linear; pass'
+    expected = '"auto" needs a model that declares its ties, such as a transformers model, got Linear; pass'
     with pytest.raises(ArgumentError, match=expected):
         ws.tie_weights(nn.Linear(2, 2), "auto")
     with pytest.raises(ArgumentError, match='ties must map aliases to sources, or be "auto", got str'):

@@ -138,7 +138,8 @@ def test_a_checkpoint_without_its_head(tmp_path):
     source = make_source("BertForMaskedLM")
     ws.save_safetensors(source, tmp_path / "bert.safetensors")
     with pytest.raises(
-        DataError, match=r"this model is its part 'bert': keep only those names, without 'bert\.'"
+        DataError,
+        match=r"this model is the part 'bert' of the checkpoint: keep only those names, without 'bert\.'",
     ):
         ws.load_safetensors(model := make("BertForMaskedLM").bert, tmp_path / "bert.safetensors")
     names = {name: value for name, value in source.state_dict().items() if name.startswith("bert.")}

@@ -24,7 +24,7 @@ def command(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            help="Shape of one example, e.g. 3x224x224, or data type (int, float or bool) and whole shape,"
+            help="Shape of one example, e.g. 3x224x224, or data type (int, float or bool) and full shape,"
             " e.g. int:1x128. Repeat it for several inputs; ids=int:1x128 is a keyword input."
         ),
     ] = None,
@@ -32,18 +32,16 @@ def command(
     device: Annotated[
         str,
         typer.Option(
-            help='Device to build the model on ("meta" allocates no memory; --weights needs "cpu").'
+            help='Device to build the model on ("meta" allocates no memory; --weights uses "cpu" instead).'
         ),
     ] = "meta",
     depth: Annotated[
-        int | None, typer.Option(help="Levels of modules to list; deeper ones are added to them.")
+        int | None, typer.Option(help="Levels of modules to list; deeper ones are merged into them.")
     ] = None,
     filter: Annotated[
         str | None, typer.Option(help='List only the modules that match, e.g. "layers.*.attn".')
     ] = None,
-    no_fold: Annotated[
-        bool, typer.Option("--no-fold", help="List each of three or more equal blocks.")
-    ] = False,
+    no_fold: Annotated[bool, typer.Option("--no-fold", help="List equal blocks one by one.")] = False,
     explain: Annotated[str | None, typer.Option(help="Explain the size of one parameter or module.")] = None,
     reconcile: Annotated[
         int | None, typer.Option(help="Explain how a published count differs from this one.")

@@ -78,7 +78,7 @@ def list_attention(
     size = Factor("embedding features", embed_dim)
     keys = Factor("key features", embed_dim if kdim is None else kdim)
     values = Factor("value features", embed_dim if vdim is None else vdim)
-    three = Factor("query, key and value", 3)
+    three = Factor("query, key and value projections", 3)
     if keys.n == values.n == embed_dim:
         parameters: Parameters = {"in_proj_weight": (three, size, size)}
     else:

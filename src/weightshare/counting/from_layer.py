@@ -48,7 +48,10 @@ def read_layer(layer: Any) -> LayerSpec:
     form = FORMS[name]
     if find_class(layer, [f"Lazy{name}"]):
         raise ArgumentError(
-            "explain", "the layer must know its size", type(layer).__name__, "call it once with an input"
+            "explain",
+            "the size of the layer must be known",
+            type(layer).__name__,
+            "call it once with an input",
         )
     try:
         return _read_convolution(layer, form) if form.ndim else _read_linear(layer)

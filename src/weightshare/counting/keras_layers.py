@@ -36,14 +36,14 @@ def _recurrent(kind: str, arguments: Arguments, shape: Shape | None) -> Block:
     ]
     biases = gates * units
     if use_bias and kind == "GRU":
-        number, other = ("two biases", "one") if two_biases else ("one bias", "two, as torch has")
+        number, other = ("two biases", "one") if two_biases else ("one bias", "two, as in torch")
         lines.append(
             f"With reset_after={two_biases}, each gate has {number} per unit. With "
-            f"reset_after={not two_biases} it has {other}: {biases:,} parameters "
-            f"{'fewer' if two_biases else 'more'}."
+            f"reset_after={not two_biases}, it has {other}, so there are {biases:,} "
+            f"{'fewer' if two_biases else 'more'} parameters."
         )
     elif use_bias:
-        lines.append(f"torch has a second bias per gate and unit, so it has {biases:,} parameters more.")
+        lines.append(f"torch has a second bias per gate and unit, so it has {biases:,} more parameters.")
     returns_all = not is_cell and arguments.read_flag("return_sequences")
     output = None if shape is None else (*(shape[:-1] if returns_all else ()), units)
     return arguments.build(shape, output, parameters, tuple(lines))

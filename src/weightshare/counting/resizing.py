@@ -58,5 +58,5 @@ def resolve_sizes(where: str, word: str, sizes: object, total: int | None) -> Sh
         return entries
     is_complete = len(known) == len(values)
     if total % product or (is_complete and total != product):
-        raise ShapeError(where, f"{word} must have {total:,} elements, as its input", repr(sizes))
+        raise ShapeError(where, f"{word} must have {total:,} elements, like its input", repr(sizes))
     return tuple(total // product if n is None else n for n in entries)

@@ -84,7 +84,7 @@ def repeat_directions(name: str, forward: Block, backward: Block, merge_mode: ob
     """Return a layer that reads a sequence in both directions, such as `Bidirectional` of Keras.
 
     Args:
-        merge_mode: "concat" joins the outputs of both directions; all others add them up or the like.
+        merge_mode: "concat" joins the outputs of both directions; all others combine them elementwise.
     """
     output = forward.output
     if merge_mode == "concat" and output is not None and output[-1] is not None:

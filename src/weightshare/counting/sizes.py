@@ -10,7 +10,7 @@ from .block import Shape
 #: Largest number allowed in a layer or an input size. Counts themselves are exact at any size.
 MAX_NUMBER = 10**9
 
-#: Most characters of an input size.
+#: Maximum number of characters of an input size.
 MAX_TEXT = 100
 
 #: An input size with channels, by number of spatial axes.

@@ -21,7 +21,7 @@ from .sizes import check_number
 from .torch_sizes import SIZE_FORMS
 from .words import Form, read_form
 
-#: Most layers of one recurrent module.
+#: Maximum number of layers of one recurrent module.
 MAX_LAYERS = 100
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 GATE_NAMES = {"LSTM": " (input, forget, cell and output)", "GRU": " (reset, update and new)"}
@@ -67,10 +67,8 @@ def _describe_gates(kind: str) -> str:
 def _describe_biases(kind: str, biases: int) -> str:
     two = "torch adds two biases, bias_ih and bias_hh."
     if kind == "GRU":
-        return (
-            f"{two} Keras does the same with reset_after=True, and has {biases:,} parameters fewer without."
-        )
-    return f"{two} Keras has only one, so it has {biases:,} parameters fewer."
+        return f"{two} So does Keras with reset_after=True. Otherwise it has {biases:,} fewer parameters."
+    return f"{two} Keras has only one, so it has {biases:,} fewer parameters."
 
 
 def _recurrent_cell(arguments: Arguments, shape: Shape | None) -> Block:
@@ -98,8 +96,8 @@ def _attention(arguments: Arguments, shape: Shape | None) -> Block:
         arguments.read_optional_number("vdim"),
     )
     line = (
-        f"Query, key and value are projected to {size:,} features each, and the result once more. The "
-        f"{heads} heads divide these features, so their number does not affect the count."
+        f"Query, key and value are projected to {size:,} features each, and the result is projected again. "
+        f"The features are divided among the {heads} heads, whose number does not affect the count."
     )
     return arguments.build(shape, shape, parameters, (line,))
 
@@ -164,7 +162,7 @@ def _layer_norm(arguments: Arguments, shape: Shape | None) -> Block:
 
 def _bilinear(arguments: Arguments, shape: Shape | None) -> Block:
     sizes = [arguments.read_number(word) for word in ("in1_features", "in2_features", "out_features")]
-    line = "Each output has one weight for each pair of an input 1 and an input 2."
+    line = "Each output has one weight for each pair of a feature of input 1 and a feature of input 2."
     return arguments.build(None, None, list_bilinear(*sizes, bias=arguments.read_flag("bias")), (line,))
 
 

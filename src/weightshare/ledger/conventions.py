@@ -22,7 +22,7 @@ _NORMALIZATIONS = (BatchNormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _KERAS_STATISTICS = ("moving_mean", "moving_variance")
 #: Maximum number of conventions about single ties, the largest ties first.
 _MAX_TIES = 12
-#: Number of layers with the same outputs above which these are not taken for heads.
+#: Largest number of layers with equally many outputs that are considered to be heads.
 _MAX_HEADS = 4
 
 
@@ -280,7 +280,7 @@ def _has_row_per_embedding(owner: _Owner, vocabulary: int) -> bool:
 
 
 def _find_head(groups: Sequence[Group], modules: Mapping[str, nn.Module]) -> str | None:
-    """Return the path of the last linear layer, or pointwise convolution after all other layers."""
+    """Return the path of the last linear layer, or of a pointwise convolution after all other layers."""
     order = {path: place for place, path in enumerate(modules)}
     paths = {get_row_name(name.module_name) for name in iter_names(groups)}
     ordered = sorted((path for path in paths if path in order), key=order.__getitem__)

@@ -64,7 +64,7 @@ def _count_quantized(args: Sequence[Any], output: Any) -> int | None:
 
 
 def _count_stored(tensor: Tensor) -> int:
-    """Return the number of elements that a tensor stores; for a sparse tensor, those not specified are 0."""
+    """Return the number of elements that a tensor stores, without the implicit zeros of a sparse tensor."""
     if tensor.layout == torch.sparse_coo:
         return tensor._values().numel()
     return tensor.values().numel() if tensor.layout in _COMPRESSED else tensor.numel()

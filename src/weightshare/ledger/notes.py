@@ -15,7 +15,7 @@ from .forward import ForwardPass
 from .rows import is_dead, iter_names
 from .unshared import iter_specs
 
-#: Number of names that a note on many of them shows.
+#: Number of names that a note lists if there are many.
 _SHOWN = 3
 
 
@@ -85,12 +85,12 @@ def _note_buffers(modules: Mapping[str, nn.Module]) -> Iterable[Note]:
     }
     if found:
         count = sum(buffer.numel() for buffer in found.values())
-        text = f"{_join([*found])}: {count:,} integers in buffers, which may hold weights, not counted"
+        text = f"{_join([*found])}: {count:,} integers in buffers that may hold weights; not counted"
         yield Note("UNKNOWN_LAYOUT", tuple(found), text)
 
 
 def _join(names: Sequence[str]) -> str:
-    """Return the names in one text, the first few if there are many.
+    """Join names; if there are many, only the first few.
 
     >>> _join(["0.weight", "1.weight", "2.weight", "3.weight", "4.weight"])
     '0.weight, 1.weight, 2.weight and 2 more'
@@ -102,7 +102,7 @@ def _join(names: Sequence[str]) -> str:
 
 def _note_nested(forward: ForwardPass) -> Iterable[Note]:
     if forward.is_nested:
-        text = "nested inputs: MACs are those of the given lengths; nested outputs have no shape to show"
+        text = "nested inputs: MACs are counted for the given lengths, and nested outputs have no shape"
         yield Note("NESTED", (), text)
 
 
@@ -115,7 +115,7 @@ def _note_not_unshared(modules: Mapping[str, nn.Module], forward: ForwardPass) -
     shared = {id(modules[path]) for path, _ in iter_specs(modules, forward)}
     if names := _list_names(modules, forward.convolutions.unknown - shared):
         text = (
-            f"{_join(names)}: convolutions that `unshared` counts without change, because their kernels "
+            f"{_join(names)}: convolutions that `unshared` counts unchanged, because their kernels "
             "are not parameters, or because they multiply unfolded windows"
         )
         yield Note("NOT_UNSHARED", names, text)

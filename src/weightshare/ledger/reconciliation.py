@@ -17,7 +17,7 @@ _PLAUSIBLE = 2
 #: Any other explanation is accepted if at most one in this many differences, up to the size of the one to
 #: explain, has an explanation that is as plausible.
 _ONE_IN = 20
-#: Explanations that are returned besides the most plausible one.
+#: Maximum number of alternatives.
 _MAX_ALTERNATIVES = 2
 
 #: Rarities of the numbers of classes of well-known data sets, and of small ones.
@@ -88,7 +88,7 @@ class Resizable:
         return known.get(size, 2 if self.per_item >= _FEW_PER_ITEM else 4)
 
     def count_sizes(self, before: int, limit: int, rarity: int) -> int:
-        """Return for how many sizes of at most this rarity `before + amount` is within -limit to limit."""
+        """Count the sizes of at most this rarity for which `before + amount` is between -limit and limit."""
         least = max(self.least, self.size - (limit + before) // self.per_item)
         most = self.size + (limit - before) // self.per_item
         if rarity >= self.get_rarity(0):
@@ -105,7 +105,7 @@ class Reconciliation:
         unique: The model's unique elements.
         terms: Conventions that add up to the difference, in the most plausible explanation; None if no
             explanation was found.
-        alternatives: Other explanations, the more plausible ones first.
+        alternatives: Other explanations that are equally plausible.
     """
 
     number: int
@@ -174,7 +174,7 @@ def _is_common(
     bases: Iterable[Sequence[Convention]],
     resizables: Sequence[Resizable],
 ) -> bool:
-    """Return whether many differences have an explanation as plausible as `terms`, so that it may be chance.
+    """Return whether so many differences have an explanation as plausible as `terms` that it may be chance.
 
     Differences up to the size of `difference` are considered; each explanation counts as one of them.
     """

@@ -154,7 +154,7 @@ def format_percentages(counts: Sequence[int]) -> list[str]:
 
 
 def _fit_rows(section: Section, width: int) -> list[str]:
-    """Return the lines of the rows; if needed, names are shortened and derivations follow on own lines."""
+    """Return the lines of the rows. If needed, shorten names and move derivations to separate lines."""
     others = sum(_measure(section)[1:-1]) + 2 * len(section.align)
     name = width - others - _MIN_DERIVATION
     if name >= min(_MIN_NAME, _measure(section)[0]):
@@ -168,7 +168,7 @@ def _fit_rows(section: Section, width: int) -> list[str]:
 
 
 def _fit(section: Section, width: int) -> list[str]:
-    """Return the lines of a table, with the last column below the others if it is too narrow otherwise."""
+    """Return the lines of a table, with the last column below the others if it would be too narrow."""
     before = sum(_measure(section)[:-1]) + 2 * len(section.align)
     return format_table(section, width) if width - before >= _MIN_DERIVATION else _stack(section, width)
 

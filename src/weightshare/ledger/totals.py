@@ -17,7 +17,7 @@ MEANINGS = {
     "untied": "as if no weights were tied",
     "unrolled": "as if every call of a module had its own parameters",
     "unshared": "as if every convolution had its own kernel at each position; other layers unchanged",
-    "active": "unique elements that each token uses, without the experts that the router does not choose",
+    "active": "unique elements that each token uses; leaves out experts that the router does not choose",
     "trainable": "unique elements that require gradients",
     "frozen": "unique elements that do not require gradients",
     "dead": "unique elements that a forward pass in evaluation mode does not read",

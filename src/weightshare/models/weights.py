@@ -17,7 +17,7 @@ def load_weights(model: Module, path: str | Path) -> None:
     """Load a checkpoint into a model. A checkpoint that does not fit leaves the model unchanged.
 
     Args:
-        path: A safetensors file, a state dict saved by `torch.save` (which may be inside of a dictionary, as
+        path: A safetensors file, a state dict saved by `torch.save` (which may be inside a dictionary, as
             training scripts write it), the index of several such files, or a folder with one of these, as
             transformers writes it. The format is detected from the content, not from the file name.
 

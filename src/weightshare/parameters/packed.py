@@ -48,7 +48,7 @@ def read_keras(layer: Any, variable: Any) -> Stored:
         return store(name, value, id(value))
     columns = getattr(layer, "_orig_output_dim", 2 * value.shape[-1])
     shape = getattr(layer, "original_kernel_shape", (*value.shape[:-1], columns))
-    layout = Layout("PACKED", "logical weights: 4 bits, 2 per byte")
+    layout = Layout("PACKED", "logical weights of 4 bits, 2 per byte")
     return Stored(name, value, id(value), tuple(shape), get_storage_key(value), layout)
 
 

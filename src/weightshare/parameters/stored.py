@@ -92,9 +92,9 @@ def describe_bits(numel: int, tensor: Tensor) -> Layout | None:
     None if each element has an integer of its own.
 
     >>> describe_bits(16, torch.zeros(8, dtype=torch.uint8)).text
-    'logical weights: 4 bits, 2 per byte'
+    'logical weights of 4 bits, 2 per byte'
     >>> describe_bits(32, torch.zeros(3, dtype=torch.int32)).text
-    'logical weights: 3 bits, 32 per 3 int32'
+    'logical weights of 3 bits, 32 per 3 int32'
     """
     if numel == tensor.numel():
         return None
@@ -103,10 +103,10 @@ def describe_bits(numel: int, tensor: Tensor) -> Layout | None:
     unit = "byte" if tensor.element_size() == 1 else str(tensor.dtype).removeprefix("torch.")
     units = unit if per.denominator == 1 else f"{per.denominator} {unit}"
     size = "1 bit" if bits == 1 else f"{bits} bits"
-    return Layout("PACKED", f"logical weights: {size}, {per.numerator} per {units}")
+    return Layout("PACKED", f"logical weights of {size}, {per.numerator} per {units}")
 
 
 def describe_dtype(tensor: Tensor) -> Layout | None:
     """Return the layout of a tensor whose data type packs several elements into a byte; None for others."""
     per = PER_BYTE.get(tensor.dtype)
-    return None if per is None else Layout("PACKED", f"logical weights: {8 // per} bits, {per} per byte")
+    return None if per is None else Layout("PACKED", f"logical weights of {8 // per} bits, {per} per byte")

@@ -40,15 +40,15 @@ def check_tied_weights(
     Args:
         optimizer: Optimizer to check for parameters that it lists twice, that the model does not have, or
             that it does not update. Pass a list if several optimizers train the model.
-        ema: Exponential moving average of the weights to check for the same: an averaged model such as
-            `torch.optim.swa_utils.AveragedModel`, or an averaged state dict.
+        ema: Exponential moving average of the weights, which is checked in a similar way: an averaged model
+            such as `torch.optim.swa_utils.AveragedModel`, or an averaged state dict.
         saving: File format to check the ties for: "export" (`torch.export.save`), "onnx" (`torch.onnx.export`
             with `dynamo=False`) or "safetensors" (`save_file` of the state dict).
         strict: Whether to raise an error if a tie is broken.
 
     Raises:
-        ArgumentError: If `model` is not a module, `optimizer` is not an optimizer, or there is no such
-            format.
+        ArgumentError: If `model` is not a module, `optimizer` is not an optimizer, or the
+            format is unknown.
         TieError: If `strict` is true and a tie is broken. The error names the first one, its likely cause and
             the repair.
 

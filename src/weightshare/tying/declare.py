@@ -40,14 +40,14 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     source. An alias may be a glob, in which `*`, `?` and `[...]` match characters other than dots:
     `{"layers.*": "layers.0"}` ties all layers to the first one, and `{"layers.*.attn": "layers.0.attn"}` only
     their attention. A glob does not match its own source. Aliases that are already tied to this source are
-    left unchanged, so a glob can be applied again after layers were added.
+    left unchanged, so the same glob can be used again after layers are added.
 
     A tie follows its modules if they are renamed or moved inside the model. All ties are checked first, so an
     error leaves the model unchanged. Tie weights before you create the optimizer. Ties declared on a parent
     of `model` are not visible here; `check_tied_weights(parent)` reports those that a new tie breaks.
 
     If the output layer of a Hugging Face model becomes tied to its embedding, `tie_word_embeddings` of the
-    model's config is set, because `from_pretrained` would otherwise not tie them.
+    model's config is set to True, because otherwise `from_pretrained` would not tie them.
 
     Args:
         ties: Mapping from the name of each alias to the name of its source, or to a `Tie`. `"auto"` declares

@@ -50,7 +50,7 @@ def warn_of_split_groups(model: Module, ties: Mapping[str, Tie]) -> Iterator[Tie
 
 
 def warn_of_adapters(model: Module, ties: Iterable[tuple[str, str]]) -> Iterator[TieWarning]:
-    """Yield the ties of which an adapter of PEFT changes only one end.
+    """Yield the ties of which a PEFT adapter changes only one end.
 
     Args:
         ties: Alias and source of each tie, declared or not.
@@ -69,7 +69,7 @@ def warn_of_undeclared(model: Module, undeclared: Sequence[TieGroup]) -> Iterato
 
 
 def warn_of_parameters(model: Module) -> Iterator[TieWarning]:
-    """Yield warnings of lazy and possibly unread parameters."""
+    """Yield warnings about lazy and possibly unread parameters."""
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             yield make_warning("LAZY", [name])
@@ -151,7 +151,7 @@ def _classify_view(model: Module, tie: TieGroup) -> str:
 
 
 def _list_adapters(model: Module, name: str) -> set[Hashable]:
-    """Return the storages of the adapters of PEFT around the module of a parameter."""
+    """Return the storages of the PEFT adapters around the module of a parameter."""
     path, _, own = name.rpartition(".")[0].rpartition(".")
     wrapper = find_module(model, path)
     is_adapter = own in ("base_layer", "original_module") and type(wrapper).__module__.startswith("peft.")

@@ -54,7 +54,7 @@ def find_declared(model: nn.Module) -> dict[str, Tie]:
             declared |= {join_names(prefix, alias): join_names(prefix, ties[alias]) for alias in ties}
     if not found:
         hint = "pass a dictionary {alias: source}"
-        expected = '"auto" needs a model that declares its ties, such as one of transformers'
+        expected = '"auto" needs a model that declares its ties, such as a transformers model'
         raise ArgumentError("tie_weights", expected, type(model).__name__, hint)
     known = {get_place(model, alias) for alias, _ in iter_ties(model)}
     return {

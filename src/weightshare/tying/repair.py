@@ -28,8 +28,8 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
     declared. Create the optimizer after the repair.
 
     Args:
-        keep: End whose values all broken ties keep, "source" or "alias"; or a mapping from the aliases of
-            some ties to these.
+        keep: "source" or "alias", the end whose values all broken ties keep; or a mapping from the aliases of
+            some ties to one of these.
 
     Returns:
         The report on the model after the repair.

@@ -1,4 +1,4 @@
-"""`TieReport`: the result of checking ties, and `CODES`: everything that a report can contain, in words."""
+"""`TieReport`: the result of checking ties, and `CODES`: the codes of all findings, with their meanings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ CODES = {
     "BROKEN_TIE": Code(
         "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new "
         "Parameter to one end)",
-        "call retie_weights to use the source's values again, or with keep='alias' the alias's",
+        "call retie_weights to use the source's values again, or retie_weights with keep='alias' to use the "
+        "alias's values",
     ),
     "REPLACED_END": Code(
         "the module at one end was replaced or moved out of the model, and the parameter that now has its "
@@ -54,8 +55,8 @@ CODES = {
         "make it permanent for both ends with prune.remove, then call retie_weights",
     ),
     "LORA_ON_TIED": Code(
-        "an adapter of PEFT changes only one end, and merging it would change both",
-        "call untie_weights before merging, or, for models of transformers, set ensure_weight_tying=True in "
+        "a PEFT adapter changes only one end, and merging it would change both",
+        "call untie_weights before merging, or, for a transformers model, set ensure_weight_tying=True in "
         "the adapter's config",
     ),
     "QUANT_UNTIED": Code(
@@ -94,8 +95,8 @@ CODES = {
         "call the model once, then call tie_weights",
     ),
     "DEAD_PARAM": Code(
-        "original tensor of a parametrization, without a gradient although its module has others, so the "
-        "parametrization may ignore it",
+        "has no gradient although other parameters of its module have one, so the parametrization may ignore "
+        "this original tensor",
         "check with summary(model, x) whether the model reads it",
     ),
     "CONFIG_UNTIED": Code(
@@ -127,20 +128,20 @@ CODES = {
     "STALE_IN_OPTIMIZER": Code(
         "in the optimizer but not in the model (e.g. because the weights were tied after the optimizer was "
         "created)",
-        "create the optimizer again after all changes of the model",
+        "create the optimizer again after all changes to the model",
     ),
     "NOT_IN_OPTIMIZER": Code(
         "requires a gradient, but the optimizer does not update it (e.g. because it was untied after the "
         "optimizer was created)",
-        "create the optimizer again after all changes of the model, or pass all optimizers",
+        "create the optimizer again after all changes to the model, or pass all optimizers",
     ),
     "STALE_IN_EMA": Code(
         "the average does not have the parameters of the model (e.g. because the weights were tied after it "
         "was created)",
-        "create the average again after all changes of the model",
+        "create the average again after all changes to the model",
     ),
     "DUP_IN_EMA": Code(
-        "entries of the averaged state dict that share storage, so an update in place counts twice per step",
+        "entries of the averaged state dict that share storage, so an in-place update is applied twice",
         "average the entries of model.named_parameters(), which lists each parameter once",
     ),
 }

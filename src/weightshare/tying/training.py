@@ -1,4 +1,4 @@
-"""Find parameters that an optimizer or average handles wrongly, e.g. because it was created before a tie."""
+"""Find parameters that an optimizer or average handles wrongly, e.g. because it was created before tying."""
 
 import re
 from collections import Counter
@@ -60,7 +60,7 @@ def warn_of_ema(
 
 
 def _list_stale(model: Module, entries: Mapping[str, Tensor], ties: Mapping[str, Tie]) -> list[str]:
-    """Return the names that an averaged state dict has or lacks against the model, and ends that differ."""
+    """Return the names that are only in an averaged state dict or only in the model, and ends that differ."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(_unwrap(name))
@@ -91,7 +91,7 @@ def _unwrap(name: str) -> str:
 
 
 def _iter_entries(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Yield each parameter of an optimizer with its name, or with its place if the optimizer has no names."""
+    """Yield each parameter of an optimizer with its name, or its position if the optimizer has no names."""
     for index, group in enumerate(optimizer.param_groups):
         for number, parameter in enumerate(group["params"]):
             size = "lazy" if is_lazy(parameter) else format_size(parameter.shape) or "scalar"

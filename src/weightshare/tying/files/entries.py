@@ -21,7 +21,7 @@ class Layout:
 
     Args:
         shape: Shape of the view.
-        strides: Distances between neighbors along each axis, in elements of the tensor.
+        strides: Strides along each axis, in elements of the tensor.
         offset: First element.
     """
 
@@ -123,7 +123,7 @@ def _find_sources(group: Sequence[Mapping[str, Tensor]]) -> Iterator[SharedEntry
 
 
 def _get_span(tensor: Tensor) -> tuple[int, int, int]:
-    """Return the first byte of a tensor in its storage, the one after its last, and how many it has."""
+    """Return the first byte of a tensor in its storage, the end of its last byte, and its size in bytes."""
     ranges = get_byte_ranges(tensor)
     return int(ranges[0, 0]), int(ranges[-1, 1]), count_bytes(ranges)
 

@@ -17,18 +17,18 @@ KNOWN = (
 )
 #: Endings of checkpoints with other names, as diffusers and others write them.
 ENDINGS = (".safetensors", ".safetensors.index.json", ".bin.index.json")
-#: Files that show that a folder has something else: what it has, and what to do.
+#: Files that identify other kinds of folders, with the content of the folder and what to do.
 OTHERS = {
     "adapter_config.json": (
-        "an adapter of PEFT, which has only changes of weights",
+        "a PEFT adapter, which contains only changes to weights",
         "load it with peft, and save the result of merge_and_unload",
     ),
-    "model_index.json": ("a pipeline of diffusers with a model per folder", "use the folder of one model"),
+    "model_index.json": ("a diffusers pipeline with one folder per model", "use the folder of one model"),
     ".metadata": (
         "a checkpoint of torch.distributed",
         "convert it with python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE",
     ),
-    "zero_to_fp32.py": ("a checkpoint of DeepSpeed", "convert it with the zero_to_fp32.py in the folder"),
+    "zero_to_fp32.py": ("a DeepSpeed checkpoint", "convert it with zero_to_fp32.py from the folder"),
 }
 #: Ending of the name of an index.
 INDEX = ".index.json"
@@ -39,7 +39,7 @@ def find_files(where: str, path: Path, readable: str) -> dict[Path, list[str]]:
 
     Args:
         where: File to name in errors.
-        path: A file, the index of several files, or a folder that has either.
+        path: A file, the index of several files, or a folder that contains one of these.
         readable: Requirement on the file, to quote in errors.
 
     Raises:

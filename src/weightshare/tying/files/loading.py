@@ -29,8 +29,8 @@ def load_state_dict(
     """Load a state dict that has only one end of a tie, or two ends that differ.
 
     Ties are those declared with `tie_weights` and those made by assignment. If no name of the state dict is
-    in the model, a state dict inside of it is looked for (e.g. under "state_dict" or "model"), and a prefix
-    such as "module." is removed or added. In all other cases this is the same as `model.load_state_dict`.
+    in the model, a nested state dict is looked for (e.g. under "state_dict" or "model"), and a prefix such
+    as "module." is removed or added. Otherwise, this function does the same as `model.load_state_dict`.
 
     If `fully_shard` was applied to the model, all processes must call this function. The state dict of the
     first process is then used, and those of the other processes may be empty.
@@ -67,8 +67,8 @@ def load_safetensors(
     If an error is raised, the model is unchanged.
 
     Args:
-        path: A file, the index of several files (model.safetensors.index.json), or a folder with either, as
-            transformers writes it.
+        path: A file, the index of several files (model.safetensors.index.json), or a folder with one of
+            these, as transformers writes it.
         on_conflict: Same as for `load_state_dict`.
 
     Returns:
@@ -77,7 +77,8 @@ def load_safetensors(
     Raises:
         ArgumentError: If `model` is not a module, or `path` is neither text nor a path.
         TieError: If the ends of a tie differ and `on_conflict` is "error".
-        DataError: If there is no such file, it is not a safetensors file, or it has names of another model.
+        DataError: If there is no such file, it is not a safetensors file, or it contains the
+            names of another model.
         RuntimeError: If names are missing or unexpected, or shapes differ, as in torch.
         MissingExtraError: If safetensors is not installed.
     """
@@ -127,7 +128,7 @@ def load_checkpoint(
 
 @contextmanager
 def restoring(model: nn.Module) -> Generator[None]:
-    """Return a context that gives a model its old values again if it is left by an error."""
+    """Return a context that restores the old values of a model if it is left by an error."""
     before = copy.deepcopy(model.state_dict())
     try:
         yield

@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def read_checkpoint(where: str, path: str | PathLike[str], safetensors_only: bool = False) -> Checkpoint:
-    """Read a file, all files that an index lists, or a folder that has either. No code in a file is run.
+    """Read a file, all files that an index lists, or a folder with one of these. No code is run.
 
     The format of each file is detected from its content, not from its name.
 

@@ -22,15 +22,15 @@ from .reading import LAYOUTS, import_safetensors
 def save_safetensors(model: Module, path: str | PathLike[str]) -> None:
     """Write each weight once under the name of its source, together with the names of its aliases.
 
-    `safetensors.torch.load_model`, transformers (`from_pretrained`, beside a config.json) and accelerate
-    (`load_checkpoint_in_model`) read the file.
+    `safetensors.torch.load_model`, transformers (`from_pretrained`, with a config.json next to it) and
+    accelerate (`load_checkpoint_in_model`) read the file.
 
     Args:
         path: File to write; an existing file is replaced.
 
     Raises:
         ArgumentError: If `model` is not a module, or `path` is neither text nor a path.
-        TieError: If a weight is read from a module outside of the model, so that the file would not contain
+        TieError: If a weight is read from a module outside the model, so that the file would not contain
             it.
         DataError: If the file cannot be written, or an entry of the state dict is not a tensor in memory.
         MissingExtraError: If safetensors is not installed.

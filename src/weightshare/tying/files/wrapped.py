@@ -21,7 +21,7 @@ def find_state_dict(
     """Return the state dict in a checkpoint, with the names of the model.
 
     Parts of names that `torch.compile` and others insert are removed or added. If the checkpoint then has no
-    name of the model, the state dict may be inside of other dictionaries, as training scripts write it, and a
+    name of the model, the state dict may be inside other dictionaries, as training scripts write it, and a
     prefix that all names of the checkpoint or of the model have is removed or added.
 
     Args:
@@ -135,9 +135,12 @@ def _make_error(
     inside = f" under checkpoint{key}" if key else ""
     got = f"names such as {min(names)!r}{inside}"
     if (prefix := _find_prefix(wanted, names)) is not None:
-        hint = f"this model is its part {prefix[:-1]!r}: keep only those names, without {prefix!r}"
+        hint = (
+            f"this model is the part {prefix[:-1]!r} of the checkpoint: "
+            f"keep only those names, without {prefix!r}"
+        )
     elif (prefix := _find_prefix(names, {_remove_inserted(name) for name in expected})) is not None:
-        hint = f"its names are those of the submodule {prefix[:-1]!r}: load it into that"
+        hint = f"its names are those of the submodule {prefix[:-1]!r}: load it into that submodule"
     else:
         hint = "use a checkpoint of this model"
     return DataError(
