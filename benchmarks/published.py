@@ -7,8 +7,8 @@ count of its summary, the sum of its distinct Parameters, and the sum of all der
 to the counts that its library publishes. If one differs, the model is built as it is for these weights, and
 the count of that model must be equal; else `reconcile` must find an explanation.
 
-In models of timm that pad in their forward pass, the unshared elements and the multiply-accumulates (MACs)
-must be equal to those computed from the outputs of all convolutions and linear layers.
+In models of timm that pad in their forward pass, the unshared elements must be equal to those computed from
+the outputs of all convolutions, and the multiply-accumulates (MACs) to those of torch's `FlopCounterMode`.
 
 The script writes published.json and published.md, and exits with 1 if anything differs without a reason.
 With --only, it prints the results instead.
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import weightshare as ws
 from libraries import LIBRARIES, Case, Published
@@ -99,7 +100,7 @@ def explain(answer: ws.Summary, published: Published) -> str:
 
 
 def compare_unshared(model: nn.Module, shape: tuple[int, ...]) -> dict:
-    """Compare unshared elements and MACs with those from the outputs of convolutions and linear layers."""
+    """Compare the unshared elements and the MACs with those of `count_from_outputs`."""
     images = torch.zeros(1, *shape, device="meta")
     totals = ws.summary(model, images).totals
     counted = [totals.unshared, totals.macs]
@@ -108,22 +109,19 @@ def compare_unshared(model: nn.Module, shape: tuple[int, ...]) -> dict:
 
 
 def count_from_outputs(model: nn.Module, images: Tensor) -> list[int]:
-    """Return the unshared elements and the MACs of a network of convolutions and linear layers."""
+    """Return the unshared elements, from the outputs of convolutions, and the MACs that torch counts."""
     unshared = sum(p.numel() for p in model.parameters())
-    macs = 0
 
     def add(module: nn.Module, _: tuple, output: Tensor) -> None:
-        nonlocal unshared, macs
-        positions = output[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
-        unshared += (positions - 1) * sum(p.numel() for p in module.parameters(recurse=False))
-        macs += positions * module.weight.numel()
+        nonlocal unshared
+        unshared += (output[0, 0].numel() - 1) * sum(p.numel() for p in module.parameters(recurse=False))
 
-    handles = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with torch.no_grad():
+    handles = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(images)
     for handle in handles:
         handle.remove()
-    return [unshared, macs]
+    return [unshared, counter.get_total_flops() // 2]
 
 
 def describe(error: Exception) -> str:
@@ -206,8 +204,8 @@ def format_library(library: str, found: dict) -> list[str]:
         agree = found["padding"] - len(found["unshared differ"])
         lines += ["", f"## Models of {library} that pad in their forward pass", ""]
         lines += [
-            f"In {agree} of {found['padding']} models, the unshared elements and the MACs of the summary are",
-            "equal to those computed from the outputs of all convolutions and linear layers.",
+            f"In {agree} of {found['padding']} models, the unshared elements of the summary are equal to those",
+            "computed from the outputs of all convolutions, and the MACs to those of torch's `FlopCounterMode`.",
         ]
         lines += [f"- {row['model']}: {row['unshared']}" for row in found["unshared differ"]]
     for key, title in (("not counted", "fail"), ("not built", "cannot be built without arguments")):
