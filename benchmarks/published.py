@@ -204,8 +204,8 @@ def format_library(library: str, found: dict) -> list[str]:
         agree = found["padding"] - len(found["unshared differ"])
         lines += ["", f"## Models of {library} that pad in their forward pass", ""]
         lines += [
-            f"In {agree} of {found['padding']} models, the unshared elements of the summary are equal to those",
-            "computed from the outputs of all convolutions, and the MACs to those of torch's `FlopCounterMode`.",
+            f"In {agree} of {found['padding']} models, the unshared elements are equal to those computed",
+            "from the outputs of all convolutions, and the MACs to those of torch's `FlopCounterMode`.",
         ]
         lines += [f"- {row['model']}: {row['unshared']}" for row in found["unshared differ"]]
     for key, title in (("not counted", "fail"), ("not built", "cannot be built without arguments")):
