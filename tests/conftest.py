@@ -11,6 +11,12 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+@pytest.fixture(autouse=True)
+def default_width(monkeypatch):
+    """Print tables in their default width, whatever the terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def command_line(monkeypatch, capsys):
     """Run `weightshare` in this process: (exit code, standard output, standard error)."""

@@ -33,7 +33,7 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
         UserWarning: If a submodule is in training mode.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
+    modes = [getattr(module, "training", None) for module in modules]  # frozen scripted modules have no mode
     # scripted modules keep their members in C++, so they cannot be replaced from here
     plain = [module for module in modules if not isinstance(module, ScriptModule)]
     buffer_registries = [m._buffers for m in plain]
@@ -47,7 +47,7 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
     try:
         if isinstance(model, nn.Module) and any(modes):
             _set_evaluation_mode(model)
-        if warn and any(module.training != mode for module, mode in zip(modules, modes)):
+        if warn and any(mode and not module.training for module, mode in zip(modules, modes)):
             warnings.warn(
                 f"{type(model).__name__} is in training mode; "
                 "it is measured in evaluation mode, and its modes are restored",
@@ -70,7 +70,10 @@ def evaluating(model: Callable[..., Any], *, warn: bool = True) -> Generator[Non
             if parameter.grad is not grad:
                 parameter.grad = grad
         for module, mode in zip(modules, modes):
-            module.training = mode
+            if mode is None:
+                vars(module).pop("training", None)
+            else:
+                module.training = mode
         for buffer, value in values:
             _restore(buffer, value)
 

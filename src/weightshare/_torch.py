@@ -1,6 +1,6 @@
 """Private parts of torch that the package uses, in one file, since a new torch release may change them."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -26,18 +26,26 @@ __all__ = [
     "OpOverload",
     "TorchDispatchMode",
     "get_fsdp_state",
+    "get_local",
     "get_storage_id",
     "is_forward_mode_active",
     "is_functorch_active",
     "is_plain",
+    "is_sharded",
     "is_watched",
+    "iter_flat_parameter",
+    "remove_wrappers",
     "reshards_after_forward",
+    "shard_like",
     "tree_iter",
     "tree_leaves",
     "tree_map",
     "tree_map_only",
     "watch_modules",
 ]
+
+#: Names under which wrappers hold the modules that they wrap.
+_WRAPPED = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
 def get_storage_id(tensor: Tensor) -> int:
@@ -98,9 +106,57 @@ def watch_modules(enter: Callable[..., None], leave: Callable[..., None]) -> Gen
             marks.pop(after.id, None)  # torch does not remove these marks together with the hook
 
 
+def remove_wrappers(name: str) -> str:
+    """Return the name that a module had before FSDP1 or activation checkpointing wrapped modules."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
+
+
+def iter_flat_parameter(
+    module: torch.nn.Module,
+) -> Iterator[tuple[Tensor, torch.nn.Module, str, tuple[int, ...], int, int]]:
+    """Yield the parameters in the flat parameter of an FSDP1 module, aliases included.
+
+    Each one is the flat parameter, the module and name of the original, its shape, its index in the flat
+    parameter, and the number of processes.
+    """
+    handle: Any = vars(module).get("_handle")
+    flat: Any = getattr(handle, "flat_param", None)
+    if not hasattr(flat, "_param_infos"):
+        return
+    places = {(id(info.module), info.param_name): index for index, info in enumerate(flat._param_infos)}
+    originals = [(info, index) for index, info in enumerate(flat._param_infos)]
+    aliases = [(i, places[id(i.prim_module), i.prim_param_name]) for i in flat._shared_param_infos]
+    for info, index in originals + aliases:
+        yield flat, info.module, info.param_name, tuple(flat._shapes[index]), index, handle.world_size
+
+
 def get_fsdp_state(module: Any) -> Any:
     """Return the FSDP2 state of a module, or None if `fully_shard` was not applied to it."""
     return module._get_fsdp_state() if hasattr(module, "_get_fsdp_state") else None
+
+
+def is_sharded(value: Any) -> bool:
+    """Return whether a value is a `torch.distributed.tensor.DTensor`."""
+    return hasattr(value, "full_tensor")
+
+
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
+    """Return a full tensor sharded like another one, without communication.
+
+    If the other one is not sharded, or the tensor already is, it is returned unchanged.
+    """
+    if is_sharded(value) or not is_sharded(like):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    sharding: Any = like
+    return distribute_tensor(value, sharding.device_mesh, sharding.placements, src_data_rank=None)
+
+
+def get_local(tensor: Tensor) -> Tensor:
+    """Return the part of a sharded tensor that this process has, and any other tensor unchanged."""
+    sharded: Any = tensor
+    return sharded.to_local() if is_sharded(tensor) else tensor
 
 
 def reshards_after_forward(state: Any) -> bool:

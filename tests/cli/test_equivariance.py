@@ -209,9 +209,7 @@ def test_activations_that_do_not_fit_are_refused(run, monkeypatch):
     monkeypatch.setattr("weightshare._memory.get_free_bytes", lambda: 50_000)  # the input needs 12,544 bytes
     code, out, err = run("lenet5")
     assert (code, out) == (2, "")
-    assert (
-        "equivariance: the tensors of two runs must fit in 50,000 bytes of memory, got input 1x28x28" in err
-    )
+    assert "equivariance: the tensors of a trace must fit in 50,000 bytes of memory, got input 1x28x28" in err
 
 
 def test_infinite_errors_are_null_in_json(run, monkeypatch):

@@ -32,6 +32,25 @@ def test_it_prints_json(run):
     assert counts["spec"] == "Conv2d(3, 96, 11, stride=4, sharing='local')"
 
 
+@pytest.mark.parametrize(
+    ("layer", "size", "parameters"),
+    [
+        ("self.lstm = nn.LSTM(10, 20)", None, 2560),
+        ("LSTM(64)", "(50, 10)", 19_200),
+        ("SeparableConv2D(64, 3)", "32x32x3", 283),
+        ("Conv2D(64, 3, input_shape=(None, None, 3))", None, 1792),
+        ("(conv1): Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2), bias=False)", "3×224×224", 9408),
+        ("nn.Sequential(nn.Flatten(), nn.Linear(28*28, 10))", "[1, 28, 28]", 7850),
+    ],
+)
+def test_other_layers_and_sizes(run, tmp_path, layer, size, parameters):
+    given = [layer, "--html", str(tmp_path / "page.html"), *(["--input", size] if size else [])]
+    code, out, _ = run(*given, "--json")
+    assert (code, json.loads(out)["parameters"]) == (0, parameters)
+    assert f"{parameters:,}" in run(*given)[1]
+    assert f"{parameters:,}" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_an_input_of_five_elements(run):
     code, out, _ = run("Conv1d(1, 1, 3, bias=False)", "--input", "1x5", "--json")
     assert code == 0

@@ -3,7 +3,12 @@
 import pytest
 
 from weightshare import explain
-from weightshare.counting.keras_words import ALL_FORMS, translate_arguments
+from weightshare.counting.keras_words import (
+    KERAS_CONVOLUTIONS,
+    TORCH_CONVOLUTIONS,
+    take_shape,
+    translate_arguments,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,14 @@ def test_keras_words_are_translated_to_torch(text, size, expected, notes):
         ("LocallyConnected1D(1, 3)", "100x12", (12, 100)),
         ("LocallyConnected1D(1, 3)", "1x100", (1, 100)),
         ("Conv2DTranspose(1, 3)", "7x7x512", (512, 7, 7)),
+        ("Conv2D(1, 3, padding='same')", "32x3x3", (3, 32, 3)),
+        ("Conv2D(1, 3, padding='same')", "3x3x32", (32, 3, 3)),
+        ("Conv2D(1, 3)", "3x3x3", (3, 3, 3)),
+        ("Conv1D(1, 3)", "100x3", (3, 100)),
+        ("Conv3D(1, 3)", "64x16x112x112", (64, 16, 112, 112)),
+        ("Conv3D(1, 3)", "16x112x112x64", (64, 16, 112, 112)),
+        ("DepthwiseConv2D(3)", "32x32x3", (3, 32, 32)),
+        ("DepthwiseConv2D(3)", "3x32x32", (3, 32, 32)),
         ("Conv3D(1, 3)", "16x112x112x3", (3, 16, 112, 112)),
         ("Conv3D(1, 3)", "3x16x112x112", (3, 16, 112, 112)),
         ("Conv2d(100, 1, 3)", "100x100x8", (100, 100, 8)),
@@ -132,18 +145,22 @@ def test_a_keras_layer_has_the_same_counts_as_the_torch_layer():
 
 def test_arguments_in_the_words_of_torch_are_returned_unchanged():
     arguments = {"in_channels": 3, "out_channels": 8, "kernel_size": 3, "padding": "same"}
-    assert translate_arguments("Conv2d", ALL_FORMS["Conv2d"], arguments, (3, 9, 9)) == (arguments, ())
+    assert translate_arguments("Conv2d", TORCH_CONVOLUTIONS["Conv2d"], arguments, 3, (9, 9)) == (
+        arguments,
+        (),
+    )
 
 
 def test_the_given_arguments_are_not_changed():
     arguments = {"filters": 8, "kernel_size": 3, "data_format": "channels_last", "input_shape": (9, 9, 3)}
     given = dict(arguments)
-    translated, _ = translate_arguments("Conv2D", ALL_FORMS["Conv2D"], arguments)
+    own, shape = take_shape(KERAS_CONVOLUTIONS["Conv2D"], arguments)
+    translated, _ = translate_arguments("Conv2D", KERAS_CONVOLUTIONS["Conv2D"], own, 3, (9, 9))
     assert arguments == given
+    assert shape == (9, 9, 3)
     assert translated == {
         "out_channels": 8,
         "kernel_size": 3,
-        "input_size": (3, 9, 9),
         "in_channels": 3,
         "padding": ((0, 0), (0, 0)),
     }

@@ -6,10 +6,11 @@ import warnings
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightshare import Local, Tiled, explain
+from weightshare.counting.build import FORMS
 from weightshare.counting.parse import parse_layer
 from weightshare.errors import WeightshareError
 
@@ -68,11 +69,12 @@ MISTAKES = [
     ("conv2d(3, 8, 3)", None, "SpecError", "got 'conv2d'", "did you mean 'Conv2d'"),
     ("os.system('ls')", None, "SpecError", "layer: must be one of", "got 'os.system'"),
     ("os.Conv2d(3, 8, 3)", None, "SpecError", "layer: must be one of", "got 'os.Conv2d'"),
-    ("Conv2d", None, "SpecError", "must be a call with arguments", "got 'Conv2d'"),
+    ("Conv2d", None, "SpecError", "must be a call with arguments", "got the name 'Conv2d'"),
     ("", None, "SpecError", "must be one call in Python syntax", "got ''"),
     ("Conv2d(3, 8, 3", None, "SpecError", "must be one call in Python syntax", "Conv2d(3, 96, 11, stride=4)"),
     ("Conv2d(3, 8, 3); 1", None, "SpecError", "must be one call in Python syntax", "use e.g."),
-    ("x = Conv2d(3, 8, 3)", None, "SpecError", "must be one call in Python syntax", "use e.g."),
+    ("x = y = 3; z", None, "SpecError", "must be one call in Python syntax", "use e.g."),
+    ("x = Conv2d", None, "SpecError", "must be a call with arguments", "got the name 'Conv2d'"),
     ("Conv2d(3, 8, 3)(1)", None, "SpecError", "must call a layer class by its name", "use e.g."),
     ("Conv2d(3, 8)", None, "SpecError", "Conv2d: needs in_channels, out_channels, kernel_size", "got no kernel_size"),
     ("Linear(3)", None, "SpecError", "Linear: needs in_features, out_features", "got no out_features"),
@@ -84,16 +86,20 @@ MISTAKES = [
     ("Conv2d(*[3, 8, 3])", None, "SpecError", "must list its arguments explicitly", "got * or **"),
     ("Conv2d(3, 8, **{})", None, "SpecError", "must list its arguments explicitly", "got * or **"),
     ("Conv2d(3, 8, int(3))", None, "SpecError", "Conv2d: kernel_size must be a literal number", "got a call"),
-    ("Conv2d(3, 8, k)", None, "SpecError", "kernel_size must be a literal number", "got a name"),
-    ("Conv2d(3, 8, a.b)", None, "SpecError", "kernel_size must be a literal number", "got a dotted name"),
-    ("Conv2d(3, 8, 2+1)", None, "SpecError", "kernel_size must be a literal number", "got an arithmetic expression"),
+    ("Conv2d(3, 8, k)", None, "SpecError", "kernel_size must be a literal number", "got the name 'k'"),
+    ("Conv2d(3, 8, a.b)", None, "SpecError", "kernel_size must be a literal number", "got the name 'a.b'"),
+    ("Conv2d(3, 8, 2+k)", None, "SpecError", "kernel_size must be a literal number", "got an arithmetic expression"),
+    ("Conv2d(3, 8, 6/2)", None, "SpecError", "kernel_size must be a literal number", "only integers with +, -, *, //"),
+    ("Conv2d(3, 8, 3//0)", None, "SpecError", "kernel_size must be a literal number", "got an arithmetic expression"),
+    ("Conv2d(3, 8, 9**9**9)", None, "SpecError", "kernel_size must be at most 1,000,000,000", "a larger number"),
+    ("Conv2d(3, 8, True*3)", None, "SpecError", "kernel_size must be a literal number", "got an arithmetic expression"),
     ("Conv2d(3, 8, f'3')", None, "SpecError", "kernel_size must be a literal number", "got an f-string"),
     ("Conv2d(3, 8, {3})", None, "SpecError", "kernel_size must be a literal number", "got an expression (Set)"),
     ("Conv2d(3, 8, (3, open('x')))", None, "SpecError", "kernel_size must be a literal number", "got a call"),
     ("Conv2d(3, 8, 3, stride=1000000001)", None, "SpecError", "stride must be at most 1,000,000,000", "a larger number"),
     ("Conv2d(3, 8, 1e400)", None, "SpecError", "kernel_size must be at most 1,000,000,000", "a larger number"),
     (f"Conv2d(3, 8, ({'1,' * 65}))", None, "SpecError", "kernel_size must have at most 64 entries", "got 65 entries"),
-    ("Conv2d(3, 8, 3" + " " * 1000 + ")", None, "SpecError", "must be text of at most 1,000 characters", "got 1,015"),
+    ("Conv2d(3, 8, 3" + " " * 20_000 + ")", None, "SpecError", "must be text of at most 20,000 characters", "got 20,015"),
     ("Conv2d(3, 8, 0)", None, "ArgumentError", "Conv2d: kernel_size must be at least 1, got 0", "got 0."),
     ("Conv2d(3, 8, 3.0)", None, "ArgumentError", "kernel_size must be an integer, got 3.0", "got 3.0."),
     ("Conv2d(3, 8, '3')", None, "ArgumentError", "kernel_size must be an integer, got '3'", "got '3'."),
@@ -131,7 +137,7 @@ MISTAKES = [
     ("Conv2d(3, 8, 3, sharing=Tile(2))", 9, "SpecError", "sharing must be text or one of Full", "did you mean 'Tiled'"),
     ("Conv2d(3, 8, 3, sharing=os.Tiled(2))", 9, "SpecError", "sharing must be text or one of Full", "'os.Tiled'"),
     ("Conv2d(3, 8, 3, sharing=Tiled())", 9, "SpecError", "sharing=Tiled: must have valid arguments", "use e.g. sharing=Tiled(2)"),
-    ("Conv2d(3, 8, 3, sharing=Tiled(x))", 9, "SpecError", "sharing must be a literal number", "got a name"),
+    ("Conv2d(3, 8, 3, sharing=Tiled(x))", 9, "SpecError", "sharing must be a literal number", "got the name 'x'"),
     ("Conv2d(3, 8, 3, sharing=2)", 9, "ArgumentError", "sharing must be a sharing or text, got int", "'tiled:2'"),
     ("Conv2d(3, 8, 3, sharing=Tiled(0))", 9, "ArgumentError", "period must be at least 1, got 0", "got 0."),
     ("Conv2d(3, 8, 3, sharing=Regional(5))", 6, "SharingError", "needs an output of at least 5 x 5, got (4, 4) from", "smaller grid"),
@@ -140,9 +146,8 @@ MISTAKES = [
     ("Conv2d(3, 8, 3, bias_sharing='lowrank:2')", 6, "SharingError", "must be one-hot", "Full(), Local()"),
     ("Conv1d(3, 8, 3, sharing='tiled:2')", 10**7, "SharingError", "at most 1,048,576 positions per axis", "Local()"),
     ("Conv2d(3, 8, 3, sharing='local', input_size=9)", 8, "ShapeError", "was built for an input of size 9 x 9, got 8 x 8", "out"),
-    ("Conv2D(96, 11)", None, "SpecError", "needs in_channels, which Keras infers from the input", "with channels first, e.g. 3x227x227"),
-    ("Conv2D(96, 11)", (227, 227), "SpecError", "got an input size without channels", "with channels first, e.g. 3x227x227"),
-    ("Conv2D(8, 3, 2, 'same', in_channels=3)", None, "SpecError", "depends on the input size", "--input"),
+    ("Conv2D(96, 11)", None, "SpecError", "needs in_channels, which Keras infers from the input", "with the channels last, e.g. 227x227x3"),
+    ("Conv2D(96, 11)", (227, 227), "SpecError", "got an input size without channels", "with the channels last, e.g. 227x227x3"),
     ("Conv2D(8, 3, input_shape=(28, 28))", None, "ArgumentError", "input_shape must have length 3", "as in Keras"),
 ]
 # fmt: on
@@ -157,6 +162,56 @@ def test_a_mistake_gets_an_error_with_a_hint(text, size, kind, expected, hint):
     assert type(caught.value).__name__ == kind
     assert expected in str(caught.value)
     assert hint in str(caught.value)
+
+
+#: Arguments that may or may not be valid, depending on the layer.
+VALUES = [
+    "1",
+    "2",
+    "3",
+    "0",
+    "-1",
+    "10**9",
+    "10**12",
+    "9**9**9",
+    "28*28",
+    "(3,)",
+    "(2,2)",
+    "((1,2),(3,4))",
+    "None",
+    "True",
+    "'same'",
+    "'causal'",
+    "'relu'",
+    "[1,2]",
+    "()",
+    "1.5",
+    "k",
+    "lambda:0",
+    "3//0",
+    "units=4",
+    "filters=2",
+    "kernel_size=3",
+    "padding='same'",
+    "bias=False",
+    "axis=1",
+    "strides=2",
+    "input_shape=(9,9,3)",
+    "input_shape=(None,None,3)",
+    "data_format='channels_first'",
+    "num_layers=2",
+    "return_sequences=True",
+    "groups=3",
+    "shape=(3,)",
+    "padding=3",
+    "merge_mode=None",
+    "dim=1",
+    "kdim=3",
+    "output_size=(None,2)",
+    "scale_factor=0.1",
+    "lora_rank=2",
+    "depth_multiplier=0",
+]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +243,19 @@ def test_a_mistake_gets_an_error_with_a_hint(text, size, kind, expected, hint):
         "Conv2d(3, 8, 3, input_size='9')",
         "Conv2d(lambda: 0, 8, 3)",
         "(yield)",
+        "Sequential(" * 90 + ")" * 90 + "(1)",
+        "Sequential(" + "LSTM(1, 1, 100), " * 1000 + "3)",
+        "LSTM(10, 20, " + "-" * 15_000 + "3)",
+        "LSTM(10, 20, " + "1*" * 9_000 + "1)",
+        "LSTM(10, 20, " + "9**" * 500 + "9)",
+        "a" + ".a" * 9_000 + "()",
+        "[" * 9_000,
+        "(conv1): " * 1_000,
+        "(0): Sequential(\n" * 900,
+        ")\n" * 5_000,
+        "LSTM(10, 20, num_layers=" + "9" * 4_400 + ")",
+        "Embedding(10**9, 10**9, 3) if 1 else 2",
+        "Bidirectional(" * 60 + "LSTM(3)" + ")" * 61,
     ],
 )
 def test_hostile_text_raises_a_weightshare_error(text):
@@ -196,6 +264,37 @@ def test_hostile_text_raises_a_weightshare_error(text):
         with pytest.raises(WeightshareError) as caught:
             explain(text, 9)
     assert str(caught.value).isprintable()
+
+
+CALLS = st.recursive(
+    st.builds(
+        "{}({})".format,
+        st.sampled_from(sorted(FORMS["torch"].keys() | FORMS["Keras"].keys())),
+        st.lists(st.sampled_from(VALUES), max_size=5).map(", ".join),
+    ),
+    lambda calls: st.builds(
+        "{}({})".format,
+        st.sampled_from(["Sequential", "nn.Sequential", "Bidirectional", "TimeDistributed", "weight_norm"]),
+        st.lists(calls, max_size=4).map(", ".join)
+        | st.lists(calls, max_size=4).map(lambda c: f"[{', '.join(c)}]"),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    CALLS,
+    st.sampled_from([None, 9, "3x9x9", "9x9x3", "50x10", (None, None, 3), (), (3,), 10**9, "None", True]),
+)
+def test_any_call_is_counted_or_raises_a_weightshare_error(text, size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with suppress(WeightshareError):
+            answer = explain(text, size)
+            assert answer.parameters >= 0
+            assert str(answer)
+            assert answer.to_json()
 
 
 @given(

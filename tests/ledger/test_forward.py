@@ -298,19 +298,6 @@ def test_the_unshared_total_with_norms_and_pruning(change, extra):
     assert ws.summary(model, input_shape=(1, 8, 8)).totals.unshared == 36 * 2 * 10 + extra
 
 
-def test_a_functional_convolution_is_reported():
-    class Functional(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(2, 1, 3, 3))
-
-        def forward(self, x):
-            return F.conv2d(x, self.weight)
-
-    answer = ws.summary(Functional(), input_shape=(1, 8, 8))
-    assert [note.code for note in answer.warnings] == ["NOT_UNSHARED"]
-
-
 def test_a_subclass_with_a_keras_name():
     class Conv2D(nn.Conv2d):
         pass

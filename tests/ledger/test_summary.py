@@ -94,7 +94,7 @@ def test_the_table():
 
 
 def test_percentages_add_up(large):
-    lines = [line for line in str(large).split("\n\n")[1].splitlines()[1:] if line[2] != " "]
+    lines = [line for line in large.to_text(fold=False).split("\n\n")[1].splitlines()[1:] if line[2] != " "]
     shares = [float(re.split(r"\s{2,}", line.strip())[3]) for line in lines]
     assert len(shares) == len(large.rows)
     assert sum(round(10 * share) for share in shares) == 1000

@@ -8,7 +8,7 @@ from torch.nn.utils import prune
 import weightshare as ws
 from tests.helpers.ties import language_model, tied_language_model, tied_linears
 from weightshare.errors import TieError
-from weightshare.tying import TieGroup
+from weightshare.tying import TieGroup, find
 
 
 def test_find():
@@ -34,6 +34,61 @@ def test_equal_values_only_on_request():
         TieGroup("equal_values", "0.weight", "1.weight"),
         TieGroup("equal_values", "0.bias", "1.bias"),
     ]
+
+
+class Values(nn.Module):
+    """Two parameters with the same values."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = (nn.Parameter(value, requires_grad=False) for value in (first, second))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.arange(3.0).to(torch.complex64),
+        torch.tensor([1.0, torch.nan]),
+        torch.arange(4.0).to(torch.float8_e4m3fn),
+        torch.arange(4.0).bfloat16(),
+        torch.arange(6.0).view(2, 3).t(),
+        torch.tensor([True, False]),
+    ],
+)
+def test_equal_values_of_any_type(value):
+    assert [tie.alias for tie in ws.find_tied_weights(Values(value, value.clone()), True)] == ["second"]
+    assert ws.find_tied_weights(Values(value, value.clone().flatten()[:-1]), True) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (torch.zeros(3), torch.zeros(3)),
+        (torch.ones(()), torch.ones(())),
+        (torch.zeros(0, 3), torch.zeros(0, 3)),
+        (torch.zeros(3, device="meta"), torch.zeros(3, device="meta")),
+        (torch.arange(3), torch.arange(3.0)),
+        (torch.arange(6).view(2, 3), torch.arange(6).view(3, 2)),
+        (torch.eye(3).to_sparse(), torch.eye(3).to_sparse()),
+    ],
+)
+def test_values_that_are_not_reported_as_equal(first, second):
+    assert ws.find_tied_weights(Values(first, second), equal_values=True) == []
+
+
+def test_equal_values_are_found_in_linear_time(monkeypatch):
+    """Each parameter is read once, also if the samples of all parameters are equal."""
+    read = []
+
+    def record(elements):
+        read.append(len(elements))
+        return bytes(elements.tolist())
+
+    monkeypatch.setattr(find, "_hash", record)
+    places = [*range(1, 200, 4), *[9] * 50]
+    model = nn.ParameterList(nn.Parameter(torch.arange(256) == n, requires_grad=False) for n in places)
+    assert len(ws.find_tied_weights(model, equal_values=True)) == 50
+    assert sorted(read) == [64] * 100 + [256] * 100
 
 
 def test_chains_are_found_whole():
@@ -104,7 +159,10 @@ def test_check():
     optimizer = torch.optim.SGD([{"params": list(model.lm.parameters())}], 0.1)
     optimizer.param_groups[0]["params"].append(model.lm.emb.weight)
     report = ws.check_tied_weights(model, optimizer=optimizer)
-    assert [(note.code, note.names) for note in report.warnings] == [("DUP_IN_OPTIMIZER", ("lm.emb.weight",))]
+    assert [(note.code, note.names) for note in report.warnings] == [
+        ("DUP_IN_OPTIMIZER", ("lm.emb.weight",)),
+        ("NOT_IN_OPTIMIZER", ("other.weight", "other.bias")),
+    ]
 
 
 def test_the_head_of_a_report_counts_all_ties():
@@ -136,20 +194,22 @@ def test_a_replaced_alias_is_repaired_with_its_transform():
         nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), {"1.weight": ws.Tie("0.weight", "t")}
     )
     model[1] = nn.Linear(3, 3)
-    assert ws.retie_weights(model).ok
+    assert not ws.retie_weights(model).ok
+    assert ws.retie_weights(model, keep="source").ok
     assert torch.equal(model[1].weight, model[0].weight.t())
     model[0] = nn.Linear(3, 3)
-    assert not ws.check_tied_weights(model).ok
-    assert ws.retie_weights(model).ok
+    assert not ws.retie_weights(model).ok
+    assert ws.retie_weights(model, keep="source").ok
     assert torch.equal(model[1].weight, model[0].weight.t())
 
 
+@pytest.mark.parametrize("keep", [None, "source", "alias"])
 @pytest.mark.parametrize("last", ["1.weight", "2.weight"])
-def test_ties_that_rearranged_modules_turn_into_a_cycle_stay_broken(last):
+def test_ties_that_rearranged_modules_turn_into_a_cycle_stay_broken(last, keep):
     model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
     ws.tie_weights(model, {"1.weight": ws.Tie("0.weight", "t"), "2.weight": ws.Tie("1.weight", "t")})
     model[int(last[0])] = model[0]
-    report = ws.retie_weights(model)
+    report = ws.retie_weights(model, keep=keep)
     assert last in {note.names[0] for note in report.broken}
     assert "0.weight" in dict(model.named_parameters())
     assert model(torch.zeros(1, 3)).shape == (1, 3)
@@ -158,8 +218,10 @@ def test_ties_that_rearranged_modules_turn_into_a_cycle_stay_broken(last):
 def test_ends_that_no_longer_fit_stay_broken():
     model = tied_language_model()
     model.lm.emb = nn.Embedding(12, 4)
-    assert [note.code for note in ws.retie_weights(model).broken] == ["BROKEN_TIE"]
-    assert model.lm.head.weight.shape == (10, 4)
+    for keep in (None, "source", "alias"):
+        assert [note.code for note in ws.retie_weights(model, keep=keep).broken] == ["RESIZED_END"]
+        assert model.lm.head.weight.shape == (10, 4)
+        assert model.lm.emb.weight.shape == (12, 4)
 
 
 @pytest.mark.parametrize(
@@ -194,4 +256,4 @@ def test_a_lost_source_is_reported_once():
     model = tied_linears()
     model[0] = nn.Linear(3, 2)
     report = ws.check_tied_weights(model)
-    assert [note.code for note in (*report.broken, *report.warnings)] == ["BROKEN_TIE"]
+    assert [note.code for note in (*report.broken, *report.warnings)] == ["REPLACED_END"]

@@ -7,12 +7,13 @@ from torch import nn
 import weightshare as ws
 from tests.helpers.ties import language_model, tied_language_model
 from weightshare.errors import ArgumentError, TieError
+from weightshare.parameters.references import get_declared_ties
 
 
 def test_a_tie_is_recorded_on_the_nearest_module_that_contains_both_ends():
     model = tied_language_model()
     assert model.lm.head.weight is model.lm.emb.weight
-    assert list(model.lm._declared_ties) == ["head.weight"]
+    assert list(get_declared_ties(model.lm)) == ["head.weight"]
     assert not hasattr(model, "_declared_ties")
     wrapped = nn.ModuleDict({"inside": model})
     assert ws.check_tied_weights(wrapped).intact == (
@@ -83,7 +84,7 @@ BAD = {
     "second of two": (
         {"lm.head.weight": "lm.emb.weight", "lm.mid.bias": "nothing"},
         ArgumentError,
-        "names must be parameter names, got 'nothing'",
+        "names must be parameter names or module names, got 'nothing'",
     ),
 }
 
@@ -209,9 +210,7 @@ def test_untie():
 def test_a_source_cannot_be_untied():
     model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
     ws.tie_weights(model, {"1.weight": "0.weight", "2.weight": "1.weight"})
-    with pytest.raises(
-        TieError, match=r"must not be a source, got the source of '2.weight'; untie these first"
-    ):
+    with pytest.raises(TieError, match=r"must not be a source, got the source of '2.weight'; untie it first"):
         ws.untie_weights(model, "1.weight")
 
 
@@ -224,3 +223,31 @@ def test_functional_call_on_a_shared_module_leaves_the_weights():
     )
     assert bool((out == 0).all())
     assert torch.equal(model.lm.emb.weight, before)
+
+
+def share(model):
+    model[1].weight = model[0].weight
+
+
+def share_storage(model):
+    model[1].weight = nn.Parameter(model[0].weight.detach())
+
+
+def share_view(model):
+    model[1].weight = nn.Parameter(model[0].weight.detach().t())
+
+
+@pytest.mark.parametrize("change", [share, share_storage, share_view])
+def test_ties_made_by_assignment_are_removed(change):
+    model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
+    change(model)
+    ws.tie_weights(model, {"2.weight": "1.weight"})
+    with pytest.raises(TieError, match=r"must not be a source, got the source of '2.weight'; untie it first"):
+        ws.untie_weights(model, "1.weight")
+    with pytest.raises(TieError, match=r"got '0.weight'; use one of '2.weight', '1.weight'; if"):
+        ws.untie_weights(model, "0.weight")
+    values = [layer.weight.detach().clone() for layer in model]
+    ws.untie_weights(ws.untie_weights(model, "2.weight"), "1.weight")
+    assert str(ws.check_tied_weights(model)) == "0 ties"
+    assert ws.find_tied_weights(model) == []
+    assert all(torch.equal(layer.weight, value) for layer, value in zip(model, values))

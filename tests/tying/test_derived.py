@@ -190,7 +190,7 @@ def with_bias_parametrized():
 def test_parametrizations_remain_when_a_reference_is_repaired():
     model = with_bias_parametrized()
     model[0] = nn.Linear(3, 2)
-    assert ws.retie_weights(model).ok
+    assert ws.retie_weights(model, keep="source").ok
     assert parametrize.is_parametrized(model[1], "bias")
     assert torch.equal(model[1].weight, model[0].weight.t())
     assert model(torch.zeros(1, 3)).shape == (1, 3)

@@ -19,7 +19,10 @@ Model = Annotated[
     ),
 ]
 Input = Annotated[str | None, typer.Option(help="Shape of one example, e.g. 3x224x224.")]
-Weights = Annotated[str | None, typer.Option(help="Checkpoint to load first (.safetensors or a state dict).")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Checkpoint to load first: a safetensors file, a state dict, an index or a folder."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -168,7 +168,7 @@ def _list_required_inputs(model: Module) -> list[str]:
 
 
 def _check_memory(model: Module, size: Sequence[int]) -> None:
-    """Raise an error if the tensors of two recorded runs do not fit.
+    """Raise an error if the tensors of a trace do not fit: those of a run, and as much again to compare them.
 
     They are counted in a run on the meta device. If the model cannot run there, only its input is counted.
     """
@@ -185,7 +185,7 @@ def _check_memory(model: Module, size: Sequence[int]) -> None:
         values = [x, *tape.values.values()]
     needed = 2 * sum(value.numel() * value.element_size() for value in values)
     got = f"input {format_compact_size(size)} in float64"
-    check_fits(SymmetryError, "equivariance", "the tensors of two runs", needed, got, "use a smaller --input")
+    check_fits(SymmetryError, "equivariance", "the tensors of a trace", needed, got, "use a smaller --input")
 
 
 @contextmanager

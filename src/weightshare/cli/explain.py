@@ -10,10 +10,12 @@ from ._output import print_escaped
 
 def command(
     layer: Annotated[
-        str, typer.Argument(help='Layer in PyTorch notation, e.g. "Conv2d(3, 96, 11, stride=4)".')
+        str,
+        typer.Argument(help='Layer in PyTorch or Keras notation, e.g. "Conv2d(3, 96, 11, stride=4)".'),
     ],
     input: Annotated[
-        str | None, typer.Option(help="Input size, e.g. 3x227x227, or 227x227 without channels.")
+        str | None,
+        typer.Option(help="Input size, e.g. 3x227x227, or 227x227 without channels; Keras: 227x227x3."),
     ] = None,
     sharing: Annotated[
         str | None,
@@ -25,9 +27,9 @@ def command(
         bool, typer.Option("--verbose", "-v", help="Print all sections, as on the HTML page.")
     ] = False,
 ) -> None:
-    """Explain the parameter count of a layer.
+    """Explain the parameter count of a layer or a Sequential.
 
-    The output also compares the counts under different sharings.
+    The output also compares the counts of a convolution under different sharings.
     """
     from ..counting import explain
 

@@ -18,11 +18,17 @@ from ..nn.base import SharedLayer
 from ..nn.tied import _TiedConvTransposeNd
 from ..parameters.groups import Group, group_parameters
 from ..parameters.modules import iter_modules
-from ..parameters.references import DECLARED, get_declared_ties, get_reference, get_references
+from ..parameters.references import (
+    DeclaredTie,
+    get_declared_ties,
+    get_records,
+    get_reference,
+    get_references,
+)
 from ..sharing import Full, Sharing
 from ..tying.derived import get_plain_class, read_from
+from ..tying.model_ties import make_record, set_records
 from ..tying.names import find_ends, find_owner
-from ..tying.tie import Tie
 from .convolutions import CONVOLUTIONS
 from .kernels import find_inputs
 
@@ -207,21 +213,18 @@ def _check_biases(tie: LayerTie, source: SharedLayer, alias: SharedLayer) -> Non
 
 def update_declared(model: nn.Module, ties: Iterable[LayerTie]) -> None:
     """Declare the ties of new coefficients like those of their weight; remove ties that no longer exist."""
-    sources = {f"{tie.alias}.weight": tie for tie in ties}
-    weights = {find_owner(model, name): tie for name, tie in sources.items()}
+    weights = {find_owner(model, f"{tie.alias}.weight") for tie in ties}
     for holder in model.modules():
-        declared = get_declared_ties(holder)
-        if not declared:
-            continue
-        kept: dict[str, Tie] = {}
-        for alias, tie in declared.items():
-            if find_ends(holder, alias, tie.source) is None:
+        records: dict[str, DeclaredTie] = {}
+        for alias, tie in get_declared_ties(holder).items():
+            ends = find_ends(holder, alias, tie.source)
+            if ends is None:
                 continue
-            kept[alias] = tie
-            place = find_owner(holder, alias)
-            if place is not None and place in weights:
-                prefixes = alias.rpartition(".")[0], tie.source.rpartition(".")[0]
-                for name in _list_coefficients(place[0]):
-                    kept[f"{prefixes[0]}.{name}"] = Tie(f"{prefixes[1]}.{name}")
-        if kept != declared:
-            setattr(holder, DECLARED, kept)
+            records[alias] = make_record(holder, alias, tie.source, tie.transform)
+            if ends[0] in weights:
+                first, second = (name.rpartition(".")[0] for name in (alias, tie.source))
+                for name in _list_coefficients(ends[0][0]):
+                    own = make_record(holder, f"{first}.{name}", f"{second}.{name}", None)
+                    records[own.alias] = own
+        if get_records(holder):
+            set_records(holder, records.values())

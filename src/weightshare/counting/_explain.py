@@ -8,24 +8,27 @@ from typing import Any
 from .._args import format_size
 from ..errors import ArgumentError, ShapeError, SharingError
 from ..sharing import Full, Local, Sharing
+from .block import Block, Shape
+from .build import to_sharing
 from .closed_form import (
     ParameterCount,
-    Term,
     count_connections,
     count_dense_parameters,
     count_macs,
     count_neurons,
     count_parameters,
     list_kernel_factors,
+    match_parameters,
 )
 from .connection_counts import count_largest_window
 from .counts import Row
 from .dead_taps import count_dead_taps
 from .explanation import Explanation
-from .from_layer import read_layer
-from .parse import parse_layer_and_size, to_sharing
-from .sizes import read_size
+from .from_layer import read_module
+from .parse import parse_layer_and_size
+from .sizes import read_shape
 from .spec import LayerSpec
+from .terms import Factor, Term
 
 
 def explain(
@@ -34,17 +37,19 @@ def explain(
     """Count the parameters, neurons, connections and MACs of a layer, and derive each count.
 
     Args:
-        layer: A convolution, transposed convolution or linear layer of `weightshare.nn` or `torch.nn`, or a
-            text such as "Conv2d(3, 96, 11, stride=4)", which is parsed and never evaluated. Names of classes
-            and arguments may also be those of Keras.
-        input_size: Spatial size of the input, optionally with the channels first, or last for a layer in the
-            words of Keras. A scalar means the same size on every axis. Text such as "3x227x227" is accepted,
-            too. Without an input size only the parameters under full sharing are counted.
-        sharing: Sharing to count instead of the layer's own.
+        layer: A layer of `weightshare.nn` or `torch.nn`, a `torch.nn.Sequential`, or a text such as
+            "Conv2d(3, 96, 11, stride=4)", which is parsed and never evaluated. Names of classes and arguments
+            may also be those of Keras. Lines of code and of printed models are read, too.
+        input_size: Size of one example, without the batch. For a convolution, it is the spatial size,
+            optionally with the channels first, or last for a layer in the words of Keras; a scalar means the
+            same size on every axis. Text such as "3x227x227" or "(3, 227, 227)" is accepted, too. Without an
+            input size only the parameters under full sharing are counted. Keras infers the number of input
+            channels from it; parts that do not matter may be None.
+        sharing: Sharing of a convolution to count instead of its own.
 
     Raises:
         SpecError: If the text cannot be parsed.
-        ArgumentError: If no layer can have these arguments.
+        ArgumentError: If no layer can have these arguments, or if the class of a module is not known.
         ShapeError: If the input does not fit the layer.
         SharingError: If the sharing does not fit the output.
 
@@ -54,16 +59,24 @@ def explain(
         (34944, 290400, 105705600)
         >>> [f"{term.n} {term.label}" for term in explain("Conv2d(1, 10, 5)").own.terms]
         ['250 weights', '10 biases']
+        >>> explain("LSTM(10, 20)").parameters, explain("keras.layers.LSTM(20)", "50x10").parameters
+        (2560, 2480)
     """
-    if isinstance(input_size, str):
-        input_size = read_size(input_size)
+    given: Any = read_shape(input_size) if isinstance(input_size, str) else input_size
+    if isinstance(input_size, str) and len(given) == 1:
+        given = given[0]
     if isinstance(layer, str):
-        spec, given = parse_layer_and_size(layer, input_size)
+        spec, given = parse_layer_and_size(layer, given)
     else:
-        spec, given = read_layer(layer), input_size
+        spec = read_module(layer, given)
+    if isinstance(spec, Block):
+        if sharing is not None:
+            expected = "sharing applies to a convolution, locally connected or linear layer"
+            raise ArgumentError("explain", expected, "another layer", "leave out sharing")
+        return _explain_block(spec)
     size = None if given is None else spec.spatial_size(given)
     if sharing is not None:
-        spec = replace(spec, sharing=to_sharing(spec.name, "sharing", sharing))
+        spec = replace(spec, sharing=to_sharing(spec.name, "sharing", sharing), held=None)
     elif None not in (size, spec.input_size) and size != spec.input_size and spec.sharing != Full():
         raise ShapeError(
             spec.name,
@@ -76,26 +89,53 @@ def explain(
     return _count(spec, spec.input_size if size is None else size)
 
 
+def _explain_block(block: Block) -> Explanation:
+    """Return a layer that is neither a convolution nor linear, or a sequence, with its counts."""
+    output = _get_known(block.output)
+    neurons = () if output is None else (Term("neurons", (Factor("outputs", prod(output)),)),)
+    return Explanation(
+        layer=block,
+        input=_get_known(block.input),
+        output=output,
+        own=ParameterCount("", None, block.terms),
+        others=(),
+        terms=(("neurons", neurons),) if neurons else (),
+        dead_taps=None,
+        patterns=None,
+        rows=(),
+        notes=block.notes,
+    )
+
+
+def _get_known(shape: Shape | None) -> tuple[int, ...] | None:
+    """Return a size, or None if a part of it is not known."""
+    known = tuple(n for n in shape or () if n is not None)
+    return known if shape is not None and len(known) == len(shape) else None
+
+
 def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
-    own = count_parameters(spec, spec.sharing, size)
+    own, held_notes = count_parameters(spec, spec.sharing, size), ()
+    if spec.held is not None:
+        terms, held_notes = match_parameters(own.terms, spec.held)
+        own = replace(own, terms=terms)
     others: list[ParameterCount] = []
     if size is not None or spec.bias_sharing in (None, Full()):
         others.append(count_parameters(spec, Full(), size))
-    terms: dict[str, tuple[Term, ...]] = {
+    derivations: dict[str, tuple[Term, ...]] = {
         "weights_per_neuron": (Term("weights", list_kernel_factors(spec)[:-1]),)
     }
     dead_taps = patterns = None
     rows: tuple[Row, ...] = ()
-    notes = list(spec.notes)
+    notes = [*spec.notes, *held_notes]
     if spec.bias_sharing is not None:
         notes.append(f"bias_sharing={spec.bias_sharing} applies to all sharings compared here except dense")
     if size is None:
         notes.append("pass an input size (input_size or --input) to count neurons and compare sharings")
     else:
         others += [count_parameters(spec, Local(), size), count_dense_parameters(spec, size)]
-        terms |= _list_sized_terms(spec, size)
+        derivations |= _list_sized_terms(spec, size)
         dead_taps = count_dead_taps(spec.axes(size), spec.sharing)
-        if "connections" not in terms or dead_taps is None:
+        if "connections" not in derivations or dead_taps is None:
             notes.append("connections or dead taps are not counted: there are too many to enumerate")
         patterns = _count_pattern_inputs(spec, size)
         rows = _count_other_sizes(spec, size)
@@ -105,7 +145,7 @@ def _count(spec: LayerSpec, size: tuple[int, ...] | None) -> Explanation:
         output=None if size is None else (spec.out_channels, *spec.output_size(size)),
         own=own,
         others=tuple(other for other in others if other.name != own.name),
-        terms=tuple(terms.items()),
+        terms=tuple(derivations.items()),
         dead_taps=dead_taps,
         patterns=patterns,
         rows=rows,

@@ -1,15 +1,18 @@
 """Closed-form counts: every count is a sum of terms, and every term a product of labeled factors."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from ..errors import ArgumentError, SharingError
 from ..sharing import Full, Local, LowRank, Sharing
 from .connection_counts import count_pairs
-from .spec import LayerSpec
+from .spec import Held, LayerSpec
+from .terms import Factor, Term
 
+#: Name of a tensor from which a parametrization, `weight_norm` or pruning computes a parameter.
+_ORIGINAL = re.compile(r"(?:parametrizations\.)?(\w+?)(?:\.original\d*|_orig|_g|_v)$")
 #: Most sharings list the parts of each axis, so the number of positions per axis is limited.
 MAX_POSITIONS = 2**20
 AXIS_NAMES: dict[int, tuple[str, ...]] = {
@@ -18,37 +21,6 @@ AXIS_NAMES: dict[int, tuple[str, ...]] = {
     2: ("height", "width"),
     3: ("depth", "height", "width"),
 }
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A labeled factor of a product."""
-
-    label: str
-    n: int
-
-
-@dataclass(frozen=True)
-class Term:
-    """A labeled term of a sum: the product of its factors.
-
-    >>> Term("biases", (Factor("output channels", 96), Factor("biases per channel", 1))).n
-    96
-    """
-
-    label: str
-    factors: tuple[Factor, ...]
-
-    @property
-    def n(self) -> int:
-        return prod(factor.n for factor in self.factors)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "label": self.label,
-            "factors": [{"label": factor.label, "n": factor.n} for factor in self.factors],
-            "n": self.n,
-        }
 
 
 @dataclass(frozen=True)
@@ -90,6 +62,46 @@ def count_parameters(spec: LayerSpec, sharing: Sharing, input_size: Sequence[int
         outputs = Factor(f"output {noun}s", spec.out_channels)
         terms.append(Term("biases", (outputs, Factor(f"biases per {noun}", biases))))
     return ParameterCount(str(sharing), banks, tuple(terms))
+
+
+def match_parameters(terms: Sequence[Term], held: Held) -> tuple[tuple[Term, ...], tuple[str, ...]]:
+    """Return the terms of the parameters that a layer has, and notes on how they differ from a plain layer.
+
+    Args:
+        terms: Terms of a plain layer.
+        held: Names and shapes of the parameters that the layer has.
+
+    >>> terms = (Term("weights", (Factor("input features", 2), Factor("output features", 3))),)
+    >>> match_parameters(terms, (("weight_g", (3, 1)), ("weight_v", (3, 2))))[0][0]
+    Term(label='weight_g', factors=(Factor(label='magnitudes', n=3),))
+    """
+    names = {"weights": "weight", "biases": "bias"}
+    expected = {names.get(term.label, term.label): term for term in terms}
+    used: set[str] = set()
+    found: list[Term] = []
+    for name, shape in held:
+        base = name if name in expected else _ORIGINAL.sub(r"\1", name)
+        term = expected.get(base)
+        if term is not None and base not in used and prod(shape) == term.n:
+            used.add(base)
+            found.append(term)
+        elif term is not None and sum(n > 1 for n in shape) < 2:
+            found.append(Term(name, (Factor("magnitudes", prod(shape)),)))
+        else:
+            sizes = (Factor(f"elements along axis {axis}", n) for axis, n in enumerate(shape))
+            found.append(Term(name, tuple(sizes)))
+    others = [term.label for term in found if term.label not in {t.label for t in terms}]
+    notes: list[str] = []
+    if others:
+        notes.append(f"{', '.join(others)}: counted here, but not in the comparison with other sharings")
+    missing = [
+        name
+        for name in expected
+        if name not in used and name not in {_ORIGINAL.sub(r"\1", n) for n, _ in held}
+    ]
+    if missing:
+        notes.append(f"{', '.join(missing)}: not a parameter of this layer, which reads it from elsewhere")
+    return tuple(found) if others or missing else tuple(terms), tuple(notes)
 
 
 def count_dense_parameters(spec: LayerSpec, input_size: Sequence[int]) -> ParameterCount:

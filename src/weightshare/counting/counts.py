@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from .closed_form import ParameterCount, Term
+from .block import Block
+from .closed_form import ParameterCount
 from .spec import LayerSpec
+from .terms import Term
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Row:
 class Counts:
     """The counts of a layer and their derivation.
 
-    Counts that depend on the input size are None if no input size is known.
+    Counts that depend on the input size are None if no input size is known. Those of positions and banks are
+    None for a layer that is neither a convolution nor linear, and for a sequence of layers.
 
     Args:
-        layer: The layer that was counted.
-        input: Size of the input as `(channels, *size)`.
-        output: Size of the output as `(channels, *size)`.
+        layer: The layer that was counted: a `Block` if it is neither a convolution nor linear.
+        input: Size of the input as `(channels, *size)`; for a `Block`, in the order of its library.
+        output: Size of the output, likewise.
         own: Parameters under the layer's own sharing.
         others: Parameters under other sharings, including full, local and dense.
         terms: Derivations of the other counts, as pairs of a name and a sum of terms.
@@ -39,7 +42,7 @@ class Counts:
         notes: Sentences about how the layer was interpreted and counted.
     """
 
-    layer: LayerSpec
+    layer: LayerSpec | Block
     input: tuple[int, ...] | None
     output: tuple[int, ...] | None
     own: ParameterCount
@@ -56,23 +59,27 @@ class Counts:
         return self.own.total
 
     @property
-    def banks(self) -> int:
+    def banks(self) -> int | None:
         """Number of banks under the layer's own sharing."""
-        return self.own.banks or 1
+        return self.own.banks
 
     @property
-    def kernels(self) -> int:
+    def kernels(self) -> int | None:
         """Number of kernels: one per bank and output channel (for a transposed layer: input channel)."""
+        if self.banks is None or isinstance(self.layer, Block):
+            return None
         return self.banks * self.layer.position_side[1]
 
     @property
-    def depth_slices(self) -> int:
+    def depth_slices(self) -> int | None:
         """Number of depth slices of the output, which is the number of output channels."""
-        return self.layer.out_channels
+        return None if isinstance(self.layer, Block) else self.layer.out_channels
 
     @property
     def position_size(self) -> tuple[int, ...] | None:
         """Spatial size of the position side: the output, or the input of a transposed layer."""
+        if isinstance(self.layer, Block):
+            return None
         size = self.input if self.layer.transposed else self.output
         return None if size is None else size[1:]
 
@@ -82,9 +89,9 @@ class Counts:
         return None if self.position_size is None else prod(self.position_size)
 
     @property
-    def weights_per_neuron(self) -> int:
+    def weights_per_neuron(self) -> int | None:
         """Number of weights in the window of one neuron, without its bias."""
-        return self.layer.weights_per_neuron
+        return self._sum_terms("weights_per_neuron")
 
     @property
     def neurons(self) -> int | None:
@@ -105,7 +112,8 @@ class Counts:
     def by_sharing(self) -> dict[str, int | None]:
         """Parameters under full, local and dense sharing and under the layer's own."""
         unknown = dict.fromkeys(("full", "local", "dense"))
-        return unknown | {count.name: count.total for count in (*self.others, self.own)}
+        counts = () if isinstance(self.layer, Block) else (*self.others, self.own)
+        return unknown | {count.name: count.total for count in counts}
 
     def _sum_terms(self, name: str) -> int | None:
         terms = dict(self.terms).get(name)

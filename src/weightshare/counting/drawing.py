@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..sharing import Mapped, Sharing
+from .block import Block
 from .counts import Counts
 from .spec import LayerSpec
 
@@ -15,11 +16,11 @@ _MAX_TAPS = 2_000_000  # positions times taps of one axis
 def describe_state(counts: Counts) -> dict[str, Any] | None:
     """Return the state in which the explorer shows a layer.
 
-    The state is None if the explorer cannot show it: without an input size, for a linear layer, for a
-    layer with one padding mode per axis, and for a layer that is too large.
+    The state is None if the explorer cannot show it: without an input size, for a layer that is not a
+    convolution or is too large, and for a layer with one padding mode per axis.
     """
     layer = counts.layer
-    if counts.input is None or counts.output is None or not layer.ndim:
+    if isinstance(layer, Block) or counts.input is None or counts.output is None or not layer.ndim:
         return None
     if not isinstance(layer.padding_mode, str):
         return None

@@ -9,6 +9,7 @@ from ..errors import ArgumentError
 from ..explorer import render_frame, render_page
 from ..views import page, text
 from ..views.files import write_page
+from .block import Block
 from .counts import Counts
 from .drawing import describe_state
 from .sections import build_sections, format_title
@@ -26,7 +27,7 @@ class Explanation(Counts):
         """All counts and derivations as a JSON-compatible dictionary."""
         return {
             "spec": str(self.layer),
-            "sharing": str(self.layer.sharing),
+            "sharing": None if isinstance(self.layer, Block) else str(self.layer.sharing),
             "input": _to_list(self.input),
             "output": _to_list(self.output),
             "parameters": self.parameters,
@@ -44,13 +45,16 @@ class Explanation(Counts):
             "derivations": {
                 **{name: [term.to_dict() for term in terms] for name, terms in self.terms},
                 "by_sharing": {
-                    count.name: [term.to_dict() for term in count.terms] for count in (*self.others, self.own)
+                    count.name: [term.to_dict() for term in count.terms]
+                    for count in (*self.others, self.own)
+                    if count.name in self.by_sharing
                 },
             },
             "patterns": None
             if self.patterns is None
             else {"local_bits": self.patterns[0], "global_bits": self.patterns[1]},
             "by_input_size": [row.to_dict() for row in self.rows] if self.input is not None else None,
+            "layers": _list_steps(self.layer) if isinstance(self.layer, Block) and self.layer.steps else None,
             "notes": list(self.notes),
         }
 
@@ -89,7 +93,7 @@ class Explanation(Counts):
                 "to_widget",
                 "the layer must be a small enough convolution, and its input size must be known",
                 format_title(self),
-                "pass input_size= to explain",
+                "pass input_size= to explain" if self.input is None else None,
             )
         from ..explorer import Explorer
 
@@ -119,6 +123,20 @@ class Explanation(Counts):
             return None
         text = page.render_fragment(title, build_sections(self), with_style=False)
         return render_page(state, title, text, data=False)
+
+
+def _list_steps(block: Block) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "spec": str(step),
+            "output": None if step.output is None else list(step.output),
+            "parameters": step.parameters,
+            "derivation": [term.to_dict() for term in step.terms],
+            "layers": _list_steps(step) if step.steps else None,
+        }
+        for name, step in block.steps
+    ]
 
 
 def _to_list(size: tuple[int, ...] | None) -> list[int] | None:

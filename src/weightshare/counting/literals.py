@@ -1,7 +1,7 @@
-"""Read a call and its literal arguments from text with Python's parser. Nothing is ever evaluated."""
+"""Read a call and its literal arguments. Nothing is ever evaluated, except sums and products of integers."""
 
 import ast
-import warnings
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,13 +9,21 @@ from .._args import did_you_mean
 from ..errors import SpecError
 from ..sharing import Full, Local, LowRank, Mapped, Regional, SharedAlong, Sharing, Tiled
 from .sizes import MAX_NUMBER
+from .statements import HINT, quote, read_dotted_name
 
-MAX_TEXT = 1000
 MAX_ENTRIES = 64
+MAX_EXPONENT = 30
 _SHARINGS: dict[str, Callable[..., Sharing]] = {
     cls.__name__: cls for cls in (Full, Tiled, Regional, SharedAlong, Mapped, LowRank, Local)
 }
-_HINT = 'use e.g. "Conv2d(3, 96, 11, stride=4)"'
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: int.__floordiv__,
+    ast.Mod: int.__mod__,
+    ast.Pow: pow,
+}
 
 
 @dataclass(frozen=True)
@@ -27,63 +35,55 @@ class Call:
     kwargs: tuple[tuple[str, ast.expr], ...]
 
 
-def read_call(text: object) -> Call:
-    """Parse text that consists of a single call.
+def read_call(node: ast.expr) -> Call:
+    """Return an expression as a call.
 
     Raises:
-        SpecError: If the text is too long, is not valid Python, or is anything but one call of a (dotted)
-            name.
+        SpecError: If the expression is anything but a call of a (dotted) name, or has starred arguments.
 
     Example:
-        >>> read_call("nn.Linear(10, 2)").name
+        >>> read_call(ast.parse("nn.Linear(10, 2)", mode="eval").body).name
         'nn.Linear'
     """
-    if not isinstance(text, str) or len(text) > MAX_TEXT:
-        got = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
-        raise SpecError("layer", f"must be text of at most {MAX_TEXT:,} characters", got, _HINT)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            body = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError("layer", "must be one call in Python syntax", quote(text), _HINT) from None
-    if not isinstance(body, ast.Call):
-        raise SpecError("layer", "must be a call with arguments", quote(text), _HINT)
-    name = _read_dotted_name(body.func)
+    if not isinstance(node, ast.Call):
+        raise SpecError("layer", "must be a call with arguments", _describe(node), HINT)
+    name = read_dotted_name(node.func)
     if name is None:
-        raise SpecError("layer", "must call a layer class by its name", quote(text), _HINT)
-    is_starred = any(isinstance(argument, ast.Starred) for argument in body.args)
-    if is_starred or any(keyword.arg is None for keyword in body.keywords):
-        raise SpecError(name, "must list its arguments explicitly", "* or **", _HINT)
-    return Call(name, tuple(body.args), tuple((str(k.arg), k.value) for k in body.keywords))
+        raise SpecError("layer", "must call a layer class by its name", _describe(node.func), HINT)
+    is_starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+    if is_starred or any(keyword.arg is None for keyword in node.keywords):
+        raise SpecError(name, "must list its arguments explicitly", "* or **", HINT)
+    return Call(name, tuple(node.args), tuple((str(k.arg), k.value) for k in node.keywords))
 
 
 def read_literal(where: str, word: str, node: ast.expr) -> object:
-    """Return the value of a literal: a number, string, True, False, None or tuple.
+    """Return the value of a literal: a number, string, True, False, None or tuple, or integer arithmetic.
 
     Raises:
-        SpecError: If it is anything else (such as a name, a call or a sum), a number beyond `MAX_NUMBER`, or
-            a long tuple.
+        SpecError: If it is anything else (such as a name or a call), a number beyond `MAX_NUMBER`, or a long
+            tuple.
+
+    >>> read_literal("Linear", "in_features", ast.parse("28 * 28", mode="eval").body)
+    784
     """
     if isinstance(node, ast.Tuple | ast.List):
         if len(node.elts) > MAX_ENTRIES:
             got = f"{len(node.elts)} entries"
             raise SpecError(where, f"{word} must have at most {MAX_ENTRIES} entries", got)
         return tuple(read_literal(where, word, item) for item in node.elts)
-    negated = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else None
-    is_negative, constant = negated is not None, node if negated is None else negated
-    value = constant.value if isinstance(constant, ast.Constant) else ...
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) > MAX_NUMBER:
-            raise SpecError(where, f"{word} must be at most {MAX_NUMBER:,}", "a larger number")
-        return -value if is_negative else value
-    if is_negative or not (value is None or isinstance(value, bool | str)):
+    try:
+        value = _calculate(node) if isinstance(node, ast.BinOp | ast.UnaryOp) else _read_constant(node)
+    except OverflowError:
+        value = MAX_NUMBER + 1
+    except (ValueError, ZeroDivisionError):
         raise SpecError(
             where,
             f"{word} must be a literal number, tuple of numbers, string, True, False or None",
             _describe(node),
-            "write the value itself, since expressions are not evaluated",
-        )
+            "write the value itself; only integers with +, -, *, //, % and ** are calculated",
+        ) from None
+    if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+        raise SpecError(where, f"{word} must be at most {MAX_NUMBER:,}", "a larger number")
     return value
 
 
@@ -91,7 +91,7 @@ def read_sharing(where: str, word: str, node: ast.expr) -> object:
     """Return the sharing of a call such as `Tiled(2)`, or the value of a literal."""
     if not isinstance(node, ast.Call):
         return read_literal(where, word, node)
-    name = _read_dotted_name(node.func)
+    name = read_dotted_name(node.func)
     prefix, _, class_name = (name or "").rpartition(".")
     cls = _SHARINGS.get(class_name)
     if name is None or cls is None or prefix not in ("", "ws", "weightshare"):
@@ -111,23 +111,46 @@ def read_sharing(where: str, word: str, node: ast.expr) -> object:
         raise SpecError(f"{where}: {word}={name}", "must have valid arguments", got, hint) from None
 
 
-def quote(text: str) -> str:
-    """Quote text from outside, shortened to one line and with control characters escaped."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def _read_constant(node: ast.expr) -> bool | str | int | float | None:
+    value = node.value if isinstance(node, ast.Constant) else ...
+    if value is None or isinstance(value, bool | str | int | float):
+        return value
+    raise ValueError
 
 
-def _read_dotted_name(node: ast.expr) -> str | None:
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(names)]) if isinstance(node, ast.Name) else None
+def _calculate(node: ast.expr) -> int | float:
+    """Return the value of integer arithmetic or of a signed number.
+
+    Raises:
+        ValueError: If it is anything else, or too long.
+        OverflowError: If a value is too large.
+    """
+    if sum(1 for _ in ast.walk(node)) > 4 * MAX_ENTRIES:
+        raise ValueError
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_calculate(node.operand)
+    if not isinstance(node, ast.BinOp):
+        value = _read_constant(node)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        raise ValueError
+    left, right = _calculate(node.left), _calculate(node.right)
+    if type(node.op) not in _OPERATORS or not isinstance(left, int) or not isinstance(right, int):
+        raise ValueError
+    is_power = isinstance(node.op, ast.Pow)
+    if is_power and right < 0:
+        raise ValueError
+    if max(abs(left), abs(right)) > MAX_NUMBER or (is_power and right > MAX_EXPONENT):
+        raise OverflowError
+    return _OPERATORS[type(node.op)](left, right)
 
 
 def _describe(node: ast.expr) -> str:
+    name = read_dotted_name(node)
+    if name is not None:
+        return f"the name {quote(name)}"
     kinds: dict[type[ast.expr], str] = {
         ast.Call: "a call",
-        ast.Name: "a name",
         ast.Attribute: "a dotted name",
         ast.BinOp: "an arithmetic expression",
         ast.JoinedStr: "an f-string",

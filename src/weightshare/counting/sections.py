@@ -1,33 +1,21 @@
 """The counts of a layer as sections of text and tables, which `views` lays out."""
 
-from collections.abc import Sequence
 from math import prod
 
 from .._args import format_size
 from ..sharing import Local, SharedAlong
 from ..views.numbers import format_count
 from ..views.section import Section
-from .closed_form import Factor, ParameterCount
+from .block import Block
+from .block_sections import build_block_sections, format_block_title
+from .closed_form import ParameterCount
 from .counts import Counts
+from .phrases import count_noun, format_product
 from .sizes import format_compact_size
+from .spec import LayerSpec
 
 #: Largest exponent for which a power of two is written out.
 MAX_EXPONENT = 20
-_SINGULAR = {
-    "biases": "bias",
-    "channels": "channel",
-    "features": "feature",
-    "banks": "bank",
-    "kernels": "kernel",
-    "weights": "weight",
-    "coefficients": "coefficient",
-    "corrections": "correction",
-    "positions": "position",
-    "slices": "slice",
-    "inputs": "input",
-    "outputs": "output",
-    "pixels": "pixel",
-}
 
 
 def build_sections(counts: Counts, verbose: bool = True) -> list[Section]:
@@ -37,15 +25,18 @@ def build_sections(counts: Counts, verbose: bool = True) -> list[Section]:
         verbose: Whether to include all sections. Otherwise only counts, derivation, comparison of sharings
             and notes are returned.
     """
-    sections = [_list_counts(counts), _derive_parameters(counts)]
+    layer = counts.layer
+    if isinstance(layer, Block):
+        return build_block_sections(layer, counts.notes)
+    sections = [_list_counts(counts, layer), _derive_parameters(counts, layer)]
     if counts.input is not None:
-        sections.append(_compare_sharings(counts))
+        sections.append(_compare_sharings(counts, layer))
     if verbose:
         if counts.input is not None:
-            sections.append(_explain_difference(counts))
-        sections.append(_compare_input_sizes(counts))
-        if counts.patterns is not None and counts.layer.ndim:
-            sections.append(_describe_patterns(counts.patterns, counts.layer.in_channels))
+            sections.append(_explain_difference(counts, layer))
+        sections.append(_compare_input_sizes(counts, layer))
+        if counts.patterns is not None and layer.ndim:
+            sections.append(_describe_patterns(counts.patterns, layer.in_channels))
     if counts.notes:
         sections.append(Section("Notes", lines=counts.notes))
     return sections
@@ -53,20 +44,11 @@ def build_sections(counts: Counts, verbose: bool = True) -> list[Section]:
 
 def format_title(counts: Counts) -> str:
     """Return the layer and its input in one line."""
+    if isinstance(counts.layer, Block):
+        return format_block_title(counts.layer)
     if counts.input is None:
         return str(counts.layer)
     return f"{counts.layer} on an input of {format_size(counts.input)}"
-
-
-def format_product(factors: Sequence[Factor]) -> str:
-    """Format labeled factors as in "11 x 11 kernel x 3 input channels"."""
-    kernel = [f.n for f in factors if f.label.startswith("kernel ")]
-    parts = [_count_noun(f.n, f.label) for f in factors if not f.label.startswith("kernel ")]
-    if len(kernel) == 1:
-        parts.insert(0, f"{kernel[0]}-tap kernel")
-    elif kernel:
-        parts.insert(0, f"{format_size(kernel)} kernel")
-    return " x ".join(parts)
 
 
 def format_derivation(count: ParameterCount) -> str:
@@ -75,28 +57,16 @@ def format_derivation(count: ParameterCount) -> str:
     for term in count.terms:
         *first, last = term.factors
         if term.label == "biases":
-            parts.append(_count_noun(term.n, "biases"))
+            parts.append(count_noun(term.n, "biases"))
         elif last.label == "banks":
             numbers = [format_count(factor.n) for factor in first]
-            parts.append(" x ".join([*numbers, _count_noun(last.n, "banks")]))
+            parts.append(" x ".join([*numbers, count_noun(last.n, "banks")]))
         else:
             parts.append(format_product(term.factors))
     return " + ".join(parts)
 
 
-def _count_noun(n: int, label: str) -> str:
-    """Format a number and its noun.
-
-    >>> _count_noun(1, "banks"), _count_noun(3025, "banks")
-    ('1 bank', '3,025 banks')
-    """
-    if n == 1:
-        label = " ".join(_SINGULAR.get(word, word) for word in label.split(" "))
-    return f"{n:,} {label}"
-
-
-def _list_counts(counts: Counts) -> Section:
-    layer = counts.layer
+def _list_counts(counts: Counts, layer: LayerSpec) -> Section:
     has_neuron_bias = layer.bias and not layer.transposed
     window = format_product(dict(counts.terms)["weights_per_neuron"][0].factors)
     rows = [
@@ -107,13 +77,13 @@ def _list_counts(counts: Counts) -> Section:
         ),
         (
             "weights per input neuron" if layer.transposed else "weights per neuron",
-            f"{counts.weights_per_neuron:,}" + (" + 1" if has_neuron_bias else ""),
+            f"{layer.weights_per_neuron:,}" + (" + 1" if has_neuron_bias else ""),
             window + (", plus 1 bias" if has_neuron_bias else ""),
         ),
     ]
     if counts.output is not None:
         channels, *size = counts.output
-        slices = f"{_count_noun(channels, 'depth slices')} of {format_size(size)}"
+        slices = f"{count_noun(channels, 'depth slices')} of {format_size(size)}"
         volume = f"output volume {format_size((*size, channels))}: {slices}"
         rows += [
             ("neurons", format_count(counts.neurons), volume if layer.ndim else "outputs"),
@@ -134,31 +104,32 @@ def _list_counts(counts: Counts) -> Section:
 def _sum_by_kind(count: ParameterCount) -> str:
     sums: dict[str, int] = {}
     for term in count.terms:
-        kind = term.label.partition("_")[0]  # adds up the coefficients of all axes
+        is_coefficient = term.label.startswith("coefficients_")
+        kind = "coefficients" if is_coefficient else term.label  # adds up those of all axes
         sums[kind] = sums.get(kind, 0) + term.n
-    return " + ".join(_count_noun(n, kind) for kind, n in sums.items())
+    return " + ".join(count_noun(n, kind) for kind, n in sums.items())
 
 
-def _derive_parameters(counts: Counts) -> Section:
-    layer, weights = counts.layer, counts.weights_per_neuron
+def _derive_parameters(counts: Counts, layer: LayerSpec) -> Section:
+    weights = layer.weights_per_neuron
     rows = [(term.label, format_count(term.n), format_product(term.factors)) for term in counts.own.terms]
     rows.append(("total", format_count(counts.parameters), ""))
     lines = ()
     if layer.bias and not layer.transposed and counts.parameters == layer.out_channels * (weights + 1):
         noun = "filter" if layer.ndim else "output"
         lines = (
-            f"Each {noun} has {_count_noun(weights, 'weights')} + 1 bias: "
+            f"Each {noun} has {count_noun(weights, 'weights')} + 1 bias: "
             f"{layer.out_channels:,} x ({weights:,} + 1) = {counts.parameters:,}.",
         )
     return Section("Where do the parameters come from?", "lrl", rows=tuple(rows), lines=lines)
 
 
-def _compare_sharings(counts: Counts) -> Section:
+def _compare_sharings(counts: Counts, layer: LayerSpec) -> Section:
     by_name = {count.name: count for count in (*counts.others, counts.own)}
     others = [name for name in by_name if name not in ("full", "local", "dense")]
     names = ["full", *others, "local", "dense"]
     rows = [(name, format_count(by_name[name].total), format_derivation(by_name[name])) for name in names]
-    if counts.layer.ndim:
+    if layer.ndim:
         line = (
             "The dense layer has the same output volume, and each of its neurons sees every input. A Linear "
             "layer with a different output size computes a different function, so its count is not "
@@ -176,15 +147,15 @@ def _compare_sharings(counts: Counts) -> Section:
     return Section("How does the count depend on sharing?", "lrl", head, tuple(rows), (line,))
 
 
-def _explain_difference(counts: Counts) -> Section:
-    layer, size, kernels = counts.layer, counts.position_size or (), counts.layer.position_side[1]
+def _explain_difference(counts: Counts, layer: LayerSpec) -> Section:
+    size, kernels, banks = counts.position_size or (), layer.position_side[1], counts.banks or 1
     positions = prod(size)
     if positions == 1:
         line = "They do not: there is only one position, so both are the same layer."
         return Section("Why do full and local differ?", lines=(line,))
     grid = f"{format_size(size)} = {positions:,}" if len(size) > 1 else f"{positions:,}"
     side = "input channel" if layer.transposed else "depth slice"
-    number = _count_noun(kernels, "kernels")
+    number = count_noun(kernels, "kernels")
     owner = f"each {side} has" if kernels > 1 else f"the {side} has"
     lines = [
         f"Both have {number} at each position. "
@@ -192,16 +163,13 @@ def _explain_difference(counts: Counts) -> Section:
         f"Without sharing, {owner} a separate kernel at each position: {kernels:,} x {positions:,} = "
         f"{kernels * positions:,} kernels, which is {positions:,} times as many weights."
     ]
-    if counts.banks not in (1, positions):
+    if banks not in (1, positions):
         mixed = "" if layer.sharing.one_hot else ", mixed separately at each position"
-        lines.append(
-            f"{layer.sharing} has {counts.banks:,} banks{mixed}: {_count_noun(counts.kernels, 'kernels')}."
-        )
+        lines.append(f"{layer.sharing} has {banks:,} banks{mixed}: {count_noun(banks * kernels, 'kernels')}.")
     return Section(f"Why do full and local differ by a factor of {positions:,}?", lines=tuple(lines))
 
 
-def _compare_input_sizes(counts: Counts) -> Section:
-    layer = counts.layer
+def _compare_input_sizes(counts: Counts, layer: LayerSpec) -> Section:
     title = f"Does the count depend on the {'image' if layer.ndim else 'input'} size?"
     if not layer.ndim:
         line = "Yes. A linear layer has no spatial size: each input feature adds one weight per output."
@@ -236,9 +204,9 @@ def _describe_patterns(patterns: tuple[int, int], channels: int) -> Section:
     local, dense = patterns
     noun = "pixels" if channels == 1 else "inputs"
     line = (
-        f"If every input were one bit, a local feature ({_count_noun(local, noun)}) would have "
+        f"If every input were one bit, a local feature ({count_noun(local, noun)}) would have "
         f"{_format_power(local)} patterns to distinguish, and a global feature "
-        f"({_count_noun(dense, noun)}) {_format_power(dense)}."
+        f"({count_noun(dense, noun)}) {_format_power(dense)}."
     )
     return Section("How many binary patterns can a feature see?", lines=(line,))
 

@@ -1,7 +1,7 @@
 """A layer as a value that holds everything its counts depend on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._args import check_integer
 from ..errors import ShapeError, SharingError
@@ -11,6 +11,9 @@ from .connection_counts import Axis
 from .sizes import EXAMPLES, format_compact_size, split_size
 
 FULL = Full()
+
+#: Names and shapes of parameters.
+Held = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def choose_bias_sharing(sharing: Sharing, transposed: bool) -> Sharing:
@@ -33,6 +36,8 @@ class LayerSpec:
         bias_sharing: Sharing of the bias; by default that of `choose_bias_sharing`.
         input_size: Spatial size of the input, if the layer fixes it.
         notes: Notes on how the layer was interpreted.
+        held: Names and shapes of the parameters, if they may differ from those of a plain layer, for example
+            because of `weight_norm`.
 
     Raises:
         ArgumentError: If a number of channels is below 1 or not divisible by `groups`, or if the padding mode
@@ -60,6 +65,7 @@ class LayerSpec:
     bias_sharing: Sharing | None = None
     input_size: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    held: Held | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_integer(self.name, f"in_{self._noun}", self.in_channels, least=1)

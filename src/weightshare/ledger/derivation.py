@@ -8,48 +8,48 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import nn
+from torch.ao.nn import quantized
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
 
-from ..counting.closed_form import AXIS_NAMES, Factor, count_parameters
-from ..counting.from_layer import read_layer
-from ..counting.words import FORMS
+from ..counting.closed_form import AXIS_NAMES, count_parameters
+from ..counting.from_layer import find_class, read_block, read_layer
+from ..counting.terms import Factor, Factors
+from ..counting.torch_layers import TORCH_FORMS
+from ..parameters.modules import is_convolution
+from ..pattern import Pattern
 from ..sharing import Full
 
-Factors = tuple[Factor, ...]
 
-
-def derive(module: Module, name: str, parameter: Tensor, parent: Module | None = None) -> Factors | None:
+def derive(
+    module: Module, name: str, shape: tuple[int, ...] | None, parent: Module | None = None
+) -> Factors | None:
     """Return the factors of a parameter's number of elements, or None if only its shape is known.
 
     Args:
         module: Module that holds the parameter.
         name: Name of the parameter in the module.
+        shape: Shape of the parameter; None while it is lazy.
         parent: Parametrized module, if `module` is the `ParametrizationList` of one of its parameters.
     """
-    if is_lazy(parameter):
+    if shape is None:
         return None
-    shape = tuple(parameter.shape)
     for layer, base in _candidates(module, name, parent):
-        for kind, rule in _RULES.items():
-            if _is_a(layer, kind):
+        for is_kind, rule in _RULES:
+            if is_kind(layer):
                 try:
                     factors = rule(layer, base)
                 except (AttributeError, KeyError, TypeError, ValueError):
-                    factors = None  # a different class with the same name
+                    factors = None  # a parameter or layer of a subclass
                 for found in (factors, _derive_magnitudes(factors, shape)):
                     if found is not None and prod(f.n for f in found) == prod(shape):
                         return found
     return None
 
 
-def format_shape(parameter: Tensor) -> str:
-    """Return the shape as a product, or "?" for a lazy parameter."""
-    if is_lazy(parameter):
-        return "?"
-    return " * ".join(map(str, parameter.shape)) or "1"
+def format_shape(shape: tuple[int, ...] | None) -> str:
+    """Return the shape as a product, or "?" for the shape of a lazy parameter."""
+    return "?" if shape is None else " * ".join(map(str, shape)) or "1"
 
 
 def format_product(factors: Factors) -> str:
@@ -86,10 +86,6 @@ def _candidates(module: Module, name: str, parent: Module | None) -> list[tuple[
     return [(parent, tensor_name) for tensor_name, held in lists.items() if held is module]
 
 
-def _is_a(layer: Module, kind: str) -> bool:
-    return any(c.__name__ == kind for c in type(layer).__mro__)
-
-
 def _derive_magnitudes(factors: Factors | None, shape: tuple[int, ...]) -> Factors | None:
     """Return the factors of weight_norm's magnitudes: one number per index of the axis that it keeps."""
     if factors is None or len(shape) < 2 or sum(n > 1 for n in shape) > 1:
@@ -121,90 +117,30 @@ def _shared_linear(layer: Any, name: str) -> Factors:
     )
 
 
-def _bilinear(layer: Any, name: str) -> Factors:
-    outputs = Factor("output features", layer.out_features)
-    first = Factor("features of input 1", layer.in1_features)
-    return {
-        "weight": (outputs, first, Factor("features of input 2", layer.in2_features)),
-        "bias": (outputs,),
-    }[name]
+def _block(layer: Any, name: str) -> Factors:
+    return {term.label: term.factors for term in read_block(layer).terms}[name]
 
 
-def _embedding(layer: Any, name: str) -> Factors:
-    return Factor("embeddings", layer.num_embeddings), Factor("features", layer.embedding_dim)
+def _is(*classes: type[Module]) -> Callable[[Module], bool]:
+    return lambda layer: isinstance(layer, classes)
 
 
-def _norm(attribute: str, label: str) -> Callable[[Any, str], Factors]:
-    def rule(layer: Any, name: str) -> Factors:
-        value = getattr(layer, attribute)
-        sizes = value if isinstance(value, tuple | list) else (value,)
-        return tuple(Factor(label, n) for n in sizes)
-
-    return rule
+def _is_block(layer: Module) -> bool:
+    return find_class(layer, TORCH_FORMS) is not None
 
 
-def _recurrent(layer: Any, name: str) -> Factors:
-    gates = Factor("gates", {"LSTM": 4, "GRU": 3}.get(layer.mode, 1))
-    kind, index, *_ = name.removesuffix("_reverse").rsplit("_l", 1)
-    hidden = Factor("hidden features", layer.hidden_size)
-    out = Factor("projected features", layer.proj_size) if layer.proj_size else hidden
-    directions = 2 if layer.bidirectional else 1
-    input = Factor("input features", layer.input_size)
-    if int(index):
-        both = " of both directions" if directions == 2 else ""
-        input = Factor(f"features of the layer below{both}", directions * out.n)
-    return {
-        "weight_ih": (gates, hidden, input),
-        "weight_hh": (gates, hidden, out),
-        "weight_hr": (out, hidden),
-        "bias_ih": (gates, hidden),
-        "bias_hh": (gates, hidden),
-    }[kind]
+def _has_pattern(layer: Module) -> bool:
+    return isinstance(getattr(layer, "pattern", None), Pattern)
 
 
-def _recurrent_cell(layer: Any, name: str) -> Factors:
-    gates = Factor("gates", {"LSTMCell": 4, "GRUCell": 3}.get(type(layer).__name__, 1))
-    hidden = Factor("hidden features", layer.hidden_size)
-    last = {"weight_ih": (Factor("input features", layer.input_size),), "weight_hh": (hidden,)}
-    return gates, hidden, *last.get(name, ())
-
-
-def _attention(layer: Any, name: str) -> Factors:
-    size = Factor("embedding features", layer.embed_dim)
-    three = Factor("query, key and value", 3)
-    return {
-        "in_proj_weight": (three, size, size),
-        "in_proj_bias": (three, size),
-        "q_proj_weight": (size, size),
-        "k_proj_weight": (size, Factor("key features", layer.kdim)),
-        "v_proj_weight": (size, Factor("value features", layer.vdim)),
-        "bias_k": (size,),
-        "bias_v": (size,),
-    }[name]
-
-
-def _prelu(layer: Any, name: str) -> Factors:
-    return (Factor("slopes", layer.num_parameters),)
-
-
-_RULES: dict[str, Callable[[Any, str], Factors]] = {
-    **dict.fromkeys((name for name, form in FORMS.items() if form.ndim), _convolution),
-    "Linear": _linear,
-    "SharedLinear": _shared_linear,
-    "Bilinear": _bilinear,
-    "Embedding": _embedding,
-    "EmbeddingBag": _embedding,
-    "_NormBase": _norm("num_features", "channels"),
-    "GroupNorm": _norm("num_channels", "channels"),
-    "LayerNorm": _norm("normalized_shape", "features"),
-    "RMSNorm": _norm("normalized_shape", "features"),
-    "RNNBase": _recurrent,
-    "RNNCellBase": _recurrent_cell,
-    "MultiheadAttention": _attention,
-    "PReLU": _prelu,
-}
+_RULES: tuple[tuple[Callable[[Module], bool], Callable[[Any, str], Factors]], ...] = (
+    (is_convolution, _convolution),
+    (_is(nn.Linear, quantized.Linear), _linear),
+    (_has_pattern, _shared_linear),
+    (_is_block, _block),
+)
 
 
 def is_parametrization(module: Module) -> bool:
     """Return whether a module holds the tensors from which a parameter of another module is computed."""
-    return isinstance(module, torch.nn.utils.parametrize.ParametrizationList)
+    return isinstance(module, nn.utils.parametrize.ParametrizationList)

@@ -21,8 +21,12 @@ from torch.nn import Module
 from .._nests import get_first_shape, iter_tensors, map_tensors
 from .._running import evaluating
 from .._torch import OpOverload, TorchDispatchMode, watch_modules
+from ..parameters.packed_objects import get_packed_keys
 from ..parameters.storage import get_storage_key
+from .convolutions import ConvolutionObserver, Convolutions
+from .experts import ExpertObserver, Experts
 from .macs import can_sum_products, count_macs
+from .origins import Call, Origins, identify
 
 _lock = threading.RLock()  # reentrant, because a forward pass may summarize a part of its model
 
@@ -37,8 +41,11 @@ class ForwardPass:
         outputs: Shape of the first output tensor in the last call of each module.
         macs: Multiply-accumulates, by the innermost module that computed them.
         uncounted: Number of calls of each operator that may sum products and has no formula.
-        convolving: Innermost modules that ran a convolution.
-        read: Storages that an operator read or that the model returned.
+        convolutions: Convolutions, with the parameters that each one uses.
+        experts: Experts of each layer that is a mixture of experts.
+        read: Storages and packed objects that an operator read or that the model returned, and those of
+            experts not chosen.
+        is_nested: Whether an input is a nested tensor.
         error: Exception that stopped the pass; None if it completed.
     """
 
@@ -47,8 +54,10 @@ class ForwardPass:
     outputs: dict[int, tuple[int, ...]] = field(default_factory=dict)
     macs: Counter[int] = field(default_factory=Counter)
     uncounted: Counter[str] = field(default_factory=Counter)
-    convolving: set[int] = field(default_factory=set)
+    convolutions: Convolutions = field(default_factory=Convolutions)
+    experts: tuple[Experts, ...] = ()
     read: set[Hashable] = field(default_factory=set)
+    is_nested: bool = False
     error: Exception | None = None
 
     @property
@@ -81,26 +90,31 @@ def run_forward(model: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     with ExitStack() as stack:
         stack.enter_context(_lock)
         args, kwargs = map_tensors(Tensor.clone, (tuple(args), dict(kwargs)))  # a model may modify its inputs
-        stack.enter_context(_observable())
+        record.is_nested = any(tensor.is_nested for tensor in iter_tensors((args, kwargs)))
+        stack.enter_context(_observable(fastpath=record.is_nested))
         stack.enter_context(evaluating(model, warn=False))
         stack.enter_context(watch_modules(enter, leave))
-        stack.enter_context(_RecordOperators(record, inside))
+        operators = stack.enter_context(_RecordOperators(record, model, inside))
         try:
             output = model(*args, **kwargs)
             record.read |= {get_storage_key(tensor) for tensor in iter_tensors(output)}
         except Exception as error:  # any exception is reported in a note; the other counts remain
             record.error = error
+        operators.finish()
     return record
 
 
 class _RecordOperators(TorchDispatchMode):
-    """A dispatch mode that counts MACs and records which storages are read."""
+    """A dispatch mode that counts MACs, and records which storages are read and how parameters are used."""
 
     supports_higher_order_operators = True
 
-    def __init__(self, record: ForwardPass, inside: list[Module]):
+    def __init__(self, record: ForwardPass, model: Module, inside: list[Module]):
         super().__init__()
         self.record, self.inside = record, inside
+        self.origins = Origins(model)
+        self.convolutions = ConvolutionObserver(self.origins, record.convolutions)
+        self.experts = ExpertObserver(self.origins)
 
     def __torch_dispatch__(
         self,
@@ -110,38 +124,62 @@ class _RecordOperators(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload):  # higher-order operators such as torch.cond run unobserved
-            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
-            self.record.uncounted[str(func)] += 1
-            return func(*args, **kwargs)
-        with self:
-            parts = func.decompose(*args, **kwargs)  # composite operators reach this in inference mode
-        if parts is not NotImplemented:
-            return parts
-        output = func(*args, **kwargs)
-        if not func.is_view:
-            self.record.read |= {get_storage_key(tensor) for tensor in iter_tensors((args, kwargs))}
-        macs = count_macs(func, args, kwargs, output)
-        if func.overloadpacket is torch.ops.aten.convolution:
-            self.record.convolving.add(id(self.inside[-1]))
+        nested = [tensor for tensor in iter_tensors((args, kwargs)) if tensor.is_nested]
+        if any(tensor.layout == torch.jagged for tensor in nested):
+            return NotImplemented  # the class of the tensor then calls operators on its values
+        macs = None
+        if isinstance(func, OpOverload):
+            if not nested:  # no composite operator supports strided nested tensors
+                with self:
+                    parts = func.decompose(
+                        *args, **kwargs
+                    )  # composite operators reach this in inference mode
+                if parts is not NotImplemented:
+                    return parts
+            output = func(*args, **kwargs)
+            macs = None if nested else count_macs(func, args, kwargs, output)
+            packet, is_view, is_uncounted = func.overloadpacket, func.is_view, can_sum_products(func)
+        else:  # higher-order operators such as torch.cond run unobserved
+            output = func(*args, **kwargs)
+            packet, is_view, is_uncounted = func, False, True
         if macs is not None:
             self.record.macs[id(self.inside[-1])] += macs
-        elif can_sum_products(func):
-            self.record.uncounted[str(func.overloadpacket)] += 1
+        elif is_uncounted:
+            self.record.uncounted[str(packet)] += 1
+        inputs, outputs = (
+            tuple((tensor, identify(tensor)) for tensor in iter_tensors(values))
+            for values in ((args, kwargs), output)
+        )
+        if not is_view:
+            self.record.read |= {key for _, key in inputs} | get_packed_keys((args, kwargs))
+        call = Call(packet, args, inputs, outputs, macs, is_view, tuple(self.inside))
+        self.convolutions.observe(call)
+        self.experts.observe(call)
+        self.origins.follow(call)
         return output
+
+    def finish(self) -> None:
+        """Record what follows from all operators together."""
+        self.record.experts = self.experts.find_experts(self.record.calls)
+        chosen = self.experts.list_read(self.record.experts)
+        self.record.read |= {self.origins.keys[place] for place in chosen if place in self.origins.keys}
 
 
 @contextmanager
-def _observable() -> Generator[None]:
-    """Make every operator visible: run eagerly, and disable the fast path of attention layers."""
-    fastpath = torch.backends.mha.get_fastpath_enabled()
+def _observable(fastpath: bool) -> Generator[None]:
+    """Make every operator visible: run eagerly, and disable the fast path of attention layers.
+
+    Args:
+        fastpath: Whether to allow the fast path, without which these layers refuse nested tensors.
+    """
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
             if "torch._dynamo" in sys.modules:  # without it nothing is compiled, and importing it is slow
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            torch.backends.mha.set_fastpath_enabled(False)
+            torch.backends.mha.set_fastpath_enabled(fastpath and was_enabled)
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
+        torch.backends.mha.set_fastpath_enabled(was_enabled)

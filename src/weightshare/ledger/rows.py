@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.jit import ScriptModule
+from torch.nn.utils import parametrize
 
 from ..parameters.groups import Group, Name
-from ..parameters.storage import get_storage_key
 from .derivation import derive, format_product, format_shape, format_words, is_parametrization
 from .forward import ForwardPass
 
@@ -147,11 +148,24 @@ def build_rows(
     return tuple(rows)
 
 
+def build_outline(
+    modules: Mapping[str, nn.Module], rows: Iterable[Row], forward: ForwardPass | None
+) -> tuple[Row, ...]:
+    """Return all rows, and a row without parameters for each module that encloses one, in order."""
+    by_name = {row.name: row for row in rows}
+    enclosing = {""} | {name[:i] for name in by_name for i, letter in enumerate(name) if letter == "."}
+    return tuple(
+        by_name[name] if name in by_name else _build_row(name, module, [], forward, first=False)
+        for name, module in modules.items()
+        if name in by_name or name in enclosing
+    )
+
+
 def is_dead(group: Group, forward: ForwardPass | None) -> bool:
     """Return whether a complete forward pass did not read any storage of a group."""
     if forward is None or not forward.completed:
         return False
-    storages = [get_storage_key(name.parameter) for name in group.names if name.parameter is not None]
+    storages = [name.stored.storage for name in group.names if name.stored is not None]
     return None not in storages and not forward.read & set(storages)
 
 
@@ -175,9 +189,7 @@ def _build_row(
     name: str, module: nn.Module, parts: list[Part], forward: ForwardPass | None, first: bool
 ) -> Row:
     """Return the row of a module; its MACs belong to the row of its first name."""
-    kind = getattr(module, "original_name", type(module).__name__)  # set on scripted modules
-    if hasattr(module, "parametrizations"):
-        kind = next(c.__name__ for c in type(module).__mro__ if not c.__name__.startswith("Parametrized"))
+    kind = _get_type(module)
     if forward is None:
         return Row(name, kind, tuple(parts), None, None, None)
     output = forward.outputs.get(id(module))
@@ -185,18 +197,26 @@ def _build_row(
     return Row(name, kind, tuple(parts), forward.calls[id(module)], output, macs)
 
 
+def _get_type(module: nn.Module) -> str:
+    """Return the name of a module's class; of the original one if the module is scripted or parametrized."""
+    if isinstance(module, ScriptModule):
+        return module.original_name
+    return next(c.__name__ for c in type(module).__mro__ if c.__module__ != parametrize.__name__)
+
+
 def _build_part(name: Name, group: Group, dead: bool, modules: Mapping[str, nn.Module]) -> Part:
     owner = group.owner
-    source = owner if name.parameter is None else name
+    source = owner if name.stored is None else name
     parent = modules.get(get_row_name(source.module_name)) if is_parametrization(source.module) else None
-    assert source.parameter is not None
-    factors = derive(source.module, source.attribute, source.parameter, parent)
+    assert source.stored is not None
+    shape = source.stored.shape
+    factors = derive(source.module, source.attribute, shape, parent)
     return Part(
         name=name.name,
         kind="dead" if dead and name is owner else name.kind,
         own=name.own,
         numel=name.numel,
-        derivation=format_shape(source.parameter) if factors is None else format_product(factors),
+        derivation=format_shape(shape) if factors is None else format_product(factors),
         words="" if factors is None else format_words(factors),
         owner=owner.name,
         others=tuple(other.name for other in group.names if other is not name),

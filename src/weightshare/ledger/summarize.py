@@ -2,35 +2,33 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import Module
+from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-from .._args import check_integer, format_size, is_sequence
-from .._memory import check_fits
+from .._args import check_integer, format_size
 from .._nests import get_shape, iter_tensors
-from ..counting.sizes import read_size
 from ..errors import ArgumentError
 from ..parameters.groups import group_parameters
 from ..parameters.modules import check_module, iter_modules
+from .conventions import list_conventions
 from .forward import ForwardPass, run_forward
+from .group_rows import describe_group
+from .inputs import make_example
 from .notes import collect_notes
-from .reconciliation import list_conventions
-from .result import Summary, describe_group
-from .rows import build_rows
+from .result import Summary
+from .rows import build_outline, build_rows
 from .totals import count_totals
 
 
 def summary(
-    model: Module,
+    model: nn.Module,
     *example_inputs: Any,
     input_shape: Sequence[int] | str | None = None,
     example_kwargs: Mapping[str, Any] | None = None,
+    depth: int | None = None,
 ) -> Summary:
     """Count the parameters of a model, and show where each number comes from and which parameters are shared.
 
@@ -46,11 +44,15 @@ def summary(
         input_shape: Shape of one example, such as (3, 224, 224) or "3x224x224". Replaces `example_inputs` by
             a batch of one example filled with zeros.
         example_kwargs: Keyword inputs of the forward pass.
+        depth: Number of levels of modules below the model that are printed; the rows of deeper modules are
+            merged into the module above. None for all. The values of the summary do not depend on it.
 
     Raises:
-        ArgumentError: If `model` is not a module, the shape is invalid, or both a shape and inputs are given.
+        ArgumentError: If `model` is not a module, a shape or the depth is invalid, or both a shape and inputs
+            are given.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Embedding(100, 16), torch.nn.Linear(16, 100, bias=False))
         >>> model[1].weight = model[0].weight
         >>> answer = summary(model)
@@ -60,11 +62,13 @@ def summary(
         0.weight: 100 embeddings * 16 features = 1,600 (also 1.weight)
     """
     check_module("summary", model)
+    if depth is not None:
+        depth = check_integer("summary", "depth", depth, least=0)
     model = _unwrap(model)
     if input_shape is not None:
         if example_inputs or example_kwargs:
             raise ArgumentError("summary", "takes either example inputs or input_shape", "both")
-        example_inputs = (_make_zeros(model, input_shape),)
+        example_inputs = (make_example(model, input_shape),)
     kwargs, forward = example_kwargs or {}, None
     if not isinstance(kwargs, Mapping):
         raise ArgumentError("summary", "example_kwargs must map argument names to inputs", repr(kwargs))
@@ -72,22 +76,27 @@ def summary(
         model, forward = _run(model, example_inputs, kwargs)
     named = list(iter_modules(model))
     modules, groups = dict(named), group_parameters(named)
+    rows = build_rows(modules, groups, forward)
     totals = count_totals(model, modules, groups, forward)
+    conventions, resizables = list_conventions(model, modules, groups, totals, forward)
     return Summary(
         model=type(model).__name__,
         input=None if forward is None else _format_shapes((*example_inputs, *kwargs.values())),
         totals=totals,
-        rows=build_rows(modules, groups, forward),
+        rows=rows,
         groups=tuple(map(describe_group, groups)),
         warnings=collect_notes(model, groups, forward),
-        conventions=list_conventions(model, groups, totals),
+        conventions=conventions,
+        resizables=resizables,
+        outline=build_outline(modules, rows, forward),
+        depth=depth,
     )
 
 
-def _unwrap(model: Any) -> Module:
+def _unwrap(model: Any) -> nn.Module:
     """Return the module inside the wrappers of `torch.compile` and data parallelism."""
     while True:
-        if isinstance(getattr(model, "_orig_mod", None), Module):
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
             model = model._orig_mod
         elif isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
@@ -95,39 +104,16 @@ def _unwrap(model: Any) -> Module:
             return model
 
 
-def _run(model: Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Module, ForwardPass]:
+def _run(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[nn.Module, ForwardPass]:
     """Run a forward pass, and return the model that ran with its record.
 
     A lazy model is copied, because its parameters get their shapes in the pass.
     """
     if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
-        try:
-            model = copy.deepcopy(model)
-        except ValueError as error:  # some lazy buffers cannot be copied
-            return model, ForwardPass(error=error)
+        lazy: dict[int, Any] = {id(b): b for b in model.buffers() if is_lazy(b)}  # torch cannot copy these
+        copies = {key: type(b)(device=b.device, dtype=b.dtype) for key, b in lazy.items()}
+        model = copy.deepcopy(model, copies)
     return model, run_forward(model, inputs, kwargs)
-
-
-def _make_zeros(model: Module, shape: Sequence[int] | str) -> Tensor:
-    """Return a batch of one example, with the device and dtype of the model's parameters."""
-    if isinstance(shape, str):
-        size = read_size(shape)
-        shape = size if is_sequence(size) else (size,)
-    if not is_sequence(shape):
-        expected = "input_shape must be the shape of one example, without the batch dimension"
-        raise ArgumentError("summary", expected, repr(shape), "use e.g. (3, 224, 224)")
-    sizes = [check_integer("summary", f"input_shape[{axis}]", n, least=1) for axis, n in enumerate(shape)]
-    known = (p for p in model.parameters() if not is_lazy(p) and (p.is_floating_point() or p.is_complex()))
-    like = next(known, torch.empty(0))
-    if like.device.type == "cpu":
-        bytes_needed = prod(sizes) * like.element_size()
-        got, hint = format_size(sizes), "build the model on the meta device, which allocates no memory"
-        check_fits(ArgumentError, "summary", "input_shape", bytes_needed, got, hint)
-    try:
-        return torch.zeros(1, *sizes, dtype=like.dtype, device=like.device)
-    except (RuntimeError, OverflowError) as error:
-        text = str(error).partition("\n")[0]
-        raise ArgumentError("summary", "input_shape must fit in memory", text) from error
 
 
 def _format_shapes(inputs: Sequence[Any]) -> str:

@@ -1,6 +1,7 @@
 """Models by name: one of the zoo, package.module:factory, timm:NAME or torchvision:NAME."""
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -42,7 +43,8 @@ def find_model(name: str, device: str | None = None) -> Module:
 
     Raises:
         ArgumentError: If torch cannot use the device here.
-        SpecError: If no model has this name, or if its factory raises an error.
+        SpecError: If no model has this name, its factory raises an error, or timm or torchvision cannot be
+            imported.
         MissingExtraError: If the name needs timm or torchvision, and it is not installed.
 
     Example:
@@ -117,14 +119,29 @@ def _find_factory(name: str) -> Callable[[], Any]:
 
 
 def _find_in_library(library: str, name: str) -> Callable[[], Any]:
+    where = f"{library}:{name}"
     try:
-        module = importlib.import_module(library if library == "timm" else f"{library}.models")
-    except ImportError as error:
-        raise MissingExtraError.for_package(f"{library}:{name}", library) from error
-    known = list(module.list_models())
+        module: Any = importlib.import_module(library)
+        module = module if library == "timm" else importlib.import_module(f"{library}.models")
+        known = list(module.list_models())
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise _make_import_error(where, library, error) from error
+        raise MissingExtraError.for_package(where, library) from error
+    except (Exception, SystemExit) as error:  # a module can raise any exception
+        raise _make_import_error(where, library, error) from error
     if name not in known:
         hint = did_you_mean(name, known, f"list the names with {library}'s list_models()")
-        raise SpecError(f"{library}:{name}", f"must be a model of {library}", repr(name), hint)
+        raise SpecError(where, f"must be a model of {library}", repr(name), hint)
     if library == "timm":
         return lambda: module.create_model(name)
-    return lambda: module.get_model(name, weights=None)
+    # Detection and segmentation models also load weights of a part, from `weights_backbone`.
+    options = inspect.signature(module.get_model_builder(name)).parameters
+    config = {option: None for option in options if option == "weights" or option.startswith("weights_")}
+    return lambda: module.get_model(name, **config)
+
+
+def _make_import_error(where: str, library: str, error: BaseException) -> SpecError:
+    """Return the error for a library that is installed and cannot be imported."""
+    hint = f"install the release of {library} that was made for torch {torch.__version__}"
+    return SpecError(where, f"needs {library}, which must be importable", describe_exception(error), hint)

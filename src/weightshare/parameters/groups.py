@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
 
 from .modules import get_original_name, iter_parameters, join_names
 from .references import Reference, get_chain, get_declared_ties, get_references
-from .storage import Ranges, count_bytes, get_byte_ranges, get_storage_key, is_quantized, merge, nbytes
+from .sharded import find_shards
+from .storage import Ranges, count_bytes, get_byte_ranges, merge
+from .stored import Stored
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Name:
     Args:
         name: Full name, as in `model.named_parameters()`.
         module_name: Name of its module, as in `model.named_modules()`.
-        parameter: The parameter; None for a reference.
-        numel: Number of elements, 0 while the parameter is lazy.
+        stored: The parameter as its module stores it; None for a reference.
+        numel: Number of logical elements, 0 while the parameter is lazy.
         kind: "owned", "alias" (the same Parameter), "view" (another Parameter in the same storage),
             "reference", "repeated" (the same module under another name), "lazy" or "quantized".
         own: Number of elements that no earlier name has.
@@ -30,7 +31,7 @@ class Name:
     name: str
     module_name: str
     module: Module = field(repr=False, compare=False)
-    parameter: Tensor | None = field(repr=False, compare=False)
+    stored: Stored | None = field(repr=False, compare=False)
     numel: int
     kind: str
     own: int
@@ -40,6 +41,11 @@ class Name:
     def attribute(self) -> str:
         """Name of the parameter in its module."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def parameter(self) -> Tensor | None:
+        """The stored tensor, which may be packed or one shard; None for a reference."""
+        return None if self.stored is None else self.stored.tensor
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,9 @@ class Group:
     def bytes(self) -> int:
         """Size of the distinct elements in bytes."""
         return sum(
-            nbytes(name.parameter) * name.own // max(1, name.numel)
+            name.stored.nbytes * name.own // max(1, name.numel)
             for name in self.names
-            if name.parameter is not None
+            if name.stored is not None
         )
 
     @property
@@ -78,17 +84,15 @@ class Group:
 
 @dataclass(frozen=True)
 class _Registered:
-    """A parameter as one module registers it; `key` identifies the parameter."""
+    """A parameter under one name of its module."""
 
     module_name: str
     module: Module
-    attribute: str
-    parameter: Tensor
-    key: Hashable
+    stored: Stored
 
     @property
     def name(self) -> str:
-        return join_names(self.module_name, self.attribute)
+        return join_names(self.module_name, self.stored.name)
 
 
 def group_parameters(modules: Iterable[tuple[str, Module]]) -> tuple[Group, ...]:
@@ -117,13 +121,13 @@ class _Builder:
 
     def add(self, registered: _Registered) -> None:
         """Add a registered parameter to the group that has its elements, or to a new group."""
-        place = (id(registered.module), registered.attribute)
+        place, key = (id(registered.module), registered.stored.name), registered.stored.key
         again = place in self._seen
         self._seen.add(place)
-        if registered.key in self._by_key:
-            self._append(self._by_key[registered.key], registered, "repeated" if again else "alias", 0)
+        if key in self._by_key:
+            self._append(self._by_key[key], registered, "repeated" if again else "alias", 0)
         else:
-            self._by_key[registered.key] = self._add_new(registered)
+            self._by_key[key] = self._add_new(registered)
 
     def add_reference(self, module_name: str, module: Module, attribute: str, reference: Reference) -> None:
         """Add a reference to the group of the parameter that it reads, if the model has that parameter."""
@@ -136,36 +140,33 @@ class _Builder:
 
     def _add_new(self, registered: _Registered) -> list[Name]:
         """Add a parameter that was not seen before, and return its group."""
-        parameter = registered.parameter
-        storage, ranges, group = get_storage_key(parameter), None, None
-        if storage is None:
-            own = 0 if is_lazy(parameter) else parameter.numel()
-        else:
-            ranges = get_byte_ranges(parameter)
+        stored, ranges, group = registered.stored, None, None
+        own = stored.numel
+        if stored.has_own_storage:
+            ranges = get_byte_ranges(stored.tensor)
             covered = ranges[:0]
-            for others, names in self._by_storage.get(storage, []):
+            for others, names in self._by_storage.get(stored.storage, []):
                 near = others[0, 0] < ranges[-1, 1] and ranges[0, 0] < others[-1, 1]
                 if near and count_bytes(merge(others, ranges)) < count_bytes(others) + count_bytes(ranges):
                     group = names if group is None else group
                     covered = merge(covered, others)
-            own = (count_bytes(merge(covered, ranges)) - count_bytes(covered)) // parameter.element_size()
+            uncovered = count_bytes(merge(covered, ranges)) - count_bytes(covered)
+            own = uncovered // stored.tensor.element_size() * stored.numel // stored.tensor.numel()
         if group is None:
-            kind = "lazy" if is_lazy(parameter) else "quantized" if is_quantized(parameter) else "owned"
+            kind = "lazy" if stored.shape is None else "quantized" if stored.is_quantized else "owned"
             self.groups.append(group := [])
         else:
             kind = "view"
         self._append(group, registered, kind, own)
         if ranges is not None:
-            self._by_storage.setdefault(storage, []).append((ranges, group))
+            self._by_storage.setdefault(stored.storage, []).append((ranges, group))
         return group
 
     @staticmethod
     def _append(group: list[Name], registered: _Registered, kind: str, own: int) -> None:
-        parameter = registered.parameter
-        numel = 0 if is_lazy(parameter) else parameter.numel()
-        group.append(
-            Name(registered.name, registered.module_name, registered.module, parameter, numel, kind, own)
-        )
+        stored = registered.stored
+        name, numel = registered.name, stored.numel
+        group.append(Name(name, registered.module_name, registered.module, stored, numel, kind, own))
 
 
 def _sort_sources_first(modules: Sequence[tuple[str, Module]]) -> list[_Registered]:
@@ -184,10 +185,11 @@ def _sort_sources_first(modules: Sequence[tuple[str, Module]]) -> list[_Register
         name = registered.name
         return place(name) in aliases or place(get_original_name(name)) in aliases
 
+    shards = find_shards(module for _, module in modules)
     found = [
-        _Registered(module_name, module, *parameter)
+        _Registered(module_name, module, stored)
         for module_name, module in modules
-        for parameter in iter_parameters(module)
+        for stored in iter_parameters(module, shards.get(id(module)))
     ]
     return sorted(found, key=is_alias)
 

@@ -11,6 +11,8 @@ from .._torch import get_storage_id
 
 #: [n, 2] byte ranges, sorted and disjoint.
 Ranges = np.ndarray
+#: Number of elements per byte of the data types that pack several into one.
+PER_BYTE = {torch.float4_e2m1fn_x2: 2, torch.quint4x2: 2, torch.quint2x4: 4}
 #: Method overridden by tensor subclasses whose elements are not in their own storage.
 _DISPATCH = "__torch_dispatch__"
 
@@ -78,21 +80,40 @@ def is_quantized(tensor: Tensor) -> bool:
     """Return whether the values are stored as integers, in the tensor itself or in tensors that it wraps."""
     if is_lazy(tensor):
         return False
-    parts = [tensor, *_iter_wrapped(tensor)]
-    return any(not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool) for t in parts)
+    parts = [tensor, *iter_wrapped(tensor)]
+    return any(is_integer(part) for part in parts)
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Return whether the elements are integers, also those of torch's quantized data types."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def nbytes(tensor: Tensor) -> int:
-    """Return the size of a tensor in bytes; all shards are included if it is sharded."""
+    """Return the size of a tensor in bytes, with the indices of a sparse tensor."""
     if is_lazy(tensor):
         return 0
-    parts = list(_iter_wrapped(tensor)) if is_quantized(tensor) else []
-    return sum(map(nbytes, parts)) if parts else tensor.numel() * tensor.element_size()
+    parts = list(iter_wrapped(tensor)) if is_quantized(tensor) else _list_sparse(tensor)
+    if parts:
+        return sum(map(nbytes, parts))
+    size = tensor.numel() * tensor.element_size()
+    return size // PER_BYTE[tensor.dtype] if tensor.is_quantized and tensor.dtype in PER_BYTE else size
 
 
-def _iter_wrapped(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield the tensors inside a wrapper subclass."""
+def iter_wrapped(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors inside a wrapper subclass, except the offsets and values of a nested tensor."""
     flatten = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is not None and not is_plain(tensor):
+    if flatten is not None and not is_plain(tensor) and not tensor.is_nested:
         inner = (getattr(tensor, name) for name in flatten()[0])
         yield from (part for part in inner if isinstance(part, Tensor))
+
+
+def _list_sparse(tensor: Tensor) -> list[Tensor]:
+    """Return the values and indices of a sparse tensor; nothing for any other."""
+    if tensor.layout == torch.sparse_coo:
+        return [tensor._values(), tensor._indices()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.values(), tensor.crow_indices(), tensor.col_indices()]
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [tensor.values(), tensor.ccol_indices(), tensor.row_indices()]
+    return []

@@ -1,16 +1,22 @@
 """`find_tied_weights`: find parameters that share elements, whether or not the tie was declared."""
 
+import hashlib
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from ..parameters.groups import Group, Name, group_parameters
+from ..parameters.groups import Group, group_parameters
 from ..parameters.modules import check_module, iter_modules
+from ..parameters.storage import is_plain
 
 #: Kinds of ties, by the kind of the alias's name.
 KINDS = {"repeated": "same_module", "alias": "same_parameter", "view": "view", "reference": "reference"}
+
+#: About as many elements of each parameter are compared first.
+_SAMPLE = 64
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
 
     Args:
         equal_values: Whether to list separate parameters with the same values too. They may have been tied
-            before.
+            before. Meta tensors, empty and constant ones are left out. The time is linear in the number of
+            elements.
 
     Raises:
         ArgumentError: If `model` is not a module.
@@ -57,20 +64,38 @@ def find_tied_weights(model: Module, equal_values: bool = False) -> list[TieGrou
     return found + (_find_equal_values(groups) if equal_values else [])
 
 
-def _find_equal_values(groups: tuple[Group, ...]) -> list[TieGroup]:
-    """Find owners with the same shape and values; constant tensors such as zeros and ones are left out."""
-    found: list[TieGroup] = []
-    seen: dict[tuple[torch.Size, torch.dtype, torch.device], list[tuple[Name, Tensor]]] = {}
+def _find_equal_values(groups: Iterable[Group]) -> list[TieGroup]:
+    """Find owners whose elements are equal bit by bit; constant tensors such as zeros and ones are left out.
+
+    Each parameter is sampled. Only those with equal samples are read as a whole, once.
+    """
+    sampled: dict[Hashable, list[tuple[str, Tensor]]] = {}
     for group in groups:
         value = group.owner.parameter
-        if value is None or group.owner.kind == "lazy" or value.is_meta or value.numel() == 0:
+        if value is None or not is_plain(value) or value.is_meta or value.numel() == 0:
             continue
-        if bool((value == value.flatten()[0]).all()):
-            continue
-        candidates = seen.setdefault((value.shape, value.dtype, value.device), [])
-        equal = next((name for name, other in candidates if torch.equal(other, value)), None)
-        if equal is None:
-            candidates.append((group.owner, value))
-        else:
-            found.append(TieGroup("equal_values", equal.name, group.owner.name))
+        elements = value.detach().resolve_conj().resolve_neg().flatten()
+        step = max(1, len(elements) // _SAMPLE)
+        key = (value.shape, value.dtype, value.device, _hash(elements[::step]))
+        sampled.setdefault(key, []).append((group.owner.name, elements))
+    found: list[TieGroup] = []
+    for candidates in sampled.values():
+        first_with: dict[bytes, str] = {}
+        for name, elements in candidates if len(candidates) > 1 else ():
+            if _is_constant(elements):
+                continue
+            if (first := first_with.setdefault(_hash(elements), name)) != name:
+                found.append(TieGroup("equal_values", first, name))
     return found
+
+
+def _hash(elements: Tensor) -> bytes:
+    """Return a hash of the bytes of a one-dimensional tensor."""
+    data = elements.contiguous().view(torch.uint8).cpu().numpy()
+    return hashlib.blake2b(data.data, digest_size=32).digest()
+
+
+def _is_constant(elements: Tensor) -> bool:
+    """Return whether all elements of a one-dimensional tensor have the same bytes."""
+    rows = elements.contiguous().view(torch.uint8).view(len(elements), -1)
+    return bool((rows == rows[0]).all())

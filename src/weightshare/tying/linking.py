@@ -4,13 +4,14 @@ from torch import Size, Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 
-from ..parameters.references import Reference, get_chain, get_reference
+from .._torch import get_local, shard_like
+from ..parameters.references import DeclaredTie, Reference, get_chain, get_reference
 from .derived import read_from, stop_reading
 from .names import find_ends
 from .tie import Tie, apply_transform
 
 
-def link_ends(holder: Module, alias: str, tie: Tie) -> None:
+def link_ends(holder: Module, alias: str, tie: Tie | DeclaredTie) -> None:
     """Make a tie hold, if both ends exist and fit; otherwise change nothing.
 
     Args:
@@ -46,7 +47,8 @@ def get_transformed_shape(transform: str | None, source: Tensor, alias: Tensor) 
 def has_equal_values(first: Tensor, second: Tensor) -> bool:
     """Return whether two ends of a tie have equal values.
 
-    NaN counts as equal to NaN, and the unknown values of a meta tensor count as equal to any values.
+    NaN counts as equal to NaN, and the unknown values of a meta tensor count as equal to any values. Of
+    sharded tensors, only the parts that this process has are compared.
     """
     if first is second:
         return True
@@ -54,4 +56,5 @@ def has_equal_values(first: Tensor, second: Tensor) -> bool:
         return False
     if first.is_meta or second.is_meta:
         return True
+    first, second = get_local(shard_like(first, second)), get_local(shard_like(second, first))
     return bool(((first == second) | ((first != first) & (second != second))).all())

@@ -1,5 +1,6 @@
 """Keep ties in `load_state_dict`, also with `assign=True`, and raise an error if the two ends differ."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -26,8 +27,8 @@ def make_conflict_error(alias: str, source: str) -> TieError:
         "load_state_dict",
         f"{alias} and {source} must have equal values, because they are tied",
         "different values",
-        "set on_conflict in weightshare.tying.load_state_dict to 'source', 'alias' or 'mean', or call "
-        "untie_weights first",
+        "set on_conflict in weightshare.tying.load_state_dict or load_safetensors to 'source', 'alias' or "
+        "'mean', or untie the model first",
     )
 
 
@@ -40,19 +41,48 @@ def _before_loading(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
     for alias, tie in reversed(get_declared_ties(module).items()):  # in a chain, the last alias comes first
         ends = find_ends(module, alias, tie.source)
         alias_key, source_key = prefix + alias, prefix + tie.source
-        if ends is None or alias_key not in state:
+        if ends is None:
             continue
-        (owner, attribute), (source, source_attribute) = ends
-        if source_key not in state and get_reference(owner, attribute) is None:
+        _add_own(state, {alias_key: ends[0], source_key: ends[1]})
+        if not _is_given(state, alias_key, ends[0]):
+            continue
+        source, is_reference = getattr(*ends[1]), get_reference(*ends[0]) is not None
+        has_source = source_key in state if is_reference else _is_given(state, source_key, ends[1])
+        if not has_source and not is_reference:
             vars(module).setdefault(_ALONE, set()).add(alias)
-        if get_transformed_shape(tie.transform, state[alias_key], getattr(source, source_attribute)) is None:
+        if get_transformed_shape(tie.transform, state[alias_key], source) is None:
             continue  # torch reports the wrong shape
-        value = apply_transform(tie.transform, state[alias_key], getattr(source, source_attribute).shape)
-        if source_key in state and not has_equal_values(value, state[source_key]):
+        value = apply_transform(tie.transform, state[alias_key], source.shape)
+        if has_source and not has_equal_values(value, state[source_key]):
             raise make_conflict_error(alias_key, source_key)
-        if get_reference(owner, attribute) is not None:
+        if is_reference:
             del state[alias_key]
             state.setdefault(source_key, value)
+
+
+def _is_given(state: Mapping[str, Any], key: str, owner: tuple[nn.Module, str]) -> bool:
+    """Return whether a state dict has a value for a parameter.
+
+    For names that a state dict lacks, `torch.distributed.checkpoint` adds the parameter itself.
+    """
+    return key in state and state[key] is not _get_own(owner)
+
+
+def _add_own(state: dict[str, Any], ends: Mapping[str, tuple[nn.Module, str]]) -> None:
+    """Add the other end of a tie if a state dict has the parameter itself for one end.
+
+    To broadcast a state dict, `torch.distributed.checkpoint` writes into the parameters that it names, and
+    adds only these.
+    """
+    alias, source = map(_get_own, ends.values())
+    if alias is source and alias is not None and any(state.get(key) is alias for key in ends):
+        for key in ends:
+            state.setdefault(key, alias)
+
+
+def _get_own(owner: tuple[nn.Module, str]) -> nn.Parameter | None:
+    module, attribute = owner
+    return module._parameters.get(attribute)
 
 
 def _after_loading(module: nn.Module, incompatible: Any) -> None:

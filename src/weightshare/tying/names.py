@@ -7,7 +7,7 @@ from torch import nn
 from .._args import did_you_mean
 from ..errors import ArgumentError
 from ..parameters.modules import join_names
-from ..parameters.references import get_references
+from ..parameters.references import find_module, find_parameter, get_references
 
 #: Identity of a parameter, whatever names it has: the `id` of its module, and its name in the module.
 Place = tuple[int, str]
@@ -25,7 +25,7 @@ def get_owner(model: nn.Module, name: str, where: str) -> tuple[nn.Module, str]:
     found = find_owner(model, name)
     if found is not None:
         return found
-    hint = did_you_mean(name, _iter_names(model), "list the names with model.named_parameters()")
+    hint = did_you_mean(name, iter_names(model), "list the names with model.named_parameters()")
     raise ArgumentError(where, "names must be parameter names", repr(name), hint)
 
 
@@ -35,7 +35,7 @@ def find_owner(model: nn.Module, name: str) -> tuple[nn.Module, str] | None:
     module = find_module(model, path)
     if module is None:
         return None
-    exists = module._parameters.get(attribute) is not None or attribute in get_references(module)
+    exists = find_parameter(module, attribute) is not None or attribute in get_references(module)
     return (module, attribute) if exists else None
 
 
@@ -45,14 +45,6 @@ def find_ends(
     """Return the owners of alias and source, or None if either is not a parameter (any more)."""
     first, second = find_owner(model, alias), find_owner(model, source)
     return None if first is None or second is None else (first, second)
-
-
-def find_module(model: nn.Module, path: str) -> nn.Module | None:
-    """Return the module at a path, or None if there is none."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return None
 
 
 def get_place(model: nn.Module, name: str) -> Place:
@@ -85,8 +77,9 @@ def make_relative(name: str, path: str) -> str:
     return name[len(path) + 1 :] if path else name
 
 
-def _iter_names(model: nn.Module) -> Iterator[str]:
+def iter_names(model: nn.Module) -> Iterator[str]:
     """Yield every name of every parameter and reference."""
     for prefix, module in model.named_modules(remove_duplicate=False):
-        for attribute in (*module._parameters, *get_references(module)):
+        registered = [attribute for attribute, value in module._parameters.items() if value is not None]
+        for attribute in (*registered, *get_references(module)):
             yield join_names(prefix, attribute)

@@ -1,4 +1,4 @@
-"""`TieReport`: the result of checking ties, and `CODES`: everything that a report can contain, in words."""
+"""`TieReport`: the result of checking ties, and `CODES`: the codes of all findings, with their meanings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,21 +22,42 @@ class Code(NamedTuple):
 
 CODES = {
     "BROKEN_TIE": Code(
-        "no longer tied (e.g. after to_empty(), a move to another type of device, or replacing a module)",
-        "call retie_weights to use the source's values again, if its shape still fits",
+        "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new "
+        "Parameter to one end)",
+        "call retie_weights to use the source's values again, or retie_weights with keep='alias' to use the "
+        "alias's values",
+    ),
+    "REPLACED_END": Code(
+        "the module at one end was replaced or moved out of the model, and the parameter that now has its "
+        "name is not known to belong to the tie",
+        "call retie_weights with keep='source' or keep='alias' to tie it, or untie_weights to drop the tie",
+    ),
+    "REMOVED_END": Code(
+        "one end is no longer in the model",
+        "call untie_weights to drop the tie",
+    ),
+    "RESIZED_END": Code(
+        "the ends no longer have the same shape (e.g. after resizing or replacing the module at one end)",
+        "give both ends the same shape, then call retie_weights with keep='source' or keep='alias', or call "
+        "untie_weights to drop the tie",
     ),
     "ZOMBIE_TIE": Code(
-        "two Parameters share storage (e.g. after assigning each name separately), so the optimizer updates "
-        "the values twice",
+        "two Parameters are the same elements in memory (e.g. after load_state_dict(assign=True)), so the "
+        "optimizer updates the values twice",
         "call retie_weights to make them one Parameter",
     ),
     "NORM_ON_TIED": Code(
         "a parametrization such as weight_norm or spectral_norm changes the values at one end",
-        "remove it, then call retie_weights",
+        "remove it, then call retie_weights with keep='source' or keep='alias'",
     ),
     "PRUNE_ON_TIED": Code(
         "pruning masks only one end, or masks both ends differently",
-        "make it permanent with prune.remove, then call retie_weights",
+        "make it permanent for both ends with prune.remove, then call retie_weights",
+    ),
+    "LORA_ON_TIED": Code(
+        "a PEFT adapter changes only one end, and merging it would change both",
+        "call untie_weights before merging, or, for a transformers model, set ensure_weight_tying=True in "
+        "the adapter's config",
     ),
     "QUANT_UNTIED": Code(
         "quantization replaced one end with integers",
@@ -47,8 +68,14 @@ CODES = {
         "shard the model again: for group in fsdp_groups(model): fully_shard(group)",
     ),
     "VIEW_TIE": Code(
-        "two Parameters share storage, but moving, copying or a stateful optimizer will separate them",
-        "use tie_weights with a transform",
+        "two Parameters share storage in different shapes, but moving, copying or a stateful optimizer will "
+        "separate them",
+        "use tie_weights with the transform 't' or 'reshape'",
+    ),
+    "SLICE_TIE": Code(
+        "two Parameters share some elements in storage (e.g. one is a slice of the other), but moving, "
+        "copying or a stateful optimizer will separate them",
+        "register only the larger one, and read the part from it in forward",
     ),
     "UNDECLARED_TIE": Code(
         "the same Parameter, tied by assignment",
@@ -68,9 +95,18 @@ CODES = {
         "call the model once, then call tie_weights",
     ),
     "DEAD_PARAM": Code(
-        "original tensor of a parametrization, without a gradient although its module has others, so the "
-        "parametrization may ignore it",
+        "has no gradient although other parameters of its module have one, so the parametrization may ignore "
+        "this original tensor",
         "check with summary(model, x) whether the model reads it",
+    ),
+    "CONFIG_UNTIED": Code(
+        "tied, but tie_word_embeddings of the model's config is False, so from_pretrained will give one end "
+        "random values",
+        "set model.config.tie_word_embeddings = True",
+    ),
+    "CONFIG_TIED": Code(
+        "not tied, but tie_word_embeddings of the model's config is True, so from_pretrained may tie them",
+        "set model.config.tie_word_embeddings = False, or call tie_weights",
     ),
     "EXPORT_LOAD_UNTIES": Code(
         "two Parameters that share storage after torch.export.save and load, so an optimizer updates the "
@@ -88,6 +124,25 @@ CODES = {
     "DUP_IN_OPTIMIZER": Code(
         "listed more than once in the optimizer, so it is updated more than once per step",
         "pass model.parameters(), which lists each parameter once",
+    ),
+    "STALE_IN_OPTIMIZER": Code(
+        "in the optimizer but not in the model (e.g. because the weights were tied after the optimizer was "
+        "created)",
+        "create the optimizer again after all changes to the model",
+    ),
+    "NOT_IN_OPTIMIZER": Code(
+        "requires a gradient, but the optimizer does not update it (e.g. because it was untied after the "
+        "optimizer was created)",
+        "create the optimizer again after all changes to the model, or pass all optimizers",
+    ),
+    "STALE_IN_EMA": Code(
+        "the average does not have the parameters of the model (e.g. because the weights were tied after it "
+        "was created)",
+        "create the average again after all changes to the model",
+    ),
+    "DUP_IN_EMA": Code(
+        "entries of the averaged state dict that share storage, so an in-place update is applied twice",
+        "average the entries of model.named_parameters(), which lists each parameter once",
     ),
 }
 
@@ -147,6 +202,7 @@ class TieReport:
 
 
 def make_warning(code: str, names: Iterable[str]) -> TieWarning:
-    """Return a finding with the text of its code."""
-    names = tuple(names)
-    return TieWarning(code, names, f"{' and '.join(names)}: {CODES[code].meaning}; {CODES[code].fix}")
+    """Return a finding with the text of its code. The text lists up to three names."""
+    names = tuple(dict.fromkeys(names))
+    listed = [*names[:2], f"{len(names) - 2} others"] if len(names) > 3 else names
+    return TieWarning(code, names, f"{' and '.join(listed)}: {CODES[code].meaning}; {CODES[code].fix}")

@@ -21,6 +21,18 @@ def escape_controls(text: str) -> str:
     return "".join(_escape(c) if unicodedata.category(c) in _OBEYED else c for c in text)
 
 
+def shorten_middle(text: str, length: int) -> str:
+    """Return the text with an ellipsis in the middle if it is longer than `length`; the end keeps more.
+
+    >>> shorten_middle("model.layers.0.self_attn.q_proj", 20)
+    'model.…f_attn.q_proj'
+    """
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 3
+    return text[:head] + "…" + text[len(text) - (length - 1 - head) :]
+
+
 def quote(text: str, length: int = 60) -> str:
     """Return the text as a quoted Python string, cut to at most `length` characters.
 

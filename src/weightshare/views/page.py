@@ -31,23 +31,29 @@ def make_environment(package: str) -> Environment:
     )
 
 
-def render_fragment(title: str, sections: Sequence[Section], with_style: bool = True, level: int = 2) -> str:
+def render_fragment(
+    title: str, sections: Sequence[Section], with_style: bool = True, level: int = 2, body: str = ""
+) -> str:
     """Return the sections as one `<div>`.
 
     Args:
         with_style: Whether the `<div>` contains its style sheet.
         level: Level of the title's heading, 1 to 5; sections are one level below.
+        body: HTML between the title and the sections.
     """
     template = make_environment(__package__).get_template("fragment.html.jinja")
-    return template.render(title=title, sections=sections, with_style=with_style, level=level)
+    return template.render(title=title, sections=sections, with_style=with_style, level=level, body=body)
 
 
-def render_document(title: str, sections: Sequence[Section]) -> str:
-    """Return the sections as a complete HTML page."""
+def render_document(title: str, sections: Sequence[Section], body: str = "") -> str:
+    """Return the body and the sections as a complete HTML page."""
     template = make_environment(__package__).get_template("document.html.jinja")
-    return template.render(title=title, fragment=render_fragment(title, sections, level=1))
+    return template.render(title=title, fragment=render_fragment(title, sections, level=1, body=body))
 
 
 def _escape_text(value: Any) -> Any:
-    """Escape control characters in text. Safe markup, a subclass of `str`, stays safe markup."""
-    return type(value)(escape_controls(value)) if isinstance(value, str) else value
+    """Escape control characters in text. Safe markup, a subclass of `str`, keeps its type and its lines."""
+    if not isinstance(value, str):
+        return value
+    lines = value.split("\n") if hasattr(value, "__html__") else [value]
+    return type(value)("\n".join(map(escape_controls, lines)))

@@ -119,9 +119,11 @@ def trace_crops(runs: Sequence[Run], shift: Sequence[int], transform: str) -> Tr
         shift: Shift of the crop, in pixels.
         transform: Name of the transform.
     """
-    comparisons = [
-        run.compare(shift, borders=True, entering=Generator(run.x.device).manual_seed(1)) for run in runs
-    ]
+    comparisons: list[Comparison] = []
+    for run in runs:
+        entering = Generator(run.x.device).manual_seed(1)
+        comparisons.append(run.compare(shift, borders=True, entering=entering))
+        run.release()
     rows = tuple(
         _make_row(runs[-1], number, None, [c.steps[number] for c in comparisons])
         for number in range(len(runs[-1].tape.steps))
@@ -138,12 +140,15 @@ def trace_turn(runs: Sequence[Run], turn: Turn, transform: str) -> TransformTrac
         turn: The rotation or reflection.
         transform: Name of the transform.
     """
-    comparisons = [run.compare_turned(turn) for run in runs]
+    comparisons: list[Comparison] = []
+    local: list[float | None] = []
+    for run in runs:
+        comparisons.append(run.compare_turned(turn))
+        local = local or [_measure_alone(run, number, turn) for number in range(len(run.tape.steps))]
+        run.release()
     rows = tuple(
-        _make_row(
-            runs[-1], number, _measure_alone(runs[0], number, turn), [c.steps[number] for c in comparisons]
-        )
-        for number in range(len(runs[-1].tape.steps))
+        _make_row(runs[-1], number, error, [c.steps[number] for c in comparisons])
+        for number, error in enumerate(local)
     )
     lost = (
         row.name
