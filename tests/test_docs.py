@@ -17,7 +17,10 @@ PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").g
 #: Pages with Python blocks whose `print(...)  # output` comments are compared.
 PRINTING = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("checkpoints", "consistency", "ledger", "moving", "symmetry", "tying")),
+    *(
+        f"docs/{name}.md"
+        for name in ("checkpoints", "consistency", "ledger", "moving", "sharing_test", "symmetry", "tying")
+    ),
 ]
 
 
