@@ -187,6 +187,52 @@ CASES = {
         ConversionError,
         "sharing_test: '3': the layer must have one kernel for all positions, got Local().",
     ),
+    "compiled model": (
+        {"model": torch.compile(make_network())},
+        ConversionError,
+        "sharing_test: module must not be wrapped by torch.compile, got OptimizedModule around Sequential",
+    ),
+    "single convolution": (
+        {"model": nn.Conv2d(1, 2, 3)},
+        ArgumentError,
+        "model must not be a single convolution, got Conv2d; wrap it in torch.nn.Sequential.",
+    ),
+    "constant loss": (
+        {"loss": lambda output, target: output.detach().mean()},
+        ArgumentError,
+        "loss must depend on the outputs of the layers, got a loss without a gradient.",
+    ),
+    "NaN loss": (
+        {"loss": lambda output, target: cross_entropy(output, target) * float("nan")},
+        ArgumentError,
+        "in a batch, got nan for 16 examples, whose own losses have a mean of nan;",
+    ),
+    "loader without batches": (
+        {"data": DataLoader(DATA)},
+        ArgumentError,
+        "sharing_test: the DataLoader of data must have a batch size of at least 2, got 1.",
+    ),
+    "examples of two sizes": (
+        {"data": [(torch.zeros(1, 6 + i % 2, 6), 0) for i in range(20)]},
+        DataError,
+        "sharing_test: the examples of data must form a batch, got RuntimeError: stack expects",
+    ),
+    "rule": (
+        {"rule": 0.02},
+        ArgumentError,
+        "sharing_test: rule must be a weightshare.diagnose.Rule, got float.",
+    ),
+    "optimizer": (
+        {"optimizer": "adam"},
+        ArgumentError,
+        "sharing_test: optimizer must be a function or None, got str.",
+    ),
+    "optimizer that returns none": (
+        {"optimizer": list},
+        ArgumentError,
+        "sharing_test: optimizer must return a torch.optim.Optimizer, got list.",
+    ),
+    "large seed": ({"seed": 2**70}, ArgumentError, "sharing_test: seed must be at most 2,147,483,647"),
     "rank": ({"rank": 0}, ArgumentError, "sharing_test: rank must be at least 1, got 0."),
     "epochs": ({"epochs": 1.5}, ArgumentError, "sharing_test: epochs must be an integer, got 1.5."),
     "batch size": ({"batch_size": 1}, ArgumentError, "sharing_test: batch_size must be at least 2, got 1."),
@@ -254,3 +300,30 @@ def test_relax_refuses_a_test_for_a_layer_and_a_test_without_a_plan():
         ws.relax(model, test)
     with pytest.raises(ArgumentError, match="relax: the plan for a layer must be a sharing, got SharingTest"):
         ws.relax(model[0], test, input_size=6)
+
+
+def test_inference_mode_is_refused():
+    with torch.inference_mode(), pytest.raises(ArgumentError) as error:
+        ws.sharing_test(make_network(), DATA, cross_entropy)
+    expected = (
+        "candidates are trained, which needs gradients, got inference mode; leave torch.inference_mode()."
+    )
+    assert str(error.value) == f"sharing_test: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"threshold": -1}, "Rule: threshold must be a number of at least 0, got -1."),
+        ({"level": 1.0}, "Rule: level must be between 0 and 1, got 1.0."),
+        ({"least_examples": 0}, "Rule: least_examples must be at least 1, got 0."),
+        (
+            {"controls": ("wide",)},
+            "controls must be 'continue', followed by any of 'blind' and 'wide', got (",
+        ),
+    ],
+)
+def test_rules_are_checked(arguments, text):
+    with pytest.raises(ArgumentError) as error:
+        ws.diagnose.Rule(**arguments)
+    assert text in str(error.value)

@@ -272,3 +272,37 @@ def test_1d_and_3d_layers(executor):
             test = ws.sharing_test(model, data, mse_loss, executor=executor, **QUICK)
         assert test.layers["0"].map.shape == tuple(layer(x).shape[2:])
         assert "data:image/png" in test._repr_html_()
+
+
+class Keywords(nn.Module):
+    """Calls its convolution twice, with a keyword, and returns a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.twice = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        y = self.twice(input=self.twice(input=self.first(x)).relu())
+        return {"scores": y.mean((2, 3)), "none": None}
+
+
+def test_keywords_repeated_calls_and_dictionaries():
+    x, y = make_examples().tensors
+    data = [(one, {"label": label}) for one, label in zip(x, y)]
+
+    def loss(output, target):
+        return cross_entropy(output["scores"], target["label"])
+
+    rule = ws.diagnose.Rule(threshold=0.0, level=1e-9)  # all layers are promising, so all controls run
+    with torch.no_grad():
+        test = ws.sharing_test(Keywords().eval(), data, loss, rule=rule, **QUICK)
+    assert all(set(layer.gains) == {"continue", "blind", "wide"} for layer in test.layers.values())
+    assert list(test.layers) == ["first", "twice"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_dtypes(dtype):
+    x, y = make_examples().tensors
+    model = make_network().to(dtype)
+    test = ws.sharing_test(model, TensorDataset(x.to(dtype), y), cross_entropy, layers=["0"], **QUICK)
+    assert test.layers["0"].gain is not None

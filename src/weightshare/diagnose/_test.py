@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._args import check_integer
+from .._args import check_integer, check_largest
 from .._memory import check_fits
 from .._running import evaluating
 from .._version import __version__
@@ -156,6 +156,15 @@ def sharing_test(
         optimizer,
     )
     batch_size = check_integer(_WHERE, "batch_size", batch_size, least=2)
+    check_largest(_WHERE, rank=rank, epochs=epochs, batch_size=batch_size, seed=seed)
+    if torch.is_inference_mode_enabled():
+        hint = "leave torch.inference_mode()"
+        raise ArgumentError(_WHERE, "candidates are trained, which needs gradients", "inference mode", hint)
+    for name, value in {"optimizer": optimizer, "progress": progress}.items():
+        if value is not None and not callable(value):
+            raise ArgumentError(_WHERE, f"{name} must be a function or None", type(value).__name__)
+    if rule is not None and not isinstance(rule, Rule):
+        raise ArgumentError(_WHERE, "rule must be a weightshare.diagnose.Rule", type(rule).__name__)
     if executor is not None and not callable(getattr(executor, "submit", None)):
         expected = "executor must be a concurrent.futures.Executor or None"
         raise ArgumentError(_WHERE, expected, type(executor).__name__)

@@ -39,7 +39,7 @@ def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example
     if kind == "wide":
         convolution = result.get_submodule(layer)
         convolution.add_module("branch", _make_branch(convolution, rank))
-        convolution.register_forward_hook(_add_branch)
+        convolution.register_forward_hook(_add_branch, with_kwargs=True)
     return result
 
 
@@ -74,5 +74,5 @@ def _make_branch(convolution: nn.Module, rank: int) -> nn.Module:
     return nn.Sequential(getattr(layers, kind)(**arguments), nn.ReLU(), last)
 
 
-def _add_branch(convolution: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output + convolution.branch(inputs[0])
+def _add_branch(convolution: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+    return output + convolution.branch(args[0] if args else kwargs["input"])

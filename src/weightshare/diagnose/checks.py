@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from .._args import did_you_mean, is_sequence
 from .._nests import iter_tensors, map_tensors
-from ..convert import relax
-from ..convert.convolutions import SHARED_LAYERS
+from ..convert import convolutions, relax
 from ..errors import ArgumentError, ConversionError, SharingError, WeightshareError, describe_exception
 from ..nn.base import SharedLayer
 from ..pattern.modules import check_module
@@ -24,7 +23,7 @@ _CONVOLUTIONS = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
-    *(layer for layer in SHARED_LAYERS if not layer.transposed),
+    *(layer for layer in convolutions.SHARED_LAYERS if not layer.transposed),
 )
 _TOLERANCE = 1e-3  # relative difference between a loss and the mean of the losses of the examples
 
@@ -33,7 +32,11 @@ def copy_model(model: Any) -> nn.Module:
     """Return a copy of the model, on which everything else works."""
     if not isinstance(model, nn.Module):
         raise ArgumentError(_WHERE, "model must be a torch.nn.Module", type(model).__name__)
+    convolutions.check_module(_WHERE, model)
     check_module(_WHERE, model)
+    if isinstance(model, _CONVOLUTIONS):
+        hint = "wrap it in torch.nn.Sequential"
+        raise ArgumentError(_WHERE, "model must not be a single convolution", type(model).__name__, hint)
     try:
         return copy.deepcopy(model)
     except Exception as error:  # a model can raise any exception
@@ -76,6 +79,7 @@ def find_reduction(loss: Loss, output: Any, targets: Any, count: int) -> Reducti
     if not callable(loss):
         raise ArgumentError(_WHERE, "loss must be a function of outputs and targets", type(loss).__name__)
     found: set[Reduction] = {"mean", "sum"}
+    output, targets = map_tensors(_widen, (output, targets))
     got = ""
     for size in (count, max(2, count // 2)):
         part = map_tensors(lambda tensor, size=size: tensor[:size], (output, targets))
@@ -95,6 +99,10 @@ def find_reduction(loss: Loss, output: Any, targets: Any, count: int) -> Reducti
             "leave out class weights and terms that compare examples",
         )
     return "mean" if "mean" in found else "sum"
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
 
 
 def _compute(loss: Loss, part: Any, size: int) -> Tensor:
@@ -179,12 +187,12 @@ def _examine(model: nn.Module, name: str, rank: int, example: Tensor) -> tuple[G
     if isinstance(layer, SharedLayer) and layer.sharing != Full():
         expected = "the layer must have one kernel for all positions"
         raise ConversionError(where, expected, repr(layer.sharing))
-    if not layer.weight.requires_grad:
-        raise ConversionError(where, "the weight of the layer must require gradients", "a frozen weight")
     try:
         relaxed: Any = relax(model, {name: LowRank(1)}, example).get_submodule(name)
     except WeightshareError as error:
         raise ConversionError(where, error.expected, error.got) from error
+    if not layer.weight.requires_grad:
+        raise ConversionError(where, "the weight of the layer must require gradients", "a frozen weight")
     geometry = Geometry.from_layer(layer, relaxed.input_size)
     most = min(sum(n - 1 for n in geometry.size), layer.weight.numel())
     if most < 1:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from .._nests import iter_tensors, map_tensors
 from .._running import list_cuda_devices
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, describe_exception
 
 _WHERE = "sharing_test"
 
@@ -42,7 +42,11 @@ class Source:
         """Yield batches of inputs [N, ...] and targets."""
         for start in range(0, len(indices), self.batch_size):
             examples = [self.dataset[i] for i in indices[start : start + self.batch_size]]
-            batch = self.collate(examples)
+            try:
+                batch = self.collate(examples)
+            except (TypeError, RuntimeError, ValueError) as error:
+                expected, got = f"the examples of {self.name} must form a batch", describe_exception(error)
+                raise DataError(_WHERE, expected, got.rstrip(".")) from error
             is_pair = isinstance(batch, list | tuple) and len(batch) == 2
             if not is_pair or not isinstance(batch[0], Tensor) or len(batch[0]) != len(examples):
                 hint = "use torch.utils.data.TensorDataset(inputs, targets), for example"
@@ -84,7 +88,10 @@ def open_source(name: str, data: Any, batch_size: int) -> Source:
             raise ArgumentError(_WHERE, f"the DataLoader of {name} must have no sampler", got, hint)
         dataset = loader.dataset
         collate = loader.collate_fn
-        batch_size = loader.batch_size if loader.batch_size is not None else batch_size
+        batch_size = loader.batch_size or 0
+        if batch_size < 2:
+            expected = f"the DataLoader of {name} must have a batch size of at least 2"
+            raise ArgumentError(_WHERE, expected, str(loader.batch_size))
     readable = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
     if isinstance(dataset, IterableDataset | Tensor | str | dict) or not readable:
         expected = f"{name} must be a torch Dataset with a length, or a DataLoader of one"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..backends import pad_input
 from ..convert.convolutions import as_shared
+from ..errors import ArgumentError
 from ..geometry import Window
 from .training import Loss, Reduction
 
@@ -95,6 +96,9 @@ def measure_gradients(
                 hook: Any = partial(_record, name, calls)
                 stack.enter_context(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True))
             total = loss(model(inputs), targets) * (len(inputs) if reduction == "mean" else 1)
+            if not total.requires_grad:
+                got = "a loss without a gradient"
+                raise ArgumentError("sharing_test", "loss must depend on the outputs of the layers", got)
             deltas = torch.autograd.grad(total, [probe for _, _, probe in calls])
         count += len(inputs)
         for (name, input, _), delta in zip(calls, deltas):
@@ -124,6 +128,8 @@ def _record(
 
 def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sum of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight."""
+    wide = torch.promote_types(delta.dtype, torch.float32)
+    input, delta = input.to(wide), delta.to(wide)
     patches = geometry.unfold(input)  # [P, groups, N, d]
     deltas = delta.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)  # [P, groups, o, N]
     total = (deltas @ patches).flatten(1)

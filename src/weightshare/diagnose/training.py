@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._nests import map_tensors
+from ..errors import ArgumentError
 from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
@@ -85,10 +86,14 @@ def _take(index: int, tensor: Tensor) -> Tensor:
     return tensor[index : index + 1]
 
 
+@torch.enable_grad()
 def _fit(model: nn.Module, fold: Fold, loss: Loss, recipe: Recipe, device: torch.device) -> None:
     parameters = [p for p in model.parameters() if p.requires_grad]
     make = recipe.optimizer or partial(torch.optim.Adam, lr=LEARNING_RATE)
-    optimizer = make(parameters)
+    optimizer: Any = make(parameters)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        expected = "optimizer must return a torch.optim.Optimizer"
+        raise ArgumentError("sharing_test", expected, type(optimizer).__name__)
     indices, size = torch.tensor(fold.fitting_indices), fold.fitting.batch_size
     per_epoch = max(1, len(indices) // size)
     steps = recipe.epochs * per_epoch

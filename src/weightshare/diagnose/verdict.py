@@ -7,6 +7,9 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
+from .._args import check_amount, check_integer
+from ..errors import ArgumentError
+
 Control = Literal["continue", "blind", "wide"]
 Verdict = Literal["relax", "keep", "no verdict"]
 #: Losses [n] of one candidate on the judged examples of each fold.
@@ -29,6 +32,15 @@ class Rule:
     level: float = 0.05
     least_examples: int = 100
     controls: tuple[Control, ...] = ("continue", "blind", "wide")
+
+    def __post_init__(self) -> None:
+        check_amount("Rule", "threshold", self.threshold)
+        if not 0 < check_amount("Rule", "level", self.level) < 1:
+            raise ArgumentError("Rule", "level must be between 0 and 1", str(self.level))
+        check_integer("Rule", "least_examples", self.least_examples, least=1)
+        if not set(self.controls) <= set(NAMES) or self.controls[:1] != ("continue",):
+            expected = "controls must be 'continue', followed by any of 'blind' and 'wide'"
+            raise ArgumentError("Rule", expected, repr(self.controls))
 
 
 @dataclass(frozen=True)
