@@ -78,6 +78,18 @@ def test_the_added_parameters_are_those_of_the_relaxed_layer(planted):
     assert layer.parameters + layer.extra_parameters == sum(p.numel() for p in relaxed.parameters())
 
 
+def test_alternatives_are_those_that_can_express_the_planted_place(planted):
+    """Another kernel in the upper left quarter, which is one region of Regional(2)."""
+    _, test, _ = planted
+    shares = {str(one.sharing): one.share for one in test.layers["0"].alternatives}
+    assert list(shares) == ["regional:2", "along:0", "along:1"]
+    assert shares["regional:2"] == pytest.approx(1, abs=0.1)
+    assert shares["along:0"] < 0.5
+    assert test.layers["0"].alternatives[0].extra_parameters == 3 * 18
+    assert json.loads(test.to_json())["layers"][0]["alternatives"][0]["sharing"] == "regional:2"
+    assert "Not tried: part of these changes" in str(test)
+
+
 def test_text_json_html_and_picture(planted, tmp_path):
     _, test, _ = planted
     assert str(test).splitlines()[0] == "Sharing test of Sequential"

@@ -2,15 +2,13 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import prod
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,17 +16,16 @@ from .._args import check_integer, check_largest
 from .._memory import check_fits
 from .._running import evaluating
 from .._version import __version__
-from ..errors import ArgumentError, DataError, StudyError
+from ..errors import ArgumentError, DataError
 from ..sharing import LowRank
-from ..study.engines import LostWorkerError, run_tasks
 from ..views.files import to_path
-from .candidates import Kind
 from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
 from .deviations import Deviations, find_deviations
 from .examples import Source, open_source, seeding, to_bytes
 from .gradients import Geometry, group_layers, measure_gradients
 from .layer import LayerResult
 from .result import SharingTest
+from .runner import Progress, Runner, run_trials
 from .storage import open_records
 from .training import (
     Fold,
@@ -36,37 +33,16 @@ from .training import (
     Recipe,
     Reduction,
     Setting,
-    Trial,
     compute_example_losses,
     describe_optimizer,
-    run_trial,
     split_in_half,
 )
-from .verdict import Rule, decide, is_promising
+from .verdict import Rule, decide
 
 _WHERE = "sharing_test"
 #: Least number of examples to fit or judge anything.
 LEAST = 8
 _CHECKED = 16  # examples on which model and loss are checked
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a sharing test.
-
-    Args:
-        done, total: Number of finished trials, and of all trials that are known to be needed. Controls are
-            added for promising layers only.
-        layer: Layer of the finished trial; empty if the model was trained as it is.
-        candidate: "continue", "relax", "blind" or "wide".
-        stored: Whether the trial was finished in an earlier run.
-    """
-
-    done: int
-    total: int
-    layer: str
-    candidate: str
-    stored: bool
 
 
 def sharing_test(
@@ -195,9 +171,9 @@ def sharing_test(
     digest = _digest(original, [data_digest, first, options])
     with open_records(folder, digest) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
-        runner = _Runner(setting, done, records and records.append, progress, executor)
+        runner = Runner(setting, done, records and records.append, progress, executor)
         ranks = {name: sharing.rank for name, (_, sharing) in found.items()}
-        losses = _run_trials(runner, ranks, len(folds), rule)
+        losses = run_trials(runner, ranks, len(folds), rule)
     decisions = decide(losses, rule)
     return SharingTest(
         layers={
@@ -290,78 +266,3 @@ def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
         if isinstance(tensor, Tensor):
             state.update(to_bytes(tensor))
     return state.hexdigest()
-
-
-class _Runner:
-    """Runs trials that are not finished, and stores and reports each of them.
-
-    Args:
-        setting: What all trials have in common.
-        done: Losses of finished trials.
-        append: Function that stores a trial; None if nothing is stored.
-        progress: Function to call with the progress.
-        executor: Executor for the trials; None to run them here.
-    """
-
-    def __init__(
-        self,
-        setting: Setting,
-        done: dict[Trial, list[float]],
-        append: Callable[[Trial, list[float]], None] | None,
-        progress: Callable[[Progress], None] | None,
-        executor: Executor | None,
-    ):
-        self._setting, self._done, self._append = setting, done, append
-        self._progress, self._executor = progress, executor
-        self._finished = self._total = 0
-
-    def run(self, trials: Sequence[Trial]) -> dict[Trial, list[float]]:
-        """Return the losses of all trials."""
-        self._total += len(trials)
-        for trial in trials:
-            if trial in self._done:
-                self._report(trial, stored=True)
-        for trial, losses in self._compute([trial for trial in trials if trial not in self._done]):
-            if self._append is not None:
-                self._append(trial, losses)
-            self._done[trial] = losses
-            self._report(trial, stored=False)
-        return {trial: self._done[trial] for trial in trials}
-
-    def _compute(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, list[float]]]:
-        if self._executor is None:
-            yield from ((trial, run_trial(self._setting, trial)) for trial in trials)
-            return
-        tasks = ((trial, (self._setting, trial)) for trial in trials)
-        for trial, losses in run_tasks(self._executor, run_trial, tasks):
-            if isinstance(losses, LostWorkerError):
-                hint = "run the test again with the same out= to retry it"
-                raise StudyError(_WHERE, "every trial must finish", f"{trial} ({losses})", hint) from losses
-            yield trial, losses
-
-    def _report(self, trial: Trial, stored: bool) -> None:
-        self._finished += 1
-        if self._progress is not None:
-            self._progress(Progress(self._finished, self._total, trial.layer, trial.kind, stored))
-
-
-def _run_trials(
-    runner: _Runner, ranks: dict[str, int], folds: int, rule: Rule
-) -> dict[str, dict[str, list[np.ndarray]]]:
-    """Return the losses by layer, candidate and fold. Controls are run for promising layers only."""
-
-    def run(kind: Kind, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
-        trials = {
-            name: [Trial(kind, name, fold, ranks.get(name, 0)) for fold in range(folds)] for name in names
-        }
-        found = runner.run([trial for ones in trials.values() for trial in ones])
-        return {name: [np.array(found[trial]) for trial in ones] for name, ones in trials.items()}
-
-    (base,) = run("continue", [""]).values()
-    relaxed = run("relax", ranks)
-    losses = {name: {"continue": base, "relax": one} for name, one in relaxed.items()}
-    promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
-    for kind in rule.controls[1:]:
-        for name, one in run(kind, promising).items():
-            losses[name][kind] = one
-    return losses

@@ -7,12 +7,13 @@ one half with those in the other half are zero on average where nothing is to be
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from ..convert.low_rank import make_additive_basis, split_coefficients
-from ..sharing import LowRank
+from ..sharing import LowRank, Regional, SharedAlong, Sharing
 from .gradients import Gradients
 
 #: Largest number of values of the spectrum.
@@ -28,11 +29,14 @@ class Deviations:
         spectrum: Singular values of the deviations, each measured in one half along the singular vectors of
             the other half. Noise gives values around zero.
         coefficients: Values of the coefficients of `LowRank`, by the name of the parameter.
+        shares: For other sharings, which part of the changes on which both halves agree they can express. It
+            is empty if the halves do not agree.
     """
 
     map: Tensor
     spectrum: tuple[float, ...]
     coefficients: dict[str, Tensor]
+    shares: dict[Sharing, float]
 
 
 def find_deviations(halves: Sequence[Gradients], size: Sequence[int], sharing: LowRank) -> Deviations:
@@ -61,7 +65,37 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], sharing: L
         agreement.unflatten(0, tuple(size)),
         tuple(spectrum.tolist()),
         split_coefficients(left, sharing, size),
+        _find_shares(z0, z1, size),
     )
+
+
+def list_alternatives(size: Sequence[int]) -> list[Sharing]:
+    """Return sharings with one kernel per region or along some axes, from the fewest to the most banks.
+
+    >>> [str(sharing) for sharing in list_alternatives((4, 6))]
+    ['regional:2', 'along:1', 'along:0']
+    """
+    axes = [axis for axis, n in enumerate(size) if n > 1]
+    found: list[Sharing] = [Regional(2)] if min(size) > 1 else []
+    found += [SharedAlong(c) for count in range(1, len(axes)) for c in combinations(axes, count)]
+    return sorted(found, key=lambda sharing: sharing.banks(size))
+
+
+def _find_shares(z0: Tensor, z1: Tensor, size: Sequence[int]) -> dict[Sharing, float]:
+    total = float((z0 * z1).sum())
+    if total <= 0:
+        return {}
+    return {
+        sharing: float((_average(z0, sharing, size) * z1).sum()) / total
+        for sharing in list_alternatives(size)
+    }
+
+
+def _average(z: Tensor, sharing: Sharing, size: Sequence[int]) -> Tensor:
+    """Return the mean of z [P, D] over the positions of each bank, at each position."""
+    labels = torch.tensor(sharing.labels(size), device=z.device)
+    sums = z.new_zeros(sharing.banks(size), z.shape[1]).index_add(0, labels, z)
+    return (sums / labels.bincount()[:, None])[labels]
 
 
 def _cross(one: Tensor, other: Tensor) -> Tensor:

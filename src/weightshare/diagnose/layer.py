@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """A sharing that was not tried.
+
+    Args:
+        sharing: The sharing.
+        extra_parameters: Number of weights that it adds to the layer.
+        share: Part of the wanted changes that it can express, from the gradients.
+    """
+
+    sharing: Sharing
+    extra_parameters: int
+    share: float
+
+
 @dataclass(frozen=True, eq=False)
 class LayerResult:
     """What relaxing one layer gains. All gains are fractions of the loss.
@@ -40,6 +55,7 @@ class LayerResult:
         spectrum: Singular values of these changes, largest first. Values around zero are noise, so their
             number shows which rank could help.
         coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
+        alternatives: Other sharings, which were not tried, for a layer whose verdict is "relax".
     """
 
     name: str
@@ -55,6 +71,7 @@ class LayerResult:
     map: np.ndarray = field(repr=False)
     spectrum: tuple[float, ...]
     coefficients: Mapping[str, Tensor] = field(repr=False)
+    alternatives: tuple[Alternative, ...] = ()
 
     @classmethod
     def from_parts(
@@ -83,6 +100,11 @@ class LayerResult:
             map=found.map.double().cpu().numpy(),
             spectrum=found.spectrum,
             coefficients=found.coefficients,
+            alternatives=tuple(
+                Alternative(other, (other.banks(size) - 1) * kernel, share)
+                for other, share in found.shares.items()
+                if decision.verdict == "relax"
+            ),
         )
 
     def plot_map(self, *, ax: Axes | None = None) -> Figure:
@@ -117,6 +139,7 @@ class LayerResult:
             "extra_parameters": self.extra_parameters,
             "map": self.map.tolist(),
             "spectrum": list(self.spectrum),
+            "alternatives": [{**vars(one), "sharing": str(one.sharing)} for one in self.alternatives],
         }
 
 

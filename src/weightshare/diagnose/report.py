@@ -54,6 +54,10 @@ def describe_layer(layer: LayerResult, pictures: bool) -> Section:
         lines.append(f"Gain {', '.join(gains)}.")
     values = ", ".join(format_significant(value, 2) for value in layer.spectrum)
     lines.append(f"Spectrum of the wanted changes: {values}.")
+    if layer.alternatives:
+        others = (f"{a.sharing} {a.share:.0%} (+{a.extra_parameters:,})" for a in layer.alternatives)
+        what = "part of these changes that other sharings can express (added weights)"
+        lines.append(f"Not tried: {what}: {', '.join(others)}.")
     picture = caption = ""
     if pictures:
         picture, caption = _draw_map(layer), "Where kernels want to differ (light: more)"
