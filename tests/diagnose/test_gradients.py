@@ -80,6 +80,20 @@ def test_layers_are_measured_in_at_most_three_passes():
     assert sorted(map(len, groups)) == [3, 3, 4]
 
 
+def test_taps_on_padding_do_not_show_in_the_map():
+    """With the same data at every position, only the padding differs between positions."""
+    layer = nn.Conv2d(1, 2, 3, padding=1).double()
+    x = torch.randn(20, 1, 1, 1, dtype=torch.float64).expand(20, 1, 6, 6)
+    loss = lambda output, target: output.mean((1, 2, 3)).sum()  # noqa: E731
+    geometry = Geometry.from_layer(layer, (6, 6))
+    halves = [
+        measure_gradients(nn.Sequential(layer), {"0": geometry}, [(part, None)], loss, "sum")["0"]
+        for part in x.split(10)
+    ]
+    found = find_deviations(halves, (6, 6), ws.LowRank(1))
+    assert found.map.abs().max() < 1e-20
+
+
 def test_coefficients_and_spectrum_of_an_exact_deviation_of_rank_one():
     """Gradients that are one pattern times coefficients, equal in both halves."""
     torch.manual_seed(0)

@@ -52,7 +52,9 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], sharing: L
     by_weight = (first.by_weight + second.by_weight) / count / len(first.total)
     by_position = (first.by_position + second.by_position) / count / len(by_weight)
     scale = _invert(by_weight).sqrt()
-    z0, z1 = ((half.mean - half.mean.mean(0)) * scale for half in halves)
+    # taps on padding have no gradient anywhere, so they want nothing
+    is_used = (first.total != 0) | (second.total != 0)
+    z0, z1 = (_center(half.mean, is_used) * scale for half in halves)
     # the variance of a gradient is about the product of one factor per position and one per weight
     agreement = (z0 * z1).sum(1) * _invert(by_position) * by_position.mean()
     spectrum = (_cross(z0, z1) + _cross(z1, z0)) / 2
@@ -65,7 +67,7 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], sharing: L
         agreement.unflatten(0, tuple(size)),
         tuple(spectrum.tolist()),
         split_coefficients(left, sharing, size),
-        _find_shares(z0, z1, size),
+        _find_shares(z0, z1, is_used, size),
     )
 
 
@@ -81,21 +83,27 @@ def list_alternatives(size: Sequence[int]) -> list[Sharing]:
     return sorted(found, key=lambda sharing: sharing.banks(size))
 
 
-def _find_shares(z0: Tensor, z1: Tensor, size: Sequence[int]) -> dict[Sharing, float]:
+def _find_shares(z0: Tensor, z1: Tensor, is_used: Tensor, size: Sequence[int]) -> dict[Sharing, float]:
     total = float((z0 * z1).sum())
     if total <= 0:
         return {}
     return {
-        sharing: float((_average(z0, sharing, size) * z1).sum()) / total
+        sharing: float((_average(z0, is_used, sharing, size) * z1).sum()) / total
         for sharing in list_alternatives(size)
     }
 
 
-def _average(z: Tensor, sharing: Sharing, size: Sequence[int]) -> Tensor:
-    """Return the mean of z [P, D] over the positions of each bank, at each position."""
+def _average(z: Tensor, is_used: Tensor, sharing: Sharing, size: Sequence[int]) -> Tensor:
+    """Return the mean of z [P, D] over the positions of each bank that use a weight, at each position."""
     labels = torch.tensor(sharing.labels(size), device=z.device)
-    sums = z.new_zeros(sharing.banks(size), z.shape[1]).index_add(0, labels, z)
-    return (sums / labels.bincount()[:, None])[labels]
+    zeros = z.new_zeros(sharing.banks(size), z.shape[1])
+    counts = zeros.index_add(0, labels, is_used.to(z)).clamp(min=1)
+    return (zeros.index_add(0, labels, z) / counts)[labels]
+
+
+def _center(mean: Tensor, is_used: Tensor) -> Tensor:
+    """Return the deviations [P, D] from the mean over those positions that use a weight."""
+    return (mean - mean.sum(0) / is_used.sum(0).clamp(min=1)) * is_used
 
 
 def _cross(one: Tensor, other: Tensor) -> Tensor:
