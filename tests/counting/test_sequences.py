@@ -148,6 +148,25 @@ def test_a_mistake_names_its_layer(layer, size, error):
     assert error in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("layers", "parameters"),
+    [
+        ("Embedding(1000, 64), LSTM(128), Dense(10)", 64_000 + 98_816 + 1_290),
+        ("Embedding(10000, 16), GlobalAveragePooling1D(), Dense(16), Dense(1)", 160_289),
+        ("Embedding(100, 8, input_length=20), Flatten(), Dense(1)", 961),
+    ],
+)
+def test_an_embedding_determines_the_features_after_it(layers, parameters):
+    """The numbers are those of `Model.summary` of Keras."""
+    assert explain(f"keras.Sequential([{layers}])").parameters == parameters
+
+
+def test_an_embedding_before_torch_layers():
+    assert explain("nn.Sequential(nn.Embedding(10, 4), nn.LSTM(4, 5))").parameters == 40 + 220
+    assert explain("nn.Sequential(nn.EmbeddingBag(10, 4), nn.Linear(4, 5))").parameters == 40 + 25
+    assert explain("nn.Embedding(10, 4)").parameters == 40
+
+
 def test_an_empty_sequential():
     assert explain("nn.Sequential()", 3).output == (3,)
     assert explain(nn.Sequential()).parameters == 0

@@ -40,7 +40,7 @@ def test_a_class_with_a_known_name(name):
     answer = ws.summary(model, torch.zeros(2, 3))
     assert answer.rows[0].derivation == "4 * 3"
     assert (answer.totals.unique, answer.totals.unshared, answer.warnings) == (24, 24, ())
-    assert answer.reconcile(24 + 4).terms is None
+    assert not answer.reconcile(24 + 8 + 3).terms  # neither 4 biases, nor a bias and a batch norm
     assert answer.reconcile(12).terms is not None  # without the linear layer
 
 
