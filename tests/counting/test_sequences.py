@@ -132,6 +132,7 @@ def test_the_page_lists_the_layers(tmp_path):
             8,
             "layer 1: Linear: the input must have in_features=5",
         ),
+        ("nn.Sequential(nn.Embedding(9, 4), nn.Linear(5, 2))", 7, "got 7x4; use e.g. 1024."),
         ("nn.Sequential(nn.Linear(8, 4), Foo(2))", None, "layer 1: must be one of Conv1d"),
         ("nn.Sequential(nn.ReLU, 3)", None, "layer 0: must be a call with arguments, got the name 'nn.ReLU'"),
         ("nn.Sequential(nn.Conv2d(3, 8, 3))", "9x9", "layer 0: Conv2d: the input must have 3 axes"),

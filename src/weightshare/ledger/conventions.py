@@ -194,7 +194,7 @@ def _list_omissions(owners: Sequence[_Owner], forward: ForwardPass | None) -> It
     yield _leave_out("dead parameters", owners, lambda o: is_dead(o.group, forward))
     yield _leave_out("second recurrent biases", owners, lambda o: o.attribute.startswith("bias_hh"))
     yield _leave_out("biases", owners, lambda o: o.is_bias, 2)
-    yield _leave_out("convolution biases", owners, lambda o: o.is_bias and _is_convolution(o.module), 2)
+    yield _leave_out("convolution biases", owners, lambda o: o.is_bias and _is_convolution(o.module))
     yield _leave_out("normalization parameters", owners, lambda o: isinstance(o.module, _NORMALIZATIONS), 2)
     yield _leave_out("embeddings", owners, lambda o: isinstance(o.module, nn.Embedding | nn.EmbeddingBag))
     yield _leave_out("position embeddings", owners, _is_position_embedding, 2)
