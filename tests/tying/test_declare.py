@@ -185,7 +185,7 @@ def test_ties_declared_on_a_parent_module():
         ws.untie_weights(model["a"], "0.weight")
     ws.tie_weights(model["a"], {"0.weight": "1.weight"})
     assert [(note.code, note.names) for note in ws.check_tied_weights(model).broken] == [
-        ("BROKEN_TIE", ("a.0.weight", "b.weight"))
+        ("REPLACED_END", ("a.0.weight", "b.weight"))
     ]
 
 

@@ -161,7 +161,10 @@ def _make_own(module: Module, attribute: str) -> None:
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if get_reference(module, attribute) is not None:
         stop_reading(module, attribute)
-    module._parameters = {**module._parameters, attribute: own}
+    if isinstance(module, ScriptModule):
+        setattr(module, attribute, own)
+    else:  # a new dictionary, because a shallow copy of the module shares the current one
+        module._parameters = {**module._parameters, attribute: own}
 
 
 def _sort_sources_first(model: Module, ties: Mapping[str, Tie]) -> list[str]:

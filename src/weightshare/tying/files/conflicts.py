@@ -78,7 +78,7 @@ class KnownTies:
             if has_equal_values(value, chosen):
                 continue
             if on_conflict == "error":
-                raise make_conflict_error(name, next(iter(found)))
+                raise make_conflict_error(name, next(iter(found)), (value, chosen))
             if value.shape != chosen.shape:
                 continue  # torch reports the wrong shape
             if on_conflict == "mean":
@@ -133,7 +133,7 @@ class KnownTies:
                 view.read(is_known).fill_(True)
             elif not has_equal_values(part, value):
                 if on_conflict == "error":
-                    raise make_conflict_error(name, entry.source)
+                    raise make_conflict_error(name, entry.source, (value, part))
                 if on_conflict != "source":
                     part.copy_(value if on_conflict == "alias" else (part + value) / 2)
         if bool(is_known.all()):
