@@ -257,6 +257,10 @@ def test_an_assigned_parameter_is_not_overwritten_unless_asked(through, end):
         assert ws.retie_weights(tied, keep=keep).ok
         assert torch.equal(tied.enc.weight, expected)
         assert torch.equal(tied.dec.weight, expected)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ws.tying.load_state_dict(model, {f"{end}.weight": torch.zeros(7, 4)})
+    assert torch.equal(model.enc.weight, before[0])
+    assert torch.equal(model.dec.weight, before[1])
     model.load_state_dict({"enc.weight": torch.zeros(7, 4), "dec.weight": torch.zeros(7, 4)})
     assert get_findings(model) == []
 

@@ -12,7 +12,7 @@ from ..parameters.references import Reference, get_chain
 from .check import check_tied_weights
 from .faults import find_fault
 from .linking import link_ends
-from .model_ties import Link, forget_ties, get_links, record_tie
+from .model_ties import Link, forget_ties, get_links, record_ties
 from .names import find_ends
 from .report import TieReport
 from .tie import Tie, apply_transform
@@ -50,6 +50,7 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
     check_module("retie_weights", model)
     links = get_links(model)
     chosen = _read_choice(keep, list(links))
+    found_again: dict[str, Tie] = {}
     for alias, link in links.items():
         code, end = find_fault(model, link), chosen.get(alias)
         if code in ("BROKEN_TIE", "ZOMBIE_TIE") or (code == "REPLACED_END" and end is not None):
@@ -57,8 +58,10 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
                 _copy_to_source(model, link)
             link_ends(model, alias, link.tie)
             if not link.is_known:
-                forget_ties(model, {alias})
-                record_tie(model, alias, link.tie)
+                found_again[alias] = link.tie
+    if found_again:
+        forget_ties(model, found_again)
+        record_ties(model, found_again)
     for note in check_tied_weights(model).warnings:
         if note.code == "ZOMBIE_TIE":
             source, alias = note.names

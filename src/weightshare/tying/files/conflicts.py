@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from ...errors import TieError
 from ...parameters.references import get_reference
-from ..linking import has_equal_values, link_ends
+from ..linking import has_equal_values, is_replaced, link_ends
 from ..loading import make_conflict_error
 from ..model_ties import iter_ties, trace_to_source
 from ..names import find_ends, find_owner, get_owner
@@ -28,7 +28,9 @@ class KnownTies:
         state = model.state_dict(keep_vars=True)
         entries = share_entries(model, state)
         declared = {
-            alias: tie for alias, tie in iter_ties(model) if find_ends(model, alias, tie.source) is not None
+            alias: tie
+            for alias, tie in iter_ties(model)
+            if (ends := find_ends(model, alias, tie.source)) is not None and not is_replaced(*ends)
         }
         #: Ties by assignment, by alias.
         self.assigned = {alias: Tie(entry.source) for entry in entries for alias in entry.aliases}

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..._torch import IncompatibleKeys
 from ...errors import ArgumentError
@@ -136,7 +137,14 @@ def _restoring_values(model: nn.Module) -> Generator[None]:
     try:
         yield
     except BaseException:
-        model.load_state_dict(before)
+        others: dict[str, Any] = {}
+        for name, value in model.state_dict().items():
+            if not isinstance(value, Tensor):
+                others[name] = before[name]
+            elif not is_lazy(before[name]):
+                value.copy_(before[name])
+        if others:  # extra state, and packed weights of quantized layers
+            model.load_state_dict(others, strict=False)
         raise
 
 
