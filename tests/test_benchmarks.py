@@ -5,10 +5,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from torch import nn
 
 import weightshare as ws
 
@@ -110,40 +108,6 @@ def test_each_round_starts_with_another_side(benchmarks):
     timers = {name: Timer("torch", 5.0, lambda calls, name=name: order.append(name) or 1.0) for name in "abc"}
     measure_interleaved(timers, Budget(4, 60.0, 0, 0.0), IdleCheck(lambda: 1.0))
     assert "".join(order) == "abcbcacababc"
-
-
-def test_models_of_other_libraries_are_counted(benchmarks, monkeypatch, capsys):
-    import published
-
-    monkeypatch.setitem(sys.modules, "timm", None)
-    models = SimpleNamespace(
-        list_models=lambda: ["tied", "broken", "other"], get_model=lambda name, weights: MODELS[name]()
-    )
-    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
-    monkeypatch.setitem(sys.modules, "torchvision.models", models)
-    assert published.main("e") == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "timm: not installed",
-        "torchvision:tied: 1.weight = 0.weight (same parameter)",
-        "torchvision:broken: 'torchvision:broken': must build a model when called without "
-        "arguments, got ValueError: no size.",
-        "2 models built, 0 counted differently",
-    ]
-    monkeypatch.setattr(published, "find_differences", lambda model: {"unique": 1, "Parameters": 2})
-    assert published.main("other") == 1
-    assert "torchvision:other: {'unique': 1, 'Parameters': 2}" in capsys.readouterr().out
-
-
-def _tied():
-    return ws.tie_weights(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 7)), {"1.weight": "0.weight"})
-
-
-def _broken():
-    raise ValueError("no size")
-
-
-#: The models of the library in the test.
-MODELS = {"tied": _tied, "broken": _broken, "other": lambda: nn.Linear(3, 4)}
 
 
 def test_false_claims_about_shifts_are_found(benchmarks):

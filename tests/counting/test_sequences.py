@@ -132,6 +132,7 @@ def test_the_page_lists_the_layers(tmp_path):
             8,
             "layer 1: Linear: the input must have in_features=5",
         ),
+        ("nn.Sequential(nn.Embedding(9, 4), nn.Linear(5, 2))", 7, "got 7x4; use e.g. 1024."),
         ("nn.Sequential(nn.Linear(8, 4), Foo(2))", None, "layer 1: must be one of Conv1d"),
         ("nn.Sequential(nn.ReLU, 3)", None, "layer 0: must be a call with arguments, got the name 'nn.ReLU'"),
         ("nn.Sequential(nn.Conv2d(3, 8, 3))", "9x9", "layer 0: Conv2d: the input must have 3 axes"),
@@ -146,6 +147,25 @@ def test_a_mistake_names_its_layer(layer, size, error):
     with pytest.raises(WeightshareError) as caught:
         explain(layer, size)
     assert error in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "parameters"),
+    [
+        ("Embedding(1000, 64), LSTM(128), Dense(10)", 64_000 + 98_816 + 1_290),
+        ("Embedding(10000, 16), GlobalAveragePooling1D(), Dense(16), Dense(1)", 160_289),
+        ("Embedding(100, 8, input_length=20), Flatten(), Dense(1)", 961),
+    ],
+)
+def test_an_embedding_determines_the_features_after_it(layers, parameters):
+    """The numbers are those of `Model.summary` of Keras."""
+    assert explain(f"keras.Sequential([{layers}])").parameters == parameters
+
+
+def test_an_embedding_before_torch_layers():
+    assert explain("nn.Sequential(nn.Embedding(10, 4), nn.LSTM(4, 5))").parameters == 40 + 220
+    assert explain("nn.Sequential(nn.EmbeddingBag(10, 4), nn.Linear(4, 5))").parameters == 40 + 25
+    assert explain("nn.Embedding(10, 4)").parameters == 40
 
 
 def test_an_empty_sequential():

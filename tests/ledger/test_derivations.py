@@ -187,3 +187,9 @@ def test_low_rank_factors_as_parameters():
     assert answer.rows[0].derivation == "8 * 20 + 8 + 3 * 20 + 8 * 3"
     assert (answer.explain("A"), answer.explain("B")) == ("A: shape 3 * 20 = 60", "B: shape 8 * 3 = 24")
     assert (answer.totals.trainable, answer.totals.frozen) == (84, 168)
+
+
+def test_sizes_that_are_tensors_are_written_as_numbers():
+    size = torch.tensor(3)
+    answer = ws.summary(nn.Sequential(nn.Linear(size, size), nn.Embedding(5, size)))
+    assert [row.derivation for row in answer.rows] == ["3 * 3 + 3", "5 * 3"]

@@ -98,6 +98,16 @@ def test_experts_in_modules(route, run):
     assert note.text == "1: 4 experts, of which each token uses 2"
 
 
+def test_weights_that_experts_share_are_active():
+    model = Experts("topk", "chosen")
+    for expert in model.experts[1:]:
+        expert[0].weight = model.experts[0][0].weight
+    answer = summarize(model, 10, 8)
+    shared = model.experts[0][0].weight.numel()
+    assert answer.totals.unique == ROUTER + 4 * (EXPERT - shared) + shared
+    assert answer.totals.active == ROUTER + 2 * (EXPERT - shared) + shared
+
+
 @pytest.mark.parametrize("run", ["indexed", "batched", "grouped", "sliced"])
 def test_experts_in_stacked_parameters(run):
     answer = summarize(Stacked(run), 2, 5, 8)

@@ -265,3 +265,21 @@ def test_recorded_and_closed_form_counts_agree(layer, data):
     size = tuple(data.draw(st.integers(7, 9)) for _ in layer.kernel_size)
     expected = ws.explain(layer, size).by_sharing["local"]
     assert ws.summary(layer, input_shape=(layer.in_channels, *size)).totals.unshared == expected
+
+
+def test_quantization_aware_training_before_its_first_pass():
+    """The first pass gives the empty buffers of the observers their size."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    model.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    model = quantization.prepare_qat(quantization.fuse_modules_qat(model, [["0", "1", "2"]]))
+    answers = [ws.summary(model, torch.zeros(IMAGE)) for _ in range(2)]
+    assert [answer.totals.unshared for answer in answers] == [112 * 36 + 8] * 2
+    assert not answers[0].warnings
+
+
+def test_a_convolution_that_cannot_be_unshared_is_counted_without_change():
+    """Its kernel is computed from the input."""
+    model = Functional(lambda self, x: F.conv2d(x, x[:, :, :3, :3].expand(4, 3, 3, 3), self.bias), bias=(4,))
+    answer = ws.summary(model, torch.zeros(IMAGE))
+    assert answer.totals.unshared == answer.totals.unique == 4
+    assert [note.code for note in answer.warnings] == ["NOT_UNSHARED"]

@@ -185,7 +185,7 @@ def test_ties_declared_on_a_parent_module():
         ws.untie_weights(model["a"], "0.weight")
     ws.tie_weights(model["a"], {"0.weight": "1.weight"})
     assert [(note.code, note.names) for note in ws.check_tied_weights(model).broken] == [
-        ("BROKEN_TIE", ("a.0.weight", "b.weight"))
+        ("REPLACED_END", ("a.0.weight", "b.weight"))
     ]
 
 
@@ -251,3 +251,13 @@ def test_ties_made_by_assignment_are_removed(change):
     assert str(ws.check_tied_weights(model)) == "0 ties"
     assert ws.find_tied_weights(model) == []
     assert all(torch.equal(layer.weight, value) for layer, value in zip(model, values))
+
+
+def test_parameters_in_the_list_of_a_keras_layer_cannot_be_tied():
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("needs the torch backend")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), keras.layers.Dense(4)])
+    source, alias = [name for name, _ in model.named_parameters() if name.endswith("kernel")][:2]
+    with pytest.raises(TieError, match="which the layer does not read; use the same layer at both places"):
+        ws.tie_weights(model, {alias: source})

@@ -145,3 +145,35 @@ def test_a_decoder_alone_is_reported_and_cannot_be_saved(tmp_path):
         r"model; save the whole model",
     ):
         ws.save_safetensors(decoder, tmp_path / "decoder.safetensors")
+
+
+@pytest.mark.parametrize("make", [language_model, tied_language_model])
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("change", [{"extra": torch.ones(3)}, {"other.bias": torch.ones(5)}])
+def test_a_state_dict_that_does_not_fit_leaves_the_model_unchanged(make, assign, change):
+    model = make()
+    parameters = list(model.parameters())
+    before = copy.deepcopy(model.state_dict())
+    state = {name: value + 1 for name, value in before.items()} | change
+    loaded = {name: value.clone() for name, value in state.items()}
+    with pytest.raises(RuntimeError, match=r"Unexpected key|size mismatch"):
+        ws.tying.load_state_dict(model, state, assign=assign)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, loaded[name]) for name, value in state.items())
+    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
+
+
+def test_ends_of_other_shapes_and_dtypes():
+    model, value = tied_language_model(), torch.ones(10, 4)
+    with pytest.raises(
+        TieError, match=r"lm.head.weight and lm.emb.weight must have fitting shapes, .* got 10 . 4 and 11 . 4"
+    ):
+        ws.tying.load_state_dict(
+            model, {"lm.emb.weight": torch.ones(11, 4), "lm.head.weight": value}, strict=False
+        )
+    for dtype in (torch.float8_e4m3fn, torch.bfloat16, torch.float64):
+        state = {"lm.emb.weight": value.to(dtype), "lm.head.weight": value.bfloat16()}
+        ws.tying.load_state_dict(model, state, strict=False)
+    arrays = {"lm.emb.weight": value.numpy(), "lm.head.weight": value.numpy()}
+    with pytest.raises(RuntimeError, match=r"expected torch\.Tensor"):
+        model.load_state_dict(arrays, strict=False)

@@ -227,13 +227,54 @@ def test_the_kept_alias_changes_all_other_aliases():
     assert torch.equal(model[0].weight, value)
 
 
-def test_an_assigned_alias():
-    for keep in (None, "source", "alias"):
-        model = same()
-        source, value = model.enc.weight.detach().clone(), torch.ones(7, 4)
-        model.dec.weight = nn.Parameter(value)
-        assert ws.retie_weights(model, keep=keep).ok
-        assert torch.equal(model.enc.weight, value if keep == "alias" else source)
+def load_other(model):
+    model.load_state_dict(model.state_dict(), assign=True)
+    return model
+
+
+def empty(model):
+    model.to("meta").to_empty(device="cpu")
+    torch.nn.init.normal_(model.enc.weight)
+    ws.retie_weights(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "through", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), load_other, empty]
+)
+@pytest.mark.parametrize("end", ["enc", "dec"])
+def test_an_assigned_parameter_is_not_overwritten_unless_asked(through, end):
+    model = through(same())
+    model.get_submodule(end).weight = nn.Parameter(torch.ones(7, 4))
+    before = [model.enc.weight.detach().clone(), model.dec.weight.detach().clone()]
+    for change in (lambda m: None, ws.retie_weights, lambda m: m.load_state_dict({}, strict=False)):
+        change(model)
+        assert get_findings(model) == [("REPLACED_END", ("dec.weight", "enc.weight"))]
+        assert torch.equal(model.enc.weight, before[0])
+        assert torch.equal(model.dec.weight, before[1])
+    for keep, expected in zip(("source", "alias"), before):
+        tied = copy.deepcopy(model)
+        assert ws.retie_weights(tied, keep=keep).ok
+        assert torch.equal(tied.enc.weight, expected)
+        assert torch.equal(tied.dec.weight, expected)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ws.tying.load_state_dict(model, {f"{end}.weight": torch.zeros(7, 4)})
+    assert torch.equal(model.enc.weight, before[0])
+    assert torch.equal(model.dec.weight, before[1])
+    model.load_state_dict({"enc.weight": torch.zeros(7, 4), "dec.weight": torch.zeros(7, 4)})
+    assert get_findings(model) == []
+
+
+@pytest.mark.parametrize("end", ["enc", "dec"])
+def test_an_end_on_the_meta_device_has_no_values(end):
+    model = same()
+    value = model.enc.weight.detach().clone()
+    model.get_submodule(end).to("meta")
+    code = "REPLACED_END" if end == "enc" else "BROKEN_TIE"
+    assert get_findings(model) == [(code, ("dec.weight", "enc.weight"))]
+    assert ws.retie_weights(model, keep="alias" if end == "enc" else None).ok
+    assert torch.equal(model.enc.weight, value)
+    assert model.enc.weight is model.dec.weight
 
 
 @pytest.mark.parametrize(
@@ -276,6 +317,23 @@ def test_modules_copied_by_another_library_with_the_same_parameters_stay_tied():
     model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3))
     ws.tie_weights(model, {"1": "0"})
     assert get_findings(nn.SyncBatchNorm.convert_sync_batchnorm(model)) == []
+
+
+def test_ties_of_a_scripted_model():
+    """Untying separates the parameters that the scripted code reads."""
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    model = torch.jit.script(model)
+    with pytest.raises(TieError, match=r"'1.weight': must not belong to a scripted module, got one"):
+        ws.tie_weights(model, {"*": "0"})
+    ws.untie_weights(model, "1.weight")
+    first, second = (layer.weight for layer in model.children())
+    before = first.detach().clone()
+    with torch.no_grad():
+        second.zero_()
+    assert torch.equal(first, before)
+    assert torch.equal(model(torch.ones(1, 4)), torch.zeros(1, 4))
+    assert get_findings(model) == []
 
 
 def test_a_model_under_torch_jit():

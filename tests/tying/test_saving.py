@@ -270,3 +270,11 @@ def test_a_file_with_wrong_layouts_is_refused(layouts, tmp_path):
     with pytest.raises(DataError, match="must have the layouts of views in its metadata"):
         ws.load_safetensors(model, path)
     assert_same(model, before)
+
+
+def test_empty_parameters_load_with_safetensors(tmp_path):
+    model = ws.tie_weights(nn.Sequential(nn.Linear(0, 3), nn.Linear(0, 3)), {"1": "0"})
+    ws.save_safetensors(model, tmp_path / "model.safetensors")
+    for load in (load_model, ws.load_safetensors):
+        load(model, tmp_path / "model.safetensors")
+        assert ws.check_tied_weights(model).ok

@@ -59,7 +59,8 @@ def _embedding(arguments: Arguments, shape: Shape | None) -> Block:
             "lora_embeddings_a": (Factor("embeddings", number), Factor("rank", rank)),
             "lora_embeddings_b": (Factor("rank", rank), Factor("features", features)),
         }
-    return arguments.build(shape, None if shape is None else (*shape, features), parameters, (line,))
+    indices: Shape = (None,) if shape is None else shape  # a sequence of unknown length
+    return arguments.build(shape, (*indices, features), parameters, (line,))
 
 
 def _attention(arguments: Arguments, shape: Shape | None) -> Block:

@@ -36,7 +36,7 @@ def split_size(where: str, ndim: int, input_size: object) -> tuple[int | None, t
         where,
         f"input_size must have length {lengths}",
         format_compact_size(values) or "()",
-        "leave out the batch size" if len(values) == ndim + 2 else f"use e.g. {EXAMPLES[ndim]}",
+        "leave out the batch size" if ndim and len(values) == ndim + 2 else f"use e.g. {EXAMPLES[ndim]}",
     )
 
 

@@ -105,12 +105,8 @@ def _attention(arguments: Arguments, shape: Shape | None) -> Block:
 def _embedding(arguments: Arguments, shape: Shape | None) -> Block:
     number, features = arguments.read_number("num_embeddings"), arguments.read_number("embedding_dim")
     line = f"Each of the {number:,} embeddings has {features:,} weights. There is no bias."
-    if shape is None:
-        output = None
-    elif arguments.name == "Embedding":
-        output = (*shape, features)
-    else:
-        output = (*shape[:-1], features)
+    indices: Shape = (None,) if shape is None else shape  # a sequence of unknown length
+    output = (*(indices if arguments.name == "Embedding" else indices[:-1]), features)
     return arguments.build(shape, output, list_embedding(number, features), (line,))
 
 

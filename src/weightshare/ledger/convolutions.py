@@ -64,7 +64,7 @@ class ConvolutionObserver:
             weight, bias = convolution.weight, convolution.bias
             if not self._add(call, weight, convolution.positions, convolution.packed):
                 self.record.unknown.add(id(call.module))
-            if bias is not None:
+            elif bias is not None:
                 self._add(call, bias, convolution.bias_positions, convolution.packed)
             else:
                 bare = convolution.bias_positions, convolution.channels, id(call.module)

@@ -6,6 +6,7 @@ For an unknown class, or if the product differs, the derivation is the shape alo
 
 from collections.abc import Callable
 from math import prod
+from operator import index
 from typing import Any
 
 from torch import nn
@@ -38,7 +39,7 @@ def derive(
         for is_kind, rule in _RULES:
             if is_kind(layer):
                 try:
-                    factors = rule(layer, base)
+                    factors = tuple(Factor(f.label, index(f.n)) for f in rule(layer, base))
                 except (AttributeError, KeyError, TypeError, ValueError):
                     factors = None  # a parameter or layer of a subclass
                 for found in (factors, _derive_magnitudes(factors, shape)):

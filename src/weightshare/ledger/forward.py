@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.jit import ScriptModule
 from torch.nn import Module
 
 from .._nests import get_first_shape, iter_tensors, map_tensors
 from .._running import evaluating
 from .._torch import OpOverload, TorchDispatchMode, watch_modules
+from ..parameters.constants import HIDDEN_CONVOLUTION, count_hidden_convolutions
 from ..parameters.packed_objects import get_packed_keys
 from ..parameters.storage import get_storage_key
 from .convolutions import ConvolutionObserver, Convolutions
@@ -115,6 +117,7 @@ class _RecordOperators(TorchDispatchMode):
         self.origins = Origins(model)
         self.convolutions = ConvolutionObserver(self.origins, record.convolutions)
         self.experts = ExpertObserver(self.origins)
+        self.scripted = [module for module in model.modules() if isinstance(module, ScriptModule)]
 
     def __torch_dispatch__(
         self,
@@ -128,6 +131,7 @@ class _RecordOperators(TorchDispatchMode):
         if any(tensor.layout == torch.jagged for tensor in nested):
             return NotImplemented  # the class of the tensor then calls operators on its values
         macs = None
+        inputs = _identify_all((args, kwargs))  # before the call, which may resize them
         if isinstance(func, OpOverload):
             if not nested:  # no composite operator supports strided nested tensors
                 with self:
@@ -146,10 +150,8 @@ class _RecordOperators(TorchDispatchMode):
             self.record.macs[id(self.inside[-1])] += macs
         elif is_uncounted:
             self.record.uncounted[str(packet)] += 1
-        inputs, outputs = (
-            tuple((tensor, identify(tensor)) for tensor in iter_tensors(values))
-            for values in ((args, kwargs), output)
-        )
+        resized = [tensor for tensor, key in inputs if identify(tensor) != key]
+        outputs = _identify_all((output, resized))
         if not is_view:
             self.record.read |= {key for _, key in inputs} | get_packed_keys((args, kwargs))
         call = Call(packet, args, inputs, outputs, macs, is_view, tuple(self.inside))
@@ -163,6 +165,15 @@ class _RecordOperators(TorchDispatchMode):
         self.record.experts = self.experts.find_experts(self.record.calls)
         chosen = self.experts.list_read(self.record.experts)
         self.record.read |= {self.origins.keys[place] for place in chosen if place in self.origins.keys}
+        for module in self.scripted:
+            if hidden := count_hidden_convolutions(module) * self.record.calls[id(module)]:
+                self.record.uncounted[HIDDEN_CONVOLUTION] += hidden
+                self.record.convolutions.unknown.add(id(module))
+
+
+def _identify_all(values: Any) -> tuple[tuple[Tensor, Hashable], ...]:
+    """Return all tensors in nested values with their keys."""
+    return tuple((tensor, identify(tensor)) for tensor in iter_tensors(values))
 
 
 @contextmanager

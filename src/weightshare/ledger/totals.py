@@ -8,6 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.groups import Group
 from .forward import ForwardPass
+from .origins import Place
 from .rows import get_row_name, is_dead, iter_names
 from .unshared import count_unshared
 
@@ -112,14 +113,21 @@ def _count_unrolled(modules: Mapping[str, nn.Module], groups: Sequence[Group], f
 
 
 def _count_active(groups: Sequence[Group], forward: ForwardPass) -> int | None:
-    """Count the unique elements without the experts that a token does not use."""
+    """Count the unique elements without the experts that a token does not use.
+
+    Elements that several experts of a layer share, or that are also used outside of experts, are active.
+    """
     active = sum(group.numel for group in groups)
     if not forward.experts:
         return None
+    anywhere = frozenset[Place]().union(*(experts.places for experts in forward.experts))
     for experts in forward.experts:
         if experts.active is None:
             return None
-        places = experts.places
-        own = sum(n.own for n in iter_names(groups) if (id(n.module), n.attribute) in places)
+        own = 0
+        for group in groups:
+            places = {(id(name.module), name.attribute) for name in group.names}
+            if places <= anywhere and len(places & experts.places) == 1:
+                own += sum(n.own for n in group.names if (id(n.module), n.attribute) in experts.places)
         active -= own * (experts.count - experts.active) // experts.count
     return active

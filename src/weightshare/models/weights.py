@@ -8,7 +8,7 @@ from torch.nn import Module
 
 from ..errors import DataError, TieError
 from ..parameters.modules import check_module
-from ..tying.files.loading import load_checkpoint, restoring
+from ..tying.files.loading import load_checkpoint
 from ..tying.files.reading import read_checkpoint
 from ..views.files import to_path
 
@@ -35,8 +35,7 @@ def load_weights(model: Module, path: str | Path) -> None:
         )
     checkpoint = read_checkpoint(where, path)
     try:
-        with restoring(model):
-            load_checkpoint(where, model, checkpoint)
+        load_checkpoint(where, model, checkpoint)
     except TieError as error:
         raise DataError(where, error.expected, error.got, error.hint) from error
     except RuntimeError as error:

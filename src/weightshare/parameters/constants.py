@@ -10,6 +10,17 @@ from torch.nn import Module
 from .packed_objects import unpack
 from .stored import Stored, get_logical_shape
 
+#: Operator of an optimized scripted module that runs without torch's dispatcher.
+HIDDEN_CONVOLUTION = "prim::mkldnn_convolution"
+
+
+def count_hidden_convolutions(module: Any) -> int:
+    """Return the number of convolutions of a scripted module that no dispatch mode sees."""
+    return sum(
+        len(module._c._get_method(method).graph.findAllNodes(HIDDEN_CONVOLUTION))
+        for method in module._c._method_names()
+    )
+
 
 def iter_constants(module: Module) -> Iterator[Stored]:
     """Yield the constants of a scripted module that were its parameters before it was frozen.

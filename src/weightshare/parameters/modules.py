@@ -82,6 +82,11 @@ def is_keras(module: Module) -> TypeGuard[Any]:  # the attributes of Keras layer
     return isinstance(module, getattr(keras, "Layer", ()))
 
 
+def is_keras_list(name: str) -> bool:
+    """Return whether a parameter has its name from the list of a Keras layer, which keeps it elsewhere."""
+    return name.rpartition(".")[0].rpartition(".")[2] == _KERAS_LIST
+
+
 def is_convolution(module: Module) -> bool:
     """Return whether a module is a `torch.nn`, `weightshare.nn` or Keras convolution."""
     if is_keras(module):

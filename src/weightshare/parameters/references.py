@@ -14,6 +14,8 @@ from .modules import join_names
 REFERENCES = "_tied_references"
 #: Attribute in which a module keeps the ties declared on it.
 DECLARED = "_declared_ties"
+#: Attribute of a Parameter that a declared tie made the one at both ends.
+_TIED = "_is_tied"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ class DeclaredTie:
     transform: str | None
     modules: tuple[ModuleLink, ModuleLink] = field(compare=False)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeclaredTie":
+        for name, link in zip((self.alias, self.source), self.modules):
+            own = link.module and find_parameter(link.module, name.rpartition(".")[2])
+            if own is not None and is_marked(own):  # copies of Parameters lose their attributes
+                mark_tied(copy.deepcopy(own, memo))
+        return replace(self, modules=copy.deepcopy(self.modules, memo))
+
     def locate(self, names: ModuleNames, prefix: str = "") -> tuple["DeclaredTie", bool]:
         """Return the tie with its current names, and whether they are known to be those of its ends.
 
@@ -122,6 +131,19 @@ def find_parameter(module: nn.Module, name: str) -> nn.Parameter | None:
     """Return a parameter that a module registers, or None if it does not. The module may be scripted."""
     parameters = module._parameters
     return parameters[name] if name in parameters else None  # noqa: SIM401
+
+
+def mark_tied(parameter: nn.Parameter) -> None:
+    """Mark a Parameter as the one at both ends of a declared tie."""
+    setattr(parameter, _TIED, True)
+
+
+def is_marked(parameter: nn.Parameter) -> bool:
+    """Return whether a Parameter was the one at both ends of a declared tie.
+
+    Operations such as `to_empty()` replace Parameters by ones without this mark.
+    """
+    return hasattr(parameter, _TIED)
 
 
 def get_references(module: nn.Module) -> dict[str, Reference]:

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from .._args import format_size
 from ..errors import ArgumentError, TieError
-from ..parameters.modules import check_module
+from ..parameters.modules import check_module, is_keras_list
 from ..parameters.references import get_reference
 from .derived import make_reading_class, stop_reading
 from .faults import find_fault
@@ -19,7 +19,7 @@ from .fragile import list_undeclared
 from .globs import expand_ties, select_aliases
 from .hugging_face import find_declared, update_configs
 from .linking import get_transformed_shape, link_ends
-from .model_ties import Link, forget_ties, get_links, iter_ties, record_tie
+from .model_ties import Link, forget_ties, get_links, iter_ties, record_ties
 from .names import Place, find_owner, get_owner, get_place
 from .report import CODES
 from .tie import Tie
@@ -86,7 +86,7 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     forget_ties(model, requested)  # ties that lost their module
     for alias in order:
         link_ends(model, alias, requested[alias])
-        record_tie(model, alias, requested[alias])
+    record_ties(model, {alias: requested[alias] for alias in order})
     update_configs(model, {get_place(model, alias) for alias in requested})
     return model
 
@@ -161,7 +161,10 @@ def _make_own(module: Module, attribute: str) -> None:
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if get_reference(module, attribute) is not None:
         stop_reading(module, attribute)
-    module._parameters = {**module._parameters, attribute: own}
+    if isinstance(module, ScriptModule):
+        setattr(module, attribute, own)
+    else:  # a new dictionary, because a shallow copy of the module shares the current one
+        module._parameters = {**module._parameters, attribute: own}
 
 
 def _sort_sources_first(model: Module, ties: Mapping[str, Tie]) -> list[str]:
@@ -221,6 +224,10 @@ def _check(model: Module, alias: str, tie: Tie, known: _KnownTies) -> None:
         raise TieError(
             where, "must not belong to a scripted module", "one", "tie the weights before scripting"
         )
+    for name in (alias, tie.source):
+        if is_keras_list(name):
+            got, hint = f"{name!r}, which the layer does not read", "use the same layer at both places"
+            raise TieError(where, "both ends must not belong to a Keras layer", got, hint)
     if (module, attribute) in known.source_of:
         got = f"an alias of {known.source_of[module, attribute]!r}"
         raise TieError(where, "must not be tied already", got, "untie it first")

@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 from ..parameters.modules import join_names
 from ..parameters.references import find_module, find_parameter, get_reference, get_references
 from ..parameters.storage import get_storage_key, is_quantized
-from .linking import get_transformed_shape, has_equal_values
+from .linking import get_transformed_shape, has_equal_values, is_replaced
 from .model_ties import Link
 from .names import find_ends, get_place
 from .report import TieWarning, make_warning
@@ -70,7 +70,7 @@ def _compare(model: Module, link: Link) -> str:
     has_shape = not is_lazy(own) and not is_lazy(value)
     if has_shape and get_transformed_shape(link.tie.transform, value, own) != own.shape:
         return "RESIZED_END"
-    return "BROKEN_TIE" if link.is_known else "REPLACED_END"
+    return "REPLACED_END" if not link.is_known or is_replaced(*ends) else "BROKEN_TIE"
 
 
 def _is_same_place(model: Module, link: Link) -> bool:

@@ -115,7 +115,7 @@ def _pair_parameters(model: nn.Module, name: str, tie: Tie) -> Iterator[tuple[st
         raise TieError(where, expected, repr(tie.transform), "tie its parameters")
     if find_module(model, name) is find_module(model, tie.source):
         raise TieError("tie_weights", "ties must lead to another module", f"a tie to itself: {name}")
-    own, others = (list(iter_names(model.get_submodule(path))) for path in (name, tie.source))
+    own, others = (_list_names(model, path) for path in (name, tie.source))
     if not others:
         raise TieError(where, f"source {tie.source!r} must have parameters", "none")
     if own != others and (different := sorted({*own} ^ {*others})):
@@ -129,6 +129,12 @@ def _pair_parameters(model: nn.Module, name: str, tie: Tie) -> Iterator[tuple[st
         if place != get_place(model, source) and place not in taken:
             taken.add(place)
             yield alias, Tie(source)
+
+
+def _list_names(model: nn.Module, path: str) -> list[str]:
+    """Return every name of every parameter in the module at a path."""
+    module = find_module(model, path)
+    return [] if module is None else list(iter_names(module))
 
 
 def _is_same(model: nn.Module, first: Tie, second: Tie) -> bool:

@@ -75,19 +75,24 @@ def trace_to_source(ties: Mapping[str, Tie], name: str) -> list[str]:
     return names
 
 
-def record_tie(model: nn.Module, alias: str, tie: Tie) -> None:
-    """Record a tie on the nearest module that contains both ends.
+def record_ties(model: nn.Module, ties: Mapping[str, Tie]) -> None:
+    """Record each tie on the nearest module that contains both ends.
 
     Lists and dictionaries of modules do not record ties, because they are often built again.
     """
-    path = get_common_path(alias, tie.source)
-    while path and isinstance(find_module(model, path), nn.ModuleList | nn.ModuleDict):
-        path = path.rpartition(".")[0]
-    holder = model.get_submodule(path)
-    relative, source = make_relative(alias, path), make_relative(tie.source, path)
-    if DECLARED not in vars(holder):
-        keep_ties_when_loading(holder)
-    set_records(holder, [*get_records(holder), make_record(holder, relative, source, tie.transform)])
+    records: dict[str, list[DeclaredTie]] = {}
+    for alias, tie in ties.items():
+        path = get_common_path(alias, tie.source)
+        while path and isinstance(find_module(model, path), nn.ModuleList | nn.ModuleDict):
+            path = path.rpartition(".")[0]
+        names = make_relative(alias, path), make_relative(tie.source, path)
+        record = make_record(model.get_submodule(path), *names, tie.transform)
+        records.setdefault(path, []).append(record)
+    for path, added in records.items():
+        holder = model.get_submodule(path)
+        if DECLARED not in vars(holder):
+            keep_ties_when_loading(holder)
+        set_records(holder, [*get_records(holder), *added])
 
 
 def make_record(holder: nn.Module, alias: str, source: str, transform: str | None) -> DeclaredTie:

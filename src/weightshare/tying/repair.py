@@ -12,7 +12,7 @@ from ..parameters.references import Reference, get_chain
 from .check import check_tied_weights
 from .faults import find_fault
 from .linking import link_ends
-from .model_ties import Link, forget_ties, get_links, record_tie
+from .model_ties import Link, forget_ties, get_links, record_ties
 from .names import find_ends
 from .report import TieReport
 from .tie import Tie, apply_transform
@@ -21,8 +21,8 @@ from .tie import Tie, apply_transform
 def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = None) -> TieReport:
     """Repair the declared ties that are broken, by default with the values of their sources.
 
-    If the module at one end was replaced, its weights are not known to belong to the tie, so they are
-    overwritten only if `keep` names the end whose values are used. Ends that were changed by a
+    If the module or Parameter at one end was replaced, the weights there are not known to belong to the tie,
+    so nothing is overwritten unless `keep` names the end whose values are used. Ends that were changed by a
     parametrization, pruning, quantization or offloading, and ends of different shapes, are left unchanged and
     reported. Two Parameters that are the same elements in memory become one, even if their tie was not
     declared. Create the optimizer after the repair.
@@ -50,6 +50,7 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
     check_module("retie_weights", model)
     links = get_links(model)
     chosen = _read_choice(keep, list(links))
+    found_again: dict[str, Tie] = {}
     for alias, link in links.items():
         code, end = find_fault(model, link), chosen.get(alias)
         if code in ("BROKEN_TIE", "ZOMBIE_TIE") or (code == "REPLACED_END" and end is not None):
@@ -57,8 +58,10 @@ def retie_weights(model: nn.Module, *, keep: str | Mapping[str, str] | None = No
                 _copy_to_source(model, link)
             link_ends(model, alias, link.tie)
             if not link.is_known:
-                forget_ties(model, {alias})
-                record_tie(model, alias, link.tie)
+                found_again[alias] = link.tie
+    if found_again:
+        forget_ties(model, found_again)
+        record_ties(model, found_again)
     for note in check_tied_weights(model).warnings:
         if note.code == "ZOMBIE_TIE":
             source, alias = note.names
@@ -84,7 +87,7 @@ def _read_choice(keep: Any, aliases: list[str]) -> Mapping[str, str]:
 
 @torch.no_grad()
 def _copy_to_source(model: nn.Module, link: Link) -> None:
-    """Write the values of an alias to the parameter at the end of its ties."""
+    """Write the values of an alias to the parameter at the end of its ties, which may be a meta tensor."""
     ends = find_ends(model, link.alias, link.tie.source)
     if ends is None:
         return
@@ -93,4 +96,9 @@ def _copy_to_source(model: nn.Module, link: Link) -> None:
     chain = get_chain(Reference(source, source_attribute, link.tie.transform))
     for step in chain:
         value = apply_transform(step.transform, value, getattr(step.module, step.name).shape)
-    getattr(chain[-1].module, chain[-1].name).copy_(value.clone())
+    end, name = chain[-1].module, chain[-1].name
+    old = getattr(end, name)
+    if old.is_meta and not value.is_meta:
+        end._parameters[name] = nn.Parameter(value.detach().to(old.dtype, copy=True), old.requires_grad)
+    else:
+        old.copy_(value.clone())

@@ -22,14 +22,13 @@ class Code(NamedTuple):
 
 CODES = {
     "BROKEN_TIE": Code(
-        "no longer tied (e.g. after to_empty(), a move to another type of device, or assigning a new "
-        "Parameter to one end)",
+        "no longer tied (e.g. after to_empty() or a move to another type of device)",
         "call retie_weights to use the source's values again, or retie_weights with keep='alias' to use the "
         "alias's values",
     ),
     "REPLACED_END": Code(
-        "the module at one end was replaced or moved out of the model, and the parameter that now has its "
-        "name is not known to belong to the tie",
+        "the module or Parameter at one end was replaced, moved out of the model or left on the meta device, "
+        "and the parameter that now has its name is not known to belong to the tie",
         "call retie_weights with keep='source' or keep='alias' to tie it, or untie_weights to drop the tie",
     ),
     "REMOVED_END": Code(

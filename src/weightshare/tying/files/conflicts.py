@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from ...errors import TieError
 from ...parameters.references import get_reference
-from ..linking import has_equal_values, link_ends
+from ..linking import has_equal_values, is_replaced, link_ends
 from ..loading import make_conflict_error
 from ..model_ties import iter_ties, trace_to_source
 from ..names import find_ends, find_owner, get_owner
@@ -28,7 +28,9 @@ class KnownTies:
         state = model.state_dict(keep_vars=True)
         entries = share_entries(model, state)
         declared = {
-            alias: tie for alias, tie in iter_ties(model) if find_ends(model, alias, tie.source) is not None
+            alias: tie
+            for alias, tie in iter_ties(model)
+            if (ends := find_ends(model, alias, tie.source)) is not None and not is_replaced(*ends)
         }
         #: Ties by assignment, by alias.
         self.assigned = {alias: Tie(entry.source) for entry in entries for alias in entry.aliases}
@@ -78,7 +80,7 @@ class KnownTies:
             if has_equal_values(value, chosen):
                 continue
             if on_conflict == "error":
-                raise make_conflict_error(name, next(iter(found)))
+                raise make_conflict_error(name, next(iter(found)), (value, chosen))
             if value.shape != chosen.shape:
                 continue  # torch reports the wrong shape
             if on_conflict == "mean":
@@ -133,7 +135,7 @@ class KnownTies:
                 view.read(is_known).fill_(True)
             elif not has_equal_values(part, value):
                 if on_conflict == "error":
-                    raise make_conflict_error(name, entry.source)
+                    raise make_conflict_error(name, entry.source, (value, part))
                 if on_conflict != "source":
                     part.copy_(value if on_conflict == "alias" else (part + value) / 2)
         if bool(is_known.all()):

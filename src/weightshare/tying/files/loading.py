@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..._torch import IncompatibleKeys
 from ...errors import ArgumentError
@@ -32,6 +33,9 @@ def load_state_dict(
     in the model, a nested state dict is looked for (e.g. under "state_dict" or "model"), and a prefix such
     as "module." is removed or added. Otherwise, this function does the same as `model.load_state_dict`.
 
+    If an error is raised, the model is unchanged. For this, its values are copied first, unless `assign` is
+    true.
+
     If `fully_shard` was applied to the model, all processes must call this function. The state dict of the
     first process is then used, and those of the other processes may be empty.
 
@@ -44,8 +48,9 @@ def load_state_dict(
         The missing and unexpected keys, as in torch.
 
     Raises:
-        TieError: If the ends of a tie differ and `on_conflict` is "error". The model is then unchanged.
-        DataError: If there is no state dict that fits, or more than one. The model is then unchanged.
+        TieError: If the ends of a tie differ and `on_conflict` is "error".
+        DataError: If there is no state dict that fits, or more than one.
+        RuntimeError: If names are missing or unexpected, or shapes differ, as in torch.
         ArgumentError: If `model` is not a module, or `on_conflict` is anything else.
 
     Example:
@@ -85,8 +90,7 @@ def load_safetensors(
     check_module("load_safetensors", model)
     where = str(to_path("load_safetensors", path))
     checkpoint = read_checkpoint(where, path, safetensors_only=True)
-    with restoring(model):
-        return load_checkpoint(where, model, checkpoint, on_conflict, strict)
+    return load_checkpoint(where, model, checkpoint, on_conflict, strict)
 
 
 def load_checkpoint(
@@ -117,21 +121,45 @@ def load_checkpoint(
         return state
 
     if is_full(model, checkpoint.content):
-        return load_full(model, prepare, strict)
+        with _restoring_values(model):
+            return load_full(model, prepare, strict)
     state = prepare()
-    try:
-        return model.load_state_dict(state, strict=strict, assign=assign)
-    finally:
+    with _restoring_tensors(model) if assign else _restoring_values(model):
+        keys = model.load_state_dict(state, strict=strict, assign=assign)
         if assign:  # gives each name its own Parameter
             ties.link()
+        return keys
 
 
 @contextmanager
-def restoring(model: nn.Module) -> Generator[None]:
+def _restoring_values(model: nn.Module) -> Generator[None]:
     """Return a context that restores the old values of a model if it is left by an error."""
     before = copy.deepcopy(model.state_dict())
     try:
         yield
     except BaseException:
-        model.load_state_dict(before)
+        others: dict[str, Any] = {}
+        for name, value in model.state_dict().items():
+            if not isinstance(value, Tensor):
+                others[name] = before[name]
+            elif not is_lazy(before[name]):
+                value.copy_(before[name])
+        if others:  # extra state, and packed weights of quantized layers
+            model.load_state_dict(others, strict=False)
+        raise
+
+
+@contextmanager
+def _restoring_tensors(model: nn.Module) -> Generator[None]:
+    """Return a context that gives a model its old Parameters and buffers again if it is left by an error."""
+    stores: list[Any] = [
+        store for module in model.modules() for store in (module._parameters, module._buffers)
+    ]
+    before = [dict(store.items()) for store in stores]
+    try:
+        yield
+    except BaseException:
+        for store, values in zip(stores, before):
+            for name, value in values.items():
+                store[name] = value
         raise

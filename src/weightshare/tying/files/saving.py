@@ -75,6 +75,9 @@ def _pack(model: Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     stored: set[Hashable] = set()
     for entry in share_entries(model, state):
         entries[entry.source] = _pack_tensor(state[entry.source].detach(), stored)
+        if not state[entry.source].numel():  # safetensors does not notice that these share a storage
+            entries |= {name: state[name].detach().contiguous() for name in (*entry.aliases, *entry.views)}
+            continue
         metadata |= dict.fromkeys((*entry.aliases, *entry.views), entry.source)
         layouts |= {name: [view.shape, view.strides, view.offset] for name, view in entry.views.items()}
     if layouts:
