@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from tests.helpers.diagnosed import make_examples, make_network
+from weightshare.cli.progress import DiagnoseTerminal
+from weightshare.diagnose import Progress
 
 
 def absolute(output, target):
@@ -124,3 +126,14 @@ def test_names_cannot_control_the_terminal(diagnose):
     assert code == 0
     assert "\x1b[31m" not in out + err
     assert "red\\x1b[31m" in out
+
+
+def test_progress_is_written_as_lines_where_there_is_no_terminal(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 40.0, 41.0, 50.0])
+    monkeypatch.setattr("weightshare.cli.progress.time.monotonic", lambda: next(clock))
+    with DiagnoseTerminal() as terminal:
+        for done, layer in enumerate(["", "a\x1b", "b"], 1):
+            terminal.update(Progress(done, 4, layer, "relax" if layer else "continue", stored=False))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "2/4 a\\x1b, relax\n"
