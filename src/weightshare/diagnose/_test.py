@@ -171,7 +171,8 @@ def sharing_test(
     digest = _digest(original, [data_digest, first, options])
     with open_records(folder, digest) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
-        runner = Runner(setting, done, records and records.append, progress, executor)
+        append = None if records is None else records.append
+        runner = Runner(setting, done, append, progress, executor)
         ranks = {name: sharing.rank for name, (_, sharing) in found.items()}
         losses = run_trials(runner, ranks, len(folds), rule)
     decisions = decide(losses, rule)
