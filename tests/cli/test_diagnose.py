@@ -38,6 +38,15 @@ def test_the_table_and_the_page(diagnose, tmp_path):
     assert "data:image/png" in (tmp_path / "page.html").read_text()
 
 
+def test_the_table_is_printed_if_the_page_cannot_be_written(diagnose):
+    code, out, err = diagnose(
+        "mine:net", "--data", "mine:data", "--epochs", "1", "--html", "missing/page.html"
+    )
+    assert code == 2
+    assert out.startswith("Sharing test of Sequential\n")
+    assert err.splitlines()[-1].startswith("weightshare: page: path must be a writable file")
+
+
 def test_options(diagnose):
     options = ("--epochs", "1", "--layers", "3", "--rank", "1", "--loss", "mine:absolute", "--json")
     code, out, err = diagnose("mine:net", "--data", "npz:split.npz", *options)

@@ -1,7 +1,6 @@
 """Errors of `sharing_test`, with their texts."""
 
-import functools
-
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from torch.utils.data import (
 
 import weightshare as ws
 from tests.helpers.diagnosed import make_examples, make_network
-from weightshare.errors import ArgumentError, ConversionError, DataError, StudyError
+from weightshare.errors import ArgumentError, ConversionError, DataError
 
 
 class Stream(IterableDataset):
@@ -41,6 +40,30 @@ def raise_error(*_):
 
 def contrast(output, target):
     return (output - output.mean(0)).square().mean()
+
+
+def divide_by_zero(_):
+    return 1 / 0
+
+
+class Returning(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.network, self.function = make_network(), function
+
+    def forward(self, x):
+        return self.function(self.network(x))
+
+
+class Augmented(torch.utils.data.Dataset):
+    """Examples with noise from numpy."""
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        x, y = DATA[index]
+        return x + np.random.randn(), y
 
 
 def hooked():
@@ -119,6 +142,37 @@ CASES = {
         ArgumentError,
         "loss must return a tensor with one value, got float",
     ),
+    "loss that counts": (
+        {"loss": lambda output, target: (output.argmax(1) != target).sum()},
+        ArgumentError,
+        "loss must return a floating-point tensor, got torch.int64; use a loss with a gradient.",
+    ),
+    "output without examples": (
+        {"model": Returning(lambda y: {"scores": y, "penalty": y.sum()}).eval()},
+        ArgumentError,
+        "sharing_test: Returning: each output must have one entry per example along its first axis, got "
+        "shape [] for 16 examples; wrap the model so that it returns only such outputs.",
+    ),
+    "output with examples along the second axis": (
+        {"model": Returning(lambda y: y.T).eval()},
+        ArgumentError,
+        "each output must have one entry per example along its first axis, got shape [3, 16] for 16 examples",
+    ),
+    "loss that fails for some examples": (
+        {"data": TensorDataset(DATA[:][0], torch.where(torch.arange(60) == 50, 7, DATA[:][1]))},
+        ArgumentError,
+        "sharing_test: model and loss must accept all examples, got IndexError: Target 7 is out of bounds.",
+    ),
+    "loss that fails for some unseen examples": (
+        {"unseen": TensorDataset(DATA[:][0] + 1, torch.where(torch.arange(60) == 50, 7, DATA[:][1]))},
+        ArgumentError,
+        "the training of candidate 'continue' must succeed, got IndexError: Target 7 is out of bounds.",
+    ),
+    "unseen examples of another size": (
+        {"unseen": make_examples(size=7)},
+        ArgumentError,
+        "Sequential: the model must run on inputs of shape [16, 1, 7, 7], got RuntimeError: mat1 and mat2",
+    ),
     "loss that fails": (
         {"loss": raise_error},
         ArgumentError,
@@ -134,6 +188,37 @@ CASES = {
         ArgumentError,
         "data must be a torch Dataset with a length, or a DataLoader of one, got Stream.",
     ),
+    "loader of a stream": (
+        {"data": DataLoader(Stream(), batch_size=10)},
+        ArgumentError,
+        "data must be a torch Dataset with a length, or a DataLoader of one, got DataLoader of Stream.",
+    ),
+    "random examples": (
+        {"data": Augmented()},
+        DataError,
+        "sharing_test: examples of data must be the same when they are read twice with the same random seed "
+        "of torch, got different ones; disable augmentation, or draw its random numbers from torch.",
+    ),
+    "examples that cannot be read": (
+        {"data": [*[(x, y) for x, y in DATA][:19], None]},
+        DataError,
+        "sharing_test: the examples of data must form a batch, got ",
+    ),
+    "inputs in a dictionary": (
+        {"data": [({"image": x}, y) for x, y in DATA]},
+        DataError,
+        "each example of data must be (input, target), with a tensor as input, got a tuple of dict, Tensor;",
+    ),
+    "targets without an axis of examples": (
+        {
+            "data": DataLoader(
+                DATA, batch_size=10, collate_fn=lambda ones: (torch.zeros(10, 1), torch.ones(3))
+            )
+        },
+        DataError,
+        "sharing_test: a batch of data must have one entry per example along the first axis of each tensor, "
+        "got shape [3] for 10 examples.",
+    ),
     "loader with a sampler": (
         {"data": DataLoader(DATA, sampler=SubsetRandomSampler([0, 1, 2]))},
         ArgumentError,
@@ -147,8 +232,8 @@ CASES = {
     "inputs without targets": (
         {"data": TensorDataset(torch.zeros(30, 1, 6, 6))},
         DataError,
-        "sharing_test: each example of data must be (input, target), got a tuple of Tensor; use torch.utils."
-        "data.TensorDataset(inputs, targets), for example.",
+        "sharing_test: each example of data must be (input, target), with a tensor as input, got a tuple of "
+        "Tensor; use torch.utils.data.TensorDataset(inputs, targets), for example.",
     ),
     "too few examples": (
         {"data": TensorDataset(*DATA[:9])},
@@ -232,6 +317,16 @@ CASES = {
         ArgumentError,
         "sharing_test: optimizer must return a torch.optim.Optimizer, got list.",
     ),
+    "optimizer that fails": (
+        {"optimizer": divide_by_zero},
+        ArgumentError,
+        "sharing_test: the training of candidate 'continue' must succeed, got ZeroDivisionError: division by",
+    ),
+    "optimizer with a closure": (
+        {"optimizer": torch.optim.LBFGS},
+        ArgumentError,
+        "the training of candidate 'continue' must succeed, got TypeError: ",
+    ),
     "large seed": ({"seed": 2**70}, ArgumentError, "sharing_test: seed must be at most 2,147,483,647"),
     "rank": ({"rank": 0}, ArgumentError, "sharing_test: rank must be at least 1, got 0."),
     "epochs": ({"epochs": 1.5}, ArgumentError, "sharing_test: epochs must be an integer, got 1.5."),
@@ -262,33 +357,12 @@ def test_weighted_samplers_are_refused():
         ws.sharing_test(make_network(), loader, cross_entropy)
 
 
-@pytest.mark.parametrize("change", ["model", "data", "epochs", "loss", "optimizer", "text"])
-def test_the_folder_of_another_test_is_refused_and_unchanged(change, tmp_path):
-    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, layers=["0"])
-    file = tmp_path / "records.jsonl"
-    if change == "text":
-        file.write_text("notes\n")
-    before = file.read_text()
-    model, data, loss = make_network(), DATA, cross_entropy
-    if change == "model":
-        torch.nn.init.ones_(model[0].weight)
-    if change == "data":
-        data = make_examples(70)
-    if change == "loss":
-        loss = nn.CrossEntropyLoss(label_smoothing=0.1)
-    optimizer = functools.partial(torch.optim.SGD, lr=0.1) if change == "optimizer" else None
-    epochs = 2 if change == "epochs" else 1
-    with pytest.raises(StudyError, match="must be empty or contain the test of this model with these data"):
-        ws.sharing_test(model, data, loss, out=tmp_path, epochs=epochs, optimizer=optimizer, layers=["0"])
-    assert file.read_text() == before
-
-
-def test_more_layers_use_the_stored_trials(tmp_path):
-    states = []
-    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, layers=["0"])
-    ws.sharing_test(make_network(), DATA, cross_entropy, out=tmp_path, epochs=1, progress=states.append)
-    assert {(s.layer, s.candidate) for s in states if s.stored} >= {("", "continue"), ("0", "relax")}
-    assert all(not s.stored for s in states if s.layer == "3")
+def test_errors_in_workers_have_the_same_text():
+    with (
+        ws.study.ProcessExecutor(1) as executor,
+        pytest.raises(ArgumentError, match="'continue' must succeed"),
+    ):
+        ws.sharing_test(make_network(), DATA, cross_entropy, optimizer=divide_by_zero, executor=executor)
 
 
 def test_relax_refuses_a_test_for_a_layer_and_a_test_without_a_plan():
@@ -309,21 +383,3 @@ def test_inference_mode_is_refused():
         "candidates are trained, which needs gradients, got inference mode; leave torch.inference_mode()."
     )
     assert str(error.value) == f"sharing_test: {expected}"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"threshold": -1}, "Rule: threshold must be a number of at least 0, got -1."),
-        ({"level": 1.0}, "Rule: level must be between 0 and 1, got 1.0."),
-        ({"least_examples": 0}, "Rule: least_examples must be at least 1, got 0."),
-        (
-            {"controls": ("wide",)},
-            "controls must be 'continue', followed by any of 'blind' and 'wide', got (",
-        ),
-    ],
-)
-def test_rules_are_checked(arguments, text):
-    with pytest.raises(ArgumentError) as error:
-        ws.diagnose.Rule(**arguments)
-    assert text in str(error.value)

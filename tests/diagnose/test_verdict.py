@@ -5,6 +5,7 @@ import pytest
 
 from weightshare.diagnose import Rule, decide
 from weightshare.diagnose.verdict import is_promising
+from weightshare.errors import ArgumentError
 
 
 def draw(gain, n=1000, noise=0.1, seed=0, folds=2, controls=("continue", "blind", "wide")):
@@ -108,3 +109,23 @@ def test_promising_layers_are_those_that_may_be_relaxed():
     assert is_promising(draw(0.01), 3, Rule())
     assert not is_promising(draw(0.0), 3, Rule())
     assert not is_promising({"continue": [np.array([np.nan] * 3)], "relax": [np.ones(3)]}, 1, Rule())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"threshold": -1}, "Rule: threshold must be a number of at least 0, got -1."),
+        ({"level": 1.0}, "Rule: level must be between 0 and 1, got 1.0."),
+        ({"least_examples": 0}, "Rule: least_examples must be at least 1, got 0."),
+        (
+            {"controls": ("wide",)},
+            "controls must be 'continue', followed by any of 'blind' and 'wide', got (",
+        ),
+        ({"controls": 5}, "controls must be 'continue', followed by any of 'blind' and 'wide', got 5."),
+        ({"controls": ("continue", [])}, "any of 'blind' and 'wide', got ('continue', [])."),
+    ],
+)
+def test_rules_are_checked(arguments, text):
+    with pytest.raises(ArgumentError) as error:
+        Rule(**arguments)
+    assert text in str(error.value)

@@ -104,9 +104,9 @@ def command(
             again = f"{saved}; run the same command again to continue."
         print(f"\nInterrupted.\n{again}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    print_escaped(test.to_json() if as_json else str(test))
     if html is not None:
         test.to_html(html)
-    print_escaped(test.to_json() if as_json else str(test))
 
 
 def load_data(source: str, task: str) -> tuple[TensorDataset, TensorDataset | None, Any]:

@@ -1,5 +1,6 @@
 """Run a sharing test, or continue one that was interrupted."""
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
@@ -155,21 +156,25 @@ def sharing_test(
     with evaluating(model):  # warns if it is in training mode
         pass
     original.eval()
-    fitting = folds[0].fitting
+    fitting, judging = folds[0].fitting, folds[0].judging
     with seeding(recipe.seed):
         inputs, targets = next(fitting.read(folds[0].fitting_indices[:_CHECKED], device))
+        judged, _ = next(judging.read(folds[0].judging_indices[:_CHECKED], device))
     with evaluating(original):
+        check_outputs(original, judged)
         output = check_outputs(original, inputs)
         reduction = find_reduction(loss, output, targets, len(inputs))
         first = [float(value) for value in compute_example_losses(loss, output, targets, len(inputs))]
         found, skipped = find_layers(original, names, rank, inputs[:2], skip=layers is None)
     halves = _split(folds)
     with seeding(recipe.seed):
-        deviations = _measure(original, found, fitting, halves, loss, reduction, device)
+        # on a copy, because modules can store tensors with a graph, which cannot be copied
+        deviations = _measure(copy.deepcopy(original), found, fitting, halves, loss, reduction, device)
     setting = Setting(original, inputs[:2], loss, folds, recipe)
     options = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
     digest = _digest(original, [data_digest, first, options])
-    with open_records(folder, digest) if folder is not None else nullcontext() as records:
+    counts = [len(fold.judging_indices) for fold in folds]
+    with open_records(folder, digest, counts) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
         append = None if records is None else records.append
         runner = Runner(setting, done, append, progress, executor)
@@ -185,7 +190,7 @@ def sharing_test(
         },
         skipped=skipped,
         model=type(model).__name__,
-        judged=sum(len(fold.judging_indices) for fold in folds),
+        judged=sum(counts),
         rule=rule,
         example=inputs[:2].cpu(),
     )
@@ -261,7 +266,8 @@ def _count(model: nn.Module, name: str) -> tuple[int, int]:
 
 def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
     """Return a digest of everything on which the losses of a trial depend."""
-    state = hashlib.blake2b(repr((__version__, str(model), facts)).encode(), digest_size=8)
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    state = hashlib.blake2b(repr((__version__, str(model), frozen, facts)).encode(), digest_size=8)
     for name, tensor in model.state_dict().items():
         state.update(name.encode())
         if isinstance(tensor, Tensor):

@@ -58,6 +58,12 @@ def check_outputs(model: nn.Module, inputs: Tensor) -> Any:
         expected = f"the model must run on inputs of shape {list(inputs.shape)}"
         raise ArgumentError(f"{_WHERE}: {name}", expected, _quote(error)) from error
     tensors = list(iter_tensors(output))
+    for tensor in tensors:
+        if tensor.shape[:1] != (len(inputs),):
+            expected = "each output must have one entry per example along its first axis"
+            got = f"shape {list(tensor.shape)} for {len(inputs)} examples"
+            hint = "wrap the model so that it returns only such outputs"
+            raise ArgumentError(f"{_WHERE}: {name}", expected, got, hint)
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise ArgumentError(f"{_WHERE}: {name}", "the outputs must be finite", "NaN or infinite values")
     if not all(map(is_close, tensors, iter_tensors(again))):
@@ -125,6 +131,9 @@ def _call(loss: Loss, output: Any, targets: Any) -> float:
         got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         hint = "use reduction='mean' or 'sum'"
         raise ArgumentError(_WHERE, "loss must return a tensor with one value", got, hint)
+    if not value.is_floating_point():
+        expected = "loss must return a floating-point tensor"
+        raise ArgumentError(_WHERE, expected, str(value.dtype), "use a loss with a gradient")
     return float(value)
 
 

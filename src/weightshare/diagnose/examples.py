@@ -41,18 +41,24 @@ class Source:
     ) -> Iterator[tuple[Tensor, Any]]:
         """Yield batches of inputs [N, ...] and targets."""
         for start in range(0, len(indices), self.batch_size):
-            examples = [self.dataset[i] for i in indices[start : start + self.batch_size]]
+            chosen = indices[start : start + self.batch_size]
             try:
+                examples = [self.dataset[i] for i in chosen]
                 batch = self.collate(examples)
-            except (TypeError, RuntimeError, ValueError) as error:
+            except Exception as error:  # a dataset can raise any exception
                 expected, got = f"the examples of {self.name} must form a batch", describe_exception(error)
                 raise DataError(_WHERE, expected, got.rstrip(".")) from error
             is_pair = isinstance(batch, list | tuple) and len(batch) == 2
-            if not is_pair or not isinstance(batch[0], Tensor) or len(batch[0]) != len(examples):
+            if not is_pair or not isinstance(batch[0], Tensor):
+                expected = f"each example of {self.name} must be (input, target), with a tensor as input"
                 hint = "use torch.utils.data.TensorDataset(inputs, targets), for example"
-                got = _describe(examples[0])
-                raise DataError(_WHERE, f"each example of {self.name} must be (input, target)", got, hint)
+                raise DataError(_WHERE, expected, _describe(examples[0]), hint)
             inputs, targets = batch
+            for tensor in iter_tensors(batch):
+                if tensor.shape[:1] != (len(chosen),):
+                    expected = f"a batch of {self.name} must have one entry per example along the first axis "
+                    got = f"shape {list(tensor.shape)} for {len(chosen)} examples"
+                    raise DataError(_WHERE, f"{expected}of each tensor", got)
             yield (
                 (inputs, targets)
                 if device is None
@@ -63,6 +69,7 @@ class Source:
         """Return a digest of the input of each example, and one of all inputs and targets together."""
         digests: list[bytes] = []
         everything = hashlib.blake2b(digest_size=8)
+        self._check_repeatable(seed)
         with seeding(seed):
             for inputs, targets in self.read(range(len(self))):
                 digests += [hashlib.blake2b(to_bytes(x), digest_size=16).digest() for x in inputs]
@@ -70,6 +77,18 @@ class Source:
                     everything.update(to_bytes(target))
         everything.update(b"".join(digests))
         return digests, everything.hexdigest()
+
+    def _check_repeatable(self, seed: int) -> None:
+        """Raise an error if the examples of the first batch differ when they are read twice."""
+        first, second = (self._read_first(seed) for _ in range(2))
+        if first != second:
+            expected = f"examples of {self.name} must be the same when they are read twice with the same"
+            hint = "disable augmentation, or draw its random numbers from torch"
+            raise DataError(_WHERE, f"{expected} random seed of torch", "different ones", hint)
+
+    def _read_first(self, seed: int) -> list[bytes]:
+        with seeding(seed):
+            return [*map(to_bytes, iter_tensors(next(self.read(range(min(len(self), self.batch_size))))))]
 
 
 def open_source(name: str, data: Any, batch_size: int) -> Source:
@@ -80,7 +99,7 @@ def open_source(name: str, data: Any, batch_size: int) -> Source:
     """
     collate: Callable[[list[Any]], Any] = default_collate
     dataset = data
-    if isinstance(data, DataLoader):
+    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
         loader: Any = data
         if type(loader.sampler) not in (SequentialSampler, RandomSampler):
             hint = "pass a torch.utils.data.Subset instead"
@@ -93,9 +112,10 @@ def open_source(name: str, data: Any, batch_size: int) -> Source:
             expected = f"the DataLoader of {name} must have a batch size of at least 2"
             raise ArgumentError(_WHERE, expected, str(loader.batch_size))
     readable = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-    if isinstance(dataset, IterableDataset | Tensor | str | dict) or not readable:
+    if isinstance(dataset, DataLoader | IterableDataset | Tensor | str | dict) or not readable:
         expected = f"{name} must be a torch Dataset with a length, or a DataLoader of one"
-        raise ArgumentError(_WHERE, expected, type(dataset).__name__)
+        got = f"DataLoader of {type(data.dataset).__name__}" if isinstance(data, DataLoader) else ""
+        raise ArgumentError(_WHERE, expected, got or type(dataset).__name__)
     return Source(name, dataset, batch_size, collate)
 
 
@@ -109,7 +129,7 @@ def seeding(seed: int) -> Generator[None]:
 
 def to_bytes(tensor: Tensor) -> bytes:
     """Return the values of a tensor."""
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return tensor.detach().to_dense().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _describe(example: Any) -> str:
@@ -118,4 +138,4 @@ def _describe(example: Any) -> str:
         return (
             f"a {type(example).__name__} of {', '.join(type(item).__name__ for item in items) or 'nothing'}"
         )
-    return f"a {type(example).__name__}"
+    return type(example).__name__

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..backends import pad_input
 from ..convert.convolutions import as_shared
-from ..errors import ArgumentError
+from ..errors import ArgumentError, describe_exception
 from ..geometry import Window
 from .training import Loss, Reduction
 
@@ -95,11 +95,16 @@ def measure_gradients(
             for name in layers:
                 hook: Any = partial(_record, name, calls)
                 stack.enter_context(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True))
-            total = loss(model(inputs), targets) * (len(inputs) if reduction == "mean" else 1)
+            try:
+                total = loss(model(inputs), targets) * (len(inputs) if reduction == "mean" else 1)
+            except Exception as error:  # a model and a loss can raise any exception
+                expected, got = "model and loss must accept all examples", describe_exception(error)
+                raise ArgumentError("sharing_test", expected, got.rstrip(".")) from error
             if not total.requires_grad:
                 got = "a loss without a gradient"
                 raise ArgumentError("sharing_test", "loss must depend on the outputs of the layers", got)
-            deltas = torch.autograd.grad(total, [probe for _, _, probe in calls])
+            probes = [probe for _, _, probe in calls]
+            deltas = torch.autograd.grad(total, probes, allow_unused=True, materialize_grads=True)
         count += len(inputs)
         for (name, input, _), delta in zip(calls, deltas):
             terms = _multiply(layers[name], input, delta)
@@ -130,6 +135,8 @@ def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> tuple[Tensor,
     """Return the sum of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight."""
     wide = torch.promote_types(delta.dtype, torch.float32)
     input, delta = input.to(wide), delta.to(wide)
+    if input.ndim == len(geometry.size) + 1:  # called on one example without a batch axis
+        input, delta = input[None], delta[None]
     patches = geometry.unfold(input)  # [P, groups, N, d]
     deltas = delta.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)  # [P, groups, o, N]
     total = (deltas @ patches).flatten(1)

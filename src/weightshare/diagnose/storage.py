@@ -1,6 +1,6 @@
 """The folder of a sharing test: one line per finished trial, so that an interrupted test continues."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from math import inf, isfinite
 from pathlib import Path
@@ -20,10 +20,11 @@ class Records:
     Args:
         path: Path of the folder.
         digest: Digest of model, data and options.
+        counts: Number of judged examples per fold.
     """
 
-    def __init__(self, path: Path, digest: str):
-        self.path, self.digest = path, digest
+    def __init__(self, path: Path, digest: str, counts: Sequence[int]):
+        self.path, self.digest, self._counts = path, digest, counts
 
     def read(self) -> dict[Trial, list[float]]:
         """Return the losses of the finished trials. An incomplete last line is removed."""
@@ -35,9 +36,19 @@ class Records:
                 got = "another test, or other files" if "sharing_test" in record else "something else"
                 expected = "must be empty or contain the test of this model with these data and options"
                 raise StudyError(where, expected, got, "choose another folder")
-            trial = Trial(record["kind"], record["layer"], record["fold"], record["rank"])
-            trials[trial] = [inf if loss is None else loss for loss in record["losses"]]
+            try:
+                trial, losses = self._parse(record)
+                trials[trial] = losses
+            except (LookupError, TypeError, ValueError) as error:
+                expected, got = "must contain complete records", f"a damaged one in {RECORDS}"
+                raise StudyError(where, expected, got, "choose another folder") from error
         return trials
+
+    def _parse(self, record: dict[str, Any]) -> tuple[Trial, list[float]]:
+        losses = [inf if loss is None else float(loss) for loss in record["losses"]]
+        if len(losses) != self._counts[record["fold"]]:
+            raise ValueError(len(losses))
+        return Trial(record["kind"], record["layer"], record["fold"], record["rank"]), losses
 
     def append(self, trial: Trial, losses: list[float]) -> None:
         """Append a finished trial; it is on the disk when this returns."""
@@ -47,11 +58,11 @@ class Records:
 
 
 @contextmanager
-def open_records(path: Path, digest: str) -> Generator[Records]:
+def open_records(path: Path, digest: str, counts: Sequence[int]) -> Generator[Records]:
     """Create the folder if it is missing, and lock it.
 
     Raises:
         StudyError: If the folder cannot be written, or if another run has locked it.
     """
     with hold_lock(path / LOCK, "must not be in use"):
-        yield Records(path, digest)
+        yield Records(path, digest, counts)

@@ -1,5 +1,6 @@
 """Train candidates in pairs: from the same weights, on the same examples, in the same order."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._nests import map_tensors
-from ..errors import ArgumentError
+from ..errors import ArgumentError, WeightshareError, describe_exception
 from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
@@ -18,6 +19,7 @@ from .examples import Source, seeding
 Loss = Callable[[Any, Any], Tensor]
 Reduction = Literal["mean", "sum"]
 LEARNING_RATE = 2e-3
+_running = threading.Lock()
 _DECAY = 0.95  # part of the learning rate that is gone in the last step
 
 
@@ -68,13 +70,31 @@ class Setting:
 
 
 def run_trial(setting: Setting, trial: Trial) -> list[float]:
-    """Train a candidate, and return its loss on each judged example."""
-    fold, recipe = setting.folds[trial.fold], setting.recipe
-    with seeding(recipe.seed + trial.fold):
+    """Train a candidate, and return its loss on each judged example.
+
+    Raises:
+        ArgumentError: If model, loss or optimizer raise an error on some examples.
+    """
+    try:
+        with _running:  # a trial uses the random state of its process
+            return _run_trial(setting, trial)
+    except WeightshareError:
+        raise
+    except Exception as error:  # model, loss and optimizer can raise any exception
+        what = f"{trial.kind!r} for layer {trial.layer!r}" if trial.layer else repr(trial.kind)
+        expected = f"the training of candidate {what} must succeed"
+        raise ArgumentError("sharing_test", expected, describe_exception(error).rstrip(".")) from error
+
+
+def _run_trial(setting: Setting, trial: Trial) -> list[float]:
+    fold, recipe, device = setting.folds[trial.fold], setting.recipe, setting.example.device
+    seed = recipe.seed + trial.fold
+    with seeding(seed):
         model = build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
-    with seeding(recipe.seed + trial.fold):  # new weights draw different amounts of random numbers
-        _fit(model.train(), fold, setting.loss, recipe, setting.example.device)
-    return list(_judge(model.eval(), fold, setting.loss, setting.example.device))
+    with seeding(seed):  # new weights draw different amounts of random numbers
+        _fit(model.train(), fold, setting.loss, recipe, device)
+    with seeding(seed):  # examples can be random, and training can draw different amounts, too
+        return list(_judge(model.eval(), fold, setting.loss, device))
 
 
 def compute_example_losses(loss: Loss, output: Any, target: Any, count: int) -> list[Tensor]:

@@ -38,7 +38,9 @@ class Rule:
         if not 0 < check_amount("Rule", "level", self.level) < 1:
             raise ArgumentError("Rule", "level must be between 0 and 1", str(self.level))
         check_integer("Rule", "least_examples", self.least_examples, least=1)
-        if not set(self.controls) <= set(NAMES) or self.controls[:1] != ("continue",):
+        controls: object = self.controls
+        is_valid = isinstance(controls, tuple) and all(control in list(NAMES) for control in self.controls)
+        if not is_valid or self.controls[:1] != ("continue",):
             expected = "controls must be 'continue', followed by any of 'blind' and 'wide'"
             raise ArgumentError("Rule", expected, repr(self.controls))
 
