@@ -290,7 +290,7 @@ CASES = {
     "NaN loss": (
         {"loss": lambda output, target: cross_entropy(output, target) * float("nan")},
         ArgumentError,
-        "in a batch, got nan for 16 examples, whose own losses have a mean of nan;",
+        "in a batch, got nan for 16 examples, whose individual losses have a mean of nan;",
     ),
     "loader without batches": (
         {"data": DataLoader(DATA)},

@@ -65,7 +65,7 @@ def sharing_test(
 ) -> SharingTest:
     """Measure, for each convolution of a trained model, how much relaxing its weight sharing gains.
 
-    One half of the examples is used for fitting and the other for judging, then the halves change places.
+    One half of the examples is used for fitting and the other for judging, and then the halves are swapped.
     Copies of the model are trained from the same weights, on the same examples in the same order: the model
     as it is, the model with one layer relaxed to `LowRank(rank)`, and, for layers that gain, two controls
     with about as many additional weights that cannot use the position (a kernel with corrections that are the
@@ -83,14 +83,15 @@ def sharing_test(
     Args:
         model: A trained model that takes a batch of inputs.
         data: Examples on which the model was not trained: a torch Dataset of (input, target) with a length,
-            or a DataLoader of one.
+            or a DataLoader of one, of which only dataset, batch size and collate function are used. Random
+            augmentation must draw its numbers from torch.
         loss: Function from outputs and targets of a batch to the mean or sum of the losses of its examples.
         unseen: Other examples on which the model was not trained. If given, candidates are fitted on `data`
             and judged on `unseen` only, so `data` may contain the training set.
         layers: Names of the convolutions to try; None for all with one kernel.
         rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
         epochs: Number of passes over the fitting examples in each training run, at least 1.
-        batch_size: Number of examples per batch, at least 2; a DataLoader has its own.
+        batch_size: Number of examples per batch, at least 2; ignored for a DataLoader.
         optimizer: Function from parameters to an optimizer, such as
             `functools.partial(torch.optim.SGD, lr=0.01)`. The default is Adam with a learning rate of 0.002.
             The learning rate decays linearly to 5%.
@@ -100,15 +101,16 @@ def sharing_test(
         progress: Function to call after each training run.
         executor: Executor that runs the trials, such as `weightshare.study.ProcessExecutor(2)`; by default,
             they run in this process. Model, data, loss and optimizer must then be picklable. The results are
-            the same.
+            the same. Threads of one process train one candidate at a time.
 
     Raises:
         ArgumentError: If an argument is invalid, if the model has no convolution, is not deterministic, or
-            mixes the examples of a batch in evaluation mode, or if the loss is neither a mean nor a sum over
-            the examples.
-        DataError: If there are too few examples, or they are not pairs, or all of `unseen` are in `data`.
+            mixes the examples of a batch in evaluation mode, if the loss is neither a mean nor a sum over
+            the examples, or if model, loss or optimizer raise an error.
+        DataError: If there are too few examples, if they are not pairs or cannot be read, if they differ when
+            they are read twice, or if almost all of `unseen` are also in `data`.
         ConversionError: If a layer cannot be relaxed.
-        StudyError: If the folder contains another test, or a worker is lost.
+        StudyError: If the folder contains another test or damaged records, or if a worker is lost.
 
     Warns:
         UserWarning: If a submodule is in training mode, or if some examples of `unseen` are also in `data`;
@@ -269,7 +271,7 @@ def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     state = hashlib.blake2b(repr((__version__, str(model), frozen, facts)).encode(), digest_size=8)
     for name, tensor in model.state_dict().items():
-        state.update(name.encode())
+        state.update(repr(name).encode())  # names can contain lone surrogates
         if isinstance(tensor, Tensor):
             state.update(to_bytes(tensor))
     return state.hexdigest()

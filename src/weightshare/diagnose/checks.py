@@ -96,7 +96,7 @@ def find_reduction(loss: Loss, output: Any, targets: Any, count: int) -> Reducti
             found.discard("mean")
         if not abs(total - mean * size) <= tolerance * size:
             found.discard("sum")
-        got = got or f"{total:.4g} for {size} examples, whose own losses have a mean of {mean:.4g}"
+        got = got or f"{total:.4g} for {size} examples, whose individual losses have a mean of {mean:.4g}"
     if not found:
         raise ArgumentError(
             _WHERE,
@@ -190,7 +190,7 @@ def find_layers(
 
 
 def _examine(model: nn.Module, name: str, rank: int, example: Tensor) -> tuple[Geometry, LowRank]:
-    """Return the geometry of a layer and its new sharing, or raise an error that tells why it has none."""
+    """Return the geometry of a layer and its new sharing, or raise an error with the reason."""
     layer: Any = model.get_submodule(name)
     where = f"{_WHERE}: {name!r}"
     if isinstance(layer, SharedLayer) and layer.sharing != Full():

@@ -43,17 +43,18 @@ class LayerResult:
         verdict: "relax", "keep" or "no verdict".
         reason: Reason for the verdict, as a clause.
         gain: Gain over the best control on the judged examples; None if the loss is not finite or negative.
-        interval: Interval of the gain (low, high); those of all layers hold together. None if the gain is.
+        interval: Interval of the gain (low, high); those of all layers hold together, for the
+            candidates that were trained with this seed. None if the gain is None.
         p_value: One-sided p-value of no gain over the best control, with Holm's correction over layers. A
-            gain that is too small to matter can have a small p-value, so it does not decide.
+            gain that is too small to matter can have a small p-value, so the verdict does not depend on it.
         gains: Gain over each control. If relaxing does not beat "continue", other controls are left out.
         suggestion: Sharing that was tried.
         parameters: Number of parameters of the layer.
         extra_parameters: Number of parameters that the suggestion adds.
         map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
             kernel should change there. Values around zero are noise.
-        spectrum: Singular values of these changes, largest first. Values around zero are noise, so their
-            number shows which rank could help.
+        spectrum: Singular values of these changes, approximately in descending order. Values around zero
+            are noise, so the number of the others shows which rank could help.
         coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
         alternatives: Other sharings, which were not tried, for a layer whose verdict is "relax".
     """
