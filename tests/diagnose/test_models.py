@@ -134,3 +134,12 @@ def test_sparse_buffers():
     model = make_network()
     model.register_buffer("pairs", torch.eye(3).to_sparse())
     assert ws.sharing_test(model, make_examples(), cross_entropy, **QUICK).layers["0"].gain is not None
+
+
+def test_the_default_device_does_not_matter():
+    """The default device of new tensors is not that of the model."""
+    model, data, rule = make_network(), make_examples(), ws.diagnose.Rule(threshold=0.0, level=1e-9)
+    here = ws.sharing_test(model, data, cross_entropy, rule=rule, **QUICK)
+    with torch.device("meta"):
+        there = ws.sharing_test(model, data, cross_entropy, rule=rule, **QUICK)
+    assert here.to_json() == there.to_json()

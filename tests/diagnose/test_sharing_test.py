@@ -106,14 +106,14 @@ def test_text_json_html_and_picture(planted, tmp_path):
 
 def test_names_are_escaped():
     model = nn.Sequential()
-    model.add_module("<b>\x1b", nn.Conv2d(1, 2, 3))
+    model.add_module("<b>\x1b\ud800", nn.Conv2d(1, 2, 3))
     x = torch.randn(20, 1, 5, 5)
     test = ws.sharing_test(model.eval(), TensorDataset(x, model(x).detach()), mse_loss, **QUICK)
     assert "\x1b" not in str(test)
     assert "<b>" in str(test)
     assert "\x1b" not in test._repr_html_()
     assert "<b>" not in test._repr_html_()
-    assert test.layers["<b>\x1b"].plot_map().axes
+    assert test.layers["<b>\x1b\ud800"].plot_map().axes
 
 
 def test_unseen_examples_judge_and_data_fit():

@@ -49,7 +49,7 @@ class _BlindCorrections(nn.Module):
     def __init__(self, weight: Tensor, rank: int):
         super().__init__()
         self.corrections = nn.Parameter(weight.new_zeros(rank, *weight.shape))
-        self.coefficients = nn.Parameter(torch.randn(rank).to(weight))
+        self.coefficients = nn.Parameter(torch.randn(rank, device="cpu").to(weight))
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight + torch.tensordot(self.coefficients, self.corrections, 1)

@@ -113,9 +113,7 @@ def _widen(tensor: Tensor) -> Tensor:
 
 def _compute(loss: Loss, part: Any, size: int) -> Tensor:
     try:
-        return torch.stack(
-            [torch.as_tensor(value) for value in compute_example_losses(loss, *part, count=size)]
-        )
+        return torch.stack(compute_example_losses(loss, *part, count=size))
     except Exception as error:  # a loss can raise any exception
         expected = "loss must accept a batch of one example"
         raise ArgumentError(_WHERE, expected, _quote(error)) from error

@@ -114,12 +114,12 @@ def _fit(model: nn.Module, fold: Fold, loss: Loss, recipe: Recipe, device: torch
     if not isinstance(optimizer, torch.optim.Optimizer):
         expected = "optimizer must return a torch.optim.Optimizer"
         raise ArgumentError("sharing_test", expected, type(optimizer).__name__)
-    indices, size = torch.tensor(fold.fitting_indices), fold.fitting.batch_size
+    indices, size = torch.tensor(fold.fitting_indices, device="cpu"), fold.fitting.batch_size
     per_epoch = max(1, len(indices) // size)
     steps = recipe.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - _DECAY * step / steps)
     for _ in range(recipe.epochs):
-        order = indices[torch.randperm(len(indices))].tolist()
+        order = indices[torch.randperm(len(indices), device="cpu")].tolist()
         for inputs, targets in fold.fitting.read(order[: per_epoch * size], device):
             optimizer.zero_grad()
             loss(model(inputs), targets).backward()
@@ -143,5 +143,6 @@ def describe_optimizer(make: Callable[..., Any] | None) -> str:
 
 def split_in_half(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return two random halves of the indices below `count`."""
-    order = tuple(torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist())
+    generator = torch.Generator("cpu").manual_seed(seed)
+    order = tuple(torch.randperm(count, generator=generator, device="cpu").tolist())
     return order[: count // 2], order[count // 2 :]
