@@ -262,3 +262,11 @@ def test_duplicates_in_unseen_are_left_out_with_a_warning():
     with pytest.warns(UserWarning, match="40 of 60 examples of unseen are also in data; they are left out"):
         test = ws.sharing_test(make_network(), data, cross_entropy, unseen=unseen, **QUICK)
     assert test.judged == 20
+
+
+def test_repeated_inputs_get_a_warning():
+    x, y = make_examples(30).tensors
+    data = TensorDataset(torch.cat([x, x[:10]]), torch.cat([y, y[:10]]))
+    with pytest.warns(UserWarning, match="10 of 40 examples of data repeat the input of another") as record:
+        ws.sharing_test(make_network(), data, cross_entropy, layers=["0"], **QUICK)
+    assert record[0].filename == __file__

@@ -113,8 +113,8 @@ def sharing_test(
         StudyError: If the folder contains another test or damaged records, or if a worker is lost.
 
     Warns:
-        UserWarning: If a submodule is in training mode, or if some examples of `unseen` are also in `data`;
-            these are left out.
+        UserWarning: If a submodule is in training mode, if some examples of `unseen` are also in `data`
+            (which are left out), or if `data` contains the same input several times and `unseen` is None.
 
     Example:
         >>> import torch
@@ -205,6 +205,12 @@ def _make_folds(source: Source, other: Source | None, seed: int) -> tuple[tuple[
             raise DataError(_WHERE, f"{one.name} must have at least {2 * LEAST} examples", str(len(one)))
     digests, digest = source.hash_examples(seed)
     if other is None:
+        if repeated := len(digests) - len(set(digests)):
+            text = f"{repeated:,} of {len(digests):,} examples of data repeat the input of another example"
+            text += (
+                ", so candidates may be judged on inputs on which they were fitted; remove the repetitions"
+            )
+            warnings.warn(text, UserWarning, stacklevel=3)
         one, two = split_in_half(len(source), seed)
         return (Fold(source, one, source, two), Fold(source, two, source, one)), digest
     others, other_digest = other.hash_examples(seed)
