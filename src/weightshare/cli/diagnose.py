@@ -43,7 +43,10 @@ def command(
         str | None, typer.Option(help="Comma-separated names of the convolutions to try; by default all.")
     ] = None,
     rank: Annotated[int, typer.Option(help="Rank of the relaxed layers.")] = 2,
-    epochs: Annotated[int, typer.Option(help="Epochs of each training run.")] = 4,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of each training run; by default 4, or as many as take 140 steps."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,

@@ -43,6 +43,7 @@ from .verdict import Rule, decide
 _WHERE = "sharing_test"
 #: Least number of examples to fit or judge anything.
 LEAST = 8
+_EPOCHS, _LEAST_STEPS = 4, 140  # as in benchmarks/sharing_test
 _CHECKED = 16  # examples on which model and loss are checked
 
 
@@ -54,7 +55,7 @@ def sharing_test(
     unseen: Any = None,
     layers: Sequence[str] | None = None,
     rank: int = 2,
-    epochs: int = 4,
+    epochs: int | None = None,
     batch_size: int = 100,
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
     seed: int = 0,
@@ -90,7 +91,9 @@ def sharing_test(
             and judged on `unseen` only, so `data` may contain the training set.
         layers: Names of the convolutions to try; None for all with one kernel.
         rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
-        epochs: Number of passes over the fitting examples in each training run, at least 1.
+        epochs: Number of passes over the fitting examples in each training run, at least 1. The default is
+            4, or more if these are less than 140 steps, after which a relaxed layer hardly differs from a
+            convolution.
         batch_size: Number of examples per batch, at least 2; ignored for a DataLoader.
         optimizer: Function from parameters to an optimizer, such as
             `functools.partial(torch.optim.SGD, lr=0.01)`. The default is Adam with a learning rate of 0.002.
@@ -129,13 +132,11 @@ def sharing_test(
         (4, 4)
     """
     rank = check_integer(_WHERE, "rank", rank, least=1)
-    recipe = Recipe(
-        check_integer(_WHERE, "epochs", epochs, least=1),
-        check_integer(_WHERE, "seed", seed, least=0),
-        optimizer,
-    )
+    seed = check_integer(_WHERE, "seed", seed, least=0)
+    if epochs is not None:
+        epochs = check_integer(_WHERE, "epochs", epochs, least=1)
     batch_size = check_integer(_WHERE, "batch_size", batch_size, least=2)
-    check_largest(_WHERE, rank=rank, epochs=epochs, batch_size=batch_size, seed=seed)
+    check_largest(_WHERE, rank=rank, epochs=epochs or 1, batch_size=batch_size, seed=seed)
     if torch.is_inference_mode_enabled():
         hint = "leave torch.inference_mode()"
         raise ArgumentError(_WHERE, "candidates are trained, which needs gradients", "inference mode", hint)
@@ -153,7 +154,11 @@ def sharing_test(
     names = list_convolutions(original, layers)
     source = open_source("data", data, batch_size)
     other = None if unseen is None else open_source("unseen", unseen, batch_size)
-    folds, data_digest = _make_folds(source, other, recipe.seed)
+    folds, data_digest = _make_folds(source, other, seed)
+    if epochs is None:
+        batches = max(1, len(folds[0].fitting_indices) // source.batch_size)
+        epochs = max(_EPOCHS, -(-_LEAST_STEPS // batches))
+    recipe = Recipe(epochs, seed, optimizer)
     device = next((p.device for p in original.parameters()), torch.device("cpu"))
     with evaluating(model):  # warns if it is in training mode
         pass
