@@ -50,7 +50,6 @@ CALLS = [
     ("ws.explain(conv, np.array([8.0, 8.0]))", "Conv2d: input_size must be an integer"),
     ("ws.explain(conv, np.array([8, 8]))", "Conv2d: input_size must be an integer"),
     ("ws.explain(conv, torch.tensor([8, 8]))", "Conv2d: input_size must be an integer"),
-    ("ws.explain(nn.ReLU())", "explain: layer must be a convolution, transposed convolution, locally"),
     ("ws.explain(nn.Conv2d)", "explain: layer must be a convolution, transposed convolution, locally"),
     ('ws.explain(conv, "8x8\\0")', 'input size: must be integers joined by "x"'),
     ("ws.explain(conv, 8, nn.ReLU())", "Conv2d: sharing must be a sharing or text"),

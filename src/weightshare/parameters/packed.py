@@ -68,8 +68,15 @@ def iter_unknown_buffers(module: Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and value of each integer buffer that may hold weights in an unknown layout."""
     if find_packed_weight(module) is not None:
         return
-    for name, buffer in module._buffers.items():
+    for name, buffer in _iter_stored_buffers(module):
         if buffer is not None and _may_hold_weights(name, buffer) and not _has_floats(module, buffer.numel()):
+            yield name, buffer
+
+
+def _iter_stored_buffers(module: Module) -> Iterator[tuple[str, Tensor | None]]:
+    """Yield the buffers that a checkpoint contains; all others can be computed again."""
+    for name, buffer in module._buffers.items():
+        if name not in module._non_persistent_buffers_set:
             yield name, buffer
 
 
@@ -80,7 +87,7 @@ def find_packed_weight(module: Module) -> str | None:
     with "weight" in its name, then the largest.
     """
     found: dict[str, int] = {}
-    for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+    for name, tensor in [*module._parameters.items(), *_iter_stored_buffers(module)]:
         if tensor is not None and _may_hold_weights(name, tensor):
             shape = _read_shape(module, name, tensor)
             if shape is not None and not _has_floats(module, prod(shape)):

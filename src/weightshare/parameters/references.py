@@ -91,9 +91,17 @@ class DeclaredTie:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DeclaredTie":
         for name, link in zip((self.alias, self.source), self.modules):
-            own = link.module and find_parameter(link.module, name.rpartition(".")[2])
-            if own is not None and is_marked(own):  # copies of Parameters lose their attributes
-                mark_tied(copy.deepcopy(own, memo))
+            attribute = name.rpartition(".")[2]
+            own = link.module and find_parameter(link.module, attribute)
+            if own is None or not is_marked(own):
+                continue
+            module = memo.get(id(link.module))
+            if isinstance(module, nn.Module) and "_parameters" in vars(module):  # its copy is complete
+                copied = find_parameter(module, attribute)
+            else:
+                copied = copy.deepcopy(own, memo)
+            if copied is not None:
+                mark_tied(copied)  # copies of Parameters lose their attributes
         return replace(self, modules=copy.deepcopy(self.modules, memo))
 
     def locate(self, names: ModuleNames, prefix: str = "") -> tuple["DeclaredTie", bool]:
