@@ -148,7 +148,8 @@ def _eliminate(groups: _Groups, columns: np.ndarray) -> tuple[np.ndarray, np.nda
         [groups, k, k].
     """
     selected, product = groups.select(columns), groups.multiply(columns)
-    inverse = np.linalg.inv(columns.T @ selected + _RIDGE * np.eye(columns.shape[1]))
+    ridge = _RIDGE * max(1.0, np.square(columns).sum(0).max())  # a line search may try large columns
+    inverse = np.linalg.inv(columns.T @ selected + ridge * np.eye(columns.shape[1]))
     return product, selected, inverse, inverse @ (columns.T @ product)
 
 
