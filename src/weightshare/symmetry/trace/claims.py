@@ -88,7 +88,7 @@ def measure_step(run: Run, step: Step, axes: Sequence[bool]) -> LocalError:
 
 def _list_shifts(run: Run, outputs: Sequence[tuple[int, int]], axis: int, smallest: int) -> range:
     """Return the smallest shift, and some of its multiples if a few outputs may agree by chance."""
-    multiples = range(smallest, run.size[axis], smallest)
+    multiples = range(smallest, max(run.size[axis], smallest + 1), smallest)
     is_small = sum(run.shapes[ref].numel() for _, ref in outputs) < _FEW_ELEMENTS
     return multiples[:: 1 + len(multiples) // _CONFIRMED] if is_small else multiples[:1]
 

@@ -172,7 +172,7 @@ def _apply_moves(tensor: Tensor, dims: Sequence[int], moves: Sequence[_Move]) ->
 
 def _summarize(tensor: Tensor, d: int) -> Tensor:
     """Return numbers for each index of a dimension that do not depend on the order in the others."""
-    rows = tensor.movedim(d, 0).flatten(1)
+    rows = tensor.movedim(d, 0).reshape(tensor.shape[d], -1)
     rows = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows.double()
     rows = rows.nan_to_num()
     return torch.stack([rows.mean(1), rows.square().mean(1).sqrt()], 1)
