@@ -266,3 +266,29 @@ def test_outputs_that_agree_by_chance_prove_nothing():
     assert (largest.exact_along, largest.is_joint) == ((0, 0), False)
     pooled = ws.trace_equivariance(lambda x: F.max_pool2d(x[..., ::2], 7, 16).flatten(1), X)
     assert pooled.exact_along == (0, 0)
+
+
+def test_the_smallest_shift_of_an_operation_may_exceed_the_axis():
+    def model(x):
+        small = F.interpolate(x, scale_factor=0.5, mode="area")
+        return torch.cat([F.interpolate(small, size=(9, 8)), F.pad(x, (0, 0, 2, 1), "circular")], 1)
+
+    torch.manual_seed(0)
+    trace = ws.trace_equivariance(model, torch.randn(1, 3, 6, 8, dtype=torch.float64))
+    assert trace.exact_along == (0, 2)
+
+
+def test_vectors_of_one_position_are_measured():
+    def model(x):
+        parts = torch.stack([x[..., 0::2], x[..., 1::2]])
+        parts = parts[parts.flatten(1).norm(dim=1).argmax()]
+        parts = torch.stack([parts[..., 0::2], parts[..., 1::2]])
+        return parts[parts.flatten(1).norm(dim=1).argmax()]
+
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 4, 4, 4, dtype=torch.float64)
+    trace = ws.trace_equivariance(model, x)
+    for axis, pixels in enumerate(trace.exact_along or ()):
+        if pixels and model(x).shape[axis + 2] == 4:
+            shifted = model(x.roll(pixels, axis + 2))
+            torch.testing.assert_close(shifted, model(x).roll(pixels, axis + 2))
