@@ -9,23 +9,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import weightshare as ws
-from tests.helpers.diagnosed import make_examples, make_network
+from tests.helpers.diagnosed import QUICK, StoppedError, make_examples, make_network, stop_after
 from weightshare.errors import StudyError
 
 DATA = make_examples()
-QUICK = {"epochs": 1, "batch_size": 10}
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_after(count):
-    def progress(state):
-        if state.done == count:
-            raise StoppedError
-
-    return progress
 
 
 def test_an_interrupted_test_continues_with_equal_results(tmp_path):

@@ -11,9 +11,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import TensorDataset
 
 import weightshare as ws
-from tests.helpers.diagnosed import make_examples, make_network
-
-QUICK = {"epochs": 1, "batch_size": 10}
+from tests.helpers.diagnosed import QUICK, make_examples, make_network
 
 
 def test_layers_that_cannot_be_relaxed_are_listed():

@@ -12,21 +12,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import weightshare as ws
-from tests.helpers.diagnosed import make_examples, make_network, make_planted
-
-QUICK = {"epochs": 1, "batch_size": 10}
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_after(count):
-    def progress(state):
-        if state.done == count:
-            raise StoppedError
-
-    return progress
+from tests.helpers.diagnosed import QUICK, StoppedError, make_examples, make_network, make_planted, stop_after
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,29 @@
 """Small trained networks and data for the tests of `diagnose`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.data import TensorDataset
+
+#: Arguments of `sharing_test` for short training.
+QUICK = {"epochs": 1, "batch_size": 10}
+
+
+class StoppedError(Exception):
+    """Raised by the callback of `stop_after`."""
+
+
+def stop_after(count: int) -> Callable[[Any], None]:
+    """Return a progress callback that raises an error after some trials, like an interrupt."""
+
+    def progress(state: Any) -> None:
+        if state.done == count:
+            raise StoppedError
+
+    return progress
 
 
 def make_network(channels: int = 4, size: int = 6) -> nn.Sequential:

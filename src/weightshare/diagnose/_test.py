@@ -92,7 +92,7 @@ def sharing_test(
         layers: Names of the convolutions to try; None for all with one kernel.
         rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
         epochs: Number of passes over the fitting examples in each training run, at least 1. The default is
-            4, or more if these are less than 140 steps, after which a relaxed layer hardly differs from a
+            4, or as many as take 140 steps. With fewer steps, a relaxed layer hardly differs from a
             convolution.
         batch_size: Number of examples per batch, at least 2; ignored for a DataLoader.
         optimizer: Function from parameters to an optimizer, such as
