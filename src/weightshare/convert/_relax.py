@@ -1,39 +1,21 @@
 """Relax a layer or model: less weight sharing, same function."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from .._args import Size
 from ..errors import ArgumentError
 from ..nn.base import SharedLayer
-from ..sharing import Sharing
+from ..sharing import Full, Sharing
+from ..tying.separate import separate
 from .convolutions import CONVOLUTIONS, check_module
 from .models import Example, check_same, replace_modules, resolve_plan, run_model
 from .relax_layer import relax_layer
+from .suggestion import Suggestion
 from .ties import check_reads_nothing
-
-
-@runtime_checkable
-class Suggestion(Protocol):
-    """A plan with values for the coefficients of `LowRank` layers, such as a `SharingTest`."""
-
-    @property
-    def plan(self) -> Mapping[str, Sharing]:
-        """New sharing of each layer, by its name in the model."""
-        ...
-
-    @property
-    def coefficients(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """Values of coefficients, by the name of the layer and of the parameter."""
-        ...
-
-    @property
-    def example(self) -> Tensor:
-        """Input of the model."""
-        ...
 
 
 def relax(
@@ -65,7 +47,8 @@ def relax(
 
     If a layer with one kernel is relaxed to `LowRank`, its corrections are zero and its coefficients are
     initialized like those of a new layer, so that every correction gets a gradient. If the plan is the result
-    of `sharing_test`, the coefficients come from the gradients that it measured.
+    of `sharing_test`, the coefficients come from the gradients that it measured, and ties with the verdict
+    "relax" are untied.
 
     Args:
         module: A convolution, a transposed convolution or a model.
@@ -145,7 +128,12 @@ def _relax_as_suggested(
     if not example.args and not example.kwargs:
         first = next(model.parameters(), suggestion.example)
         example = Example((suggestion.example.to(first.device),), {})
-    result = _relax_model(model, suggestion.plan, example, bias_sharing)
+    plan = {name: sharing for name, sharing in suggestion.plan.items() if sharing != Full()}
+    if plan or not suggestion.untie:
+        result = _relax_model(model, plan, example, bias_sharing)
+    else:
+        result = copy.deepcopy(model)
+    separate(result, suggestion.untie)
     for name, values in suggestion.coefficients.items():
         layer = result.get_submodule(name)
         for parameter_name, value in values.items():

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from ..errors import ArgumentError
 from ..nn.base import SharedLayer
-from ..sharing import Sharing
+from ..sharing import Full, Sharing
 from .convolutions import CONVOLUTIONS, check_module
 from .models import replace_modules, resolve_plan
 from .restrict_layer import restrict_layer
+from .suggestion import Suggestion
 from .ties import check_reads_nothing
 
 
@@ -35,7 +37,7 @@ class Restricted:
 
 def restrict(
     module: torch.nn.Module,
-    plan: Sharing | Mapping[str, Sharing],
+    plan: Sharing | Mapping[str, Sharing] | Suggestion,
     *,
     bias_sharing: Sharing | None = None,
 ) -> Restricted:
@@ -62,7 +64,8 @@ def restrict(
     Args:
         module: A convolution or transposed convolution of `weightshare.nn`, or a model; it is not changed.
         plan: New sharing. For a model, either one sharing for all `weightshare` convolutions that it cannot
-            express exactly, or a mapping from names in `model.named_modules()` to sharings.
+            express exactly, a mapping from names in `model.named_modules()` to sharings, or the result of
+            `sharing_test`, which restricts the layers with the verdict "share" to `Full()`.
         bias_sharing: New sharing of the bias; by default that of a new layer with this sharing.
 
     Raises:
@@ -84,7 +87,11 @@ def restrict(
     check_module("restrict", module)
     if isinstance(module, CONVOLUTIONS):
         check_reads_nothing("restrict", module)
+        if isinstance(plan, Suggestion):
+            raise ArgumentError("restrict", "the plan for a layer must be a sharing", type(plan).__name__)
         return Restricted(*restrict_layer(module, plan, bias_sharing))
+    if isinstance(plan, Suggestion):
+        plan = {name: sharing for name, sharing in plan.plan.items() if sharing == Full()}
     return _restrict_model(module, plan, bias_sharing)
 
 

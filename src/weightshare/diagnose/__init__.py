@@ -1,4 +1,4 @@
-"""The sharing test: how much relaxing the weight sharing of each layer of a trained model gains."""
+"""The sharing test: how much less or more weight sharing gains in each layer and tie of a trained model."""
 
 from importlib.util import find_spec
 
@@ -11,6 +11,17 @@ from ._test import sharing_test
 from .layer import LayerResult
 from .result import SharingTest
 from .runner import Progress
+from .tie import TieResult
 from .verdict import Decision, Gain, Rule, decide
 
-__all__ = ["Decision", "Gain", "LayerResult", "Progress", "Rule", "SharingTest", "decide", "sharing_test"]
+__all__ = [
+    "Decision",
+    "Gain",
+    "LayerResult",
+    "Progress",
+    "Rule",
+    "SharingTest",
+    "TieResult",
+    "decide",
+    "sharing_test",
+]

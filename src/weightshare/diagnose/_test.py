@@ -17,7 +17,7 @@ from .._args import check_integer, check_largest
 from .._memory import check_fits
 from .._running import evaluating
 from .._version import __version__
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, ConversionError, DataError
 from ..sharing import LowRank
 from ..views.files import to_path
 from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
@@ -28,6 +28,8 @@ from .layer import LayerResult
 from .result import SharingTest
 from .runner import Progress, Runner, run_trials
 from .storage import open_records
+from .tie import TieResult
+from .ties import find_ties
 from .training import (
     Fold,
     Loss,
@@ -54,6 +56,7 @@ def sharing_test(
     *,
     unseen: Any = None,
     layers: Sequence[str] | None = None,
+    ties: Sequence[str] | None = None,
     rank: int = 2,
     epochs: int | None = None,
     batch_size: int = 100,
@@ -64,15 +67,19 @@ def sharing_test(
     progress: Callable[[Progress], None] | None = None,
     executor: Executor | None = None,
 ) -> SharingTest:
-    """Measure, for each convolution of a trained model, how much relaxing its weight sharing gains.
+    """Measure, for each layer and tie of a trained model, how much another degree of sharing gains.
 
     One half of the examples is used for fitting and the other for judging, and then the halves are swapped.
     Copies of the model are trained from the same weights, on the same examples in the same order: the model
-    as it is, the model with one layer relaxed to `LowRank(rank)`, and, for layers that gain, two controls
-    with about as many additional weights that cannot use the position (a kernel with corrections that are the
-    same everywhere, and additional channels). The gain of a layer is the difference of the losses on the
-    judged examples, as a fraction of the loss. See `benchmarks/results/sharing_test.md` for how often the
-    verdicts are right in simulations.
+    as it is, and the model with one change. A convolution with one kernel is relaxed to `LowRank(rank)`. A
+    layer with several kernels, such as a locally connected one, is restricted to one kernel, and training
+    starts from the nearest one. Tied parameters are untied, so that each use has its own.
+
+    If relaxing a layer or untying parameters gains, controls with about as many additional weights are
+    trained, too: a weight with corrections that are the same at all positions or uses, and, for layers,
+    additional channels. The gain is the difference of the losses on the judged examples over the best
+    control, as a fraction of the loss. For a restricted layer, it is minus the cost of sharing. See
+    `benchmarks/results/sharing_test.md` for how often verdicts on relaxed layers are right in simulations.
 
     The gradients of the kernel at each position, in at most three passes over the examples, show where
     kernels would change differently. They do not affect the verdict.
@@ -89,7 +96,9 @@ def sharing_test(
         loss: Function from outputs and targets of a batch to the mean or sum of the losses of its examples.
         unseen: Other examples on which the model was not trained. If given, candidates are fitted on `data`
             and judged on `unseen` only, so `data` may contain the training set.
-        layers: Names of the convolutions to try; None for all with one kernel.
+        layers: Names of the convolutions to try; None for all.
+        ties: Names of the ties to try; None for all. A tie has the name that owns its first parameter, as in
+            `find_tied_weights`.
         rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
         epochs: Number of passes over the fitting examples in each training run, at least 1. The default is
             4, or as many as take 140 steps. With fewer steps, a relaxed layer hardly differs from a
@@ -107,12 +116,13 @@ def sharing_test(
             the same. Threads of one process train one candidate at a time.
 
     Raises:
-        ArgumentError: If an argument is invalid, if the model has no convolution, is not deterministic, or
-            mixes the examples of a batch in evaluation mode, if the loss is neither a mean nor a sum over
-            the examples, or if model, loss or optimizer raise an error.
+        ArgumentError: If an argument is invalid, if the model has neither a convolution nor tied parameters,
+            is not deterministic, or mixes the examples of a batch in evaluation mode, if the loss is neither
+            a mean nor a sum over the examples, or if model, loss or optimizer raise an error.
         DataError: If there are too few examples, if they are not pairs or cannot be read, if they differ when
             they are read twice, or if almost all of `unseen` are also in `data`.
-        ConversionError: If a layer cannot be relaxed.
+        ConversionError: If a named layer cannot be tried, or if nothing can.
+        TieError: If a named tie cannot be tried.
         StudyError: If the folder contains another test or damaged records, or if a worker is lost.
 
     Warns:
@@ -172,12 +182,19 @@ def sharing_test(
         output = check_outputs(original, inputs)
         reduction = find_reduction(loss, output, targets, len(inputs))
         first = [float(value) for value in compute_example_losses(loss, output, targets, len(inputs))]
-        found, skipped = find_layers(original, names, rank, inputs[:2], skip=layers is None)
+        with seeding(recipe.seed):
+            found = find_layers(original, names, rank, inputs[:2], skip=layers is None)
+        tied, skipped = find_ties(original, inputs[:2], ties)
+    skipped = {**found.skipped, **skipped}
+    if not (found.relaxed or found.restricted or tied):
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items()) or "none"
+        raise ConversionError(_WHERE, "at least one layer or tie must be tried", reasons)
     halves = _split(folds)
     with seeding(recipe.seed):
         # on a copy, because modules can store tensors with a graph, which cannot be copied
-        deviations = _measure(copy.deepcopy(original), found, fitting, halves, loss, reduction, device)
-    setting = Setting(original, inputs[:2], loss, folds, recipe)
+        copied = copy.deepcopy(original)
+        deviations = _measure(copied, found.relaxed, fitting, halves, loss, reduction, device)
+    setting = Setting(original, inputs[:2], loss, folds, recipe, tied)
     options = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
     digest = _digest(original, [data_digest, first, options])
     counts = [len(fold.judging_indices) for fold in folds]
@@ -185,16 +202,18 @@ def sharing_test(
         done = {} if records is None else records.read()
         append = None if records is None else records.append
         runner = Runner(setting, done, append, progress, executor)
-        ranks = {name: sharing.rank for name, (_, sharing) in found.items()}
-        losses = run_trials(runner, ranks, len(folds), rule)
+        ranks = {name: sharing.rank for name, (_, sharing) in found.relaxed.items()}
+        losses = run_trials(runner, ranks, found.restricted, tied, len(folds), rule)
     decisions = decide(losses, rule)
+    results = {
+        name: LayerResult.from_parts(name, decisions[name], sharing, _count(original, name), deviations[name])
+        for name, (_, sharing) in found.relaxed.items()
+    }
+    for name, restriction in found.restricted.items():
+        results[name] = LayerResult.from_restriction(name, decisions[name], restriction)
     return SharingTest(
-        layers={
-            name: LayerResult.from_parts(
-                name, decisions[name], sharing, _count(original, name), deviations[name]
-            )
-            for name, (_, sharing) in found.items()
-        },
+        layers={name: results[name] for name in names if name in results},
+        ties={name: TieResult.from_parts(decisions[name], tie, original) for name, tie in tied.items()},
         skipped=skipped,
         model=type(model).__name__,
         judged=sum(counts),
@@ -256,7 +275,7 @@ def _measure(
         for name, (geometry, _) in layers.items()
     }
     result: dict[str, Deviations] = {}
-    for names in group_layers(elements):
+    for names in group_layers(elements) if elements else ():
         needed = 2 * 4 * sum(elements[name] for name in names)
         hint = "name fewer layers with layers="
         check_fits(ArgumentError, _WHERE, "the gradients at all positions", needed, ", ".join(names), hint)
@@ -279,8 +298,8 @@ def _count(model: nn.Module, name: str) -> tuple[int, int]:
 
 def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
     """Return a digest of everything on which the losses of a trial depend."""
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    state = hashlib.blake2b(repr((__version__, str(model), frozen, facts)).encode(), digest_size=8)
+    parameters = [(name, parameter.requires_grad) for name, parameter in model.named_parameters()]
+    state = hashlib.blake2b(repr((__version__, str(model), parameters, facts)).encode(), digest_size=8)
     for name, tensor in model.state_dict().items():
         state.update(repr(name).encode())  # names can contain lone surrogates
         if isinstance(tensor, Tensor):

@@ -1,6 +1,7 @@
-"""The candidates that are trained: the model, the model with a relaxed layer, and controls without position.
+"""The candidates that are trained: the model, the model with a layer of another sharing, and controls.
 
-Each candidate computes the function of the model until it is trained.
+Each candidate computes the function of the model until it is trained, except for "restrict", which starts
+from the nearest layer with one kernel.
 """
 
 import copy
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from .. import nn as layers
-from ..convert import relax
+from ..convert import relax, restrict
 from ..convert.convolutions import as_shared, get_arguments, get_class_name
-from ..sharing import LowRank
+from ..sharing import Full, LowRank
 
-#: "continue" is the model as it is, "relax" has a layer with `LowRank` sharing, "blind" has as many weights
-#: in a kernel that is the same everywhere, and "wide" has additional channels.
-Kind = Literal["continue", "relax", "blind", "wide"]
+#: "continue" is the model as it is, "relax" has a layer with `LowRank` sharing, "restrict" has a layer with
+#: one kernel instead of several, and "untie" has a copy of a tied parameter for each use. Of the controls,
+#: "blind" has as many weights that act the same at all positions or uses, and "wide" has additional channels.
+Kind = Literal["continue", "relax", "restrict", "untie", "blind", "wide"]
 
 
 def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example: Tensor) -> nn.Module:
@@ -26,16 +28,18 @@ def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example
     Args:
         model: The trained model.
         kind: Kind of the candidate.
-        layer: Name of the convolution that is changed; ignored for "continue".
+        layer: Name of the layer that is changed; ignored for "continue".
         rank: Rank of the relaxed layer.
         example: Input of the model [N, ...].
     """
     if kind == "relax":
         return relax(model, {layer: LowRank(rank)}, example)
+    if kind == "restrict":
+        return restrict(model, {layer: Full()}).module
     result = copy.deepcopy(model)
     if kind == "blind":
         convolution: Any = result.get_submodule(layer)
-        register_parametrization(convolution, "weight", _BlindCorrections(convolution.weight, rank))
+        register_parametrization(convolution, "weight", BlindCorrections(convolution.weight, rank))
     if kind == "wide":
         convolution = result.get_submodule(layer)
         convolution.add_module("branch", _make_branch(convolution, rank))
@@ -43,8 +47,8 @@ def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example
     return result
 
 
-class _BlindCorrections(nn.Module):
-    """A kernel with the corrections of `LowRank`, whose coefficients are the same at every position."""
+class BlindCorrections(nn.Module):
+    """A weight with the corrections of `LowRank`, with the same coefficients at all positions or uses."""
 
     def __init__(self, weight: Tensor, rank: int):
         super().__init__()

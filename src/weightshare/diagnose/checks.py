@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from .._args import did_you_mean, is_sequence
 from .._nests import iter_tensors, map_tensors
 from ..convert import convolutions, relax
 from ..errors import ArgumentError, ConversionError, SharingError, WeightshareError, describe_exception
-from ..nn.base import SharedLayer
 from ..pattern.modules import check_module
-from ..sharing import Full, LowRank
+from ..sharing import LowRank
 from ..symmetry.outputs import is_close
 from .gradients import Geometry
+from .restricting import Restriction, examine_restriction, has_several_kernels
+from .ties import list_tied_names
 from .training import Loss, Reduction, compute_example_losses
 
 _WHERE = "sharing_test"
@@ -34,7 +36,7 @@ def copy_model(model: Any) -> nn.Module:
         raise ArgumentError(_WHERE, "model must be a torch.nn.Module", type(model).__name__)
     convolutions.check_module(_WHERE, model)
     check_module(_WHERE, model)
-    if isinstance(model, _CONVOLUTIONS):
+    if isinstance(model, _CONVOLUTIONS) or has_several_kernels(model):
         hint = "wrap it in torch.nn.Sequential"
         raise ArgumentError(_WHERE, "model must not be a single convolution", type(model).__name__, hint)
     try:
@@ -139,11 +141,16 @@ def list_convolutions(model: nn.Module, names: Sequence[str] | None) -> list[str
     """Return the given names of convolutions, or those of all convolutions.
 
     Raises:
-        ArgumentError: If the model has no convolution, or a name is not that of one.
+        ArgumentError: If the model has neither a convolution nor a tie, or a name is not that of a
+            convolution.
     """
-    found = [name for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)]
-    if not found:
-        expected = "the model must contain a convolution of torch.nn or weightshare.nn"
+    found = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _CONVOLUTIONS) or has_several_kernels(module)
+    ]
+    if not found and not list_tied_names(model):
+        expected = "the model must contain a convolution of torch.nn or weightshare.nn, or tied parameters"
         raise ArgumentError(_WHERE, expected, type(model).__name__)
     if names is None:
         return found
@@ -152,48 +159,58 @@ def list_convolutions(model: nn.Module, names: Sequence[str] | None) -> list[str
         raise ArgumentError(_WHERE, "layers must be a list of names", repr(names), hint)
     for name in names:
         if name not in found:
-            hint = did_you_mean(name, found, f"choose from {', '.join(map(repr, found))}")
+            known = f"choose from {', '.join(map(repr, found))}" if found else "pass layers=None"
+            hint = did_you_mean(name, found, known)
             raise ArgumentError(_WHERE, "layers must contain names of convolutions", repr(name), hint)
     return list(dict.fromkeys(names))
 
 
-def find_layers(
-    model: nn.Module, names: Sequence[str], rank: int, example: Tensor, *, skip: bool
-) -> tuple[dict[str, tuple[Geometry, LowRank]], dict[str, str]]:
-    """Return the geometry and the new sharing of each layer to try, and the reason why others are not tried.
+@dataclass(frozen=True)
+class Layers:
+    """The layers to try, by name.
+
+    Args:
+        relaxed: Geometry and new sharing of each layer with one kernel.
+        restricted: What sharing one kernel would change in each layer with several.
+        skipped: Reasons why other layers are not tried.
+    """
+
+    relaxed: dict[str, tuple[Geometry, LowRank]]
+    restricted: dict[str, Restriction]
+    skipped: dict[str, str]
+
+
+def find_layers(model: nn.Module, names: Sequence[str], rank: int, example: Tensor, *, skip: bool) -> Layers:
+    """Return the layers to try, and the reason why others are not tried.
 
     Args:
         model: Copy of the model in evaluation mode.
         names: Names of convolutions.
         rank: Largest rank.
         example: Input of the model.
-        skip: Whether layers that cannot be relaxed are skipped.
+        skip: Whether layers that cannot be tried are skipped.
 
     Raises:
-        ConversionError: If a layer cannot be relaxed and is not skipped, or if no layer remains.
+        ConversionError: If a layer cannot be tried and is not skipped.
     """
-    layers: dict[str, tuple[Geometry, LowRank]] = {}
-    skipped: dict[str, str] = {}
+    layers = Layers({}, {}, {})
     for name in names:
+        where = f"{_WHERE}: {name!r}"
         try:
-            layers[name] = _examine(model, name, rank, example)
+            if has_several_kernels(model.get_submodule(name)):
+                layers.restricted[name] = examine_restriction(where, model, name)
+            else:
+                layers.relaxed[name] = _examine(where, model, name, rank, example)
         except (ConversionError, SharingError) as error:
             if not skip:
                 raise
-            skipped[name] = f"{error.expected}, got {error.got}"
-    if not layers:
-        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items()) or "none"
-        raise ConversionError(_WHERE, "at least one layer must be tried", reasons)
-    return layers, skipped
+            layers.skipped[name] = f"{error.expected}, got {error.got}"
+    return layers
 
 
-def _examine(model: nn.Module, name: str, rank: int, example: Tensor) -> tuple[Geometry, LowRank]:
+def _examine(where: str, model: nn.Module, name: str, rank: int, example: Tensor) -> tuple[Geometry, LowRank]:
     """Return the geometry of a layer and its new sharing, or raise an error with the reason."""
     layer: Any = model.get_submodule(name)
-    where = f"{_WHERE}: {name!r}"
-    if isinstance(layer, SharedLayer) and layer.sharing != Full():
-        expected = "the layer must have one kernel for all positions"
-        raise ConversionError(where, expected, repr(layer.sharing))
     try:
         relaxed: Any = relax(model, {name: LowRank(1)}, example).get_submodule(name)
     except WeightshareError as error:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..sharing import LowRank, Sharing
+from ..sharing import Full, LowRank, Sharing
 from ..views.optional import require_matplotlib
 from .deviations import Deviations
-from .verdict import Decision, Gain, Verdict
+from .judged import Judged, unpack
+from .restricting import Restriction
+from .verdict import Decision
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,40 +37,25 @@ class Alternative:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerResult:
-    """What relaxing one layer gains. All gains are fractions of the loss.
+class LayerResult(Judged):
+    """What another sharing of one layer gains.
+
+    A layer with one kernel is relaxed. One with several kernels is restricted to one, whose gain is usually
+    negative: it is minus the cost of sharing.
 
     Args:
-        name: Name of the layer in the model.
-        verdict: "relax", "keep" or "no verdict".
-        reason: Reason for the verdict, as a clause.
-        gain: Gain over the best control on the judged examples; None if the loss is not finite or negative.
-        interval: Interval of the gain (low, high); those of all layers hold together, for the
-            candidates that were trained with this seed. None if the gain is None.
-        p_value: One-sided p-value of no gain over the best control, with Holm's correction over layers. A
-            gain that is too small to matter can have a small p-value, so the verdict does not depend on it.
-        gains: Gain over each control. If relaxing does not beat "continue", other controls are left out.
-        suggestion: Sharing that was tried.
-        parameters: Number of parameters of the layer.
-        extra_parameters: Number of parameters that the suggestion adds.
+        suggestion: Sharing that was tried; `Full()` for a layer with several kernels.
         map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
-            kernel should change there. Values around zero are noise.
+            kernel should change there. Values around zero are noise. For a layer with several kernels, it is
+            the norm of the difference of each kernel from the shared one.
         spectrum: Singular values of these changes, approximately in descending order. Values around zero
-            are noise, so the number of the others shows which rank could help.
+            are noise, so the number of the others shows which rank could help. For a layer with several
+            kernels, they are those of the differences, and show which rank would be enough.
         coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
         alternatives: Other sharings, which were not tried, for a layer whose verdict is "relax".
     """
 
-    name: str
-    verdict: Verdict
-    reason: str
-    gain: float | None
-    interval: tuple[float, float] | None
-    p_value: float | None
-    gains: Mapping[str, Gain]
     suggestion: Sharing
-    parameters: int
-    extra_parameters: int
     map: np.ndarray = field(repr=False)
     spectrum: tuple[float, ...]
     coefficients: Mapping[str, Tensor] = field(repr=False)
@@ -86,15 +73,9 @@ class LayerResult:
         kernel, biases = parameters
         size = found.map.shape
         coefficients = sum(int(np.prod(shape)) for shape in sharing.coefficient_shapes(size).values())
-        best = decision.gain
         return cls(
             name=name,
-            verdict=decision.verdict,
-            reason=decision.reason,
-            gain=None if best is None else best.value,
-            interval=None if best is None else (best.low, best.high),
-            p_value=decision.p_value,
-            gains=decision.gains,
+            **unpack(decision),
             suggestion=sharing,
             parameters=kernel + biases,
             extra_parameters=sharing.rank * kernel + coefficients,
@@ -106,6 +87,20 @@ class LayerResult:
                 for other, share in found.shares.items()
                 if decision.verdict == "relax"
             ),
+        )
+
+    @classmethod
+    def from_restriction(cls, name: str, decision: Decision, restriction: Restriction) -> LayerResult:
+        """Return the result for a layer with several kernels."""
+        return cls(
+            name=name,
+            **unpack(decision),
+            suggestion=Full(),
+            parameters=restriction.parameters,
+            extra_parameters=restriction.extra_parameters,
+            map=restriction.map.cpu().numpy(),
+            spectrum=restriction.spectrum,
+            coefficients={},
         )
 
     def plot_map(self, *, ax: Axes | None = None) -> Figure:
@@ -128,16 +123,8 @@ class LayerResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         return {
-            "name": self.name,
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "gain": self.gain,
-            "interval": None if self.interval is None else list(self.interval),
-            "p_value": self.p_value,
-            "gains": {control: vars(gain) for control, gain in self.gains.items()},
+            **super().to_dict(),
             "suggestion": str(self.suggestion),
-            "parameters": self.parameters,
-            "extra_parameters": self.extra_parameters,
             "map": self.map.tolist(),
             "spectrum": list(self.spectrum),
             "alternatives": [{**vars(one), "sharing": str(one.sharing)} for one in self.alternatives],

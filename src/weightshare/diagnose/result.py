@@ -1,4 +1,4 @@
-"""`SharingTest`: what a test found about each layer, as values, text, JSON and HTML."""
+"""`SharingTest`: what a test found about each layer and tie, as values, text, JSON and HTML."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,8 @@ from ..views.page import render_document, render_fragment
 from ..views.section import Section
 from ..views.text import render
 from .layer import LayerResult
-from .report import build_table, describe_layer
+from .report import build_table, describe_layer, describe_tie
+from .tie import TieResult
 from .verdict import Rule
 
 SCHEMA = "weightshare-sharing-test/1"
@@ -25,13 +26,15 @@ SCHEMA = "weightshare-sharing-test/1"
 class SharingTest:
     """The result of `sharing_test`; `str` is its table.
 
-    `weightshare.relax(model, test)` relaxes the layers of `plan` without changing the outputs. It sets their
-    coefficients from the gradients, so that training continues from there.
+    `weightshare.relax(model, test)` relaxes the layers and removes the ties whose verdict is "relax", without
+    changing the outputs. It sets the coefficients of the layers from the gradients, so that training
+    continues from there. `weightshare.restrict(model, test)` restricts the layers whose verdict is "share".
 
     Args:
         model: Class of the model.
         layers: Results by the name of the layer, in the order of the model.
-        skipped: Reasons why other convolutions were not tried, by name.
+        ties: Results by the name of the tie, in the order of the model.
+        skipped: Reasons why other convolutions and ties were not tried, by name.
         judged: Number of judged examples.
         rule: Constants of the verdict.
         example: Input of the model, on which `relax` finds the sizes of the layers.
@@ -39,6 +42,7 @@ class SharingTest:
 
     model: str
     layers: Mapping[str, LayerResult]
+    ties: Mapping[str, TieResult]
     skipped: Mapping[str, str]
     judged: int
     rule: Rule
@@ -46,13 +50,19 @@ class SharingTest:
 
     @property
     def plan(self) -> dict[str, Sharing]:
-        """The suggested sharing of each layer whose verdict is "relax", by name."""
-        return {name: layer.suggestion for name, layer in self.layers.items() if layer.verdict == "relax"}
+        """The suggested sharing of each layer whose verdict is "relax" or "share", by name."""
+        chosen = ("relax", "share")
+        return {name: layer.suggestion for name, layer in self.layers.items() if layer.verdict in chosen}
 
     @property
     def coefficients(self) -> dict[str, Mapping[str, Tensor]]:
-        """Coefficients for the layers of the plan, by name."""
-        return {name: self.layers[name].coefficients for name in self.plan}
+        """Coefficients for the layers that are relaxed, by name."""
+        return {name: layer.coefficients for name, layer in self.layers.items() if layer.verdict == "relax"}
+
+    @property
+    def untie(self) -> list[str]:
+        """Names that get parameters of their own: the aliases of the ties whose verdict is "relax"."""
+        return [name for tie in self.ties.values() if tie.verdict == "relax" for name in tie.aliases]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything except the coefficients as one JSON object."""
@@ -63,7 +73,9 @@ class SharingTest:
             "threshold": self.rule.threshold,
             "level": self.rule.level,
             "plan": {name: str(sharing) for name, sharing in self.plan.items()},
+            "untie": self.untie,
             "layers": [layer.to_dict() for layer in self.layers.values()],
+            "ties": [tie.to_dict() for tie in self.ties.values()],
             "skipped": dict(self.skipped),
         }
 
@@ -91,6 +103,7 @@ class SharingTest:
         return f"Sharing test of {escape_controls(self.model)}"
 
     def _build_sections(self, pictures: bool = False) -> list[Section]:
-        layers = list(self.layers.values())
-        table = build_table(layers, self.skipped, self.judged, self.rule)
-        return [table, *(describe_layer(layer, pictures) for layer in layers)]
+        layers, ties = list(self.layers.values()), list(self.ties.values())
+        table = build_table(layers, ties, self.skipped, self.judged, self.rule)
+        sections = [describe_layer(layer, pictures) for layer in layers]
+        return [table, *sections, *map(describe_tie, ties)]

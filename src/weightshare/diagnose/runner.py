@@ -1,6 +1,6 @@
 """Run the trials of a sharing test that are needed: those of the controls only for promising layers."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ class Progress:
     Args:
         done, total: Number of finished trials, and of all trials that are known to be needed. Controls are
             added for promising layers only.
-        layer: Layer of the finished trial; empty if the model was trained as it is.
-        candidate: "continue", "relax", "blind" or "wide".
+        layer: Layer or tie of the finished trial; empty if the model was trained as it is.
+        candidate: "continue", "relax", "restrict", "untie", "blind" or "wide".
         stored: Whether the trial was finished in an earlier run.
     """
 
@@ -88,9 +88,23 @@ class Runner:
 
 
 def run_trials(
-    runner: Runner, ranks: dict[str, int], folds: int, rule: Rule
+    runner: Runner,
+    ranks: Mapping[str, int],
+    restricted: Collection[str],
+    ties: Collection[str],
+    folds: int,
+    rule: Rule,
 ) -> dict[str, dict[str, list[np.ndarray]]]:
-    """Return the losses by layer, candidate and fold. Controls are run for promising layers only."""
+    """Return the losses by layer or tie, candidate and fold. Controls are run for promising ones only.
+
+    Args:
+        runner: Runner for the trials.
+        ranks: Rank of each layer to relax.
+        restricted: Layers to restrict.
+        ties: Ties to untie.
+        folds: Number of folds.
+        rule: Constants of the verdict.
+    """
 
     def run(kind: Kind, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
         trials = {
@@ -100,10 +114,15 @@ def run_trials(
         return {name: [np.array(found[trial]) for trial in ones] for name, ones in trials.items()}
 
     (base,) = run("continue", [""]).values()
-    relaxed = run("relax", ranks)
-    losses = {name: {"continue": base, "relax": one} for name, one in relaxed.items()}
+    questions: dict[Kind, Collection[str]] = {"relax": ranks, "restrict": restricted, "untie": ties}
+    losses = {
+        name: {"continue": base, kind: one}
+        for kind, names in questions.items()
+        for name, one in run(kind, names).items()
+    }
     promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
     for kind in rule.controls[1:]:
-        for name, one in run(kind, promising).items():
+        names = [name for name in promising if kind != "wide" or name not in ties]
+        for name, one in run(kind, names).items():
             losses[name][kind] = one
     return losses

@@ -1,7 +1,7 @@
 """Train candidates in pairs: from the same weights, on the same examples, in the same order."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from ..errors import ArgumentError, WeightshareError, describe_exception
 from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
+from .ties import Tied, build_tie_candidate
 
 #: Function from outputs and targets of a batch to a scalar.
 Loss = Callable[[Any, Any], Tensor]
@@ -50,7 +51,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate in one fold; without layer and rank for "continue"."""
+    """One candidate in one fold; without layer for "continue". Ties have no rank, and their name as layer."""
 
     kind: Kind
     layer: str
@@ -67,6 +68,7 @@ class Setting:
     loss: Loss
     folds: tuple[Fold, ...]
     recipe: Recipe
+    ties: Mapping[str, Tied]
 
 
 def run_trial(setting: Setting, trial: Trial) -> list[float]:
@@ -81,7 +83,7 @@ def run_trial(setting: Setting, trial: Trial) -> list[float]:
     except WeightshareError:
         raise
     except Exception as error:  # model, loss and optimizer can raise any exception
-        what = f"{trial.kind!r} for layer {trial.layer!r}" if trial.layer else repr(trial.kind)
+        what = f"{trial.kind!r} for {trial.layer!r}" if trial.layer else repr(trial.kind)
         expected = f"the training of candidate {what} must succeed"
         raise ArgumentError("sharing_test", expected, describe_exception(error).rstrip(".")) from error
 
@@ -90,11 +92,17 @@ def _run_trial(setting: Setting, trial: Trial) -> list[float]:
     fold, recipe, device = setting.folds[trial.fold], setting.recipe, setting.example.device
     seed = recipe.seed + trial.fold
     with seeding(seed):
-        model = build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
+        model = _build(setting, trial)
     with seeding(seed):  # new weights draw different amounts of random numbers
         _fit(model.train(), fold, setting.loss, recipe, device)
     with seeding(seed):  # examples can be random, and training can draw different amounts, too
         return list(_judge(model.eval(), fold, setting.loss, device))
+
+
+def _build(setting: Setting, trial: Trial) -> nn.Module:
+    if trial.layer in setting.ties:
+        return build_tie_candidate(setting.model, trial.kind, setting.ties[trial.layer])
+    return build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
 
 
 def compute_example_losses(loss: Loss, output: Any, target: Any, count: int) -> list[Tensor]:

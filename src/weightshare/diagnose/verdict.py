@@ -1,4 +1,4 @@
-"""The verdict on each layer, from the losses of the candidates on the judged examples."""
+"""The verdict on each layer and tie, from the losses of the candidates on the judged examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from .._args import check_amount, check_integer
 from ..errors import ArgumentError
 
 Control = Literal["continue", "blind", "wide"]
-Verdict = Literal["relax", "keep", "no verdict"]
+Verdict = Literal["relax", "share", "keep", "no verdict"]
 #: Losses [n] of one candidate on the judged examples of each fold.
 Folds = Sequence[np.ndarray]
+#: Candidates with another sharing or tying than the model; each layer or tie has one.
+TRIED = ("relax", "restrict", "untie")
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Rule:
     """Constants of the verdict.
 
     Args:
-        threshold: Least gain that counts, as a fraction of the loss. "relax" needs an interval of the gain
-            above it, and "keep" an interval below it.
-        level: Probability that the interval of any layer misses its gain.
+        threshold: Least gain or cost that counts, as a fraction of the loss. "relax" needs an interval of the
+            gain above it, and "keep" an interval below it. For layers with separate kernels, "share" needs
+            an interval above minus the threshold, and "keep" an interval below that.
+        level: Probability that the interval of any layer or tie misses its gain.
         least_examples: Number of judged examples below which there is no verdict.
-        controls: Candidates that relaxing must beat, all of them; "continue" comes first.
+        controls: Candidates that relaxing must beat, all of them; "continue" comes first. For ties, "wide"
+            is left out. Sharing is only compared with "continue".
     """
 
     threshold: float = 0.01
@@ -56,13 +60,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on one layer, and the numbers on which it is based.
+    """The verdict on one layer or tie, and the numbers on which it is based.
 
     Args:
-        verdict: "relax", "keep" or "no verdict".
+        verdict: "relax", "share", "keep" or "no verdict".
         reason: Reason as a clause.
         gain: Gain over the best control; None if it is undefined.
-        p_value: One-sided p-value of no gain over the best control, corrected for the number of layers.
+        p_value: One-sided p-value of no gain over the best control, corrected for the number of layers
+            and ties.
         gains: Gain over each control.
     """
 
@@ -74,24 +79,25 @@ class Decision:
 
 
 def is_promising(losses: Mapping[str, Folds], layers: int, rule: Rule) -> bool:
-    """Return whether a layer could still be relaxed, given its losses for "continue" and "relax".
+    """Return whether a layer or tie could still be relaxed, given its losses for "continue" and the change.
 
-    If not, relaxing does not beat continuing, and no other control can change the verdict.
+    If not, relaxing does not beat continuing, and no other control can change the verdict. A layer that is
+    restricted has no other control.
     """
-    if not _is_defined(losses):
+    if "restrict" in losses or not _is_defined(losses):
         return False
-    return _compare(losses, "continue", layers, rule)[0].high >= rule.threshold
+    return _compare(losses, "continue", layers, rule)[0].high > rule.threshold
 
 
 def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, Decision]:
-    """Return the verdict on each layer.
+    """Return the verdict on each layer and tie.
 
     Gains are mean differences of paired losses, divided by the mean loss of "continue" in each fold and
-    averaged over the folds. Their intervals hold for all layers together (normal approximation, Bonferroni).
+    averaged over the folds. Their intervals hold for all of them together (normal approximation, Bonferroni).
 
     Args:
-        losses: Losses by layer, candidate ("relax" and controls) and fold. Controls other than "continue" may
-            be missing for layers that are not promising.
+        losses: Losses by layer or tie, candidate (one of "relax", "restrict" and "untie", and controls) and
+            fold. Controls other than "continue" may be missing for layers that are not promising.
         rule: Constants.
     """
     compared = {
@@ -108,7 +114,9 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
             continue
         gains = {control: gain for control, (gain, _) in compared[layer].items()}
         best = Gain(*(min(getattr(g, end) for g in gains.values()) for end in ("value", "low", "high")))
-        verdict, reason = _judge(best, gains, sum(map(len, ones["relax"])), rule)
+        tried = _find_tried(ones)
+        judge = _judge_sharing if tried == "restrict" else _judge
+        verdict, reason = judge(best, gains, sum(map(len, ones[tried])), rule)
         decisions[layer] = Decision(verdict, reason, best, corrected[layer], gains)
     return decisions
 
@@ -119,13 +127,17 @@ def _is_defined(losses: Mapping[str, Folds]) -> bool:
 
 
 def _compare(losses: Mapping[str, Folds], control: str, layers: int, rule: Rule) -> tuple[Gain, float]:
-    """Return the gain of relaxing over a control, and its one-sided p-value."""
-    folds = zip(losses[control], losses["relax"], losses["continue"])
-    differences = [(other - relaxed) / base.mean() for other, relaxed, base in folds]
+    """Return the gain of the tried candidate over a control, and its one-sided p-value."""
+    folds = zip(losses[control], losses[_find_tried(losses)], losses["continue"])
+    differences = [(other - tried) / base.mean() for other, tried, base in folds]
     gain = float(np.mean([d.mean() for d in differences]))
     error = float(np.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences))
     half = float(norm.isf(rule.level / 2 / layers)) * error
     return Gain(gain, gain - half, gain + half), float(norm.sf(gain / max(error, 1e-300)))
+
+
+def _find_tried(losses: Mapping[str, Folds]) -> str:
+    return next(candidate for candidate in TRIED if candidate in losses)
 
 
 def _correct(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -139,27 +151,47 @@ def _correct(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _judge(gain: Gain, gains: Mapping[str, Gain], count: int, rule: Rule) -> tuple[Verdict, str]:
+    """Return the verdict on relaxing a layer or untying parameters, with its reason."""
     threshold = f"{100 * rule.threshold:.3g}% of the loss"
     if count < rule.least_examples:
-        return "no verdict", f"{count:,} judged examples, about {rule.least_examples:,} are needed"
+        return "no verdict", _ask_for_least(count, rule)
     if gain.low > rule.threshold:
         return "relax", f"the gain over every control is above {threshold}"
-    if gain.high < rule.threshold:
+    if gain.high <= rule.threshold:
         control = min(gains, key=lambda name: gains[name].high)
         return "keep", f"the gain over {NAMES[control]} is below {threshold}"
-    distance, half = abs(gain.value - rule.threshold), (gain.high - gain.low) / 2
+    return "no verdict", f"the gain is too close to {threshold}: {_ask_for_more(gain, rule.threshold, count)}"
+
+
+def _judge_sharing(gain: Gain, gains: Mapping[str, Gain], count: int, rule: Rule) -> tuple[Verdict, str]:
+    """Return the verdict on one kernel for a layer with several, with its reason."""
+    threshold = f"{100 * rule.threshold:.3g}% of the loss"
+    if count < rule.least_examples:
+        return "no verdict", _ask_for_least(count, rule)
+    if gain.low >= -rule.threshold:
+        return "share", f"one kernel for all positions costs less than {threshold}"
+    if gain.high < -rule.threshold:
+        return "keep", f"one kernel for all positions costs more than {threshold}"
+    needed = _ask_for_more(gain, -rule.threshold, count)
+    return "no verdict", f"the cost of one kernel for all positions is too close to {threshold}: {needed}"
+
+
+def _ask_for_least(count: int, rule: Rule) -> str:
+    return f"{count:,} judged examples, about {rule.least_examples:,} are needed"
+
+
+def _ask_for_more(gain: Gain, bound: float, count: int) -> str:
+    """Return how many examples would decide on which side of a bound the gain is."""
+    distance, half = abs(gain.value - bound), (gain.high - gain.low) / 2
     needed = count * (half / max(distance, half / 10)) ** 2
     about = f"about {_round(needed):,}" if distance > half / 10 else f"more than {_round(needed):,}"
-    return (
-        "no verdict",
-        f"the gain is too close to {threshold}: {count:,} judged examples, {about} are needed",
-    )
+    return f"{count:,} judged examples, {about} are needed"
 
 
 #: Controls in words.
 NAMES = {
     "continue": "training further",
-    "blind": "as many weights without position",
+    "blind": "as many shared weights",
     "wide": "more channels",
 }
 

@@ -1,6 +1,6 @@
 """`tie_weights` and `untie_weights`: declare ties, and remove them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, TypeVar
 
 import torch
@@ -91,7 +91,6 @@ def tie_weights(model: _Module, ties: Mapping[str, str | Tie] | Literal["auto"])
     return model
 
 
-@torch.no_grad()
 def untie_weights(model: _Module, name: str) -> _Module:
     """Give an alias its own Parameter with the current values, and remove its tie.
 
@@ -121,6 +120,19 @@ def untie_weights(model: _Module, name: str) -> _Module:
         others = f"use one of {', '.join(map(repr, known))}" if known else "this module has no ties"
         hint = f"{others}; if the source is outside of this module, call untie_weights on a parent module"
         raise TieError("untie_weights", "name must be an alias", repr(name), hint)
+    untie_aliases(model, aliases)
+    return model
+
+
+@torch.no_grad()
+def untie_aliases(model: Module, aliases: Collection[str]) -> None:
+    """Give each of these aliases its own Parameter with the current values, and remove its tie.
+
+    Raises:
+        TieError: If an alias is the source of a tie that remains, or is parametrized or pruned. The model is
+            then unchanged.
+    """
+    links = get_links(model)
     kept = [link for link in links.values() if link.is_known and link.alias not in aliases]
     remaining = {link.tie.source: link.alias for link in kept}
     for alias in aliases:
@@ -135,7 +147,6 @@ def untie_weights(model: _Module, name: str) -> _Module:
             _make_own(*owner)
     forget_ties(model, aliases)
     update_configs(model, {get_place(model, alias) for alias in aliases})
-    return model
 
 
 def _find_shared(model: Module, link: Link) -> tuple[Module, str] | None:
