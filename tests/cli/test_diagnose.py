@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import weightshare
 from tests.helpers.diagnosed import make_examples, make_network
 from weightshare.cli.progress import DiagnoseTerminal
 from weightshare.diagnose import Progress
@@ -54,6 +55,34 @@ def test_options(diagnose):
     assert code == 0, err
     assert [(layer["name"], layer["suggestion"]) for layer in found["layers"]] == [("3", "lowrank:1")]
     assert found["judged"] == 20
+
+
+def test_ties(diagnose):
+    def build():
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.ReLU(), nn.Linear(36, 36), nn.Linear(36, 3))
+        model[3].weight = model[1].weight
+        model[3].bias = model[1].bias
+        return model
+
+    sys.modules["mine"].net = build
+    options = ("--epochs", "1", "--ties", "1.weight", "--json")
+    code, out, err = diagnose("mine:net", "--data", "mine:data", *options)
+    assert code == 0, err
+    (tie,) = json.loads(out)["ties"]
+    assert tie["names"] == [["1.weight", "3.weight"], ["1.bias", "3.bias"]]
+    code, out, err = diagnose("mine:net", "--data", "mine:data", "--ties", "3.weight")
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "ties must contain names of tied parameters, got '3.weight'; did you mean '1.weight'?\n"
+    )
+
+
+def test_a_layer_with_several_kernels(diagnose):
+    local = weightshare.nn.Conv2d(1, 2, 3, sharing=weightshare.Local(), input_size=6)
+    sys.modules["mine"].net = lambda: nn.Sequential(local, nn.Flatten(), nn.Linear(32, 3))
+    code, out, err = diagnose("mine:net", "--data", "mine:data", "--epochs", "1", "--layers", "0")
+    assert code == 0, err
+    assert "The verdict is to share one kernel in a layer with several" in out
 
 
 def test_the_same_command_continues(diagnose, tmp_path):

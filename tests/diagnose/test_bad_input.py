@@ -98,7 +98,8 @@ CASES = {
     "no convolution": (
         {"model": nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()},
         ArgumentError,
-        "sharing_test: the model must contain a convolution of torch.nn or weightshare.nn, got Sequential.",
+        "sharing_test: the model must contain a convolution of torch.nn or weightshare.nn, or tied "
+        "parameters, got Sequential.",
     ),
     "random model": (
         {"model": NOISY},
@@ -261,16 +262,21 @@ CASES = {
         ArgumentError,
         "layers must be a list of names, got '0'; write ['0'].",
     ),
-    "no layers": ({"layers": []}, ConversionError, "at least one layer must be tried, got none."),
+    "no layers": ({"layers": []}, ConversionError, "at least one layer or tie must be tried, got none."),
+    "no ties": (
+        {"ties": ["0.weight"]},
+        ArgumentError,
+        "sharing_test: ties must contain names of tied parameters, got '0.weight'; pass ties=None.",
+    ),
+    "text instead of names of ties": (
+        {"ties": "0.weight"},
+        ArgumentError,
+        "sharing_test: ties must be a list of names, got '0.weight'; write ['0.weight'].",
+    ),
     "layer that cannot be relaxed": (
         {"model": hooked(), "layers": ["3"]},
         ConversionError,
         "sharing_test: '3': the layer must be an unmodified convolution, got hooks",
-    ),
-    "relaxed layer": (
-        {"model": ws.relax(make_network(), {"3": ws.Local()}, DATA[:2][0]), "layers": ["3"]},
-        ConversionError,
-        "sharing_test: '3': the layer must have one kernel for all positions, got Local().",
     ),
     "compiled model": (
         {"model": torch.compile(make_network())},

@@ -34,6 +34,57 @@ def test_verdict(gain, verdict, reason):
     assert found.gain.high > gain - 0.005
 
 
+def draw_shared(gain, **options):
+    """Return losses of a layer with one kernel instead of several."""
+    losses = draw(gain, controls=("continue",), **options)
+    losses["restrict"] = losses.pop("relax")
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict", "reason"),
+    [
+        (0.05, "share", "one kernel for all positions costs less than 1% of the loss"),
+        (0.0, "share", "one kernel for all positions costs less than 1% of the loss"),
+        (-0.05, "keep", "one kernel for all positions costs more than 1% of the loss"),
+        (
+            -0.01,
+            "no verdict",
+            "the cost of one kernel for all positions is too close to 1% of the loss: 2,000 judged examples, ",
+        ),
+    ],
+)
+def test_verdict_on_sharing(gain, verdict, reason):
+    found = decide({"a": draw_shared(gain)}, Rule())["a"]
+    assert found.verdict == verdict
+    assert reason in found.reason
+    assert found.gain == found.gains["continue"]
+    assert found.gain.low < gain + 0.005
+    assert found.gain.high > gain - 0.005
+
+
+def test_about_how_many_examples_are_needed_to_share():
+    few, many = (decide({"a": draw_shared(-0.005, n=n, noise=0.3)}, Rule())["a"] for n in (400, 40_000))
+    assert few.verdict == "no verdict"
+    assert many.verdict == "share"
+    assert int(few.reason.partition("about ")[2].split()[0].replace(",", "")) < 40_000
+    least = decide({"a": draw_shared(0.05, n=20)}, Rule())["a"]
+    assert (least.verdict, least.reason) == ("no verdict", "40 judged examples, about 100 are needed")
+
+
+def test_layers_and_ties_are_corrected_together():
+    untied = draw(0.004, controls=("continue", "blind"))
+    untied["untie"] = untied.pop("relax")
+    questions = {"a": draw(0.01), "b": draw_shared(0.0), "c.weight": untied}
+    alone = {name: decide({name: losses}, Rule())[name] for name, losses in questions.items()}
+    found = decide(questions, Rule())
+    assert found["a"].p_value == pytest.approx(3 * alone["a"].p_value)
+    assert found["c.weight"].p_value == pytest.approx(max(2 * alone["c.weight"].p_value, found["a"].p_value))
+    assert found["b"].p_value == pytest.approx(max(alone["b"].p_value, found["c.weight"].p_value))
+    assert all(found[name].gain.low < alone[name].gain.low for name in questions)
+    assert not is_promising(questions["b"], 3, Rule())
+
+
 def test_the_gain_is_over_the_best_control():
     losses = draw(0.05)
     losses["wide"] = draw(0.002)["wide"]
@@ -102,6 +153,14 @@ def test_equal_losses_keep():
     assert found.verdict == "keep"
     assert found.p_value == 0.5
     assert found.gain.value == 0
+
+
+def test_equal_losses_have_a_verdict_without_a_threshold():
+    same = [np.ones(200)]
+    found = decide(
+        {"a": {"continue": same, "relax": same}, "b": {"continue": same, "restrict": same}}, Rule(0.0)
+    )
+    assert [one.verdict for one in found.values()] == ["keep", "share"]
 
 
 def test_promising_layers_are_those_that_may_be_relaxed():

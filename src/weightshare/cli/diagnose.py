@@ -42,6 +42,10 @@ def command(
     layers: Annotated[
         str | None, typer.Option(help="Comma-separated names of the convolutions to try; by default all.")
     ] = None,
+    ties: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated names of the tied parameters to try; by default all."),
+    ] = None,
     rank: Annotated[int, typer.Option(help="Rank of the relaxed layers.")] = 2,
     epochs: Annotated[
         int | None,
@@ -60,7 +64,10 @@ def command(
     as_json: Json = False,
     html: Annotated[str | None, typer.Option(help="Also write an HTML page to this file.")] = None,
 ) -> None:
-    """Measure how much relaxing the weight sharing of each convolution of a trained model gains.
+    """Measure how much another degree of sharing gains in each convolution and tie of a trained model.
+
+    Convolutions with one kernel are relaxed, layers with several kernels are restricted to one, and tied
+    parameters are untied.
 
     Inputs are passed to the model as they are. If the data have a test set, candidates are fitted on the
     training set and judged on the test set. Otherwise, the model must not have been trained on any of them.
@@ -91,6 +98,7 @@ def command(
                 default if loss is None else find_function(loss, "loss"),
                 unseen=unseen,
                 layers=None if layers is None else layers.split(","),
+                ties=None if ties is None else ties.split(","),
                 rank=rank,
                 epochs=epochs,
                 batch_size=batch_size,
