@@ -20,6 +20,7 @@ from .._version import __version__
 from ..errors import ArgumentError, DataError
 from ..sharing import LowRank
 from ..views.files import to_path
+from .alternatives import list_options, try_alternatives
 from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
 from .deviations import Deviations, find_deviations
 from .examples import Source, open_source, seeding, to_bytes
@@ -62,6 +63,7 @@ def sharing_test(
     rule: Rule | None = None,
     out: str | PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    alternatives: bool = True,
     executor: Executor | None = None,
 ) -> SharingTest:
     """Measure, for each convolution of a trained model, how much relaxing its weight sharing gains.
@@ -102,6 +104,10 @@ def sharing_test(
         rule: Constants of the verdict.
         out: Folder in which finished trials are stored, so that an interrupted test continues.
         progress: Function to call after each training run.
+        alternatives: Whether other sharings are tried in the layers whose verdict is "relax": half and twice
+            the rank, regions, regions of positions that want similar changes, sharing along axes, and one
+            kernel per position. The suggestion is the one with the fewest parameters that has at least two
+            thirds of the largest gain.
         executor: Executor that runs the trials, such as `weightshare.study.ProcessExecutor(2)`; by default,
             they run in this process. Model, data, loss and optimizer must then be picklable. The results are
             the same. Threads of one process train one candidate at a time.
@@ -136,6 +142,8 @@ def sharing_test(
     if epochs is not None:
         epochs = check_integer(_WHERE, "epochs", epochs, least=1)
     batch_size = check_integer(_WHERE, "batch_size", batch_size, least=2)
+    if not isinstance(alternatives, bool):
+        raise ArgumentError(_WHERE, "alternatives must be True or False", repr(alternatives))
     check_largest(_WHERE, rank=rank, epochs=epochs or 1, batch_size=batch_size, seed=seed)
     if torch.is_inference_mode_enabled():
         hint = "leave torch.inference_mode()"
@@ -177,23 +185,31 @@ def sharing_test(
     with seeding(recipe.seed):
         # on a copy, because modules can store tensors with a graph, which cannot be copied
         deviations = _measure(copy.deepcopy(original), found, fitting, halves, loss, reduction, device)
-    setting = Setting(original, inputs[:2], loss, folds, recipe)
-    options = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
-    digest = _digest(original, [data_digest, first, options])
+    tried = {name: sharing for name, (_, sharing) in found.items()}
+    parameters = {name: _count(original, name) for name in tried}
+    options = {
+        name: list_options(deviations[name], sharing, parameters[name], len(folds))
+        for name, sharing in tried.items()
+    }
+    named = [*tried.values(), *(one for ones in options.values() for some in ones.values() for one in some)]
+    setting = Setting(original, inputs[:2], loss, folds, recipe, {str(one): one for one in named})
+    facts = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
+    digest = _digest(original, [data_digest, first, facts])
     counts = [len(fold.judging_indices) for fold in folds]
     with open_records(folder, digest, counts) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
         append = None if records is None else records.append
         runner = Runner(setting, done, append, progress, executor)
-        ranks = {name: sharing.rank for name, (_, sharing) in found.items()}
-        losses = run_trials(runner, ranks, len(folds), rule)
-    decisions = decide(losses, rule)
+        losses = run_trials(runner, tried, len(folds), rule)
+        decisions = decide(losses, rule)
+        relaxed = [name for name in tried if alternatives and decisions[name].verdict == "relax"]
+        others = try_alternatives(runner, {name: options[name] for name in relaxed}, losses, rule)
     return SharingTest(
         layers={
             name: LayerResult.from_parts(
-                name, decisions[name], sharing, _count(original, name), deviations[name]
+                name, decisions[name], sharing, parameters[name], deviations[name], others.get(name, ()), rule
             )
-            for name, (_, sharing) in found.items()
+            for name, sharing in tried.items()
         },
         skipped=skipped,
         model=type(model).__name__,
@@ -267,7 +283,7 @@ def _measure(
         ]
         for name in names:
             geometry, sharing = layers[name]
-            result[name] = find_deviations([half[name] for half in found], geometry.size, sharing)
+            result[name] = find_deviations([half[name] for half in found], geometry.size, 2 * sharing.rank)
     return result
 
 

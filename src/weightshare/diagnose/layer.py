@@ -11,27 +11,13 @@ from torch import Tensor
 
 from ..sharing import LowRank, Sharing
 from ..views.optional import require_matplotlib
+from .alternatives import Alternative, choose, count_added
 from .deviations import Deviations
-from .verdict import Decision, Gain, Verdict
+from .verdict import Decision, Gain, Rule, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """A sharing that was not tried.
-
-    Args:
-        sharing: The sharing.
-        extra_parameters: Number of weights that it adds to the layer.
-        share: Part of the wanted changes that it can express, from the gradients.
-    """
-
-    sharing: Sharing
-    extra_parameters: int
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +34,19 @@ class LayerResult:
         p_value: One-sided p-value of no gain over the best control, with Holm's correction over layers. A
             gain that is too small to matter can have a small p-value, so the verdict does not depend on it.
         gains: Gain over each control. If relaxing does not beat "continue", other controls are left out.
-        suggestion: Sharing that was tried.
+        tried: Sharing that all these numbers are about.
+        suggestion: Sharing to use if the layer is relaxed: the one with the fewest parameters among those
+            with at least two thirds of the largest gain, and `tried` if there are no alternatives.
         parameters: Number of parameters of the layer.
         extra_parameters: Number of parameters that the suggestion adds.
         map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
             kernel should change there. Values around zero are noise.
         spectrum: Singular values of these changes, approximately in descending order. Values around zero
             are noise, so the number of the others shows which rank could help.
-        coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
-        alternatives: Other sharings, which were not tried, for a layer whose verdict is "relax".
+        coefficients: Coefficients from the gradients, by the name of the parameter, if the suggestion is
+            `LowRank`.
+        alternatives: Sharings for a layer whose verdict is "relax", including `tried`, from the fewest to
+            the most parameters.
     """
 
     name: str
@@ -66,6 +56,7 @@ class LayerResult:
     interval: tuple[float, float] | None
     p_value: float | None
     gains: Mapping[str, Gain]
+    tried: Sharing
     suggestion: Sharing
     parameters: int
     extra_parameters: int
@@ -76,17 +67,26 @@ class LayerResult:
 
     @classmethod
     def from_parts(
-        cls, name: str, decision: Decision, sharing: LowRank, parameters: tuple[int, int], found: Deviations
+        cls,
+        name: str,
+        decision: Decision,
+        tried: LowRank,
+        parameters: tuple[int, int],
+        found: Deviations,
+        others: tuple[Alternative, ...],
+        rule: Rule,
     ) -> LayerResult:
         """Return the result from a decision and the deviations.
 
         Args:
             parameters: Number of weights of one kernel, and of the biases.
+            others: Alternatives to the sharing that was tried, if it is relaxed.
         """
-        kernel, biases = parameters
-        size = found.map.shape
-        coefficients = sum(int(np.prod(shape)) for shape in sharing.coefficient_shapes(size).values())
         best = decision.gain
+        first = Alternative(tried, count_added(tried, found.map.shape, parameters), None, best)
+        alternatives = sorted((first, *others), key=lambda one: one.extra_parameters) if others else []
+        chosen = choose(alternatives, rule) if others else first
+        suggestion = chosen.sharing
         return cls(
             name=name,
             verdict=decision.verdict,
@@ -95,17 +95,14 @@ class LayerResult:
             interval=None if best is None else (best.low, best.high),
             p_value=decision.p_value,
             gains=decision.gains,
-            suggestion=sharing,
-            parameters=kernel + biases,
-            extra_parameters=sharing.rank * kernel + coefficients,
+            tried=tried,
+            suggestion=suggestion,
+            parameters=sum(parameters),
+            extra_parameters=chosen.extra_parameters,
             map=found.map.double().cpu().numpy(),
             spectrum=found.spectrum,
-            coefficients=found.coefficients,
-            alternatives=tuple(
-                Alternative(other, (other.banks(size) - 1) * kernel, share)
-                for other, share in found.shares.items()
-                if decision.verdict == "relax"
-            ),
+            coefficients=found.get_coefficients(suggestion) if isinstance(suggestion, LowRank) else {},
+            alternatives=tuple(alternatives),
         )
 
     def plot_map(self, *, ax: Axes | None = None) -> Figure:
@@ -135,12 +132,13 @@ class LayerResult:
             "interval": None if self.interval is None else list(self.interval),
             "p_value": self.p_value,
             "gains": {control: vars(gain) for control, gain in self.gains.items()},
+            "tried": str(self.tried),
             "suggestion": str(self.suggestion),
             "parameters": self.parameters,
             "extra_parameters": self.extra_parameters,
             "map": self.map.tolist(),
             "spectrum": list(self.spectrum),
-            "alternatives": [{**vars(one), "sharing": str(one.sharing)} for one in self.alternatives],
+            "alternatives": [one.to_dict() for one in self.alternatives],
         }
 
 

@@ -6,10 +6,12 @@ from ..views.escape import escape_controls
 from ..views.numbers import format_count, format_significant
 from ..views.optional import require_matplotlib
 from ..views.section import Section
+from .alternatives import Alternative
 from .layer import LayerResult, arrange_map
 from .verdict import NAMES, Gain, Rule
 
-_HEAD = ("layer", "verdict", "gain (%)", "interval (%)", "p-value", "tried", "added parameters")
+_SHARINGS = ("sharing", "added parameters", "gain (%)", "interval (%)", "part of changes (%)")
+_HEAD = ("layer", "verdict", "gain (%)", "interval (%)", "p-value", "suggestion", "added parameters")
 
 
 def build_table(
@@ -38,11 +40,11 @@ def _make_row(layer: LayerResult) -> tuple[str, ...]:
     return (
         escape_controls(layer.name),
         layer.verdict,
-        "-" if layer.gain is None else f"{100 * layer.gain:.2f}",
-        "-" if layer.interval is None else " to ".join(f"{100 * end:.2f}" for end in layer.interval),
-        "-" if layer.p_value is None else f"{layer.p_value:.2g}",
-        str(layer.suggestion),
-        f"+{format_count(layer.extra_parameters)}",
+        "-" if layer.gain is None else _format_percent(layer.gain),
+        "-" if layer.interval is None else " to ".join(map(_format_percent, layer.interval)),
+        "-" if layer.p_value is None else _format_p_value(layer.p_value),
+        str(layer.suggestion) if layer.verdict == "relax" else "-",
+        f"+{format_count(layer.extra_parameters)}" if layer.verdict == "relax" else "-",
     )
 
 
@@ -51,21 +53,48 @@ def describe_layer(layer: LayerResult, pictures: bool) -> Section:
     gains = [f"over {NAMES[name]} {_format_gain(gain)}" for name, gain in layer.gains.items()]
     lines = [f"{layer.verdict.capitalize()}: {layer.reason}."]
     if gains:
-        lines.append(f"Gain {', '.join(gains)}.")
+        lines.append(f"{layer.tried} gains {', '.join(gains)}.")
     values = ", ".join(format_significant(value, 2) for value in layer.spectrum)
     lines.append(f"Spectrum of the wanted changes: {values}.")
-    if layer.alternatives:
-        others = (f"{a.sharing} {a.share:.0%} (+{a.extra_parameters:,})" for a in layer.alternatives)
-        what = "part of these changes that other sharings can express (added weights)"
-        lines.append(f"Not tried: {what}: {', '.join(others)}.")
     picture = caption = ""
     if pictures:
         picture, caption = _draw_map(layer), "Where kernels want to differ (light: more)"
-    return Section(escape_controls(layer.name), picture=picture, caption=caption, lines=tuple(lines))
+    title = escape_controls(layer.name)
+    if not layer.alternatives:
+        return Section(title, picture=picture, caption=caption, lines=tuple(lines))
+    lines.append(
+        "The table shows gains over the best control, and which part of the wanted changes can be expressed."
+    )
+    rows = tuple(map(_make_alternative_row, layer.alternatives))
+    return Section(title, "lrrrr", _SHARINGS, rows, tuple(lines), picture, caption)
+
+
+def _make_alternative_row(one: Alternative) -> tuple[str, ...]:
+    gain = interval = "not tried"
+    if one.gain is not None:
+        gain = _format_percent(one.gain.value)
+        interval = f"{_format_percent(one.gain.low)} to {_format_percent(one.gain.high)}"
+    share = "-" if one.share is None else f"{100 * one.share:.0f}"
+    return str(one.sharing), f"+{format_count(one.extra_parameters)}", gain, interval, share
+
+
+def _format_percent(value: float) -> str:
+    """Return a fraction in percent, without the sign of a rounded zero."""
+    return f"{round(100 * value, 2) + 0.0:.2f}"
+
+
+def _format_p_value(value: float) -> str:
+    """Return a p-value; those below the precision of the normal distribution are bounds.
+
+    >>> _format_p_value(0.0123), _format_p_value(0.0)
+    ('0.012', '< 1e-100')
+    """
+    return f"{value:.2g}" if value >= 1e-100 else "< 1e-100"
 
 
 def _format_gain(gain: Gain) -> str:
-    return f"{100 * gain.value:.2f}% ({100 * gain.low:.2f} to {100 * gain.high:.2f})"
+    interval = f"{_format_percent(gain.low)} to {_format_percent(gain.high)}"
+    return f"{_format_percent(gain.value)}% ({interval})"
 
 
 def _draw_map(layer: LayerResult) -> str:

@@ -1,16 +1,20 @@
 """Run the trials of a sharing test that are needed: those of the controls only for promising layers."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import StudyError
+from ..sharing import Sharing
 from ..study.engines import LostWorkerError, run_tasks
 from .candidates import Kind
 from .training import Setting, Trial, run_trial
 from .verdict import Rule, is_promising
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Progress:
             added for promising layers only.
         layer: Layer of the finished trial; empty if the model was trained as it is.
         candidate: "continue", "relax", "blind" or "wide".
+        sharing: Sharing of the relaxed layer, or the one whose number of weights a control has; empty for
+            "continue".
         stored: Whether the trial was finished in an earlier run.
     """
 
@@ -29,6 +35,7 @@ class Progress:
     total: int
     layer: str
     candidate: str
+    sharing: str
     stored: bool
 
 
@@ -84,26 +91,55 @@ class Runner:
     def _report(self, trial: Trial, stored: bool) -> None:
         self._finished += 1
         if self._progress is not None:
-            self._progress(Progress(self._finished, self._total, trial.layer, trial.kind, stored))
+            self._progress(
+                Progress(self._finished, self._total, trial.layer, trial.kind, trial.sharing, stored)
+            )
 
 
 def run_trials(
-    runner: Runner, ranks: dict[str, int], folds: int, rule: Rule
+    runner: Runner, sharings: Mapping[str, Sharing], folds: int, rule: Rule
 ) -> dict[str, dict[str, list[np.ndarray]]]:
-    """Return the losses by layer, candidate and fold. Controls are run for promising layers only."""
+    """Return the losses by layer, candidate and fold. Controls are run for promising layers only.
+
+    Args:
+        sharings: Sharing to try in each layer, by name.
+        folds: Number of folds.
+    """
 
     def run(kind: Kind, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
-        trials = {
-            name: [Trial(kind, name, fold, ranks.get(name, 0)) for fold in range(folds)] for name in names
-        }
-        found = runner.run([trial for ones in trials.values() for trial in ones])
-        return {name: [np.array(found[trial]) for trial in ones] for name, ones in trials.items()}
+        return _run(runner, {name: (kind, name, [sharings[name]] * folds) for name in names})
 
-    (base,) = run("continue", [""]).values()
-    relaxed = run("relax", ranks)
-    losses = {name: {"continue": base, "relax": one} for name, one in relaxed.items()}
+    (base,) = _run(runner, {"": ("continue", "", [None] * folds)}).values()
+    losses = {name: {"continue": base, "relax": one} for name, one in run("relax", sharings).items()}
     promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
     for kind in rule.controls[1:]:
         for name, one in run(kind, promising).items():
             losses[name][kind] = one
     return losses
+
+
+def run_alternatives(
+    runner: Runner, options: Mapping[str, Mapping[Sharing, Sequence[Sharing]]]
+) -> dict[str, dict[Sharing, list[np.ndarray]]]:
+    """Return the losses by layer, sharing and fold.
+
+    Args:
+        options: What to train in each fold, by layer and sharing.
+    """
+    requests: dict[tuple[str, Sharing], tuple[Kind, str, Sequence[Sharing]]] = {
+        (n, s): ("relax", n, folds) for n, ones in options.items() for s, folds in ones.items()
+    }
+    found = _run(runner, requests)
+    return {name: {sharing: found[name, sharing] for sharing in ones} for name, ones in options.items()}
+
+
+def _run(
+    runner: Runner, requests: Mapping[_Key, tuple[Kind, str, Sequence[Sharing | None]]]
+) -> dict[_Key, list[np.ndarray]]:
+    """Return the losses by fold for each request (candidate, layer, sharing in each fold)."""
+    trials = {
+        key: [Trial(kind, layer, fold, str(one or "")) for fold, one in enumerate(sharings)]
+        for key, (kind, layer, sharings) in requests.items()
+    }
+    found = runner.run([trial for ones in trials.values() for trial in ones])
+    return {key: [np.array(found[trial]) for trial in ones] for key, ones in trials.items()}

@@ -1,7 +1,7 @@
 """Train candidates in pairs: from the same weights, on the same examples, in the same order."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._nests import map_tensors
 from ..errors import ArgumentError, WeightshareError, describe_exception
+from ..sharing import Sharing
 from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
@@ -50,23 +51,27 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate in one fold; without layer and rank for "continue"."""
+    """One candidate in one fold; without layer and sharing for "continue".
+
+    The sharing is a text, which `Setting.sharings` contains.
+    """
 
     kind: Kind
     layer: str
     fold: int
-    rank: int = 0
+    sharing: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials have in common."""
+    """What all trials have in common, and the sharings that they name."""
 
     model: nn.Module
     example: Tensor
     loss: Loss
     folds: tuple[Fold, ...]
     recipe: Recipe
+    sharings: Mapping[str, Sharing]
 
 
 def run_trial(setting: Setting, trial: Trial) -> list[float]:
@@ -90,7 +95,8 @@ def _run_trial(setting: Setting, trial: Trial) -> list[float]:
     fold, recipe, device = setting.folds[trial.fold], setting.recipe, setting.example.device
     seed = recipe.seed + trial.fold
     with seeding(seed):
-        model = build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
+        sharing = setting.sharings[trial.sharing] if trial.sharing else None
+        model = build_candidate(setting.model, trial.kind, trial.layer, sharing, setting.example)
     with seeding(seed):  # new weights draw different amounts of random numbers
         _fit(model.train(), fold, setting.loss, recipe, device)
     with seeding(seed):  # examples can be random, and training can draw different amounts, too
