@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .cases import make_images
+from .cases import FRESH, make_images
+from .confirm import confirm_cases
 from .experiment import run_cases
 from .maps import run_maps
 from .report import write_report
@@ -26,6 +27,12 @@ def main() -> None:
         "--null", action="store_true", help="Draw labels from the predictions of the students."
     )
     parser.add_argument("--quick", action="store_true", help="Fit controls only where relaxing is promising.")
+    parser.add_argument(
+        "--package", action="store_true", help="Test each student with the package, one after the other."
+    )
+    parser.add_argument(
+        "--fresh", type=int, help="Number of the first cases that have fresh images; with --package."
+    )
     parser.add_argument("--maps", action="store_true", help="Measure the maps instead.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the first cases.")
     parser.add_argument("--device", default="cpu", help="Device of torch.")
@@ -57,6 +64,14 @@ def _run(arguments: argparse.Namespace, images: Tensor, runs: dict) -> None:
     records = runs.setdefault(arguments.run, about | {"records": []})["records"]
     options = {name: getattr(arguments, name) for name in ("share", "null", "quick")}
     began = time.monotonic()
+    if arguments.package:
+        most = arguments.cases if arguments.fresh is None else arguments.fresh
+        while len(records) < arguments.cases and time.monotonic() - began < arguments.seconds:
+            seed = arguments.seed + len(records)
+            count = FRESH * (len(records) < most)
+            records += confirm_cases(1, images, seed, arguments.share, count)
+            arguments.out.write_text(json.dumps({"runs": runs}))
+        return
     for start in range(len(records), arguments.cases, arguments.together):
         if time.monotonic() - began > arguments.seconds:
             break

@@ -34,7 +34,7 @@ def intervals(record: dict, rule: Rule) -> np.ndarray:
     at = 0 if rule.cross else 3
     layers = record["gains"][rule.kind]
     rows = np.array([[layer[control][at : at + 3] for control in rule.controls] for layer in layers])
-    gain, error, fresh = rows.transpose(2, 0, 1)
+    gain, error, fresh = rows.astype(float).transpose(2, 0, 1)
     z = stats.norm.ppf(1 - rule.alpha / 2 / len(layers))
     return np.stack([(gain - z * error).min(1), (gain + z * error).min(1), gain.min(1), fresh.min(1)])
 

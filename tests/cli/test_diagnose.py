@@ -171,7 +171,8 @@ def test_progress_is_written_as_lines_where_there_is_no_terminal(capsys, monkeyp
     monkeypatch.setattr("weightshare.cli.progress.time.monotonic", lambda: next(clock))
     with DiagnoseTerminal() as terminal:
         for done, layer in enumerate(["", "a\x1b", "b"], 1):
-            terminal.update(Progress(done, 4, layer, "relax" if layer else "continue", stored=False))
+            shown = ("relax", "local") if layer else ("continue", "")
+            terminal.update(Progress(done, 4, layer, *shown, stored=False))
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "2/4 a\\x1b, relax\n"
+    assert printed.err == "2/4 a\\x1b, relax (local)\n"

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 import weightshare as ws
-from tests.helpers.diagnosed import QUICK, StoppedError, make_examples, make_network, stop_after
+from tests.helpers.diagnosed import QUICK, StoppedError, make_examples, make_network, make_planted, stop_after
 from weightshare.errors import StudyError
 
 DATA = make_examples()
@@ -32,6 +32,20 @@ def test_an_interrupted_test_continues_with_equal_results(tmp_path):
     ws.sharing_test(model, data, cross_entropy, out=tmp_path / "a", progress=again.append, **QUICK)
     assert all(state.stored for state in again)
     assert again[-1].done == again[-1].total
+
+
+def test_a_test_that_was_interrupted_while_alternatives_are_tried_continues(tmp_path):
+    model, data, _ = make_planted(100, strength=5.0)
+    options = {"batch_size": 20, "rule": ws.diagnose.Rule(least_examples=50), "out": tmp_path}
+    with pytest.raises(StoppedError):
+        ws.sharing_test(model, data, mse_loss, progress=stop_after(17), **options)
+    states = []
+    with ws.study.ProcessExecutor(1) as executor:
+        test = ws.sharing_test(model, data, mse_loss, progress=states.append, executor=executor, **options)
+    assert [state.stored for state in states] == [True] * 17 + [False] * 5
+    assert {state.sharing.partition(":")[0] for state in states[17:]} == {"along", "local", "mapped"}
+    again = ws.sharing_test(model, data, mse_loss, **options)
+    assert again.to_json() == test.to_json()
 
 
 @pytest.mark.parametrize("change", ["model", "data", "epochs", "loss", "optimizer", "text"])

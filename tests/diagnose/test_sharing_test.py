@@ -26,7 +26,7 @@ def test_a_planted_layer_is_told_to_relax_over_every_control(planted):
     _, test, _ = planted
     layer = test.layers["0"]
     assert layer.verdict == "relax"
-    assert test.plan == {"0": ws.LowRank(2)}
+    assert layer.tried == ws.LowRank(2)
     assert set(layer.gains) == {"continue", "blind", "wide"}
     assert layer.gain == min(gain.value for gain in layer.gains.values())
     assert 0.01 < layer.interval[0] < layer.gain < layer.interval[1]
@@ -42,8 +42,12 @@ def test_the_map_finds_the_planted_place(planted):
     assert test.layers["0"].spectrum[0] > 3 * max(map(abs, test.layers["0"].spectrum[1:]))
 
 
-def test_relax_applies_the_plan_with_the_same_outputs_and_informed_coefficients(planted):
-    model, test, is_other = planted
+def test_relax_applies_the_plan_with_the_same_outputs_and_informed_coefficients():
+    model, data, is_other = make_planted(400, strength=2.0)
+    rule = ws.diagnose.Rule(least_examples=50)
+    test = ws.sharing_test(model, data, mse_loss, epochs=3, batch_size=20, rule=rule, alternatives=False)
+    assert test.plan == {"0": ws.LowRank(2)}
+    assert test.layers["0"].alternatives == ()
     relaxed = ws.relax(model, test)
     x = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(relaxed(x), model(x))
@@ -61,18 +65,49 @@ def test_the_added_parameters_are_those_of_the_relaxed_layer(planted):
     relaxed = ws.relax(model, test)[0]
     assert layer.parameters == sum(p.numel() for p in model.parameters())
     assert layer.parameters + layer.extra_parameters == sum(p.numel() for p in relaxed.parameters())
+    for one in layer.alternatives:
+        relaxed = ws.relax(model, {"0": one.sharing}, torch.zeros(1, 1, 8, 8))
+        assert layer.parameters + one.extra_parameters == sum(p.numel() for p in relaxed.parameters())
 
 
 def test_alternatives_are_those_that_can_express_the_planted_place(planted):
     """Another kernel in the upper left quarter, which is one region of Regional(2)."""
+    _, test, is_other = planted
+    others = {str(one.sharing): one for one in test.layers["0"].alternatives}
+    (mapped,) = (one for one in others.values() if isinstance(one.sharing, ws.Mapped))
+    ranks = {"lowrank:1", "lowrank:2", "lowrank:4"}
+    assert set(others) == {*ranks, "regional:2", "along:0", "along:1", "local", str(mapped.sharing)}
+    assert others["regional:2"].share == pytest.approx(1, abs=0.1)
+    assert mapped.share == pytest.approx(1, abs=0.1)
+    assert others["along:0"].share < 0.5
+    labels = torch.tensor(json.loads(test.to_json())["layers"][0]["alternatives"][2]["labels"])
+    assert (labels[is_other == 0] == labels[7, 7]).all()  # in the quarter, padding makes regions
+    assert (labels[is_other == 1] != labels[7, 7]).all()
+    assert mapped.sharing == ws.Mapped(labels)
+
+
+def test_the_suggestion_is_the_cheapest_sharing_that_has_most_of_the_largest_gain(planted):
     _, test, _ = planted
-    shares = {str(one.sharing): one.share for one in test.layers["0"].alternatives}
-    assert list(shares) == ["regional:2", "along:0", "along:1"]
-    assert shares["regional:2"] == pytest.approx(1, abs=0.1)
-    assert shares["along:0"] < 0.5
-    assert test.layers["0"].alternatives[0].extra_parameters == 3 * 18
-    assert json.loads(test.to_json())["layers"][0]["alternatives"][0]["sharing"] == "regional:2"
-    assert "Not tried: part of these changes" in str(test)
+    layer = test.layers["0"]
+    gains = {str(one.sharing): one.gain.value for one in layer.alternatives}
+    assert layer.suggestion == ws.Regional(2)
+    assert test.plan == {"0": ws.Regional(2)}
+    assert layer.extra_parameters == 3 * 20
+    assert gains["lowrank:2"] == layer.gain
+    assert gains["regional:2"] > max(gains.values()) * 2 / 3
+    assert gains["lowrank:1"] < max(gains.values()) * 2 / 3  # cheaper, but clearly worse
+    assert gains["local"] > gains["lowrank:2"]
+    assert "  regional:2" in str(test)
+
+
+def test_an_alternative_that_does_not_fit_in_memory_is_not_tried(monkeypatch):
+    monkeypatch.setattr("weightshare.diagnose.alternatives.get_free_bytes", lambda: 1000 * 16)
+    model, data, _ = make_planted(100, strength=5.0)
+    rule = ws.diagnose.Rule(least_examples=50)
+    test = ws.sharing_test(model, data, mse_loss, batch_size=20, rule=rule)
+    untried = [str(one.sharing) for one in test.layers["0"].alternatives if one.gain is None]
+    assert untried == ["local"]
+    assert "not tried" in str(test)
 
 
 def test_text_json_html_and_picture(planted, tmp_path):
@@ -81,7 +116,7 @@ def test_text_json_html_and_picture(planted, tmp_path):
     assert "lowrank:2" in str(test)
     assert "Relax: the gain over every control is above 1%" in str(test)
     values = json.loads(test.to_json())
-    assert values["plan"] == {"0": "lowrank:2"}
+    assert values["plan"] == {"0": "regional:2"}
     assert np.shape(values["layers"][0]["map"]) == (8, 8)
     test.to_html(tmp_path / "test.html")
     page = (tmp_path / "test.html").read_text()

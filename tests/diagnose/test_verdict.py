@@ -50,7 +50,7 @@ def draw_shared(gain, **options):
         (
             -0.01,
             "no verdict",
-            "the cost of one kernel for all positions is too close to 1% of the loss: 2,000 judged examples, ",
+            "the cost of one kernel for all positions is too close to 1% of the loss: 2,000 judged ",
         ),
     ],
 )

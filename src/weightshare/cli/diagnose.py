@@ -53,6 +53,9 @@ def command(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 2e-3,
+    alternatives: Annotated[
+        bool, typer.Option(help="Try other sharings in the layers whose verdict is to relax them.")
+    ] = True,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(help="Device on which the model runs, e.g. cuda.")] = "cpu",
     workers: Annotated[
@@ -104,6 +107,7 @@ def command(
                 batch_size=batch_size,
                 optimizer=partial(Adam, lr=rate),
                 seed=seed,
+                alternatives=alternatives,
                 out=out,
                 progress=terminal.update,
                 executor=pool,

@@ -109,7 +109,8 @@ class DiagnoseTerminal(Bar):
     def update(self, state: DiagnoseProgress) -> None:
         """Show the progress so far."""
         layer = f"{escape_controls(state.layer)}, " if state.layer else ""
-        self._show(state.done, state.total, f"{layer}{state.candidate}")
+        sharing = f" ({state.sharing})" if state.sharing else ""
+        self._show(state.done, state.total, f"{layer}{state.candidate}{sharing}")
 
 
 class TimeLeft:

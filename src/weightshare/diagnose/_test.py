@@ -18,15 +18,16 @@ from .._memory import check_fits
 from .._running import evaluating
 from .._version import __version__
 from ..errors import ArgumentError, ConversionError, DataError
-from ..sharing import LowRank
+from ..sharing import Full, LowRank
 from ..views.files import to_path
+from .alternatives import list_options, try_alternatives
 from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
 from .deviations import Deviations, find_deviations
 from .examples import Source, open_source, seeding, to_bytes
 from .gradients import Geometry, group_layers, measure_gradients
 from .layer import LayerResult
 from .result import SharingTest
-from .runner import Progress, Runner, run_trials
+from .runner import Progress, Question, Runner, run_trials
 from .storage import open_records
 from .tie import TieResult
 from .ties import find_ties
@@ -65,6 +66,7 @@ def sharing_test(
     rule: Rule | None = None,
     out: str | PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    alternatives: bool = True,
     executor: Executor | None = None,
 ) -> SharingTest:
     """Measure, for each layer and tie of a trained model, how much another degree of sharing gains.
@@ -111,6 +113,10 @@ def sharing_test(
         rule: Constants of the verdict.
         out: Folder in which finished trials are stored, so that an interrupted test continues.
         progress: Function to call after each training run.
+        alternatives: Whether other sharings are tried in the layers whose verdict is "relax": half and twice
+            the rank, regions, regions of positions that want similar changes, sharing along axes, and one
+            kernel per position. The suggestion is the one with the fewest parameters that has at least two
+            thirds of the largest gain.
         executor: Executor that runs the trials, such as `weightshare.study.ProcessExecutor(2)`; by default,
             they run in this process. Model, data, loss and optimizer must then be picklable. The results are
             the same. Threads of one process train one candidate at a time.
@@ -146,6 +152,8 @@ def sharing_test(
     if epochs is not None:
         epochs = check_integer(_WHERE, "epochs", epochs, least=1)
     batch_size = check_integer(_WHERE, "batch_size", batch_size, least=2)
+    if not isinstance(alternatives, bool):
+        raise ArgumentError(_WHERE, "alternatives must be True or False", repr(alternatives))
     check_largest(_WHERE, rank=rank, epochs=epochs or 1, batch_size=batch_size, seed=seed)
     if torch.is_inference_mode_enabled():
         hint = "leave torch.inference_mode()"
@@ -194,20 +202,35 @@ def sharing_test(
         # on a copy, because modules can store tensors with a graph, which cannot be copied
         copied = copy.deepcopy(original)
         deviations = _measure(copied, found.relaxed, fitting, halves, loss, reduction, device)
-    setting = Setting(original, inputs[:2], loss, folds, recipe, tied)
-    options = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
-    digest = _digest(original, [data_digest, first, options])
+    tried = {name: sharing for name, (_, sharing) in found.relaxed.items()}
+    parameters = {name: _count(original, name) for name in tried}
+    options = {
+        name: list_options(deviations[name], sharing, parameters[name], len(folds))
+        for name, sharing in tried.items()
+    }
+    restrict: Question = ("restrict", Full())
+    untie: Question = ("untie", None)
+    questions: dict[str, Question] = {name: ("relax", sharing) for name, sharing in tried.items()}
+    questions |= dict.fromkeys(found.restricted, restrict) | dict.fromkeys(tied, untie)
+    named = [*tried.values(), *(one for ones in options.values() for some in ones.values() for one in some)]
+    sharings = {str(one): one for one in (Full(), *named)}
+    setting = Setting(original, inputs[:2], loss, folds, recipe, sharings, tied)
+    facts = [recipe.epochs, recipe.seed, describe_optimizer(optimizer), source.batch_size, len(folds)]
+    digest = _digest(original, [data_digest, first, facts])
     counts = [len(fold.judging_indices) for fold in folds]
     with open_records(folder, digest, counts) if folder is not None else nullcontext() as records:
         done = {} if records is None else records.read()
         append = None if records is None else records.append
         runner = Runner(setting, done, append, progress, executor)
-        ranks = {name: sharing.rank for name, (_, sharing) in found.relaxed.items()}
-        losses = run_trials(runner, ranks, found.restricted, tied, len(folds), rule)
-    decisions = decide(losses, rule)
+        losses = run_trials(runner, questions, len(folds), rule)
+        decisions = decide(losses, rule)
+        relaxed = [name for name in tried if alternatives and decisions[name].verdict == "relax"]
+        others = try_alternatives(runner, {name: options[name] for name in relaxed}, losses, rule)
     results = {
-        name: LayerResult.from_parts(name, decisions[name], sharing, _count(original, name), deviations[name])
-        for name, (_, sharing) in found.relaxed.items()
+        name: LayerResult.from_parts(
+            name, decisions[name], sharing, parameters[name], deviations[name], others.get(name, ()), rule
+        )
+        for name, sharing in tried.items()
     }
     for name, restriction in found.restricted.items():
         results[name] = LayerResult.from_restriction(name, decisions[name], restriction)
@@ -286,7 +309,7 @@ def _measure(
         ]
         for name in names:
             geometry, sharing = layers[name]
-            result[name] = find_deviations([half[name] for half in found], geometry.size, sharing)
+            result[name] = find_deviations([half[name] for half in found], geometry.size, 2 * sharing.rank)
     return result
 
 

@@ -14,36 +14,40 @@ from torch.nn.utils.parametrize import register_parametrization
 from .. import nn as layers
 from ..convert import relax, restrict
 from ..convert.convolutions import as_shared, get_arguments, get_class_name
-from ..sharing import Full, LowRank
+from ..sharing import LowRank, Sharing
 
-#: "continue" is the model as it is, "relax" has a layer with `LowRank` sharing, "restrict" has a layer with
-#: one kernel instead of several, and "untie" has a copy of a tied parameter for each use. Of the controls,
-#: "blind" has as many weights that act the same at all positions or uses, and "wide" has additional channels.
+#: "continue" is the model as it is, "relax" has a layer that shares less, "restrict" has a layer that shares
+#: more, and "untie" has a copy of a tied parameter for each use. Of the controls, "blind" has as many weights
+#: that act the same at all positions or uses, and "wide" has additional channels.
 Kind = Literal["continue", "relax", "restrict", "untie", "blind", "wide"]
 
 
-def build_candidate(model: nn.Module, kind: Kind, layer: str, rank: int, example: Tensor) -> nn.Module:
+def build_candidate(
+    model: nn.Module, kind: Kind, layer: str, sharing: Sharing | None, example: Tensor
+) -> nn.Module:
     """Return a copy of the model that is ready to be trained as this candidate.
 
     Args:
         model: The trained model.
         kind: Kind of the candidate.
         layer: Name of the layer that is changed; ignored for "continue".
-        rank: Rank of the relaxed layer.
+        sharing: New sharing of the layer, or the one whose number of weights a control has; None for
+            "continue".
         example: Input of the model [N, ...].
     """
-    if kind == "relax":
-        return relax(model, {layer: LowRank(rank)}, example)
-    if kind == "restrict":
-        return restrict(model, {layer: Full()}).module
+    if kind == "relax" and sharing is not None:
+        return relax(model, {layer: sharing}, example)
+    if kind == "restrict" and sharing is not None:
+        return restrict(model, {layer: sharing}).module
     result = copy.deepcopy(model)
-    if kind == "blind":
+    if isinstance(sharing, LowRank):
         convolution: Any = result.get_submodule(layer)
-        register_parametrization(convolution, "weight", BlindCorrections(convolution.weight, rank))
-    if kind == "wide":
-        convolution = result.get_submodule(layer)
-        convolution.add_module("branch", _make_branch(convolution, rank))
-        convolution.register_forward_hook(_add_branch, with_kwargs=True)
+        if kind == "blind":
+            corrections = BlindCorrections(convolution.weight, sharing.rank)
+            register_parametrization(convolution, "weight", corrections)
+        else:
+            convolution.add_module("branch", _make_branch(convolution, sharing.rank))
+            convolution.register_forward_hook(_add_branch, with_kwargs=True)
     return result
 
 

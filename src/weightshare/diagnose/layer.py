@@ -11,29 +11,15 @@ from torch import Tensor
 
 from ..sharing import Full, LowRank, Sharing
 from ..views.optional import require_matplotlib
+from .alternatives import Alternative, choose, count_added
 from .deviations import Deviations
 from .judged import Judged, unpack
 from .restricting import Restriction
-from .verdict import Decision
+from .verdict import Decision, Rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """A sharing that was not tried.
-
-    Args:
-        sharing: The sharing.
-        extra_parameters: Number of weights that it adds to the layer.
-        share: Part of the wanted changes that it can express, from the gradients.
-    """
-
-    sharing: Sharing
-    extra_parameters: int
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +30,23 @@ class LayerResult(Judged):
     negative: it is minus the cost of sharing.
 
     Args:
-        suggestion: Sharing that was tried; `Full()` for a layer with several kernels.
+        tried: Sharing that the gain is about; `Full()` for a layer with several kernels.
+        suggestion: Sharing to use if the layer is relaxed: the one with the fewest parameters among those
+            with at least two thirds of the largest gain, and `tried` if there are no alternatives. For a
+            layer with several kernels, it is `Full()`.
         map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
             kernel should change there. Values around zero are noise. For a layer with several kernels, it is
             the norm of the difference of each kernel from the shared one.
         spectrum: Singular values of these changes, approximately in descending order. Values around zero
             are noise, so the number of the others shows which rank could help. For a layer with several
             kernels, they are those of the differences, and show which rank would be enough.
-        coefficients: Coefficients for `LowRank` from the gradients, by the name of the parameter.
-        alternatives: Other sharings, which were not tried, for a layer whose verdict is "relax".
+        coefficients: Coefficients from the gradients, by the name of the parameter, if the suggestion is
+            `LowRank`.
+        alternatives: Sharings for a layer whose verdict is "relax", including `tried`, from the fewest to
+            the most parameters.
     """
 
+    tried: Sharing
     suggestion: Sharing
     map: np.ndarray = field(repr=False)
     spectrum: tuple[float, ...]
@@ -63,30 +55,36 @@ class LayerResult(Judged):
 
     @classmethod
     def from_parts(
-        cls, name: str, decision: Decision, sharing: LowRank, parameters: tuple[int, int], found: Deviations
+        cls,
+        name: str,
+        decision: Decision,
+        tried: LowRank,
+        parameters: tuple[int, int],
+        found: Deviations,
+        others: tuple[Alternative, ...],
+        rule: Rule,
     ) -> LayerResult:
         """Return the result from a decision and the deviations.
 
         Args:
             parameters: Number of weights of one kernel, and of the biases.
+            others: Alternatives to the sharing that was tried, if it is relaxed.
         """
-        kernel, biases = parameters
-        size = found.map.shape
-        coefficients = sum(int(np.prod(shape)) for shape in sharing.coefficient_shapes(size).values())
+        first = Alternative(tried, count_added(tried, found.map.shape, parameters), None, decision.gain)
+        alternatives = sorted((first, *others), key=lambda one: one.extra_parameters) if others else []
+        chosen = choose(alternatives, rule) if others else first
+        suggestion = chosen.sharing
         return cls(
             name=name,
             **unpack(decision),
-            suggestion=sharing,
-            parameters=kernel + biases,
-            extra_parameters=sharing.rank * kernel + coefficients,
+            tried=tried,
+            suggestion=suggestion,
+            parameters=sum(parameters),
+            extra_parameters=chosen.extra_parameters,
             map=found.map.double().cpu().numpy(),
             spectrum=found.spectrum,
-            coefficients=found.coefficients,
-            alternatives=tuple(
-                Alternative(other, (other.banks(size) - 1) * kernel, share)
-                for other, share in found.shares.items()
-                if decision.verdict == "relax"
-            ),
+            coefficients=found.get_coefficients(suggestion) if isinstance(suggestion, LowRank) else {},
+            alternatives=tuple(alternatives),
         )
 
     @classmethod
@@ -95,6 +93,7 @@ class LayerResult(Judged):
         return cls(
             name=name,
             **unpack(decision),
+            tried=Full(),
             suggestion=Full(),
             parameters=restriction.parameters,
             extra_parameters=restriction.extra_parameters,
@@ -124,10 +123,11 @@ class LayerResult(Judged):
         """Return the result as a JSON object."""
         return {
             **super().to_dict(),
+            "tried": str(self.tried),
             "suggestion": str(self.suggestion),
             "map": self.map.tolist(),
             "spectrum": list(self.spectrum),
-            "alternatives": [{**vars(one), "sharing": str(one.sharing)} for one in self.alternatives],
+            "alternatives": [one.to_dict() for one in self.alternatives],
         }
 
 

@@ -1,16 +1,22 @@
 """Run the trials of a sharing test that are needed: those of the controls only for promising layers."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import StudyError
+from ..sharing import Sharing
 from ..study.engines import LostWorkerError, run_tasks
 from .candidates import Kind
 from .training import Setting, Trial, run_trial
 from .verdict import Rule, is_promising
+
+_Key = TypeVar("_Key")
+#: What is tried in a layer or tie: the kind of the candidate, and the new sharing of a layer.
+Question = tuple[Kind, Sharing | None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Progress:
             added for promising layers only.
         layer: Layer or tie of the finished trial; empty if the model was trained as it is.
         candidate: "continue", "relax", "restrict", "untie", "blind" or "wide".
+        sharing: New sharing of the layer, or the one whose number of weights a control has; empty for
+            "continue" and for ties.
         stored: Whether the trial was finished in an earlier run.
     """
 
@@ -29,6 +37,7 @@ class Progress:
     total: int
     layer: str
     candidate: str
+    sharing: str
     stored: bool
 
 
@@ -84,45 +93,60 @@ class Runner:
     def _report(self, trial: Trial, stored: bool) -> None:
         self._finished += 1
         if self._progress is not None:
-            self._progress(Progress(self._finished, self._total, trial.layer, trial.kind, stored))
+            self._progress(
+                Progress(self._finished, self._total, trial.layer, trial.kind, trial.sharing, stored)
+            )
 
 
 def run_trials(
-    runner: Runner,
-    ranks: Mapping[str, int],
-    restricted: Collection[str],
-    ties: Collection[str],
-    folds: int,
-    rule: Rule,
+    runner: Runner, questions: Mapping[str, Question], folds: int, rule: Rule
 ) -> dict[str, dict[str, list[np.ndarray]]]:
     """Return the losses by layer or tie, candidate and fold. Controls are run for promising ones only.
 
     Args:
-        runner: Runner for the trials.
-        ranks: Rank of each layer to relax.
-        restricted: Layers to restrict.
-        ties: Ties to untie.
+        questions: What to try in each layer or tie, by name.
         folds: Number of folds.
-        rule: Constants of the verdict.
     """
 
-    def run(kind: Kind, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
-        trials = {
-            name: [Trial(kind, name, fold, ranks.get(name, 0)) for fold in range(folds)] for name in names
-        }
-        found = runner.run([trial for ones in trials.values() for trial in ones])
-        return {name: [np.array(found[trial]) for trial in ones] for name, ones in trials.items()}
+    def run(kinds: Mapping[str, Kind]) -> dict[str, list[np.ndarray]]:
+        return _run(runner, {n: (kind, n, [questions[n][1]] * folds) for n, kind in kinds.items()})
 
-    (base,) = run("continue", [""]).values()
-    questions: dict[Kind, Collection[str]] = {"relax": ranks, "restrict": restricted, "untie": ties}
-    losses = {
-        name: {"continue": base, kind: one}
-        for kind, names in questions.items()
-        for name, one in run(kind, names).items()
+    (base,) = _run(runner, {"": ("continue", "", [None] * folds)}).values()
+    kinds: dict[str, Kind] = {name: kind for name, (kind, _) in questions.items()}
+    losses: dict[str, dict[str, list[np.ndarray]]] = {
+        name: {"continue": base, kinds[name]: one} for name, one in run(kinds).items()
     }
     promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
     for kind in rule.controls[1:]:
-        names = [name for name in promising if kind != "wide" or name not in ties]
-        for name, one in run(kind, names).items():
+        names = [name for name in promising if kind != "wide" or kinds[name] != "untie"]
+        controls: dict[str, Kind] = dict.fromkeys(names, kind)
+        for name, one in run(controls).items():
             losses[name][kind] = one
     return losses
+
+
+def run_alternatives(
+    runner: Runner, options: Mapping[str, Mapping[Sharing, Sequence[Sharing]]]
+) -> dict[str, dict[Sharing, list[np.ndarray]]]:
+    """Return the losses by layer, sharing and fold.
+
+    Args:
+        options: What to train in each fold, by layer and sharing.
+    """
+    requests: dict[tuple[str, Sharing], tuple[Kind, str, Sequence[Sharing]]] = {
+        (n, s): ("relax", n, folds) for n, ones in options.items() for s, folds in ones.items()
+    }
+    found = _run(runner, requests)
+    return {name: {sharing: found[name, sharing] for sharing in ones} for name, ones in options.items()}
+
+
+def _run(
+    runner: Runner, requests: Mapping[_Key, tuple[Kind, str, Sequence[Sharing | None]]]
+) -> dict[_Key, list[np.ndarray]]:
+    """Return the losses by fold for each request (candidate, layer, sharing in each fold)."""
+    trials = {
+        key: [Trial(kind, layer, fold, str(one or "")) for fold, one in enumerate(sharings)]
+        for key, (kind, layer, sharings) in requests.items()
+    }
+    found = runner.run([trial for ones in trials.values() for trial in ones])
+    return {key: [np.array(found[trial]) for trial in ones] for key, ones in trials.items()}

@@ -48,7 +48,7 @@ class Records:
         losses = [inf if loss is None else float(loss) for loss in record["losses"]]
         if len(losses) != self._counts[record["fold"]]:
             raise ValueError(len(losses))
-        return Trial(record["kind"], record["layer"], record["fold"], record["rank"]), losses
+        return Trial(record["kind"], record["layer"], record["fold"], record["sharing"]), losses
 
     def append(self, trial: Trial, losses: list[float]) -> None:
         """Append a finished trial; it is on the disk when this returns."""

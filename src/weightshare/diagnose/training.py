@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._nests import map_tensors
 from ..errors import ArgumentError, WeightshareError, describe_exception
+from ..sharing import Sharing
 from ..study.tasks import name_function
 from .candidates import Kind, build_candidate
 from .examples import Source, seeding
@@ -51,23 +52,28 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate in one fold; without layer for "continue". Ties have no rank, and their name as layer."""
+    """One candidate in one fold; without layer and sharing for "continue".
+
+    For ties, the layer is the name of the tie, and there is no sharing. The sharing is a text, which
+    `Setting.sharings` contains.
+    """
 
     kind: Kind
     layer: str
     fold: int
-    rank: int = 0
+    sharing: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials have in common."""
+    """What all trials have in common, and the sharings and ties that they name."""
 
     model: nn.Module
     example: Tensor
     loss: Loss
     folds: tuple[Fold, ...]
     recipe: Recipe
+    sharings: Mapping[str, Sharing]
     ties: Mapping[str, Tied]
 
 
@@ -102,7 +108,8 @@ def _run_trial(setting: Setting, trial: Trial) -> list[float]:
 def _build(setting: Setting, trial: Trial) -> nn.Module:
     if trial.layer in setting.ties:
         return build_tie_candidate(setting.model, trial.kind, setting.ties[trial.layer])
-    return build_candidate(setting.model, trial.kind, trial.layer, trial.rank, setting.example)
+    sharing = setting.sharings[trial.sharing] if trial.sharing else None
+    return build_candidate(setting.model, trial.kind, trial.layer, sharing, setting.example)
 
 
 def compute_example_losses(loss: Loss, output: Any, target: Any, count: int) -> list[Tensor]:

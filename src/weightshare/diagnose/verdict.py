@@ -100,11 +100,8 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
             fold. Controls other than "continue" may be missing for layers that are not promising.
         rule: Constants.
     """
-    compared = {
-        layer: {c: _compare(ones, c, len(losses), rule) for c in rule.controls if c in ones}
-        for layer, ones in losses.items()
-        if _is_defined(ones)
-    }
+    every = {layer: compare_all(ones, len(losses), rule) for layer, ones in losses.items()}
+    compared = {layer: ones for layer, ones in every.items() if ones}
     corrected = _correct({layer: max(p for _, p in ones.values()) for layer, ones in compared.items()})
     decisions: dict[str, Decision] = {}
     for layer, ones in losses.items():
@@ -113,12 +110,28 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
             decisions[layer] = Decision("no verdict", reason, None, None, {})
             continue
         gains = {control: gain for control, (gain, _) in compared[layer].items()}
-        best = Gain(*(min(getattr(g, end) for g in gains.values()) for end in ("value", "low", "high")))
+        best = find_best(compared[layer])
         tried = _find_tried(ones)
         judge = _judge_sharing if tried == "restrict" else _judge
         verdict, reason = judge(best, gains, sum(map(len, ones[tried])), rule)
         decisions[layer] = Decision(verdict, reason, best, corrected[layer], gains)
     return decisions
+
+
+def compare_all(losses: Mapping[str, Folds], layers: int, rule: Rule) -> dict[str, tuple[Gain, float]]:
+    """Return the gain of what was tried over each control that was trained, and its one-sided p-value.
+
+    It is empty if the losses are not finite.
+    """
+    if not _is_defined(losses):
+        return {}
+    return {c: _compare(losses, c, layers, rule) for c in rule.controls if c in losses}
+
+
+def find_best(compared: Mapping[str, tuple[Gain, float]]) -> Gain:
+    """Return the gain over the best control."""
+    gains = [gain for gain, _ in compared.values()]
+    return Gain(*(min(getattr(gain, end) for gain in gains) for end in ("value", "low", "high")))
 
 
 def _is_defined(losses: Mapping[str, Folds]) -> bool:
