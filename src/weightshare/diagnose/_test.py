@@ -113,9 +113,10 @@ def sharing_test(
             the same. Threads of one process train one candidate at a time.
 
     Raises:
-        ArgumentError: If an argument is invalid, if the model has no convolution, is not deterministic, or
-            mixes the examples of a batch in evaluation mode, if the loss is neither a mean nor a sum over
-            the examples, or if model, loss or optimizer raise an error.
+        ArgumentError: If an argument is invalid, if the model has no convolution, has float16 weights without
+            an `optimizer` for them, is not deterministic, or mixes the examples of a batch in evaluation
+            mode, if the loss is neither a mean nor a sum over the examples, or if model, loss or optimizer
+            raise an error.
         DataError: If there are too few examples, if they are not pairs or cannot be read, if they differ when
             they are read twice, or if almost all of `unseen` are also in `data`.
         ConversionError: If a layer cannot be relaxed.
@@ -159,6 +160,9 @@ def sharing_test(
     folder = None if out is None else to_path(_WHERE, out)
     rule = rule or Rule()
     original = copy_model(model)
+    if optimizer is None and any(p.dtype == torch.float16 for p in original.parameters()):
+        expected = "the weights must be of a type that Adam can train"
+        raise ArgumentError(_WHERE, expected, "torch.float16", "pass model.float(), or optimizer=")
     names = list_convolutions(original, layers)
     source = open_source("data", data, batch_size)
     other = None if unseen is None else open_source("unseen", unseen, batch_size)
