@@ -1,5 +1,7 @@
 """Tables of the results, in Markdown."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import stats
 
@@ -16,7 +18,9 @@ def write_report(results: dict) -> str:
         records = run["records"]
         parts.append(f"## {name}\n\n{run['about']}\n" if "about" in run else f"## {name}\n")
         parts.append(f"{len(records)} cases; device: {run['device']}.\n")
-        parts.append(_rules(records))
+        parts.append(_rules(records, [FROZEN] if "verdicts" in records[0] else RULES))
+        if (fresh := sum(map(_has_fresh, records))) < len(records):
+            parts.append(f"{fresh} of these cases have fresh images.\n")
         if sum(record["planted"] for record in records) >= 3 and records[0]["statistics"]:
             parts.append(_ranking(records))
     if "maps" in results:
@@ -25,13 +29,18 @@ def write_report(results: dict) -> str:
     return "\n".join(parts)
 
 
-def _rules(records: list[dict]) -> str:
+def _has_fresh(record: dict) -> bool:
+    return record["gains"]["relax"][0]["continue"][2] is not None
+
+
+def _rules(records: list[dict], names: Iterable[str]) -> str:
     lines = [
         '| rule for the verdict "relax" | teacher shares | planted, gain of 2% or more | other planted |'
         " interval covers (any layer) | (best layer) | undecided layers |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, rule in RULES.items():
+    for name in names:
+        rule = RULES[name]
         if not _has(records, rule):
             continue
         s = score(records, rule)

@@ -53,15 +53,16 @@ def score(records: list[dict], rule: Rule, size: float = 0.02) -> dict:
     """Return counts of the cases that are told to relax, and the coverage of the intervals.
 
     `planted` counts the planted cases in which relaxing some layer gains at least `size` over every control
-    on fresh images.
+    on fresh images. The coverage is that of the cases with fresh images.
     """
     counts = {f"{group}{end}": 0 for group in ("shared", "planted", "other") for end in ("", "_relax")}
     covered, best, none = [], [], []
     for record in records:
         low, high, gain, fresh = intervals(record, rule)
-        inside = (low <= fresh) & (fresh <= high)
-        covered += inside.tolist()
-        best.append(inside[gain.argmax()])
+        if not np.isnan(fresh).any():
+            inside = (low <= fresh) & (fresh <= high)
+            covered += inside.tolist()
+            best.append(inside[gain.argmax()])
         verdicts = decide(record, rule)
         none += [verdict == "none" for verdict in verdicts]
         group = "shared" if not record["planted"] else "planted" if fresh.max() >= size else "other"

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import weightshare as ws
 from weightshare.diagnose.deviations import find_deviations
 from weightshare.diagnose.gradients import Geometry, Gradients, group_layers, measure_gradients
+from weightshare.errors import ArgumentError
 
 CONVOLUTIONS = {
     "1d": (lambda: nn.Conv1d(2, 3, 3, padding=1), (7,)),
@@ -108,3 +110,19 @@ def test_coefficients_and_spectrum_of_an_exact_deviation_of_rank_one():
     got = coefficients["coefficients_0"][0][:, None] + coefficients["coefficients_1"][0]
     assert abs(torch.corrcoef(torch.stack([got.flatten(), field]))[0, 1]) == pytest.approx(1)
     assert got.std() == pytest.approx(1, rel=0.05)
+
+
+def test_gradients_that_are_not_finite():
+    x = torch.randn(40, 1, 6, 6)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 1)).eval()
+    data = TensorDataset(x, model(x).detach())
+
+    def loss(output, target):
+        return (output - target).abs().sqrt().mean()
+
+    with pytest.raises(ArgumentError) as raised:
+        ws.sharing_test(model, data, loss, epochs=1)
+    assert str(raised.value) == (
+        "sharing_test: the gradients of layer '0' must be finite for every example, got NaN or infinite "
+        "values; look for a square root or logarithm of zero in the loss."
+    )

@@ -1,5 +1,6 @@
 """`sharing_test` on many kinds of models: dimensions, dtypes, repeated calls, layers that are not tried."""
 
+import functools
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 import weightshare as ws
 from tests.helpers.diagnosed import QUICK, make_examples, make_network
+from weightshare.errors import ArgumentError
 
 
 def test_layers_that_cannot_be_relaxed_are_listed():
@@ -78,6 +80,20 @@ def test_dtypes(dtype):
     x, y = make_examples().tensors
     model = make_network().to(dtype)
     test = ws.sharing_test(model, TensorDataset(x.to(dtype), y), cross_entropy, layers=["0"], **QUICK)
+    assert test.layers["0"].gain is not None
+
+
+def test_half_precision_needs_an_optimizer():
+    x, y = make_examples().tensors
+    model, data = make_network().half(), TensorDataset(x.half(), y)
+    with pytest.raises(ArgumentError) as raised:
+        ws.sharing_test(model, data, cross_entropy, **QUICK)
+    assert str(raised.value) == (
+        "sharing_test: the weights must be of a type that Adam can train, got torch.float16; "
+        "pass model.float(), or optimizer=."
+    )
+    optimizer = functools.partial(torch.optim.SGD, lr=0.01)
+    test = ws.sharing_test(model, data, cross_entropy, layers=["0"], optimizer=optimizer, **QUICK)
     assert test.layers["0"].gain is not None
 
 

@@ -123,8 +123,9 @@ def sharing_test(
 
     Raises:
         ArgumentError: If an argument is invalid, if the model has neither a convolution nor tied parameters,
-            is not deterministic, or mixes the examples of a batch in evaluation mode, if the loss is neither
-            a mean nor a sum over the examples, or if model, loss or optimizer raise an error.
+            has float16 weights without an `optimizer` for them, is not deterministic, or mixes the examples
+            of a batch in evaluation mode, if the loss is neither a mean nor a sum over the examples, or if
+            model, loss or optimizer raise an error.
         DataError: If there are too few examples, if they are not pairs or cannot be read, if they differ when
             they are read twice, or if almost all of `unseen` are also in `data`.
         ConversionError: If a named layer cannot be tried, or if nothing can.
@@ -169,6 +170,9 @@ def sharing_test(
     folder = None if out is None else to_path(_WHERE, out)
     rule = rule or Rule()
     original = copy_model(model)
+    if optimizer is None and any(p.dtype == torch.float16 for p in original.parameters()):
+        expected = "the weights must be of a type that Adam can train"
+        raise ArgumentError(_WHERE, expected, "torch.float16", "pass model.float(), or optimizer=")
     names = list_convolutions(original, layers)
     source = open_source("data", data, batch_size)
     other = None if unseen is None else open_source("unseen", unseen, batch_size)
@@ -308,6 +312,10 @@ def _measure(
             for half in halves
         ]
         for name in names:
+            if not all(half[name].total.isfinite().all() for half in found):
+                expected = f"the gradients of layer {name!r} must be finite for every example"
+                hint = "look for a square root or logarithm of zero in the loss"
+                raise ArgumentError(_WHERE, expected, "NaN or infinite values", hint)
             geometry, sharing = layers[name]
             result[name] = find_deviations([half[name] for half in found], geometry.size, 2 * sharing.rank)
     return result
