@@ -26,6 +26,8 @@ from .targets import encode_targets
 def load_examples(spec: StudySpec) -> Examples:
     """Load the examples of a study, split them and normalize them.
 
+    Inputs and targets for a trained network are not normalized.
+
     Raises:
         SpecError: If `spec.data` is not a known source, or its function cannot be imported.
         DataError: If the data are missing, damaged, too large, or do not fit the task.
@@ -37,11 +39,14 @@ def load_examples(spec: StudySpec) -> Examples:
         >>> examples.task_name, examples.size, examples.outputs
         ('regression', (20,), 3)
     """
-    return prepare_examples(load_raw(spec.data, spec.name, spec.resize), spec.task, spec.train_images)
+    raw = load_raw(spec.data, spec.name, spec.resize)
+    return prepare_examples(raw, spec.task, spec.train_images, normalized=spec.start is None)
 
 
-def prepare_examples(raw: Raw, task_name: str = "auto", train_images: int | None = None) -> Examples:
-    """Check, split and normalize data. Splits are always drawn with the same seeds; see `draw`."""
+def prepare_examples(
+    raw: Raw, task_name: str = "auto", train_images: int | None = None, *, normalized: bool = True
+) -> Examples:
+    """Check, split and perhaps normalize data. Splits are always drawn with the same seeds; see `draw`."""
     check_inputs(raw)
     targets = encode_targets(raw, task_name)
     check_targets(raw.name, targets)
@@ -53,12 +58,17 @@ def prepare_examples(raw: Raw, task_name: str = "auto", train_images: int | None
         chosen = _draw_training(raw.name, y, train_images)
         x, y = x[chosen], y[chosen]
     validation, train = draw(y, max(1, round(VALIDATION_FRACTION * len(y))), VALIDATION_SEED)
-    mean, deviation = compute_statistics(f"{raw.name}, training inputs", x[train], raw.notes)
+
+    def measure(what: str, values: np.ndarray, notes: tuple[str, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = compute_statistics(f"{raw.name}, training {what}", values, notes)
+        return (mean, deviation) if normalized else (np.zeros_like(mean), np.ones_like(deviation))
+
+    mean, deviation = measure("inputs", x[train], raw.notes)
     target_mean = target_deviation = None
     if task.name == "reconstruction":
         target_mean, target_deviation = mean, deviation
     elif not task.has_classes:
-        target_mean, target_deviation = compute_statistics(f"{raw.name}, training targets", y[train])
+        target_mean, target_deviation = measure("targets", y[train])
 
     def to_tensors(inputs: np.ndarray, given: np.ndarray) -> tuple[Tensor, Tensor]:
         normalized = normalize(f"{raw.name}, inputs", inputs, mean, deviation)

@@ -61,10 +61,10 @@ def describe_columns(result: Outcome) -> str:
     heading, data = result.scale.heading, result.data
     spread = " ± half-width of the 95% CI over seeds (not over test examples)" if result.seeds > 1 else ""
     better = "; lower is better" if result.scale.lower_is_better else ""
+    target = f"epochs to target: epochs to {words.describe_target(result)}; "
     lines = [
         f"{heading[:1].upper()}{heading[1:]}{spread}{better}.",
-        f"MACs: per example; epochs to target: epochs to {words.describe_target(result)}; "
-        "seconds: per training run.",
+        f"MACs: per example; {target if result.is_new else ''}seconds: per training run.",
     ]
     if equal := words.describe_equal_scores(result):
         lines.append(equal)
@@ -120,14 +120,15 @@ def _make_columns(result: Outcome) -> dict[str, list[str]]:
         ]
         for amount in rows[0].score_shifted
     }
-    epochs = [row.epochs_to_target for row in rows]
+    counts = ["-" if row.epochs_to_target is None else f"{row.epochs_to_target:.0f}" for row in rows]
+    epochs = {"epochs\nto target": counts} if result.is_new else {}
     return {
         "para-\nmeters": [abbreviate(row.parameters) for row in rows],
         "\nMACs": [abbreviate(row.macs) for row in rows],
         f"test\n{scale.label}": [scale.format_interval(row.score, row.score_ci) for row in rows],
         f"training\n{scale.label}": [scale.format_cell(row.train_score) for row in rows],
         **shifts,
-        "epochs\nto target": ["-" if epoch is None else f"{epoch:.0f}" for epoch in epochs],
+        **epochs,
         "\nseconds": [f"{row.train_seconds:.1f}" for row in rows],
     }
 
