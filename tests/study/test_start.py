@@ -151,6 +151,20 @@ def test_inputs_and_targets_are_passed_as_they_are(tiny, trained):
     assert same.train[0].max() == 250
 
 
+def test_a_drawn_test_set_is_noted(tiny, trained):
+    arrays = tiny_arrays()
+    pair = arrays["x_train"][:, None], arrays["y_train"]
+    assert load_examples(StudySpec(tiny, start=trained)).notes == ()
+    assert load_examples(StudySpec(pair)).notes == ()
+    result = run(StudySpec(pair, "full", start=trained, seeds=1, epochs_max=1, accelerator="cpu"))
+    (note,) = result.data.notes
+    assert note == (
+        "The data have no test set, so a quarter of the examples was drawn; the results are valid only if "
+        "the trained network has not seen these."
+    )
+    assert note in " ".join(str(result).split())
+
+
 def test_a_network_and_its_weights_by_name(spec, weights, trained):
     named = replace(spec, start=f"{__name__}:build", weights=weights, out=None)
     found = [without_time([trial.to_record()]) for trial in run(named).trials]
@@ -300,12 +314,16 @@ def make_infinite() -> nn.Module:
          "must have a convolution, which can share less, got none."),
         (Unlike, "the layer must be called on inputs of one size in a forward pass"),
         (make_local,
-         "the new sharing LowRank(1) must refine the current one, got Local() on 4 x 4 positions; select other convolutions with layers."),
+         "the new sharing LowRank(1) must refine the current one, got Local() on 4 x 4 positions; "
+         "select other convolutions with layers."),
         (freeze_first,
-         "the weight of each relaxed layer must require gradients, got a frozen one in '0'; select other convolutions with layers."),
+         "the weight of each relaxed layer must require gradients, got a frozen one in '0'; "
+         "select other convolutions with layers."),
+        (lambda: build().to("meta"),
+         "must be a network that can be copied to the CPU, got NotImplementedError"),
         (make_infinite, "must return finite numbers, got NaN or infinity with its trained weights."),
     ],
-    ids=["outputs", "channels", "no convolution", "called twice", "local", "frozen", "infinite"],
+    ids=["outputs", "channels", "no convolution", "called twice", "local", "frozen", "meta", "infinite"],
 )  # fmt: skip
 def test_networks_that_do_not_fit(spec, make, text):
     with pytest.raises(StudyError) as caught:
@@ -342,7 +360,8 @@ def test_test_inputs_from_the_training_set(spec):
         ({"weights": 3}, SpecError, "study: weights must be a path, got 3."),
         ({"weights": "missing.pt"}, DataError, "weights 'missing.pt': must be"),
         ({"model": "mine:build"}, SpecError,
-         "study: model does not apply to a trained network, so it must be omitted with start (--from), got 'mine:build'."),
+         "study: model does not apply to a trained network, so it must be omitted with start (--from), "
+         "got 'mine:build'."),
         ({"width": 8}, SpecError, "width does not apply to a trained network"),
         ({"widths": "8"}, SpecError, "widths does not apply to a trained network"),
         ({"schedules": "relax:1"}, SpecError, "schedules does not apply to a trained network"),
@@ -369,7 +388,7 @@ def test_defaults_of_a_trained_network(trained):
 def test_table_report_and_results_name_the_network(spec, weights):
     result = run(replace(spec, start=f"{__name__}:build", weights=weights))
     network = f"{__name__}:build with the weights {weights}"
-    sentence = f"All rows continue the training of {network}, whose test accuracy is "
+    sentence = f"All rows start from the trained network {network}, whose test accuracy is "
     page = " ".join((spec.out / "report.html").read_text().split())
     assert sentence in " ".join(str(result).split())
     assert sentence in page
@@ -404,4 +423,4 @@ def test_the_verdict_warns_if_further_training_makes_the_network_worse(before, w
     )
     assert (text in result.verdict) == warns
     assert (text in render_page(result)) == warns
-    assert "All rows continue the training of mine:build, whose test accuracy is 9" in str(result)
+    assert "All rows start from the trained network mine:build, whose test accuracy is 9" in str(result)

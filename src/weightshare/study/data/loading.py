@@ -22,6 +22,11 @@ from .split import (
 )
 from .targets import encode_targets
 
+NO_TEST_SET = (
+    "The data have no test set, so a quarter of the examples was drawn; the results are valid only if the "
+    "trained network has not seen these."
+)
+
 
 def load_examples(spec: StudySpec) -> Examples:
     """Load the examples of a study, split them and normalize them.
@@ -40,18 +45,28 @@ def load_examples(spec: StudySpec) -> Examples:
         ('regression', (20,), 3)
     """
     raw = load_raw(spec.data, spec.name, spec.resize)
-    return prepare_examples(raw, spec.task, spec.train_images, normalized=spec.start is None)
+    return prepare_examples(raw, spec.task, spec.train_images, is_trained=spec.start is not None)
 
 
 def prepare_examples(
-    raw: Raw, task_name: str = "auto", train_images: int | None = None, *, normalized: bool = True
+    raw: Raw, task_name: str = "auto", train_images: int | None = None, *, is_trained: bool = False
 ) -> Examples:
-    """Check, split and perhaps normalize data. Splits are always drawn with the same seeds; see `draw`."""
+    """Check, split and normalize data. Splits are always drawn with the same seeds; see `draw`.
+
+    Args:
+        raw: The data.
+        task_name: "auto" or the name of a task.
+        train_images: Number of examples to draw from the training set; None for all.
+        is_trained: Whether the data are for a trained network. They are then not normalized.
+    """
     check_inputs(raw)
     targets = encode_targets(raw, task_name)
     check_targets(raw.name, targets)
     task, x, y, x_test, y_test = targets.task, raw.x, targets.train, raw.x_test, targets.test
+    notes = raw.notes
     if x_test is None or y_test is None:
+        if is_trained:
+            notes = (*notes, NO_TEST_SET)
         chosen, rest = draw(y, round(TEST_FRACTION * len(y)), TEST_SEED)
         x, y, x_test, y_test = x[rest], y[rest], x[chosen], y[chosen]
     if train_images is not None:
@@ -61,7 +76,7 @@ def prepare_examples(
 
     def measure(what: str, values: np.ndarray, notes: tuple[str, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
         mean, deviation = compute_statistics(f"{raw.name}, training {what}", values, notes)
-        return (mean, deviation) if normalized else (np.zeros_like(mean), np.ones_like(deviation))
+        return (np.zeros_like(mean), np.ones_like(deviation)) if is_trained else (mean, deviation)
 
     mean, deviation = measure("inputs", x[train], raw.notes)
     target_mean = target_deviation = None
@@ -89,7 +104,7 @@ def prepare_examples(
         task_name=task.name,
         target_mean=None if target_mean is None else torch.from_numpy(target_mean),
         target_deviation=None if target_deviation is None else torch.from_numpy(target_deviation),
-        notes=raw.notes,
+        notes=notes,
     )
 
 

@@ -54,12 +54,14 @@ def describe_target(result: Outcome) -> str:
 
 
 def describe_start(result: Outcome) -> str | None:
-    """Return the trained network from which all rows continue, with its score, as a sentence, or None."""
+    """Return the trained network from which all rows start, with its score, as a sentence, or None."""
     score, scale = result.summary[0].start_score, result.scale
     if score is None:
         return None
     name = describe_network(result.options)
-    return f"All rows continue the training of {name}, whose test {scale.label} is {scale.format(score)}."
+    return (
+        f"All rows start from the trained network {name}, whose test {scale.label} is {scale.format(score)}."
+    )
 
 
 def describe_network(options: Mapping[str, Any]) -> str:

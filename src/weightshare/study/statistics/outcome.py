@@ -73,7 +73,7 @@ class Outcome:
         return len({trial.seed for trial in self.trials})
 
     @property
-    def is_new(self) -> bool:
+    def has_new_weights(self) -> bool:
         """Whether all rows start with new weights, and not with those of a trained network."""
         return self.options.get("start") is None
 

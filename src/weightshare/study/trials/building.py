@@ -44,7 +44,10 @@ class Factory:
     @cached_property
     def start(self) -> nn.Module | None:
         """The trained network from which every row continues; None for new weights."""
-        return None if self.spec.start is None else load_start(self.spec)
+        if self.spec.start is None:
+            return None
+        with catch_failure(self.where, "must be a network that can be copied to the CPU"):
+            return load_start(self.spec)
 
     @cached_property
     def start_digest(self) -> str | None:
