@@ -212,6 +212,17 @@ def test_untie():
     assert "1.weight" in dict(model.named_parameters())
 
 
+def test_an_alias_of_a_normalized_source_is_trainable_when_untied():
+    encoder = nn.Linear(3, 2)
+    model = nn.Sequential(encoder, ws.nn.TiedLinear(encoder))
+    nn.utils.parametrizations.weight_norm(encoder)
+    ws.untie_weights(model, "1.weight")
+    assert model[1].weight.requires_grad
+    torch.testing.assert_close(model[1].weight, encoder.weight.t())
+    frozen = nn.Sequential(encoder, ws.nn.TiedLinear(encoder)).requires_grad_(False)
+    assert not ws.untie_weights(frozen, "1.weight")[1].weight.requires_grad
+
+
 def test_a_source_cannot_be_untied():
     model = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(3)))
     ws.tie_weights(model, {"1.weight": "0.weight", "2.weight": "1.weight"})

@@ -1,19 +1,19 @@
 """Ties as questions: find those of a model, and build the candidates "untie" and "blind" for one of them."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import register_parametrization
+from torch.func import functional_call
 
 from .._args import did_you_mean, is_sequence
 from .._nests import iter_tensors
 from ..errors import ArgumentError, TieError
 from ..parameters.groups import group_parameters
-from ..parameters.modules import iter_modules
+from ..parameters.modules import iter_modules, join_names
 from ..tying.names import find_owner
 from ..tying.separate import separate
 from .candidates import BlindCorrections, Kind
@@ -166,20 +166,36 @@ def build_tie_candidate(model: nn.Module, kind: Kind, tie: Tied) -> nn.Module:
         tie: Tie that is changed.
     """
     result = copy.deepcopy(model)
-    if kind == "untie":
-        separate(result, tie.aliases)
-        return result
-    for tied in tie.parameters:
-        parameter = result.get_parameter(tied.owner)
-        corrections = BlindCorrections(parameter, len(tied.names) - 1)
-        for module, name in _list_places(result, parameter):
-            register_parametrization(module, name, corrections)  # the same for all, so that they stay equal
+    if kind == "blind":
+        return _Blind(result, tie)
+    separate(result, tie.aliases)
     return result
 
 
-def _list_places(model: nn.Module, parameter: nn.Parameter) -> list[tuple[nn.Module, str]]:
-    """Return each module that registers a parameter, with the name in the module."""
-    registered = [
-        (module, name, own) for module in model.modules() for name, own in module._parameters.items()
-    ]
-    return [(module, name) for module, name, own in registered if own is parameter]
+class _Blind(nn.Module):
+    """A model that adds corrections to tied parameters, the same for all uses.
+
+    It does not use parametrizations, because those of a module are part of its class, which copies share.
+    """
+
+    def __init__(self, model: nn.Module, tie: Tied):
+        super().__init__()
+        self.model = model
+        tied = {parameter.owner: model.get_parameter(parameter.owner) for parameter in tie.parameters}
+        self.corrections = nn.ModuleList(
+            BlindCorrections(tied[parameter.owner], len(parameter.names) - 1) for parameter in tie.parameters
+        )
+        #: Name of each tied parameter in each module that registers it.
+        self._names = [list(_iter_names(model, parameter)) for parameter in tied.values()]
+
+    def forward(self, input: Tensor) -> Any:
+        values: dict[str, Tensor] = {}
+        for names, corrections in zip(self._names, self.corrections):
+            values |= dict.fromkeys(names, corrections(self.model.get_parameter(names[0])))
+        return functional_call(self.model, values, (input,), tie_weights=False)
+
+
+def _iter_names(model: nn.Module, parameter: nn.Parameter) -> Iterator[str]:
+    """Yield one name of a parameter for each module that registers it."""
+    for prefix, module in model.named_modules():
+        yield from (join_names(prefix, name) for name, own in module._parameters.items() if own is parameter)

@@ -168,7 +168,8 @@ def _find_shared(model: Module, link: Link) -> tuple[Module, str] | None:
 
 def _make_own(module: Module, attribute: str) -> None:
     """Give an alias its own Parameter with the current values."""
-    value = getattr(module, attribute)
+    with torch.enable_grad():  # a value that is computed from parameters, as in weight normalization
+        value = getattr(module, attribute)
     own = Parameter(value.detach().clone(memory_format=torch.contiguous_format), value.requires_grad)
     if get_reference(module, attribute) is not None:
         stop_reading(module, attribute)
