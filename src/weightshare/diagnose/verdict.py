@@ -120,7 +120,7 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
         tried = _find_tried(ones)
         judge = _judge_sharing if tried == "restrict" else _judge
         verdict, reason = judge(best, gains, sum(map(len, ones[tried])), rule)
-        if verdict == "relax" and (saved := measure_saved(ones)) > rule.most_saved * best.value:
+        if verdict == "relax" and (saved := measure_saved(ones) or 0.0) > rule.most_saved * best.value:
             times = f"{rule.most_saved:g} times the gain"
             verdict = "no verdict"
             reason = f"training further saves {100 * saved:.1f}% of the loss, which is more than {times}"
@@ -128,10 +128,12 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
     return decisions
 
 
-def measure_saved(losses: Mapping[str, Folds]) -> float:
-    """Return the decrease of the loss by training further, as a fraction of the loss after it."""
-    ratios = [one.mean() / other.mean() for one, other in zip(losses["start"], losses["continue"])]
-    return float(np.mean(ratios)) - 1
+def measure_saved(losses: Mapping[str, Folds]) -> float | None:
+    """Return what training further saves, as a fraction of the loss after it; None if that is undefined."""
+    same = {name: losses[name] for name in ("start", "continue")}
+    if not _is_defined(same):
+        return None
+    return float(np.mean([one.mean() / other.mean() for one, other in zip(*same.values())])) - 1
 
 
 def compare_all(losses: Mapping[str, Folds], layers: int, rule: Rule) -> dict[str, tuple[Gain, float]]:
