@@ -5,7 +5,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.helpers.study"]
+pytest_plugins = ["tests.helpers.study", "tests.helpers.trained"]
 
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")

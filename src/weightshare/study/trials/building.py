@@ -159,6 +159,9 @@ class Factory:
             more = f" and {len(known) - 8} more" if len(known) > 8 else ""
             expected = f"layers must match a convolution, such as {', '.join(known[:8])}{more}"
             raise StudyError(self.where, expected, quote(", ".join(patterns)))
+        if "" in names:
+            hint = "wrap it in torch.nn.Sequential"
+            raise StudyError(self.where, "must not be a single convolution", type(model).__name__, hint)
         try:
             with catch_failure(self.where, RUNS_AGAIN):
                 relaxed = relax(model, dict.fromkeys(names, sharing), self.examples.train[0][:2])
