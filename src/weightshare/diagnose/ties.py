@@ -189,7 +189,7 @@ class _Blind(nn.Module):
         self._names = [list(_iter_names(model, parameter)) for parameter in tied.values()]
 
     def forward(self, input: Tensor) -> Any:
-        values: dict[str, Tensor] = {}
+        values: dict[str, Any] = {}
         for names, corrections in zip(self._names, self.corrections):
             values |= dict.fromkeys(names, corrections(self.model.get_parameter(names[0])))
         return functional_call(self.model, values, (input,), tie_weights=False)

@@ -39,7 +39,7 @@ class Rule:
     level: float = 0.05
     least_examples: int = 100
     controls: tuple[Control, ...] = ("continue", "blind", "wide")
-    most_saved: float = 2.0
+    most_saved: float = 1.0
 
     def __post_init__(self) -> None:
         check_amount("Rule", "threshold", self.threshold)
@@ -121,9 +121,7 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
         judge = _judge_sharing if tried == "restrict" else _judge
         verdict, reason = judge(best, gains, sum(map(len, ones[tried])), rule)
         if verdict == "relax" and (saved := measure_saved(ones) or 0.0) > rule.most_saved * best.value:
-            times = f"{rule.most_saved:g} times the gain"
-            verdict = "no verdict"
-            reason = f"training further saves {100 * saved:.1f}% of the loss, which is more than {times}"
+            verdict, reason = "no verdict", _ask_for_training(saved, best, rule)
         decisions[layer] = Decision(verdict, reason, best, corrected[layer], gains)
     return decisions
 
@@ -205,6 +203,13 @@ def _judge_sharing(gain: Gain, gains: Mapping[str, Gain], count: int, rule: Rule
         return "keep", f"one kernel for all positions costs more than {threshold}"
     needed = _ask_for_more(gain, -rule.threshold, count)
     return "no verdict", f"the cost of one kernel for all positions is too close to {threshold}: {needed}"
+
+
+def _ask_for_training(saved: float, gain: Gain, rule: Rule) -> str:
+    least = "the gain" if rule.most_saved == 1 else f"{rule.most_saved:g} times the gain"
+    return (
+        f"training further saves {100 * saved:.1f}% of the loss, more than {least} ({100 * gain.value:.1f}%)"
+    )
 
 
 def _ask_for_least(count: int, rule: Rule) -> str:
