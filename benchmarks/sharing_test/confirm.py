@@ -13,7 +13,7 @@ from weightshare import LowRank
 from weightshare.diagnose.examples import open_source
 from weightshare.diagnose.runner import run_trials
 from weightshare.diagnose.training import Fold, Recipe, Setting, Trial, run_trial
-from weightshare.diagnose.verdict import Rule, decide
+from weightshare.diagnose.verdict import Rule, decide, measure_saved
 
 from . import cases
 from .networks import BATCH, Members, Tensors, initialize, train
@@ -80,14 +80,21 @@ def _test(model: nn.Module, images: Tensor, members: Members, weight_decay: floa
     optimizer = partial(torch.optim.Adam, lr=RATE, weight_decay=weight_decay)
     loss = mse_loss if is_regression else cross_entropy
     recipe = Recipe(EPOCHS, 0, optimizer)
-    setting = Setting(model, x[:2], loss, folds, recipe, {str(TRIED): TRIED})
+    setting = Setting(model, x[:2], loss, folds, recipe, {str(TRIED): TRIED}, {})
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     rule, runner = Rule(), _Runner(setting)
-    losses = run_trials(runner, dict.fromkeys(names, TRIED), len(folds), rule)
+    losses = run_trials(runner, dict.fromkeys(names, ("relax", TRIED)), len(folds), rule)
     verdicts = [decision.verdict for decision in decide(losses, rule).values()]
     gains = [{control: runner.compare(name, control) for control in rule.controls} for name in names]
+    saved = measure_saved(losses[names[0]])
     base = float(np.mean([runner.judged[Trial("continue", "", fold)].mean() for fold in range(2)]))
-    return {"base": float(f"{base:.4g}"), "statistics": {}, "verdicts": verdicts, "gains": {"relax": gains}}
+    return {
+        "base": float(f"{base:.4g}"),
+        "start": float(f"{saved:.4g}"),
+        "statistics": {},
+        "verdicts": verdicts,
+        "gains": {"relax": gains},
+    }
 
 
 class _Runner:

@@ -7,7 +7,8 @@ from scipy import stats
 
 from .rules import RULES, Rule, intervals, score
 
-FROZEN = "interval above 1%"
+FROZEN = "interval above 1%, none if continuing gains more than twice as much"
+CONFIRMED = ("interval above 1%", "interval above 1%, none if continuing gains more", FROZEN)
 TRIPLES = 500
 
 
@@ -18,7 +19,7 @@ def write_report(results: dict) -> str:
         records = run["records"]
         parts.append(f"## {name}\n\n{run['about']}\n" if "about" in run else f"## {name}\n")
         parts.append(f"{len(records)} cases; device: {run['device']}.\n")
-        parts.append(_rules(records, [FROZEN] if "verdicts" in records[0] else RULES))
+        parts.append(_rules(records, CONFIRMED if "verdicts" in records[0] else RULES))
         if (fresh := sum(map(_has_fresh, records))) < len(records):
             parts.append(f"{fresh} of these cases have fresh images.\n")
         if sum(record["planted"] for record in records) >= 3 and records[0]["statistics"]:

@@ -17,7 +17,7 @@ class Rule:
         kind: "relax" (random coefficients) or "informed" (from the gradients).
         point: If not None, "relax" needs a gain of `point` and an interval above `threshold`.
         cross: Fit and judge on both halves in turn, instead of once.
-        gate: Give no verdict where continuing saves more than relaxing.
+        gate: Give no verdict where continuing saves more than this multiple of the gain from relaxing.
     """
 
     controls: tuple[str, ...] = ("continue", "blind", "wide")
@@ -26,7 +26,7 @@ class Rule:
     kind: str = "relax"
     cross: bool = True
     alpha: float = 0.05
-    gate: bool = False
+    gate: float | None = None
 
 
 def intervals(record: dict, rule: Rule) -> np.ndarray:
@@ -44,8 +44,8 @@ def decide(record: dict, rule: Rule) -> list[str]:
     low, high, gain, _ = intervals(record, rule)
     relax = (low > rule.threshold) & (gain >= (rule.point or 0))
     keep = high < (rule.point or rule.threshold)
-    if rule.gate:
-        relax &= gain > record["start"]
+    if rule.gate is not None and relax.any():
+        relax &= rule.gate * gain >= record["start"]
     return np.where(relax, "relax", np.where(keep, "keep", "none")).tolist()
 
 
@@ -93,7 +93,8 @@ RULES = {
     "interval above 1%, with the map of biases": Rule((*ALL, "map"), 0.01),
     "interval above 1%, one fold": Rule(ALL, 0.01, cross=False),
     "interval above 1%, 99% intervals": Rule(ALL, 0.01, alpha=0.01),
-    "interval above 1%, none if continuing gains more": Rule(ALL, 0.01, gate=True),
+    "interval above 1%, none if continuing gains more": Rule(ALL, 0.01, gate=1.0),
+    "interval above 1%, none if continuing gains more than twice as much": Rule(ALL, 0.01, gate=2.0),
     "interval above 1%, informed coefficients": Rule(ALL, 0.01, kind="informed"),
     "interval above 2%, informed coefficients": Rule(ALL, 0.02, kind="informed"),
 }

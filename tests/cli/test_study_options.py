@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
+import torch
+from torch import nn
 
 from weightshare.cli.progress import Terminal, TimeLeft, format_score
 from weightshare.study import Plan, Progress, StudySpec, plan
@@ -87,6 +90,59 @@ def test_modules_in_the_current_folder_can_be_named_but_hide_no_others(tiny, tmp
         command = [sys.executable, "-c", code, *arguments, *options]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch) -> list[str]:
+    """Options for a network of the module `mine` with the weights of a file, in an empty folder."""
+
+    def build():
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+
+    module = ModuleType("mine")
+    vars(module).update(build=build)
+    monkeypatch.setitem(sys.modules, "mine", module)
+    monkeypatch.chdir(tmp_path)
+    torch.save(build().state_dict(), "weights.pt")
+    return ["--from", "mine:build", "--weights", "weights.pt", "--accelerator", "cpu"]
+
+
+def test_a_trained_network_is_trained_further(command_line, tiny, trained, tmp_path):
+    given = ["study", tiny, "--sharing", "full,local", "--layers", "2", "--seeds", "1", "--epochs-max", "2"]
+    code, out, err = command_line(*given, *trained)
+    assert code == 0, err
+    assert "of 2 epochs each." in err
+    assert "start from the trained network mine:build with the weights weights.pt, whose test accuracy" in out
+    (folder,) = tmp_path.glob("study-tiny-*")
+    again = command_line(*given, *trained)
+    assert (again[1], again[2]) == (out, "")
+    torch.save({name: t + 1 for name, t in torch.load("weights.pt").items()}, "weights.pt")
+    code, _, err = command_line(*given, *trained)
+    assert code == 2
+    assert f"folder '{folder.name}': must be empty or contain this study" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ["--model", "mine:build"],
+            "study: model does not apply to a trained network, so it must be omitted",
+        ),
+        (["--patience", "2"], "study: patience does not apply to a trained network, so it must be omitted"),
+        (["--from", "mine:other"], "'mine:other': must name a class or a function, got a name that does n"),
+        (["--weights", "missing.pt"], "weights 'missing.pt': must be"),
+        (
+            ["--layers", "7"],
+            "study, start 'mine:build': layers must match a convolution, such as 0, 2, got '7'",
+        ),
+    ],
+)
+def test_errors_of_a_trained_network(command_line, tiny, trained, arguments, text):
+    last = dict(zip([*trained, *arguments][::2], [*trained, *arguments][1::2]))
+    code, out, err = command_line("study", tiny, *(word for pair in last.items() for word in pair))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert text in err
 
 
 @pytest.fixture

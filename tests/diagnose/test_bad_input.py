@@ -167,7 +167,7 @@ CASES = {
     "loss that fails for some unseen examples": (
         {"unseen": TensorDataset(DATA[:][0] + 1, torch.where(torch.arange(60) == 50, 7, DATA[:][1]))},
         ArgumentError,
-        "the training of candidate 'continue' must succeed, got IndexError: Target 7 is out of bounds.",
+        "training and judging of candidate 'start' must succeed, got IndexError: Target 7 is out of bounds.",
     ),
     "unseen examples of another size": (
         {"unseen": make_examples(size=7)},
@@ -326,12 +326,12 @@ CASES = {
     "optimizer that fails": (
         {"optimizer": divide_by_zero},
         ArgumentError,
-        "sharing_test: the training of candidate 'continue' must succeed, got ZeroDivisionError: division by",
+        "sharing_test: training and judging of candidate 'continue' must succeed, got ZeroDivisionError: ",
     ),
     "optimizer with a closure": (
         {"optimizer": torch.optim.LBFGS},
         ArgumentError,
-        "the training of candidate 'continue' must succeed, got TypeError: ",
+        "training and judging of candidate 'continue' must succeed, got TypeError: ",
     ),
     "large seed": ({"seed": 2**70}, ArgumentError, "sharing_test: seed must be at most 2,147,483,647"),
     "rank": ({"rank": 0}, ArgumentError, "sharing_test: rank must be at least 1, got 0."),

@@ -38,12 +38,12 @@ def test_a_test_that_was_interrupted_while_alternatives_are_tried_continues(tmp_
     model, data, _ = make_planted(100, strength=5.0)
     options = {"batch_size": 20, "rule": ws.diagnose.Rule(least_examples=50), "out": tmp_path}
     with pytest.raises(StoppedError):
-        ws.sharing_test(model, data, mse_loss, progress=stop_after(17), **options)
+        ws.sharing_test(model, data, mse_loss, progress=stop_after(19), **options)
     states = []
     with ws.study.ProcessExecutor(1) as executor:
         test = ws.sharing_test(model, data, mse_loss, progress=states.append, executor=executor, **options)
-    assert [state.stored for state in states] == [True] * 17 + [False] * 5
-    assert {state.sharing.partition(":")[0] for state in states[17:]} == {"along", "local", "mapped"}
+    assert [state.stored for state in states] == [True] * 19 + [False] * 5
+    assert {state.sharing.partition(":")[0] for state in states[19:]} == {"along", "local", "mapped"}
     again = ws.sharing_test(model, data, mse_loss, **options)
     assert again.to_json() == test.to_json()
 

@@ -235,8 +235,10 @@ def test_an_interrupted_test_continues_and_an_executor_gives_equal_results(tmp_p
         )
     assert again.to_json() == complete.to_json()
     assert [(s.candidate, s.layer, s.stored) for s in states] == [
+        ("start", "", True),
+        ("start", "", True),
         ("continue", "", True),
-        ("continue", "", True),
-        ("restrict", "0", True),
+        ("continue", "", False),
+        ("restrict", "0", False),
         ("restrict", "0", False),
     ]

@@ -356,9 +356,9 @@ def test_an_interrupted_test_continues_and_executors_give_equal_results(tmp_path
             model, data, mse_loss, out=tmp_path, progress=states.append, executor=executor, **arguments
         )
     assert again.to_json() == complete.to_json()
-    kinds = ["continue"] * 2 + ["untie"] * 2 + ["blind"] * 2
+    kinds = ["start"] * 2 + ["continue"] * 2 + ["untie"] * 2 + ["blind"] * 2
     assert [s.candidate for s in states] == kinds
-    assert [s.stored for s in states] == [True] * 3 + [False] * 3
+    assert [s.stored for s in states] == [True] * 3 + [False] * 5
     with ThreadPoolExecutor(2) as threads:
         there = ws.sharing_test(model, data, mse_loss, executor=threads, **arguments)
     assert there.to_json() == complete.to_json()

@@ -8,10 +8,11 @@ from weightshare.diagnose.verdict import is_promising
 from weightshare.errors import ArgumentError
 
 
-def draw(gain, n=1000, noise=0.1, seed=0, folds=2, controls=("continue", "blind", "wide")):
+def draw(gain, n=1000, noise=0.1, seed=0, folds=2, controls=("continue", "blind", "wide"), saved=0.0):
     """Return losses with mean 1 in which relaxing gains `gain` over each control."""
     random = np.random.default_rng(seed)
     losses = {"relax": [1 - gain + 0.5 * random.random(n) - 0.25 for _ in range(folds)]}
+    losses["start"] = [np.full(n, 1 + saved) for _ in range(folds)]
     for control in controls:
         losses[control] = [one + gain + noise * random.standard_normal(n) for one in losses["relax"]]
     return losses
@@ -32,6 +33,15 @@ def test_verdict(gain, verdict, reason):
     assert reason in found.reason
     assert found.gain.low < gain + 0.005
     assert found.gain.high > gain - 0.005
+
+
+def test_a_model_that_is_not_trained_to_the_end():
+    some, much = (decide({"a": draw(0.05, saved=saved)}, Rule())["a"] for saved in (0.04, 0.2))
+    assert some.verdict == "relax"
+    assert much.verdict == "no verdict"
+    assert much.reason == "training further saves 20.1% of the loss, which is more than 2 times the gain"
+    assert decide({"a": draw(0.05, saved=0.2)}, Rule(most_saved=5))["a"].verdict == "relax"
+    assert decide({"a": draw(0.0, saved=0.2)}, Rule())["a"].verdict == "keep"
 
 
 def draw_shared(gain, **options):

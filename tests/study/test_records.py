@@ -129,7 +129,7 @@ def test_another_study_without_stored_options(quick):
 def test_the_same_options_on_other_images(quick, tiny):
     run(quick)
     np.savez(tiny.partition(":")[2], **tiny_arrays(each=12))
-    with pytest.raises(StudyError, match="; the same options, but other images or another version"):
+    with pytest.raises(StudyError, match="; the same options, but other images, other trained weights or"):
         run(quick)
 
 

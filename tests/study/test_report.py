@@ -380,7 +380,7 @@ def test_the_command_repeats_the_study():
         "--learning-rate 0.01"
     )
     known = {name for option in get_command(app).commands["study"].params for name in option.opts}
-    names = {name.replace("_", "-") for name in spec.to_dict()} - {"data", "sharings"}
+    names = {name.replace("_", "-") for name in spec.to_dict()} - {"data", "sharings", "start"}
     assert {f"--{name}" for name in names} <= known, "every option of a study can be given"
 
 

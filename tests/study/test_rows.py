@@ -17,7 +17,7 @@ def digits():
 
 
 def test_rows_of_the_default_study(digits):
-    planned = plan_rows(StudySpec(), digits)
+    planned = plan_rows(Factory(StudySpec(), digits))
     assert [row.name for row in planned] == [
         "full",
         "tiled:2",
@@ -32,32 +32,32 @@ def test_rows_of_the_default_study(digits):
 
 def test_parameters_are_those_of_the_networks(digits):
     spec = StudySpec(width=4)
-    for row in plan_rows(spec, digits):
+    for row in plan_rows(Factory(spec, digits)):
         network = row.build_network(Factory(spec, digits))
         assert row.parameters == sum(p.numel() for p in network.parameters())
         assert network(digits.test[0][:2]).shape == (2, 10)
 
 
 def test_counts_of_full_sharing_by_hand(digits):
-    (row,) = plan_rows(StudySpec(sharings="full"), digits)
+    (row,) = plan_rows(Factory(StudySpec(sharings="full"), digits))
     assert row.parameters == 9 * 16 * (1 + 16 + 16) + 6 * 16 + 17 * 10
     assert row.macs == 64 * 9 * 16 * (1 + 16 + 16) + 16 * 10
 
 
 def test_no_other_width_matches_better(digits):
     expected = count_parameters(Factory(StudySpec(), digits), LowRank(3), 16)
-    (wide,) = (row for row in plan_rows(StudySpec(sharings="lowrank:3"), digits) if row.matches)
+    (wide,) = (row for row in plan_rows(Factory(StudySpec(sharings="lowrank:3"), digits)) if row.matches)
     others = [count_parameters(Factory(StudySpec(), digits), Full(), width) for width in range(1, 60)]
     assert abs(wide.parameters - expected) == min(abs(parameters - expected) for parameters in others)
 
 
 def test_sharings_of_one_size_have_one_size_matched_row(digits):
-    names = [row.name for row in plan_rows(StudySpec(sharings="tiled:2,regional:2"), digits)]
+    names = [row.name for row in plan_rows(Factory(StudySpec(sharings="tiled:2,regional:2"), digits))]
     assert names == ["tiled:2", "full (width 32, size-matched to tiled:2 and regional:2)", "regional:2"]
 
 
 def test_a_sharing_of_the_size_of_full_needs_no_size_matched_row(digits):
-    assert [row.name for row in plan_rows(StudySpec(sharings="full,lowrank:0"), digits)] == [
+    assert [row.name for row in plan_rows(Factory(StudySpec(sharings="full,lowrank:0"), digits))] == [
         "full",
         "lowrank:0",
     ]
@@ -65,7 +65,7 @@ def test_a_sharing_of_the_size_of_full_needs_no_size_matched_row(digits):
 
 def test_a_map_that_fits_the_images(digits):
     halves = Mapped(np.repeat([0, 1], 32).reshape(8, 8))
-    planned = plan_rows(StudySpec(sharings=["full", halves]), digits)
+    planned = plan_rows(Factory(StudySpec(sharings=["full", halves]), digits))
     assert planned[1].parameters == count_parameters(Factory(StudySpec(), digits), Tiled((1, 2)), 16)
 
 
@@ -99,7 +99,7 @@ def test_a_map_that_fits_the_images(digits):
 )
 def test_sharings_that_do_not_fit(digits, sharings, text):
     with pytest.raises(SharingError) as caught:
-        plan_rows(StudySpec(sharings=sharings), digits)
+        plan_rows(Factory(StudySpec(sharings=sharings), digits))
     assert str(caught.value) == text
 
 
@@ -122,7 +122,7 @@ def test_sharings_that_do_not_fit(digits, sharings, text):
 def test_networks_that_are_too_large_are_never_built(digits, monkeypatch, change, text):
     monkeypatch.setattr(Factory, "build", lambda *_: pytest.fail("built"))
     with pytest.raises(StudyError) as caught:
-        plan_rows(StudySpec(**change), digits)
+        plan_rows(Factory(StudySpec(**change), digits))
     assert text in str(caught.value)
 
 
@@ -131,7 +131,7 @@ def test_a_network_that_is_too_large(digits, monkeypatch):
     with pytest.raises(
         StudyError, match=r"at most 100,000 parameters, got 304,128 or more on images of 8 x 8 pixels"
     ):
-        plan_rows(StudySpec(sharings="full,local"), digits)
+        plan_rows(Factory(StudySpec(sharings="full,local"), digits))
 
 
 def test_networks_have_the_same_parameter_names(digits):

@@ -16,9 +16,9 @@ from weightshare.study.trials.training import Training
 
 SUMMARY_KEYS = {
     "sharing", "layer_sharing", "width", "matches", "question", "setting", "metric", "parameters", "macs",
-    "seeds", "accuracy", "accuracy_ci", "train_accuracy", "validation_accuracy", "gap", "gap_ci",
-    "accuracy_shifted", "accuracy_shifted_ci", "class_scores", "epochs", "epochs_to_target", "reached_target",
-    "hit_cap", "train_seconds",
+    "seeds", "start_accuracy", "accuracy", "accuracy_ci", "train_accuracy", "validation_accuracy", "gap",
+    "gap_ci", "accuracy_shifted", "accuracy_shifted_ci", "class_scores", "epochs", "epochs_to_target",
+    "reached_target", "hit_cap", "train_seconds",
 }  # fmt: skip
 
 

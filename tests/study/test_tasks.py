@@ -64,7 +64,7 @@ def test_every_task_on_one_to_three_axes(study, task, ndim):
     assert [len(trial.class_scores) for trial in result.trials] == [3 * (task == "classification")] * len(
         result.trials
     )
-    for row in plan_rows(result.spec, examples):
+    for row in plan_rows(Factory(result.spec, examples)):
         network = row.build_network(Factory(result.spec, examples))
         Factory(result.spec, examples).check(network)  # its outputs have the shape of the targets
         assert sum(p.numel() for p in network.parameters()) == row.parameters

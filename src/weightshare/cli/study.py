@@ -58,6 +58,21 @@ def command(
             "and width= if it takes them."
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Trained network to train further with each sharing, for the same number of steps: a name "
+            "such as vgg16, package.module:function, timm:NAME or torchvision:NAME.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint to load into the network of --from: a safetensors file, a state dict, an index "
+            "or a folder."
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         typer.Option(help='Comma-separated patterns of convolutions that share less, e.g. "features.*".'),
@@ -77,12 +92,20 @@ def command(
         str, typer.Option(help="Also train with full sharing for the first epochs, e.g. relax:10.")
     ] = "",
     width: Annotated[int, typer.Option(help="Channels of each convolution.")] = 16,
-    epochs_max: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
+    epochs_max: Annotated[
+        int | None,
+        typer.Option(
+            help="Maximum number of epochs; by default 100. With --from, number of epochs; by default 20."
+        ),
+    ] = None,
     patience: Annotated[
         int, typer.Option(help="Epochs without improvement before the learning rate drops.")
     ] = 6,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 3e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Initial learning rate (Adam); by default 0.003, with --from 0.001."),
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of each trial.")] = 1,
     accelerator: Annotated[
         str, typer.Option(help="Lightning Fabric accelerator: cpu, cuda, mps, auto.")
@@ -119,7 +142,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Compare sharings by training a small network with each.
+    """Compare sharings by training a small network with each, or by training a trained network further.
 
     Running the same command again continues an interrupted study.
     """
@@ -140,6 +163,8 @@ def command(
         task=task,
         metric=metric,
         model=model,
+        start=start,
+        weights=weights,
         layers=layers,
         resize=resize,
         train_images=train_images,

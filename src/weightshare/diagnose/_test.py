@@ -41,7 +41,7 @@ from .training import (
     describe_optimizer,
     split_in_half,
 )
-from .verdict import Rule, decide
+from .verdict import Rule, decide, measure_saved
 
 _WHERE = "sharing_test"
 #: Least number of examples to fit or judge anything.
@@ -244,6 +244,7 @@ def sharing_test(
         skipped=skipped,
         model=type(model).__name__,
         judged=sum(counts),
+        saved=measure_saved(next(iter(losses.values()))),
         rule=rule,
         example=inputs[:2].cpu(),
     )

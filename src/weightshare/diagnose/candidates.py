@@ -16,10 +16,11 @@ from ..convert import relax, restrict
 from ..convert.convolutions import as_shared, get_arguments, get_class_name
 from ..sharing import LowRank, Sharing
 
-#: "continue" is the model as it is, "relax" has a layer that shares less, "restrict" has a layer that shares
-#: more, and "untie" has a copy of a tied parameter for each use. Of the controls, "blind" has as many weights
-#: that act the same at all positions or uses, and "wide" has additional channels.
-Kind = Literal["continue", "relax", "restrict", "untie", "blind", "wide"]
+#: "start" and "continue" are the model as it is, before and after it is trained further. "relax" has a layer
+#: that shares less, "restrict" has a layer that shares more, and "untie" has a copy of a tied parameter for
+#: each use. Of the controls, "blind" has as many weights that act the same at all positions or uses, and
+#: "wide" has additional channels.
+Kind = Literal["start", "continue", "relax", "restrict", "untie", "blind", "wide"]
 
 
 def build_candidate(
@@ -30,9 +31,9 @@ def build_candidate(
     Args:
         model: The trained model.
         kind: Kind of the candidate.
-        layer: Name of the layer that is changed; ignored for "continue".
+        layer: Name of the layer that is changed; ignored for "start" and "continue".
         sharing: New sharing of the layer, or the one whose number of weights a control has; None for
-            "continue".
+            "start" and "continue".
         example: Input of the model [N, ...].
     """
     if kind == "relax" and sharing is not None:

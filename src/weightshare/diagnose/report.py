@@ -21,7 +21,7 @@ def build_table(
     layers: Sequence[LayerResult],
     ties: Sequence[TieResult],
     skipped: Mapping[str, str],
-    judged: int,
+    counts: tuple[int, float | None],
     rule: Rule,
 ) -> Section:
     """Return the table of all layers and ties, with its explanation.
@@ -30,14 +30,17 @@ def build_table(
         layers: Results in the order of the model.
         ties: Results in the order of the model.
         skipped: Reasons why other convolutions and ties were not tried, by name.
-        judged: Number of judged examples.
+        counts: Number of judged examples, and what training further saves.
         rule: Constants of the verdict.
     """
+    judged, saved = counts
     what, threshold = "layers and ties" if ties else "layers", f"{100 * rule.threshold:g}%"
     lines = [
         f"Gains are fractions of the loss over the best control, on {judged:,} judged examples. The "
         f"intervals hold for all {what} together ({100 * (1 - rule.level):g}%)."
     ]
+    if saved is not None:
+        lines.append(f"Training the model further, as it is, saves {_format_percent(saved)}% of the loss.")
     is_restricted = [layer.tried == Full() for layer in layers]
     if not all(is_restricted):
         lines.append(f"The verdict is to relax a layer if the interval of its gain is above {threshold}.")

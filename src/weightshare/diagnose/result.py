@@ -36,6 +36,8 @@ class SharingTest:
         ties: Results by the name of the tie, in the order of the model.
         skipped: Reasons why other convolutions and ties were not tried, by name.
         judged: Number of judged examples.
+        saved: What training the model further saves, as a fraction of its loss after that; None if that is
+            not finite.
         rule: Constants of the verdict.
         example: Input of the model, on which `relax` finds the sizes of the layers.
     """
@@ -45,6 +47,7 @@ class SharingTest:
     ties: Mapping[str, TieResult]
     skipped: Mapping[str, str]
     judged: int
+    saved: float | None
     rule: Rule
     example: Tensor = field(repr=False)
 
@@ -70,6 +73,7 @@ class SharingTest:
             "schema": SCHEMA,
             "model": self.model,
             "judged": self.judged,
+            "saved": self.saved,
             "threshold": self.rule.threshold,
             "level": self.rule.level,
             "plan": {name: str(sharing) for name, sharing in self.plan.items()},
@@ -104,6 +108,6 @@ class SharingTest:
 
     def _build_sections(self, pictures: bool = False) -> list[Section]:
         layers, ties = list(self.layers.values()), list(self.ties.values())
-        table = build_table(layers, ties, self.skipped, self.judged, self.rule)
+        table = build_table(layers, ties, self.skipped, (self.judged, self.saved), self.rule)
         sections = [describe_layer(layer, pictures) for layer in layers]
         return [table, *sections, *map(describe_tie, ties)]

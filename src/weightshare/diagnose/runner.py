@@ -27,9 +27,9 @@ class Progress:
         done, total: Number of finished trials, and of all trials that are known to be needed. Controls are
             added for promising layers only.
         layer: Layer or tie of the finished trial; empty if the model was trained as it is.
-        candidate: "continue", "relax", "restrict", "untie", "blind" or "wide".
+        candidate: "start", "continue", "relax", "restrict", "untie", "blind" or "wide".
         sharing: New sharing of the layer, or the one whose number of weights a control has; empty for
-            "continue" and for ties.
+            "start", "continue" and ties.
         stored: Whether the trial was finished in an earlier run.
     """
 
@@ -111,10 +111,11 @@ def run_trials(
     def run(kinds: Mapping[str, Kind]) -> dict[str, list[np.ndarray]]:
         return _run(runner, {n: (kind, n, [questions[n][1]] * folds) for n, kind in kinds.items()})
 
-    (base,) = _run(runner, {"": ("continue", "", [None] * folds)}).values()
+    same: list[Kind] = ["start", "continue"]
+    base = _run(runner, {kind: (kind, "", [None] * folds) for kind in same})
     kinds: dict[str, Kind] = {name: kind for name, (kind, _) in questions.items()}
     losses: dict[str, dict[str, list[np.ndarray]]] = {
-        name: {"continue": base, kinds[name]: one} for name, one in run(kinds).items()
+        name: {**base, kinds[name]: one} for name, one in run(kinds).items()
     }
     promising = [name for name, one in losses.items() if is_promising(one, len(losses), rule)]
     for kind in rule.controls[1:]:

@@ -52,7 +52,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate in one fold; without layer and sharing for "continue".
+    """One candidate in one fold; without layer and sharing for "start" and "continue".
 
     For ties, the layer is the name of the tie, and there is no sharing. The sharing is a text, which
     `Setting.sharings` contains.
@@ -78,7 +78,7 @@ class Setting:
 
 
 def run_trial(setting: Setting, trial: Trial) -> list[float]:
-    """Train a candidate, and return its loss on each judged example.
+    """Train a candidate, except for "start", and return its loss on each judged example.
 
     Raises:
         ArgumentError: If model, loss or optimizer raise an error on some examples.
@@ -90,7 +90,7 @@ def run_trial(setting: Setting, trial: Trial) -> list[float]:
         raise
     except Exception as error:  # model, loss and optimizer can raise any exception
         what = f"{trial.kind!r} for {trial.layer!r}" if trial.layer else repr(trial.kind)
-        expected = f"the training of candidate {what} must succeed"
+        expected = f"training and judging of candidate {what} must succeed"
         raise ArgumentError("sharing_test", expected, describe_exception(error).rstrip(".")) from error
 
 
@@ -100,7 +100,8 @@ def _run_trial(setting: Setting, trial: Trial) -> list[float]:
     with seeding(seed):
         model = _build(setting, trial)
     with seeding(seed):  # new weights draw different amounts of random numbers
-        _fit(model.train(), fold, setting.loss, recipe, device)
+        if trial.kind != "start":
+            _fit(model.train(), fold, setting.loss, recipe, device)
     with seeding(seed):  # examples can be random, and training can draw different amounts, too
         return list(_judge(model.eval(), fold, setting.loss, device))
 

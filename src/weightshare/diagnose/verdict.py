@@ -30,17 +30,22 @@ class Rule:
         least_examples: Number of judged examples below which there is no verdict.
         controls: Candidates that relaxing must beat, all of them; "continue" comes first. For ties, "wide"
             is left out. Sharing is only compared with "continue".
+        most_saved: Largest decrease of the loss by training further, as a multiple of the gain, with which a
+            layer is relaxed. With a larger one, the model is not trained to the end, and position may only
+            help it to learn faster.
     """
 
     threshold: float = 0.01
     level: float = 0.05
     least_examples: int = 100
     controls: tuple[Control, ...] = ("continue", "blind", "wide")
+    most_saved: float = 2.0
 
     def __post_init__(self) -> None:
         check_amount("Rule", "threshold", self.threshold)
         if not 0 < check_amount("Rule", "level", self.level) < 1:
             raise ArgumentError("Rule", "level must be between 0 and 1", str(self.level))
+        check_amount("Rule", "most_saved", self.most_saved)
         check_integer("Rule", "least_examples", self.least_examples, least=1)
         controls: object = self.controls
         is_valid = isinstance(controls, tuple) and all(control in list(NAMES) for control in self.controls)
@@ -96,8 +101,9 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
     averaged over the folds. Their intervals hold for all of them together (normal approximation, Bonferroni).
 
     Args:
-        losses: Losses by layer or tie, candidate (one of "relax", "restrict" and "untie", and controls) and
-            fold. Controls other than "continue" may be missing for layers that are not promising.
+        losses: Losses by layer or tie, candidate and fold. The candidates are "start" (the model before it is
+            trained further), one of "relax", "restrict" and "untie", and the controls. Controls other than
+            "continue" may be missing for layers that are not promising.
         rule: Constants.
     """
     every = {layer: compare_all(ones, len(losses), rule) for layer, ones in losses.items()}
@@ -114,8 +120,20 @@ def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, D
         tried = _find_tried(ones)
         judge = _judge_sharing if tried == "restrict" else _judge
         verdict, reason = judge(best, gains, sum(map(len, ones[tried])), rule)
+        if verdict == "relax" and (saved := measure_saved(ones) or 0.0) > rule.most_saved * best.value:
+            times = f"{rule.most_saved:g} times the gain"
+            verdict = "no verdict"
+            reason = f"training further saves {100 * saved:.1f}% of the loss, which is more than {times}"
         decisions[layer] = Decision(verdict, reason, best, corrected[layer], gains)
     return decisions
+
+
+def measure_saved(losses: Mapping[str, Folds]) -> float | None:
+    """Return what training further saves, as a fraction of the loss after it; None if that is undefined."""
+    same = {name: losses[name] for name in ("start", "continue")}
+    if not _is_defined(same):
+        return None
+    return float(np.mean([one.mean() / other.mean() for one, other in zip(*same.values())])) - 1
 
 
 def compare_all(losses: Mapping[str, Folds], layers: int, rule: Rule) -> dict[str, tuple[Gain, float]]:

@@ -12,6 +12,7 @@ from .data import DataFacts, Examples, load_examples
 from .rows import Row, plan_rows
 from .spec import StudySpec
 from .tasks import METRICS, Metric, find_metric
+from .trials.building import Factory
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Plan:
         data: Facts about the data.
         rows: The rows, in the order in which they are trained with each seed.
         data_bytes: Memory of the data in bytes.
+        start_digest: Digest of the weights of the trained network, if there is one.
         finished: Number of trials that are finished already.
     """
 
@@ -30,6 +32,7 @@ class Plan:
     data: DataFacts
     rows: tuple[Row, ...]
     data_bytes: int
+    start_digest: str | None = None
     finished: int = 0
 
     @property
@@ -64,7 +67,7 @@ class Plan:
             [
                 f"Data: {data.name}, {data.task}, {examples}.",
                 *map(escape_controls, table),
-                f"{counts}{finished}, of at most {epochs} each.",
+                f"{counts}{finished}, of {'at most ' if self.spec.start is None else ''}{epochs} each.",
                 f"Estimated memory: {_format_megabytes(self.memory)} MB for the data and the largest trial, "
                 "in addition to the memory of Python and torch.",
             ]
@@ -103,7 +106,8 @@ def plan_study(spec: StudySpec, examples: Examples) -> Plan:
     pairs = (examples.train, examples.validation, examples.test)
     data_bytes = sum(tensor.nbytes for pair in pairs for tensor in pair)
     facts = DataFacts.from_examples(examples)
-    return Plan(spec, facts, tuple(plan_rows(spec, examples)), data_bytes)
+    factory = Factory(spec, examples)
+    return Plan(spec, facts, tuple(plan_rows(factory)), data_bytes, factory.start_digest)
 
 
 def _check_metric(metric: Metric, examples: Examples) -> None:

@@ -76,7 +76,7 @@ def run(
 
     Raises:
         ArgumentError: If `state_seconds` is not a number of at least 0.
-        DataError, SpecError: If the data cannot be loaded.
+        DataError, SpecError: If the data or the trained network cannot be loaded.
         ArgumentError: If an argument has another type, or if `state_seconds` is negative or NaN.
         SharingError: If a sharing does not fit the inputs.
         StudyError: If the folder is in use or contains something other than this study, if Lightning Fabric
@@ -108,7 +108,8 @@ def run(
             fabric.launch()
             finished = fabric.broadcast(finished)
         done = _Done(plan, metric, description, folder, finished, progress if is_first else None)
-        jobs = make_jobs(spec, plan.rows, examples.digest, done.trials, state_seconds)
+        digests = examples.digest, plan.start_digest
+        jobs = make_jobs(spec, plan.rows, *digests, done.trials, state_seconds)
         if on_plan is not None and is_first and len(done.trials) < plan.trials:
             on_plan(replace(plan, finished=len(done.trials)))
         if executor is None:

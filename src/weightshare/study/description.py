@@ -41,7 +41,7 @@ class Description:
     def from_plan(cls, plan: Plan, metric: Metric) -> "Description":
         """Return the description of a planned study."""
         return cls(
-            plan.spec.digest(plan.data.digest),
+            plan.spec.digest(plan.data.digest, plan.start_digest),
             {**plan.spec.to_dict(), "data": escape_controls(plan.spec.name)},
             plan.data,
             Scale.from_metric(metric),

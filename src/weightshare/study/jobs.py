@@ -31,6 +31,7 @@ class Job:
         row: Row to train.
         seed: Seed of the trial.
         digest: Digest of the data.
+        start_digest: Digest of the weights of the trained network, if there is one.
         state_seconds: Number of seconds between two stored states of the trial.
     """
 
@@ -38,13 +39,14 @@ class Job:
     row: Row
     seed: int
     digest: str
+    start_digest: str | None = None
     state_seconds: float = INTERVAL
 
     @property
     def state_file(self) -> StateFile:
         """The file with the state of the trial."""
         folder = None if self.spec.out is None else Path(self.spec.out)
-        study = self.spec.digest(self.digest)
+        study = self.spec.digest(self.digest, self.start_digest)
         return StateFile(folder, study, self.row.key, self.seed, self.state_seconds)
 
     def load(self) -> Examples:
@@ -77,9 +79,14 @@ class Job:
             on_epoch: Called after each epoch with its number, counted from 1, and its validation score.
 
         Raises:
-            StudyError: If training diverges, or if a user-supplied network raises an exception.
+            StudyError: If training diverges, if a user-supplied network raises an exception, or if the
+                weights of the trained network are not those with which the study began.
         """
         factory = Factory(self.spec, self.load() if examples is None else examples)
+        if factory.start_digest != self.start_digest:
+            expected = f"must have weights with the digest {self.start_digest}, as when the study began"
+            hint = "return the same weights whenever the function is called"
+            raise StudyError(factory.where, expected, str(factory.start_digest), hint)
         is_stored = fabric.world_size == 1
         file = self.state_file if is_stored else StateFile(None, self.digest, self.row.key, self.seed)
         is_reporting = False
@@ -95,7 +102,7 @@ class Job:
         except WeightshareError:
             raise
         except (Exception, SystemExit) as error:
-            if self.spec.model is None or is_reporting:
+            if factory.function is None or is_reporting:
                 raise
             where = f"study: {self.row.name}, seed {self.seed}"
             expected = "the network must be trained and evaluated without an exception"
@@ -112,6 +119,7 @@ def make_jobs(
     spec: StudySpec,
     rows: Sequence[Row],
     digest: str,
+    start_digest: str | None,
     known: Container[tuple[str, int]],
     state_seconds: float,
 ) -> Iterator[Job]:
@@ -119,6 +127,7 @@ def make_jobs(
 
     Args:
         digest: Digest of the data.
+        start_digest: Digest of the weights of the trained network, if there is one.
         known: Keys and seeds of finished trials.
         state_seconds: Number of seconds between two stored states of a trial.
     """
@@ -127,7 +136,7 @@ def make_jobs(
     for seed in range(spec.seeds):
         for row in rows:
             if (row.key, seed) not in known:
-                yield Job(plain, row, seed, digest, state_seconds)
+                yield Job(plain, row, seed, digest, start_digest, state_seconds)
 
 
 def make_fabric(spec: StudySpec) -> Fabric:

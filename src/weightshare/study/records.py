@@ -168,7 +168,9 @@ def describe_changes(stored: Any, current: dict[str, Any]) -> str:
         return ""
     names = [name for name in current if stored.get(name) != current[name]]
     changes = [f"{name}={_format(stored.get(name))} instead of {_format(current[name])}" for name in names]
-    return "; " + ("; ".join(changes) or "the same options, but other images or another version")
+    return "; " + (
+        "; ".join(changes) or "the same options, but other images, other trained weights or another version"
+    )
 
 
 def _format(value: Any) -> str:

@@ -14,6 +14,7 @@ from .data import Examples
 from .spec import StudySpec, get_step
 from .trials.building import RUNS_AGAIN, Factory, catch_failure, count_macs, measure_activations
 from .trials.network import DEPTH, Network
+from .trials.start import check_unseen
 
 MAX_PARAMETERS = 2**27
 MAX_WIDTH = 4096
@@ -39,7 +40,7 @@ class Row:
         setting: Value of that option.
         train_size: Number of training examples; None for all.
         augment: Largest random shift of training inputs in pixels; 0 for none.
-        relax_after: Number of epochs with full sharing at the start of training.
+        relax_after: Number of epochs with full sharing at the beginning of training.
         layers: Pattern of the convolutions that have the sharing; None for those of the specification.
         memory: Estimated memory of a trial in bytes, without the data: weights, gradients, the state of Adam,
             the weights of the best epoch, and the activations of a batch.
@@ -72,11 +73,11 @@ class Row:
         return f"{base} [{self.setting}]" if self.question else base
 
     def build_network(self, factory: Factory, device: str | None = None) -> nn.Module:
-        """Return the network of this row with new weights."""
+        """Return the network of this row, as it is before training."""
         return factory.build(self.sharing, self.width, self.is_tied, self.layers, device)
 
 
-def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
+def plan_rows(factory: Factory) -> list[Row]:
     """Return the rows of a study: those of the main table, followed by those of each further question.
 
     The main table has each sharing and, after each partly shared one, its size-matched row. If several
@@ -86,14 +87,21 @@ def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
     the convolutions of its network are given the sharing afterwards, with new weights. There are size-matched
     rows only if it takes `width=`.
 
+    A trained network is relaxed to each sharing, with the weights that it has; the row "full" is the network
+    as it is. There are no size-matched rows.
+
     Nothing large is allocated: the networks of the study are counted on the meta device.
 
     Raises:
+        DataError: If the trained network cannot be loaded, or if the test inputs are in the training set.
         SharingError: If a sharing does not fit the size of the inputs.
+        SpecError: If the trained network or the function cannot be found.
         StudyError: If a network is too large to train, cannot be built or does not take the data, or if a
             further question does not fit the data.
     """
-    factory = Factory(spec, examples)
+    spec, examples = factory.spec, factory.examples
+    if factory.start is not None:
+        check_unseen(examples)
     if factory.function is None:
         for sharing in spec.sharings:
             _check_sharing(spec, examples, sharing)
@@ -103,10 +111,11 @@ def plan_rows(spec: StudySpec, examples: Examples) -> list[Row]:
     if factory.patterns and set(spec.sharings) == {Full()}:
         raise StudyError("study", "layers needs a sharing that shares less", "only full")
     with torch.random.fork_rng():  # networks of a user-supplied function get new weights
-        return _plan_rows(spec, examples, factory)
+        return _plan_rows(factory)
 
 
-def _plan_rows(spec: StudySpec, examples: Examples, factory: Factory) -> list[Row]:
+def _plan_rows(factory: Factory) -> list[Row]:
+    spec, examples = factory.spec, factory.examples
     rows = _plan_main_rows(spec, factory)
     requested = [row for row in rows if not row.matches]
     less = [row for row in requested if row.sharing != Full()]
@@ -230,7 +239,7 @@ def _make_row(
     parameters = sum(p.numel() for p in network.parameters())
     _check_parameters(factory.examples, sharing, width, parameters)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    inputs = factory.examples.train[0][:2].to(device)
+    inputs = factory.examples.train[0][:2].to(device, copy=True)  # a storage of their own, to be measured
     batch = min(factory.spec.batch_size, len(factory.examples.train[1]))
     with catch_failure(factory.where, RUNS_AGAIN):
         macs = _count_macs(network, inputs, factory.examples)

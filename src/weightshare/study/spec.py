@@ -4,10 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from .._args import check_integer, check_per_axis
 from .._version import __version__
@@ -37,6 +39,10 @@ class StudySpec:
             `find_metric`.
         model: Function that builds the network, or "package.module:function"; by default, the network of the
             study. See `plan_rows`.
+        start: Trained network from which every row continues, as a `torch.nn.Module` or a name that
+            `find_model` accepts, such as "package.module:function". The module is not changed. Inputs are
+            passed to it as they are. By default, every row has new weights.
+        weights: Checkpoint to load into `start` first; see `load_weights`.
         layers: Comma-separated patterns of names of convolutions, such as "features.*". Only these differ in
             their sharing; by default, all.
         resize: Height and width to which the images of a folder are scaled, 4 to 512 pixels each, as a pair,
@@ -50,17 +56,19 @@ class StudySpec:
         schedules: Further question: what if training starts with full sharing. Each entry is "relax:EPOCHS",
             the number of epochs after which every network gets its own sharing.
         width: Output channels of each convolution.
-        epochs_max: Maximum number of epochs. The report states how many runs reached it.
+        epochs_max: Maximum number of epochs; by default 100. The report states how many runs reached it. With
+            `start`, it is the number of epochs of every run; by default 20.
         patience: Epochs without a better validation score before the learning rate drops and, after the
             last drop, before training stops.
         batch_size: Batch size.
-        learning_rate: Initial learning rate of Adam.
+        learning_rate: Initial learning rate of Adam; by default 0.003, and 0.001 with `start`.
         threads: Threads of torch on the CPU in each trial. Results depend on it in the last digits.
         accelerator, devices, num_nodes, strategy, precision: Arguments of Lightning Fabric with the same
             names.
 
     Raises:
-        SpecError: If a text is not a sharing, a sharing occurs twice, or an option is not valid.
+        SpecError: If a text is not a sharing, a sharing occurs twice, or an option is not valid or does not
+            apply with `start`.
         ArgumentError: If a number is not an integer or is too small.
 
     Example:
@@ -75,6 +83,8 @@ class StudySpec:
     task: str = "auto"
     metric: Any = None
     model: Any = None
+    start: Any = None
+    weights: Path | str | None = None
     layers: str | None = None
     resize: Any = None  # a pair, a number or a text; a pair once it is parsed
     train_images: int | None = None
@@ -83,10 +93,10 @@ class StudySpec:
     augment: Any = ()
     schedules: Any = ()
     width: int = 16
-    epochs_max: int = 100
+    epochs_max: Any = None  # a number once the default is chosen, like the learning rate
     patience: int = 6
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: Any = None
     threads: int = 1
     accelerator: str = "auto"
     devices: str = "1"
@@ -104,6 +114,9 @@ class StudySpec:
             hint = "use 'folder:DIR' or 'npz:FILE'"
             raise SpecError("study", "data must be a text, arrays or data sets", repr(self.data), hint)
         put("sharings", parse_sharings(self.sharings))
+        for name, default in (NEW if self.start is None else CONTINUED).items():
+            if getattr(self, name) is None:
+                put(name, default)
         if self.task != "auto":
             find_task(self.task)
         for name in COUNTS:
@@ -117,16 +130,38 @@ class StudySpec:
             _check_most(name, max(getattr(self, name), default=0))
         put("augment", _parse_steps("augment", "shift", self.augment))
         put("schedules", _parse_steps("schedules", "relax", self.schedules))
-        is_number = isinstance(self.learning_rate, Real) and not isinstance(self.learning_rate, bool)
-        if not is_number or not 0 < self.learning_rate <= 1:
+        rate: float = self.learning_rate
+        is_number = isinstance(rate, Real) and not isinstance(rate, bool)
+        if not is_number or not 0 < rate <= 1:
             expected = "learning_rate must be a number above 0 and at most 1"
-            raise SpecError("study", expected, repr(self.learning_rate))
-        put("learning_rate", float(self.learning_rate))
+            raise SpecError("study", expected, repr(rate))
+        put("learning_rate", float(rate))
         self._check_texts()
+        self._check_start()
         if self.out is not None and (
             not isinstance(self.out, str | Path) or self.out == "" or "\0" in str(self.out)
         ):
             raise SpecError("study", "out must be a path", repr(self.out))
+
+    def _check_start(self) -> None:
+        """Raise a SpecError if the trained network is not one, or if another option does not apply to it."""
+        if self.start is None:
+            if self.weights is not None:
+                hint = "name the network with start (--from)"
+                raise SpecError("study", "weights must be those of a trained network", "no start", hint)
+            return
+        if not isinstance(self.start, str | nn.Module):
+            expected = "start must be a text or a torch.nn.Module"
+            raise SpecError("study", expected, _describe(self.start))
+        if self.weights is not None and not isinstance(self.weights, str | Path):
+            raise SpecError("study", "weights must be a path", _describe(self.weights))
+        defaults = {one.name: one.default for one in fields(self)}
+        for name in WITHOUT_START:
+            if (value := getattr(self, name)) != defaults[name]:
+                expected = (
+                    f"{name} does not apply to a trained network, so it must be omitted with start (--from)"
+                )
+                raise SpecError("study", expected, _describe(value))
 
     def _check_texts(self) -> None:
         """Raise a SpecError if an option is not a text, or not a text or a function, as it must be."""
@@ -148,7 +183,8 @@ class StudySpec:
         values = {name: value for name, value in vars(self).items() if name != "out"}
         values["sharings"] = [str(s) for s in self.sharings]
         values["data"] = self.name
-        for name in ("metric", "model"):
+        values["weights"] = None if self.weights is None else str(self.weights)
+        for name in ("metric", "model", "start"):
             if values[name] is not None:
                 values[name] = name_function(values[name])
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
@@ -156,11 +192,11 @@ class StudySpec:
     def fixed(self) -> dict[str, Any]:
         """Return the options that must stay the same when a study is continued, as JSON values.
 
-        The name of the data is not among them, because the digest of the data is compared.
+        The names of the data and of a file with weights are not among them, because digests of their content
+        are compared.
         """
-        return {
-            name: value for name, value in self.to_dict().items() if name not in (*FREE, "data", "resize")
-        }
+        free = (*FREE, "data", "resize", "weights", *(["start"] if self.start is None else []))
+        return {name: value for name, value in self.to_dict().items() if name not in free}
 
     @property
     def name(self) -> str:
@@ -169,17 +205,30 @@ class StudySpec:
 
     @property
     def title(self) -> str:
-        """Data, sharings and number of seeds in one line."""
+        """Data, trained network, sharings and number of seeds in one line."""
         sharings = ",".join(map(str, self.sharings))
-        return f"{self.name}: {sharings}; {self.seeds} seed{'s' * (self.seeds > 1)}"
+        start = "" if self.start is None else f", starting from {name_function(self.start)}"
+        return f"{self.name}{start}: {sharings}; {self.seeds} seed{'s' * (self.seeds > 1)}"
 
-    def digest(self, data_digest: str) -> str:
-        """Return a digest of the fixed options, the data and the version, in 16 hex digits."""
+    def digest(self, data_digest: str, start_digest: str | None = None) -> str:
+        """Return a digest of the fixed options, the data and the version, in 16 hex digits.
+
+        Args:
+            data_digest: Digest of the data.
+            start_digest: Digest of the weights of the trained network, if there is one.
+        """
         parts = {"spec": self.fixed(), "data": data_digest, "version": __version__}
+        if start_digest is not None:
+            parts["start"] = start_digest
         text = json.dumps(parts, sort_keys=True).encode()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
+#: Defaults of a study that trains new weights, and of one that continues the training of a network.
+NEW = {"epochs_max": 100, "learning_rate": 3e-3}
+CONTINUED = {"epochs_max": 20, "learning_rate": 1e-3}
+#: Options that do not apply to a trained network.
+WITHOUT_START = ("model", "width", "widths", "schedules", "patience")
 #: Options that are one number of at least 1.
 COUNTS = ("seeds", "width", "epochs_max", "patience", "batch_size", "threads", "num_nodes")
 #: Largest numbers that the options accept.

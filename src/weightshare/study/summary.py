@@ -73,6 +73,8 @@ class RowSummary(Scored):
         metric: Name of the metric.
         parameters, macs: Number of parameters, and multiply-accumulates per example.
         seeds: Number of trials.
+        start_score: Mean score of the trained network on the test set before it was trained further; None for
+            new weights.
         score, score_ci: Score on the test set.
         train_score, validation_score: Score on the training set and the validation set.
         gap, gap_ci: Training score minus test score.
@@ -96,6 +98,7 @@ class RowSummary(Scored):
     parameters: int
     macs: int
     seeds: int
+    start_score: float | None
     score: float
     score_ci: list[float] | None
     train_score: float
@@ -157,11 +160,13 @@ def _summarize_row(row: RowFacts, trials: Sequence[Trial], target: float, scale:
     by_shift = {pixels: [t.score_shifted[pixels] for t in trials] for pixels in shifts}
     gaps = [t.train_score - t.score for t in trials]
     found = [find_epoch(t.curve_score, target, scale.lower_is_better) for t in trials]
+    starts = [t.start_score for t in trials if t.start_score is not None]
     reached = [epoch for epoch in found if epoch is not None]
     return RowSummary(
         **vars(row),
         metric=scale.name,
         seeds=len(trials),
+        start_score=fmean(starts) if starts else None,
         score=fmean(t.score for t in trials),
         score_ci=compute_interval([t.score for t in trials]),
         train_score=fmean(t.train_score for t in trials),

@@ -19,6 +19,8 @@ MAX_SHIFT_EXAMPLES = 2_500
 class Examples:
     """Inputs, normalized by the mean and standard deviation of the training set, and their targets.
 
+    For a trained network, neither inputs nor targets are normalized.
+
     Args:
         name: Name of the data.
         task_name: Name of the task.

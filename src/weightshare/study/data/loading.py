@@ -22,9 +22,16 @@ from .split import (
 )
 from .targets import encode_targets
 
+NO_TEST_SET = (
+    "The data have no test set, so a quarter of the examples was drawn; the results are valid only if the "
+    "trained network has not seen these."
+)
+
 
 def load_examples(spec: StudySpec) -> Examples:
     """Load the examples of a study, split them and normalize them.
+
+    Inputs and targets for a trained network are not normalized.
 
     Raises:
         SpecError: If `spec.data` is not a known source, or its function cannot be imported.
@@ -37,28 +44,46 @@ def load_examples(spec: StudySpec) -> Examples:
         >>> examples.task_name, examples.size, examples.outputs
         ('regression', (20,), 3)
     """
-    return prepare_examples(load_raw(spec.data, spec.name, spec.resize), spec.task, spec.train_images)
+    raw = load_raw(spec.data, spec.name, spec.resize)
+    return prepare_examples(raw, spec.task, spec.train_images, is_trained=spec.start is not None)
 
 
-def prepare_examples(raw: Raw, task_name: str = "auto", train_images: int | None = None) -> Examples:
-    """Check, split and normalize data. Splits are always drawn with the same seeds; see `draw`."""
+def prepare_examples(
+    raw: Raw, task_name: str = "auto", train_images: int | None = None, *, is_trained: bool = False
+) -> Examples:
+    """Check, split and normalize data. Splits are always drawn with the same seeds; see `draw`.
+
+    Args:
+        raw: The data.
+        task_name: "auto" or the name of a task.
+        train_images: Number of examples to draw from the training set; None for all.
+        is_trained: Whether the data are for a trained network. They are then not normalized.
+    """
     check_inputs(raw)
     targets = encode_targets(raw, task_name)
     check_targets(raw.name, targets)
     task, x, y, x_test, y_test = targets.task, raw.x, targets.train, raw.x_test, targets.test
+    notes = raw.notes
     if x_test is None or y_test is None:
+        if is_trained:
+            notes = (*notes, NO_TEST_SET)
         chosen, rest = draw(y, round(TEST_FRACTION * len(y)), TEST_SEED)
         x, y, x_test, y_test = x[rest], y[rest], x[chosen], y[chosen]
     if train_images is not None:
         chosen = _draw_training(raw.name, y, train_images)
         x, y = x[chosen], y[chosen]
     validation, train = draw(y, max(1, round(VALIDATION_FRACTION * len(y))), VALIDATION_SEED)
-    mean, deviation = compute_statistics(f"{raw.name}, training inputs", x[train], raw.notes)
+
+    def measure(what: str, values: np.ndarray, notes: tuple[str, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = compute_statistics(f"{raw.name}, training {what}", values, notes)
+        return (np.zeros_like(mean), np.ones_like(deviation)) if is_trained else (mean, deviation)
+
+    mean, deviation = measure("inputs", x[train], raw.notes)
     target_mean = target_deviation = None
     if task.name == "reconstruction":
         target_mean, target_deviation = mean, deviation
     elif not task.has_classes:
-        target_mean, target_deviation = compute_statistics(f"{raw.name}, training targets", y[train])
+        target_mean, target_deviation = measure("targets", y[train])
 
     def to_tensors(inputs: np.ndarray, given: np.ndarray) -> tuple[Tensor, Tensor]:
         normalized = normalize(f"{raw.name}, inputs", inputs, mean, deviation)
@@ -79,7 +104,7 @@ def prepare_examples(raw: Raw, task_name: str = "auto", train_images: int | None
         task_name=task.name,
         target_mean=None if target_mean is None else torch.from_numpy(target_mean),
         target_deviation=None if target_deviation is None else torch.from_numpy(target_deviation),
-        notes=raw.notes,
+        notes=notes,
     )
 
 

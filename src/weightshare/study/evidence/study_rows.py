@@ -25,7 +25,7 @@ def measure_rows(spec: StudySpec, seed: int, get_name: Callable[[Row], str]) -> 
     examples = load_examples(spec)
     factory, fabric = Factory(spec, examples), make_fabric(spec)
     measured: Record = {}
-    for row in plan_rows(spec, examples):
+    for row in plan_rows(factory):
         trial = run_trial(row, seed, factory, fabric)
         measured[get_name(row)] = {"accuracy": 100 * trial.score, "parameters": row.parameters}
     return measured

@@ -5,10 +5,10 @@ from dataclasses import fields
 from typing import Any
 
 from ..result import StudyResult
-from ..spec import StudySpec
+from ..spec import CONTINUED, NEW, StudySpec
 
 #: Options whose names on the command line differ, and those that are given otherwise.
-_NAMES = {"sharings": "sharing"}
+_NAMES = {"sharings": "sharing", "start": "from"}
 _SKIPPED = {"data", "out"}
 
 
@@ -20,6 +20,7 @@ def make_command(options: dict[str, Any]) -> str:
     """
     words = ["weightshare", "study", str(options["data"])]
     defaults = {one.name: one.default for one in fields(StudySpec)}
+    defaults |= NEW if options.get("start") is None else CONTINUED
     for name, value in options.items():
         if name in _SKIPPED or value in (None, []) or value == defaults.get(name):
             continue

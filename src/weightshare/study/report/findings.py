@@ -169,6 +169,8 @@ def _compare_costs(full: RowSummary, others: Sequence[RowSummary]) -> list[str]:
 
 
 def _compare_speed(result: StudyResult, full: RowSummary | None, others: Sequence[RowSummary]) -> list[str]:
+    if not result.has_new_weights:
+        return []  # a trained network has reached the target already
     rows = [row for row in result.summary if not row.matches]
     reached = [(row.epochs_to_target, row) for row in rows if row.epochs_to_target is not None]
     reached.sort(key=lambda pair: pair[0])

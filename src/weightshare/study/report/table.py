@@ -61,10 +61,10 @@ def describe_columns(result: Outcome) -> str:
     heading, data = result.scale.heading, result.data
     spread = " ± half-width of the 95% CI over seeds (not over test examples)" if result.seeds > 1 else ""
     better = "; lower is better" if result.scale.lower_is_better else ""
+    target = f"epochs to target: epochs to {words.describe_target(result)}; "
     lines = [
         f"{heading[:1].upper()}{heading[1:]}{spread}{better}.",
-        f"MACs: per example; epochs to target: epochs to {words.describe_target(result)}; "
-        "seconds: per training run.",
+        f"MACs: per example; {target if result.has_new_weights else ''}seconds: per training run.",
     ]
     if equal := words.describe_equal_scores(result):
         lines.append(equal)
@@ -75,7 +75,8 @@ def describe_columns(result: Outcome) -> str:
             "Seeds needed: an estimate; with so many, a difference of this size is clear with a probability "
             "of 80%."
         )
-    return "\n".join([*lines, *words.list_notes(result)])
+    notes = () if result.has_new_weights else data.notes
+    return "\n".join([*lines, *words.list_notes(result), *notes])
 
 
 def split_columns(columns: dict[str, list[str]], width: int) -> list[dict[str, list[str]]]:
@@ -120,14 +121,15 @@ def _make_columns(result: Outcome) -> dict[str, list[str]]:
         ]
         for amount in rows[0].score_shifted
     }
-    epochs = [row.epochs_to_target for row in rows]
+    counts = ["-" if row.epochs_to_target is None else f"{row.epochs_to_target:.0f}" for row in rows]
+    epochs = {"epochs\nto target": counts} if result.has_new_weights else {}
     return {
         "para-\nmeters": [abbreviate(row.parameters) for row in rows],
         "\nMACs": [abbreviate(row.macs) for row in rows],
         f"test\n{scale.label}": [scale.format_interval(row.score, row.score_ci) for row in rows],
         f"training\n{scale.label}": [scale.format_cell(row.train_score) for row in rows],
         **shifts,
-        "epochs\nto target": ["-" if epoch is None else f"{epoch:.0f}" for epoch in epochs],
+        **epochs,
         "\nseconds": [f"{row.train_seconds:.1f}" for row in rows],
     }
 

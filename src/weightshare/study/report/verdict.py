@@ -30,7 +30,8 @@ def judge(result: Outcome) -> str:
 
     It names the sharings that are clearly better or worse than full sharing, also on shifted test inputs. For
     the better ones, it states whether their size may be the reason. It warns if at least half of the runs
-    stopped at the epoch limit. If no network beats the most frequent class, that is the verdict.
+    stopped at the epoch limit, and if further training makes a trained network clearly worse. If no network
+    beats the most frequent class, that is the verdict.
     """
     baseline = find_baseline(result.data, result.summary)
     if baseline is not None and not baseline.is_beaten:
@@ -61,7 +62,7 @@ def judge(result: Outcome) -> str:
         shifted = measure_shifted(scale, amount, words.describe_shift(result.data, amount))
         moved = compare_with(result, others, full, shifted)
         sentences.append(_describe_clear(moved, shifted, scale.sign, reference))
-    sentences.append(_describe_limit(result))
+    sentences += [_describe_limit(result), _describe_start(result, full)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -158,6 +159,18 @@ def _describe_limit(result: Outcome) -> str:
     return (
         f"{share} runs stopped at the limit of {limit}, so a difference may only mean that one network "
         "learns faster than another."
+    )
+
+
+def _describe_start(result: Outcome, full: RowSummary) -> str:
+    """Return a warning if further training with full sharing makes a trained network clearly worse."""
+    scale, before = result.scale, full.start_score
+    best = scale.choose_best(full.score_ci or [full.score])
+    if before is None or scale.sign * best >= scale.sign * before:
+        return ""
+    return (
+        f"With full sharing, further training makes the test {scale.label} worse: it is "
+        f"{scale.format(before)} before and {scale.format(full.score)} after it. Try a lower learning rate."
     )
 
 

@@ -1,7 +1,10 @@
 """Sentences about a study that its table and its report share."""
 
+from collections.abc import Mapping
 from statistics import stdev
+from typing import Any
 
+from ...views.escape import escape_controls
 from ...views.numbers import format_percent, format_points_per_image
 from ..data import DataFacts
 from ..statistics.baseline import find_baseline
@@ -50,6 +53,23 @@ def describe_target(result: Outcome) -> str:
     return f"a validation {scale.label} of {scale.format(result.target)}"
 
 
+def describe_start(result: Outcome) -> str | None:
+    """Return the trained network from which all rows start, with its score, as a sentence, or None."""
+    score, scale = result.summary[0].start_score, result.scale
+    if score is None:
+        return None
+    name = describe_network(result.options)
+    return (
+        f"All rows start from the trained network {name}, whose test {scale.label} is {scale.format(score)}."
+    )
+
+
+def describe_network(options: Mapping[str, Any]) -> str:
+    """Return the name of the trained network, with the file of its weights if there is one."""
+    weights = options["weights"]
+    return escape_controls(f"{options['start']}{'' if weights is None else f' with the weights {weights}'}")
+
+
 def describe_baseline(result: Outcome) -> str | None:
     """Return the share of the most frequent class and the chance level; None without classes."""
     baseline = find_baseline(result.data, result.summary)
@@ -69,6 +89,7 @@ def list_notes(result: Outcome) -> list[str]:
         point = format_points_per_image(result.data.test)
         notes.append(f"One test example changes the accuracy by {point} percentage points.")
     found = (
+        describe_start(result),
         describe_baseline(result),
         describe_comparisons(rows, result.further),
         describe_spread(result),

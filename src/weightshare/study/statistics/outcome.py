@@ -72,6 +72,11 @@ class Outcome:
         """Number of seeds."""
         return len({trial.seed for trial in self.trials})
 
+    @property
+    def has_new_weights(self) -> bool:
+        """Whether all rows start with new weights, and not with those of a trained network."""
+        return self.options.get("start") is None
+
     def __getitem__(self, sharing: str) -> RowSummary:
         """Return the summary of the row with this name."""
         return {row.sharing: row for row in (*self.summary, *self.further)}[sharing]

@@ -1,10 +1,12 @@
-"""Build the network of a row: that of the study, or that of the user."""
+"""Build the network of a row: that of the study, that of the user, or a trained one."""
 
+import copy
 import fnmatch
 import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from ..data import Examples
 from ..spec import StudySpec
 from ..tasks import find_function, name_function
 from .network import Autoencoder, Network
+from .start import digest_weights, load_start
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -38,15 +41,32 @@ class Factory:
     spec: StudySpec
     examples: Examples
 
+    @cached_property
+    def start(self) -> nn.Module | None:
+        """The trained network from which every row continues; None for new weights."""
+        if self.spec.start is None:
+            return None
+        with catch_failure(self.where, "must be a network that can be copied to the CPU"):
+            return load_start(self.spec)
+
+    @cached_property
+    def start_digest(self) -> str | None:
+        """Digest of the weights of the trained network, if there is one."""
+        return None if self.start is None else digest_weights(self.start)
+
     @property
     def function(self) -> Callable[..., Any] | None:
-        """The user's function that builds a network; None for the network of the study."""
+        """Function that builds the user's network or copies the trained one; None for that of the study."""
+        if self.start is not None:
+            return partial(copy.deepcopy, self.start)
         given = self.spec.model
         return find_function(given, "model") if isinstance(given, str) else given
 
     @property
     def where(self) -> str:
         """Name of the network, for errors."""
+        if self.spec.start is not None:
+            return f"study, start {quote(name_function(self.spec.start))}"
         return "study" if self.spec.model is None else f"study, model {quote(name_function(self.spec.model))}"
 
     @property
@@ -83,7 +103,7 @@ class Factory:
         layers: str | None = None,
         device: str | None = None,
     ) -> nn.Module:
-        """Return a network with new weights.
+        """Return a network with new weights, or with those of the trained network.
 
         Args:
             sharing: Sharing of its convolutions.
@@ -125,7 +145,7 @@ class Factory:
         return self._share_less(model, sharing, patterns)
 
     def _share_less(self, model: nn.Module, sharing: Sharing, patterns: list[str]) -> nn.Module:
-        """Give the selected convolutions a sharing, and new weights."""
+        """Give the selected convolutions a sharing, and new weights unless the network is a trained one."""
         names = [
             name
             for name, module in model.named_modules()
@@ -147,7 +167,12 @@ class Factory:
             raise StudyError(where, error.expected, error.got, hint) from error
         for name in names:
             layer: Any = relaxed.get_submodule(name)
-            layer.reset_parameters()
+            if self.start is None:
+                layer.reset_parameters()
+            elif not layer.weight.requires_grad:
+                expected = "the weight of each relaxed layer must require gradients"
+                hint = "select other convolutions with layers"
+                raise StudyError(self.where, expected, f"a frozen one in {quote(name)}", hint)
         return relaxed
 
     @torch.no_grad()
@@ -170,7 +195,9 @@ class Factory:
             got = f"{outputs.dtype}, {outputs.layout} on {outputs.device}"
             raise StudyError(self.where, expected, got)
         if not outputs.isfinite().all():
-            raise StudyError(self.where, "must return finite numbers", "NaN or infinity with its new weights")
+            weights = "new" if self.start is None else "trained"
+            got = f"NaN or infinity with its {weights} weights"
+            raise StudyError(self.where, "must return finite numbers", got)
 
     def check_training(self, model: nn.Module) -> None:
         """Raise `StudyError` unless a network can be trained. It is left with gradients, in training mode."""

@@ -1,4 +1,4 @@
-"""Train one network until its validation score stops improving, and evaluate it."""
+"""Train one network until its validation score stops improving, or a trained one further, and evaluate it."""
 
 import copy
 import time
@@ -65,6 +65,10 @@ class Training:
     best validation score and, among equals, the lowest validation loss. The order of the examples depends
     only on the seed, so it is the same for every row.
 
+    A trained network is trained for the same number of epochs in every row, and keeps the weights of the last
+    one. The learning rate falls linearly: before epoch e of E, counted from 0, it is the initial one times
+    1 - e / E. The validation score decides nothing.
+
     A row that starts with full sharing is trained like that for its first epochs. Then its layers get their
     own sharing, with the weights that they have learned, and a new optimizer.
 
@@ -114,6 +118,10 @@ class Training:
             StudyError: If a loss or a score is not finite.
         """
         start, history = time.perf_counter(), self.history
+        if self.spec.start is not None:
+            share = 1 - len(history.scores) / self.spec.epochs_max
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.spec.learning_rate * share
         if self.row.relax_after and len(history.scores) == self.row.relax_after:
             self._relax()
         history.losses.append(self._train_epoch())
@@ -134,6 +142,9 @@ class Training:
     def _judge(self, score: float, loss: float) -> None:
         """Update the best epoch, and drop the learning rate or stop if the score no longer improves."""
         history, epoch = self.history, len(self.history.scores)
+        if self.spec.start is not None:
+            history.best_epoch = epoch
+            return
         if epoch < self.row.relax_after:
             return
         history.waited = 0 if score > history.best[0] else history.waited + 1
@@ -184,8 +195,9 @@ class Training:
         return total.item() / len(batches)
 
     def keep_best(self) -> None:
-        """Give the network the weights of its best epoch."""
-        self.network.load_state_dict(self.history.best_state)
+        """Give the network the weights of its best epoch; a trained network keeps those of the last one."""
+        if self.spec.start is None:
+            self.network.load_state_dict(self.history.best_state)
 
     def evaluate(self, pair: Pair) -> tuple[float, float]:
         """Return the score and the mean loss on a pair of inputs and targets."""
@@ -219,7 +231,7 @@ class Training:
 
 
 def fit(training: Training, on_epoch: Callable[[int, float], None]) -> None:
-    """Train until the end, and give the network the weights of its best epoch.
+    """Train until the end, and give the network the weights to evaluate.
 
     Args:
         training: The run.

@@ -43,7 +43,8 @@ class Trial(Scored):
             directions of each axis.
         epochs: Number of epochs.
         best_epoch: The epoch whose weights were kept, counted from 1.
-        hit_cap: Whether the run stopped at the epoch limit.
+        hit_cap: Whether the run stopped at the epoch limit before its score stopped improving; False for a
+            trained network, whose number of epochs is fixed.
         train_seconds: Time spent on training and validation.
         curve_score: Validation score after each epoch.
         curve_loss: Mean training loss of each epoch.
@@ -51,6 +52,8 @@ class Trial(Scored):
             each example has one class.
         environment: What the run used: versions, device, backend and number of threads.
         first_layer: Kernels of the first convolution; only for seed 0 of rows of the main table.
+        start_score: Score of the trained network on the test set before it was trained further; None for new
+            weights.
     """
 
     key: str
@@ -70,6 +73,7 @@ class Trial(Scored):
     class_scores: list[float]
     environment: dict[str, str]
     first_layer: FirstLayer | None = None
+    start_score: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -82,7 +86,9 @@ class Trial(Scored):
         Raises:
             KeyError, TypeError, ValueError, OverflowError: If the record does not describe a trial.
         """
-        values = {field.name: record[to_key(field.name, metric.name)] for field in fields(cls)}
+        keys = {field.name: to_key(field.name, metric.name) for field in fields(cls)}
+        record = {keys["start_score"]: None, **record}  # records of older versions do not have it
+        values = {name: record[key] for name, key in keys.items()}
         if values["first_layer"] is not None:
             values["first_layer"] = FirstLayer(**values["first_layer"])
             values["first_layer"].check()
@@ -97,7 +103,8 @@ class Trial(Scored):
             raise ValueError
         if not len(self.curve_score) == len(self.curve_loss) == self.epochs >= self.best_epoch >= 1:
             raise ValueError
-        scores = (self.score, self.train_score, self.validation_score, *self.score_shifted.values())
+        scores = [self.score, self.train_score, self.validation_score, *self.score_shifted.values()]
+        scores += [] if self.start_score is None else [self.start_score]
         for value in (*scores, *self.curve_score):
             check_number(value, most=1.0 if metric.is_fraction else None)
         for value in self.class_scores:
@@ -142,6 +149,7 @@ def run_trial(
     with torch.random.fork_rng(), use_threads(spec.threads):
         torch.manual_seed(seed)
         training = Training(row, seed, factory, train, validation, fabric)
+        start_score = None if spec.start is None else training.evaluate(test)[0]
         if state is not None:
             _continue(training, state)
 
@@ -166,13 +174,14 @@ def run_trial(
             },
             epochs=len(history.scores),
             best_epoch=history.best_epoch,
-            hit_cap=not history.has_converged,
+            hit_cap=spec.start is None and not history.has_converged,
             train_seconds=history.seconds,
             curve_score=history.scores,
             curve_loss=history.losses,
             class_scores=_score_classes(network, test, examples),
             environment=describe_environment(fabric),
             first_layer=_sample_first_layer(network.module) if seed == 0 and not row.question else None,
+            start_score=start_score,
         )
 
 

@@ -1,0 +1,67 @@
+"""The trained network from which every row of a study continues."""
+
+import copy
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import DataError
+from ...models.find import find_model
+from ...models.weights import load_weights
+from ..data import Examples
+from ..spec import StudySpec
+from ..tasks import search_current_folder
+
+
+def load_start(spec: StudySpec) -> nn.Module:
+    """Return the trained network on the CPU, with the weights of the checkpoint if one is given.
+
+    A factory is called with the same state of torch's random number generator each time, which is restored.
+
+    Raises:
+        SpecError: If no network has this name.
+        DataError: If the checkpoint cannot be read or does not fit.
+    """
+    if isinstance(spec.start, nn.Module):
+        network = copy.deepcopy(spec.start).cpu()
+    else:
+        with search_current_folder(), torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = find_model(spec.start, device="cpu")
+    if spec.weights is not None:
+        load_weights(network, spec.weights)
+    return network
+
+
+def digest_weights(network: nn.Module) -> str:
+    """Return a digest of the weights of a network and of which ones are frozen, in 16 hex digits."""
+    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    state = hashlib.blake2b(repr(frozen).encode(), digest_size=8)
+    for name, tensor in network.state_dict().items():
+        if isinstance(tensor, Tensor):
+            state.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+            state.update(_to_bytes(tensor))
+    return state.hexdigest()
+
+
+def check_unseen(examples: Examples) -> None:
+    """Raise a DataError if at least half of the test inputs are also inputs of the training set."""
+    known = {*_hash(examples.train[0]), *_hash(examples.validation[0])}
+    tested = list(_hash(examples.test[0]))
+    repeated = sum(digest in known for digest in tested)
+    if 2 * repeated >= len(tested):
+        raise DataError(
+            f"{examples.name}, test inputs",
+            "must be ones on which the network was not trained",
+            f"{repeated:,} of {len(tested):,} that are also in the training set",
+        )
+
+
+def _hash(inputs: Tensor) -> Iterator[bytes]:
+    return (hashlib.blake2b(_to_bytes(one), digest_size=16).digest() for one in inputs)
+
+
+def _to_bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
