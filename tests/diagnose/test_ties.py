@@ -78,6 +78,8 @@ def test_relax_unties_with_exactly_the_same_outputs(untied):
     assert ws.find_tied_weights(relaxed) == []
     assert ws.check_tied_weights(relaxed).ok
     assert model.decoder.weight is model.encoder.weight
+    with pytest.raises(ArgumentError, match=r"names must be parameter names, got 'decoder\.weight'"):
+        ws.relax(nn.Sequential(nn.Linear(6, 6)), test)
     with pytest.raises(ConversionError, match="restrict: the plan must select at least one convolution"):
         ws.restrict(model, test)
 

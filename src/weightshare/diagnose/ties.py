@@ -181,17 +181,16 @@ class _Blind(nn.Module):
     def __init__(self, model: nn.Module, tie: Tied):
         super().__init__()
         self.model = model
-        tied = {parameter.owner: model.get_parameter(parameter.owner) for parameter in tie.parameters}
-        self.corrections = nn.ModuleList(
-            BlindCorrections(tied[parameter.owner], len(parameter.names) - 1) for parameter in tie.parameters
-        )
+        tied = [(model.get_parameter(one.owner), len(one.names) - 1) for one in tie.parameters]
+        self.corrections = nn.ModuleList(BlindCorrections(parameter, extra) for parameter, extra in tied)
         #: Name of each tied parameter in each module that registers it.
-        self._names = [list(_iter_names(model, parameter)) for parameter in tied.values()]
+        self._names = [list(_iter_names(model, parameter)) for parameter, _ in tied]
 
     def forward(self, input: Tensor) -> Any:
         values: dict[str, Any] = {}
         for names, corrections in zip(self._names, self.corrections):
-            values |= dict.fromkeys(names, corrections(self.model.get_parameter(names[0])))
+            corrected: Tensor = corrections(self.model.get_parameter(names[0]))
+            values |= dict.fromkeys(names, corrected)
         return functional_call(self.model, values, (input,), tie_weights=False)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..parameters.modules import join_names
 from .declare import untie_aliases
+from .names import get_owner
 
 
 def separate(model: nn.Module, names: Collection[str]) -> None:
@@ -22,9 +23,11 @@ def separate(model: nn.Module, names: Collection[str]) -> None:
         names: Names of parameters or references, as in `find_tied_weights`.
 
     Raises:
+        ArgumentError: If there is no parameter of a name.
         TieError: If another name reads its values from one of the names, or one is parametrized or pruned.
     """
     for name in names:
+        get_owner(model, name, "untie_weights")  # raises an error if it does not exist
         _split_modules(model, name.rpartition(".")[0])
     untie_aliases(model, names)
 
