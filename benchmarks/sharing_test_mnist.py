@@ -9,6 +9,7 @@ If nothing is suggested, the layer with the largest gain is relaxed anyway, and 
 """
 
 import argparse
+import copy
 import json
 import multiprocessing
 import time
@@ -85,7 +86,7 @@ def build_network(head: str, size: int) -> nn.Sequential:
     )
     return nn.Sequential(
         *(nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
-        *(nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
         *(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
         *last,
     )
@@ -123,18 +124,23 @@ def measure(model: nn.Module, images: Images) -> dict[str, float]:
     }
 
 
-def build_candidates(model: nn.Module, test: ws.SharingTest, layers: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the model with relaxed layers, and the controls, by name."""
+def build_candidates(
+    model: nn.Module, test: ws.SharingTest, plan: dict[str, ws.Sharing]
+) -> dict[str, nn.Module]:
+    """Return the model, the model relaxed according to the plan, and the controls, by name."""
     example = test.example
-    plan = {name: test.layers[name].suggestion for name in layers}
     found = {
-        "continue": build_candidate(model, "continue", "", 0, example),
+        "continue": copy.deepcopy(model),
         "relax": ws.relax(model, test) if plan == test.plan else ws.relax(model, plan, example),
+        "blind": model,
+        "wide": model,
     }
-    for kind in ("blind", "wide"):
-        found[kind] = model
-        for name, sharing in plan.items():
-            found[kind] = build_candidate(found[kind], kind, name, sharing.rank, example)
+    for name in plan:
+        layer = model.get_submodule(name)
+        added = sum(p.numel() for p in found["relax"].get_submodule(name).parameters()) - layer.weight.numel()
+        rank = max(1, round(added / layer.weight.numel()))  # controls have as many weights as `LowRank(rank)`
+        for kind in ("blind", "wide"):
+            found[kind] = build_candidate(found[kind], kind, name, ws.LowRank(rank), example)
     return found
 
 
@@ -148,11 +154,11 @@ def run_trial(data: tuple[Images, Images], head: str, seed: int, recipe: Recipe)
     model = fit(build_network(head, x.shape[-1]), training, recipe.steps, recipe.rate, seed)
     test = ws.sharing_test(model, TensorDataset(*unseen), cross_entropy, epochs=recipe.epochs, seed=seed)
     best = max(test.layers, key=lambda name: test.layers[name].gain or 0)
-    layers = list(test.plan) or [best]
+    plan = test.plan or {best: test.layers[best].tried}
     reached: dict[str, dict] = {}
     for name, images in {"training": training, "all": (x[order], y[order])}.items():
         reached[name] = {"before": measure(model, fresh)}
-        for kind, candidate in build_candidates(model, test, layers).items():
+        for kind, candidate in build_candidates(model, test, plan).items():
             fit(candidate, images, recipe.further, recipe.further_rate, 1000 + seed)
             reached[name][kind] = measure(candidate, fresh)
     return {
@@ -163,7 +169,7 @@ def run_trial(data: tuple[Images, Images], head: str, seed: int, recipe: Recipe)
             for name, layer in test.layers.items()
         },
         "suggested": bool(test.plan),
-        "relaxed": layers,
+        "relaxed": {name: str(sharing) for name, sharing in plan.items()},
         "reached": reached,
         "seconds": time.monotonic() - began,
     }
@@ -217,8 +223,7 @@ Command: `python benchmarks/sharing_test_mnist.py --data FOLDER`."""
 
 def _tabulate_tests(trials: Sequence[dict]) -> str:
     """Return the verdicts and gains of the sharing test, by seed."""
-    names = list(trials[0]["tested"])
-    heads = [f"layer {name}: verdict, gain (%)" for name in names]
+    heads = [f"layer {name}: verdict, gain (%)" for name in trials[0]["tested"]]
     rows = []
     for trial in trials:
         cells = [
@@ -226,8 +231,9 @@ def _tabulate_tests(trials: Sequence[dict]) -> str:
             f" {100 * one['interval'][1]:.1f})"
             for one in trial["tested"].values()
         ]
-        rows.append([str(trial["seed"]), *cells])
-    return _tabulate(["seed", *heads], rows)
+        relaxed = ", ".join(f"{name}: {sharing}" for name, sharing in trial["relaxed"].items())
+        rows.append([str(trial["seed"]), *cells, relaxed if trial["suggested"] else f"({relaxed})"])
+    return _tabulate(["seed", *heads, "relaxed"], rows)
 
 
 def _tabulate_reached(trials: Sequence[dict], images: str) -> str:
