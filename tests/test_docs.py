@@ -70,7 +70,7 @@ def test_tables_of_the_symmetry_page_are_what_the_code_computes(tmp_path):
 def test_the_pictures_are_those_that_the_code_draws(tmp_path):
     pictures.main(tmp_path)
     drawn = sorted(tmp_path.iterdir())
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     for path in drawn:
         texts = path.read_text(), read(f"docs/images/{path.name}")
         words = [re.findall(r">([^<>]+)</text>", text) for text in texts]

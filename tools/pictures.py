@@ -1,18 +1,24 @@
 """Draw the pictures of the README and of the documentation: python -m tools.pictures"""
 
+import contextlib
+import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 
 import weightshare as ws
 from weightshare.pattern import generators
-from weightshare.views.figure import TEXT_SIZE
+from weightshare.views.colors import INK, SIGNED, WARNING, color_banks
+from weightshare.views.figure import SMALL_SIZE, TEXT_SIZE
 
 from .blocks import ROOT
+from .outputs import PYTHON
 
 SIZE = (6, 6)
 SHARINGS = {
@@ -29,7 +35,7 @@ STYLE = {"svg.hashsalt": "weightshare", "svg.fonttype": "none", "font.family": "
 def main(folder: Path = ROOT / "docs/images") -> None:
     """Write the pictures into the folder."""
     with matplotlib.rc_context(STYLE):
-        for draw in (draw_sharings, draw_patterns, draw_kernels, draw_trace):
+        for draw in (draw_sharings, draw_patterns, draw_kernels, draw_trace, draw_faces):
             path = folder / f"{draw.__name__.removeprefix('draw_')}.svg"
             draw().savefig(path, format="svg", metadata={"Date": None}, transparent=True)
 
@@ -92,6 +98,44 @@ def draw_trace() -> Figure:
     )
     x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     return ws.trace_equivariance(model.double().eval(), x, 2).plot()
+
+
+def draw_faces() -> Figure:
+    """Draw the results for aligned and shifted faces in docs/sharing_test.md."""
+    names = run_page("docs/sharing_test.md", until="shifted")
+    aligned, shifted = names["aligned"], names["shifted"]
+    regions = np.reshape(aligned.suggestion.labels(aligned.map.shape), aligned.map.shape)
+    inside = {"extent": (0.5, 23.5, 23.5, 0.5)}  # the convolution has no padding
+    signed = {**inside, "cmap": SIGNED, "vmin": -aligned.map.max(), "vmax": aligned.map.max()}
+    figure = Figure(figsize=(9.6, 2.8), layout="constrained")
+    axes = figure.subplots(1, 4)
+    axes[0].imshow(names["faces"].mean((0, 1)), cmap="gray")
+    axes[0].add_patch(Rectangle((3.5, 4.5), 17, 7, fill=False, edgecolor=WARNING))
+    axes[1].imshow(aligned.map, **signed)
+    axes[2].imshow(color_banks(regions.max() + 1)[regions], **inside)
+    axes[3].imshow(shifted.map, **signed)
+    titles = (
+        "mean of the faces,\nregion of vertical edges",
+        "aligned faces:\nmap",
+        "aligned faces:\nsuggested regions",
+        "shifted faces:\nmap",
+    )
+    for ax, title in zip(axes, titles):
+        ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
+        ax.set(xlim=(-0.5, 24.5), ylim=(24.5, -0.5), xticks=(0, 12, 24), yticks=(0, 12, 24))
+        ax.tick_params(length=0, colors=INK, labelsize=SMALL_SIZE)
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+def run_page(page: str, until: str) -> dict[str, Any]:
+    """Return what the Python of a page defines, up to the block that defines a name."""
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for block in PYTHON.findall((ROOT / page).read_text()):
+            if until not in names:
+                exec(block, names)
+    return names
 
 
 if __name__ == "__main__":

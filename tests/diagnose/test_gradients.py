@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import weightshare as ws
+from tests.helpers.diagnosed import QUICK, make_examples
 from weightshare.diagnose.deviations import find_deviations
 from weightshare.diagnose.gradients import Geometry, Gradients, group_layers, measure_gradients
 from weightshare.errors import ArgumentError
@@ -80,6 +81,23 @@ def test_layers_are_measured_in_at_most_three_passes():
     assert group_layers({"a": 5, "b": 1, "c": 2, "d": 1}) == [["a"], ["c", "b", "d"]]
     groups = group_layers({str(i): 1 for i in range(10)})
     assert sorted(map(len, groups)) == [3, 3, 4]
+
+
+@pytest.mark.parametrize(("convolutions", "passes"), [(1, 1), (2, 2), (4, 3)])
+def test_a_sharing_test_measures_gradients_in_at_most_three_passes(convolutions, passes, monkeypatch):
+    counts = []
+
+    def measure(model, layers, batches, loss, reduction):
+        batches = list(batches)
+        counts.append(sum(len(x) for x, _ in batches))
+        return measure_gradients(model, layers, batches, loss, reduction)
+
+    monkeypatch.setattr("weightshare.diagnose._test.measure_gradients", measure)
+    layers = [nn.Conv2d(1, 1, 3, padding=1) for _ in range(convolutions)]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 3)).eval()
+    data = make_examples(40)
+    ws.sharing_test(model, data, nn.functional.cross_entropy, **QUICK)
+    assert sum(counts) == passes * len(data)
 
 
 def test_taps_on_padding_do_not_show_in_the_map():
