@@ -66,9 +66,9 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], rank: int)
     scale = _invert(by_weight).sqrt()
     # taps on padding have no gradient anywhere, so they want nothing
     is_used = (first.total != 0) | (second.total != 0)
-    z0, z1 = (_center(half.mean, is_used) * scale for half in halves)
+    z0, z1 = (_center(half.mean, is_used).mul_(scale) for half in halves)
     # the variance of a gradient is about the product of one factor per position and one per weight
-    agreement = (z0 * z1).sum(1) * _invert(by_position) * by_position.mean()
+    agreement = torch.linalg.vecdot(z0, z1) * _invert(by_position) * by_position.mean()
     spectrum = (_cross(z0, z1) + _cross(z1, z0)) / 2
     basis = make_additive_basis(size, z0)
     together = z0 + z1
@@ -117,31 +117,28 @@ def _find_shares(
     z0: Tensor, z1: Tensor, is_used: Tensor, size: Sequence[int], clusters: Sequence[Mapped]
 ) -> dict[Sharing, float]:
     """Return how much of the products of both halves remains if a half is averaged over each bank."""
-    total = float((z0 * z1).sum())
+    total = float(torch.linalg.vecdot(z0, z1).sum())
     if total <= 0:
         return {}
 
     def measure(one: Tensor, sharing: Sharing, other: Tensor) -> float:
-        return float((_average(one, is_used, sharing, size) * other).sum()) / total
+        labels = torch.tensor(sharing.labels(size), device=one.device)
+        zeros = one.new_zeros(sharing.banks(size), one.shape[1])
+        sums, others, counts = (
+            zeros.index_add(0, labels, values.to(one)) for values in (one, other, is_used)
+        )
+        return float((sums * others / counts.clamp(min=1)).sum()) / total
 
-    shares = {sharing: measure(z0, sharing, z1) for sharing in list_sharings(size)}
+    shares = {sharing: measure(z0, sharing, z1) for sharing in list_sharings(size) if sharing != Local()}
     # regions from one half must not be judged by the same half
     first, second, both = clusters
     shares[both] = (measure(z0, first, z1) + measure(z1, second, z0)) / 2
-    return shares
-
-
-def _average(z: Tensor, is_used: Tensor, sharing: Sharing, size: Sequence[int]) -> Tensor:
-    """Return the mean of z [P, D] over the positions of each bank that use a weight, at each position."""
-    labels = torch.tensor(sharing.labels(size), device=z.device)
-    zeros = z.new_zeros(sharing.banks(size), z.shape[1])
-    counts = zeros.index_add(0, labels, is_used.to(z)).clamp(min=1)
-    return (zeros.index_add(0, labels, z) / counts)[labels]
+    return shares | {Local(): 1.0}
 
 
 def _center(mean: Tensor, is_used: Tensor) -> Tensor:
-    """Return the deviations [P, D] from the mean over those positions that use a weight."""
-    return (mean - mean.sum(0) / is_used.sum(0).clamp(min=1)) * is_used
+    """Replace gradients [P, D] by their deviations from the mean over those positions that use a weight."""
+    return mean.sub_(mean.sum(0) / is_used.sum(0).clamp(min=1)).mul_(is_used)
 
 
 def _cross(one: Tensor, other: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ is the outer product of delta[:, p] and the inputs under the window of p. It is 
 matrix product, so no gradient of a single example is stored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -107,12 +107,12 @@ def measure_gradients(
             deltas = torch.autograd.grad(total, probes, allow_unused=True, materialize_grads=True)
         count += len(inputs)
         for (name, input, _), delta in zip(calls, deltas):
-            terms = _multiply(layers[name], input, delta)
-            if name in sums:
-                for one, term in zip(sums[name], terms):
-                    one += term
-            else:
-                sums[name] = list(terms)
+            for terms in _multiply(layers[name], input, delta):
+                if name in sums:
+                    for one, term in zip(sums[name], terms):
+                        one += term
+                else:
+                    sums[name] = list(terms)
     return {name: Gradients(parts[0], parts[1], parts[2], count) for name, parts in sums.items()}
 
 
@@ -131,19 +131,23 @@ def _record(
     return output + probe
 
 
-def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sum of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight."""
+def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield sums of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight.
+
+    Each sum is over so few examples that their inputs under all windows are no larger than g.
+    """
     wide = torch.promote_types(delta.dtype, torch.float32)
     input, delta = input.to(wide), delta.to(wide)
     if input.ndim == len(geometry.size) + 1:  # called on one example without a batch axis
         input, delta = input[None], delta[None]
-    patches = geometry.unfold(input)  # [P, groups, N, d]
-    deltas = delta.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)  # [P, groups, o, N]
-    total = (deltas @ patches).flatten(1)
-    squares, patch_squares = deltas.square(), patches.square()
-    by_position = (squares.sum(2) * patch_squares.sum(3)).sum((1, 2))
-    by_weight = torch.einsum("pgon,pgnd->god", squares, patch_squares).flatten()
-    return total, by_position, by_weight
+    count = max(1, delta.shape[1] // geometry.groups)
+    for inputs, some in zip(input.split(count), delta.split(count)):
+        patches = geometry.unfold(inputs)  # [P, groups, n, d]
+        deltas = some.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)  # [P, groups, o, n]
+        total = (deltas @ patches).flatten(1)
+        patches, deltas = patches.square(), deltas.square()
+        by_position = (deltas.sum(2) * patches.sum(3)).sum((1, 2))
+        yield total, by_position, torch.einsum("pgon,pgnd->god", deltas, patches).flatten()
 
 
 def group_layers(sizes: Mapping[str, int], passes: int = 3) -> list[list[str]]:
