@@ -113,7 +113,7 @@ class _Runner:
         return {trial: self.judged[trial] for trial in trials}
 
     def compare(self, layer: str, control: str) -> list[float | None]:
-        """Return the gain over a control, its error and the gain on fresh images: of both folds, of one."""
+        """Return the gain over a control, its error and the gain on fresh images, for both folds and one."""
         rows: list[tuple[float, float, float]] = []
         for fold in range(2):
             base = Trial("continue", "", fold)

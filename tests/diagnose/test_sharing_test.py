@@ -273,7 +273,7 @@ def diverge(parameters):
 def test_few_examples_give_no_verdict():
     test = ws.sharing_test(make_network(), make_examples(), cross_entropy, **QUICK)
     assert test.layers["0"].verdict == "no verdict"
-    assert test.layers["0"].reason == "60 judged examples, about 100 are needed"
+    assert test.layers["0"].reason == "60 examples were judged, but at least 100 are needed"
 
 
 def test_duplicates_in_unseen_are_left_out_with_a_warning():

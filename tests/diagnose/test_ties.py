@@ -97,7 +97,7 @@ def test_text_json_and_html(untied, tmp_path):
     _, test = untied
     row = next(line for line in str(test).splitlines() if line.split()[:2] == ["encoder.weight", "relax"])
     assert row.split()[-2:] == ["untie", "+36"]
-    assert "The verdict is to relax a tie, that is to untie it, if the interval is above 1%." in str(test)
+    assert "The verdict is to relax a tie, that is, to untie it, if the interval is above 1%." in str(test)
     assert "Tied: encoder.weight = decoder.weight." in str(test)
     assert "as many shared weights" in str(test)
     values = json.loads(test.to_json())
@@ -321,7 +321,7 @@ def test_ties_that_cannot_be_tried_are_listed():
     data = TensorDataset(x, torch.randn(20, 3))
     test = ws.sharing_test(model, data, mse_loss, **QUICK)
     assert test.ties == {}
-    unused = "the output must depend on the parameter under two of its names, got 0.layer.weight"
+    unused = "the output must depend on the parameter under at least two of its names, got 0.layer.weight"
     assert test.skipped["0.layer.weight"] == unused
     assert test.skipped["0.frozen.bias"] == "the parameter must require gradients, got a frozen one"
     with pytest.raises(TieError) as error:

@@ -24,7 +24,7 @@ def draw(gain, n=1000, noise=0.1, seed=0, folds=2, controls=("continue", "blind"
         (0.05, "relax", "the gain over every control is above 1% of the loss"),
         (-0.05, "keep", "is below 1% of the loss"),
         (0.0, "keep", "is below 1% of the loss"),
-        (0.01, "no verdict", "the gain is too close to 1% of the loss: 2,000 judged examples, "),
+        (0.01, "no verdict", "the gain is too close to 1% of the loss: 2,000 examples were judged, but "),
     ],
 )
 def test_verdict(gain, verdict, reason):
@@ -62,7 +62,7 @@ def draw_shared(gain, **options):
         (
             -0.01,
             "no verdict",
-            "the cost of one kernel for all positions is too close to 1% of the loss: 2,000 judged ",
+            "the cost of one kernel for all positions is too close to 1% of the loss: 2,000 examples ",
         ),
     ],
 )
@@ -81,7 +81,10 @@ def test_about_how_many_examples_are_needed_to_share():
     assert many.verdict == "share"
     assert int(few.reason.partition("about ")[2].split()[0].replace(",", "")) < 40_000
     least = decide({"a": draw_shared(0.05, n=20)}, Rule())["a"]
-    assert (least.verdict, least.reason) == ("no verdict", "40 judged examples, about 100 are needed")
+    assert (least.verdict, least.reason) == (
+        "no verdict",
+        "40 examples were judged, but at least 100 are needed",
+    )
 
 
 def test_layers_and_ties_are_corrected_together():
@@ -117,7 +120,7 @@ def test_about_how_many_examples_are_needed():
 def test_fewer_examples_than_the_rule_requires():
     found = decide({"a": draw(0.05, n=20)}, Rule())["a"]
     assert found.verdict == "no verdict"
-    assert found.reason == "40 judged examples, about 100 are needed"
+    assert found.reason == "40 examples were judged, but at least 100 are needed"
     assert decide({"a": draw(0.05, n=20, noise=0.01)}, Rule(least_examples=40))["a"].verdict == "relax"
 
 

@@ -247,7 +247,7 @@ def test_table_report_and_results_name_the_network(further, weights):
     assert sentence in " ".join(str(result).split())
     assert sentence in page
     assert f"<dd>{network}, trained further</dd>" in page
-    assert "The learning rate falls linearly, in 3 epochs." in page
+    assert "The learning rate falls linearly over 3 epochs." in page
     assert "same trained network, which is trained further on" in page
     for text in ("patches", "pooling", "to target", "without a better", "speed up", "size-matched"):
         assert text not in page + str(result)

@@ -49,7 +49,9 @@ def command(
     rank: Annotated[int, typer.Option(help="Rank of the relaxed layers.")] = 2,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of each training run; by default 4, or as many as take 140 steps."),
+        typer.Option(
+            help="Epochs of each training run; by default 4, or as many as take 140 steps if that is more."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Batch size.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate (Adam).")] = 2e-3,
@@ -73,7 +75,8 @@ def command(
     parameters are untied.
 
     Inputs are passed to the model as they are. If the data have a test set, candidates are fitted on the
-    training set and judged on the test set. Otherwise, the model must not have been trained on any of them.
+    training set and judged on the test set. Otherwise, the model must not have been trained on any
+    of the data.
     """
     from functools import partial
 

@@ -1,4 +1,4 @@
-"""`Suggestion`: what `relax` and `restrict` apply of the result of a sharing test."""
+"""`Suggestion`: the part of the result of a sharing test that `relax` and `restrict` apply."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable

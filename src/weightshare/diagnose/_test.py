@@ -74,13 +74,13 @@ def sharing_test(
     One half of the examples is used for fitting and the other for judging, and then the halves are swapped.
     Copies of the model are trained from the same weights, on the same examples in the same order: the model
     as it is, and the model with one change. A convolution with one kernel is relaxed to `LowRank(rank)`. A
-    layer with several kernels, such as a locally connected one, is restricted to one kernel, and training
-    starts from the nearest one. Tied parameters are untied, so that each use has its own.
+    layer with several kernels, such as a locally connected one, is restricted to one kernel, which starts as
+    their least-squares approximation. Tied parameters are untied, so that each use has its own.
 
-    If relaxing a layer or untying parameters gains, controls with about as many additional weights are
-    trained, too: a weight with corrections that are the same at all positions or uses, and, for layers,
-    additional channels. The gain is the difference of the losses on the judged examples over the best
-    control, as a fraction of the loss. For a restricted layer, it is minus the cost of sharing. See
+    If relaxing a layer or untying parameters may gain enough, controls with about as many additional weights
+    are trained, too: a weight with corrections that are the same at all positions or uses, and, for layers,
+    additional channels. The gain is the improvement of the loss on the judged examples over the best control,
+    as a fraction of the loss. For a restricted layer, it is minus the cost of sharing. See
     `benchmarks/results/sharing_test.md` for how often verdicts on relaxed layers are right in simulations.
 
     The gradients of the kernel at each position, in at most three passes over the examples, show where
@@ -94,7 +94,7 @@ def sharing_test(
         model: A trained model that takes a batch of inputs.
         data: Examples on which the model was not trained: a torch Dataset of (input, target) with a length,
             or a DataLoader of one, of which only dataset, batch size and collate function are used. Random
-            augmentation must draw its numbers from torch.
+            augmentation must use torch's random number generator.
         loss: Function from outputs and targets of a batch to the mean or sum of the losses of its examples.
         unseen: Other examples on which the model was not trained. If given, candidates are fitted on `data`
             and judged on `unseen` only, so `data` may contain the training set.
@@ -103,8 +103,8 @@ def sharing_test(
             `find_tied_weights`.
         rank: Rank of the relaxed layers, at least 1. Layers with few positions get a lower rank.
         epochs: Number of passes over the fitting examples in each training run, at least 1. The default is
-            4, or as many as take 140 steps. With fewer steps, a relaxed layer hardly differs from a
-            convolution.
+            4, or as many as take 140 steps if that is more. With fewer steps, a relaxed layer hardly differs
+            from a convolution.
         batch_size: Number of examples per batch, at least 2; ignored for a DataLoader.
         optimizer: Function from parameters to an optimizer, such as
             `functools.partial(torch.optim.SGD, lr=0.01)`. The default is Adam with a learning rate of 0.002.
@@ -113,7 +113,7 @@ def sharing_test(
         rule: Constants of the verdict.
         out: Folder in which finished trials are stored, so that an interrupted test continues.
         progress: Function to call after each training run.
-        alternatives: Whether other sharings are tried in the layers whose verdict is "relax": half and twice
+        alternatives: Whether to try other sharings in the layers whose verdict is "relax": half and twice
             the rank, regions, regions of positions that want similar changes, sharing along axes, and one
             kernel per position. The suggestion is the one with the fewest parameters that has at least two
             thirds of the largest gain.

@@ -1,7 +1,7 @@
-"""The candidates that are trained: the model, the model with a layer of another sharing, and controls.
+"""The candidates that are trained: the model, the model with one layer or tie changed, and controls.
 
 Each candidate computes the function of the model until it is trained, except for "restrict", which starts
-from the nearest layer with one kernel.
+from the least-squares approximation with one kernel.
 """
 
 import copy

@@ -15,7 +15,8 @@ class Judged:
         name: Name of the layer, or of the tied parameter, in the model.
         verdict: "relax", "keep" or "no verdict"; for a layer with several kernels, "share" replaces "relax".
         reason: Reason for the verdict, as a clause.
-        gain: Gain over the best control on the judged examples; None if the loss is not finite or negative.
+        gain: Gain over the best control on the judged examples; None if losses are not finite, or not
+            positive on average.
         interval: Interval of the gain (low, high); those of all layers and ties hold together, for the
             candidates that were trained with this seed. None if the gain is None.
         p_value: One-sided p-value of no gain over the best control, with Holm's correction over layers and

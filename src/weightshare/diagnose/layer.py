@@ -32,12 +32,12 @@ class LayerResult(Judged):
     Args:
         tried: Sharing that the gain is about; `Full()` for a layer with several kernels.
         suggestion: Sharing to use if the layer is relaxed: the one with the fewest parameters among those
-            with at least two thirds of the largest gain, and `tried` if there are no alternatives. For a
-            layer with several kernels, it is `Full()`.
-        map: Where kernels want to differ [*positions]: agreement of both halves of the examples on how the
+            with at least two thirds of the largest gain, or `tried` if there are no alternatives. For a layer
+            with several kernels, it is `Full()`.
+        map: Where kernels want to differ [*positions]: agreement of the two halves of the examples on how the
             kernel should change there. Values around zero are noise. For a layer with several kernels, it is
             the norm of the difference of each kernel from the shared one.
-        spectrum: Singular values of these changes, approximately in descending order. Values around zero
+        spectrum: Singular values of the wanted changes, approximately in descending order. Values around zero
             are noise, so the number of the others shows which rank could help. For a layer with several
             kernels, they are those of the differences, and show which rank would be enough.
         coefficients: Coefficients from the gradients, by the name of the parameter, if the suggestion is

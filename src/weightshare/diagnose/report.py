@@ -47,11 +47,11 @@ def build_table(
     if any(is_restricted):
         lines.append(
             "The verdict is to share one kernel in a layer with several if the interval is above "
-            f"-{threshold}, so that this costs less than {threshold} of the loss."
+            f"-{threshold}, that is, if sharing costs less than {threshold} of the loss."
         )
     if ties:
         lines.append(
-            f"The verdict is to relax a tie, that is to untie it, if the interval is above {threshold}."
+            f"The verdict is to relax a tie, that is, to untie it, if the interval is above {threshold}."
         )
     if skipped:
         reasons = (f"{escape_controls(name)} ({escape_controls(why)})" for name, why in skipped.items())
@@ -88,7 +88,8 @@ def describe_layer(layer: LayerResult, pictures: bool) -> Section:
     if not layer.alternatives:
         return Section(title, picture=picture, caption=caption, lines=tuple(lines))
     lines.append(
-        "The table shows gains over the best control, and which part of the wanted changes can be expressed."
+        "The table shows gains over the best control, and the part of the wanted changes that a sharing can "
+        "express."
     )
     rows = tuple(map(_make_alternative_row, layer.alternatives))
     return Section(title, "lrrrr", _SHARINGS, rows, tuple(lines), picture, caption)

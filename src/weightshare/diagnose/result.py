@@ -27,7 +27,7 @@ class SharingTest:
     """The result of `sharing_test`; `str` is its table.
 
     `weightshare.relax(model, test)` relaxes the layers and removes the ties whose verdict is "relax", without
-    changing the outputs. It sets the coefficients of the layers from the gradients, so that training
+    changing the outputs. It sets the coefficients of `LowRank` layers from the gradients, so that training
     continues from there. `weightshare.restrict(model, test)` restricts the layers whose verdict is "share".
 
     Args:
@@ -36,8 +36,8 @@ class SharingTest:
         ties: Results by the name of the tie, in the order of the model.
         skipped: Reasons why other convolutions and ties were not tried, by name.
         judged: Number of judged examples.
-        saved: What training the model further saves, as a fraction of its loss after that; None if that is
-            not finite.
+        saved: What training the model further saves, as a fraction of its loss after that; None if it is
+            undefined.
         rule: Constants of the verdict.
         example: Input of the model, on which `relax` finds the sizes of the layers.
     """

@@ -1,4 +1,4 @@
-"""Run the trials of a sharing test that are needed: those of the controls only for promising layers."""
+"""Run the trials that a sharing test needs: those of the controls only for promising layers and ties."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -25,7 +25,7 @@ class Progress:
 
     Args:
         done, total: Number of finished trials, and of all trials that are known to be needed. Controls are
-            added for promising layers only.
+            added for promising layers and ties only.
         layer: Layer or tie of the finished trial; empty if the model was trained as it is.
         candidate: "start", "continue", "relax", "restrict", "untie", "blind" or "wide".
         sharing: New sharing of the layer, or the one whose number of weights a control has; empty for

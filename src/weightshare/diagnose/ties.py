@@ -111,7 +111,7 @@ def _examine(
     for owner, *aliases in tied:
         names = [name for name in (owner, *aliases) if name in used]
         if len(names) < 2 and owner not in errors:
-            expected = "the output must depend on the parameter under two of its names"
+            expected = "the output must depend on the parameter under at least two of its names"
             errors[owner] = TieError(owner, expected, names[0] if names else "none")
     return [
         errors.get(names[0]) or TiedParameter(names[0], tuple(n for n in names if n in used))

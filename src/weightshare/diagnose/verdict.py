@@ -23,16 +23,16 @@ class Rule:
     """Constants of the verdict.
 
     Args:
-        threshold: Least gain or cost that counts, as a fraction of the loss. "relax" needs an interval of the
-            gain above it, and "keep" an interval below it. For layers with separate kernels, "share" needs
+        threshold: Smallest gain or cost that matters, as a fraction of the loss. "relax" needs an interval of
+            the gain above it, and "keep" an interval below it. For layers with several kernels, "share" needs
             an interval above minus the threshold, and "keep" an interval below that.
-        level: Probability that the interval of any layer or tie misses its gain.
+        level: Probability that the interval of at least one layer or tie misses its gain.
         least_examples: Number of judged examples below which there is no verdict.
-        controls: Candidates that relaxing must beat, all of them; "continue" comes first. For ties, "wide"
-            is left out. Sharing is only compared with "continue".
-        most_saved: Largest decrease of the loss by training further, as a multiple of the gain, with which a
-            layer is relaxed. With a larger one, the model is not trained to the end, and position may only
-            help it to learn faster.
+        controls: Candidates, all of which relaxing must beat; "continue" comes first. For ties, "wide" is
+            left out. Restricting is only compared with "continue".
+        most_saved: Largest decrease of the loss by training further, as a multiple of the gain, at which the
+            verdict can be "relax". If the decrease is larger, the model is not trained to the end, and
+            position may only help it to learn faster.
     """
 
     threshold: float = 0.01
@@ -213,7 +213,7 @@ def _ask_for_training(saved: float, gain: Gain, rule: Rule) -> str:
 
 
 def _ask_for_least(count: int, rule: Rule) -> str:
-    return f"{count:,} judged examples, about {rule.least_examples:,} are needed"
+    return f"{count:,} examples were judged, but at least {rule.least_examples:,} are needed"
 
 
 def _ask_for_more(gain: Gain, bound: float, count: int) -> str:
@@ -221,7 +221,7 @@ def _ask_for_more(gain: Gain, bound: float, count: int) -> str:
     distance, half = abs(gain.value - bound), (gain.high - gain.low) / 2
     needed = count * (half / max(distance, half / 10)) ** 2
     about = f"about {_round(needed):,}" if distance > half / 10 else f"more than {_round(needed):,}"
-    return f"{count:,} judged examples, {about} are needed"
+    return f"{count:,} examples were judged, but {about} are needed"
 
 
 #: Controls in words.

@@ -1,4 +1,4 @@
-"""Give names of shared parameters their own copies, also if a module is registered under several names."""
+"""Give names of tied parameters their own copies, even if a module is registered under several names."""
 
 import copy
 from collections import Counter
@@ -23,7 +23,7 @@ def separate(model: nn.Module, names: Collection[str]) -> None:
         names: Names of parameters or references, as in `find_tied_weights`.
 
     Raises:
-        ArgumentError: If there is no parameter of a name.
+        ArgumentError: If a name is not that of a parameter.
         TieError: If another name reads its values from one of the names, or one is parametrized or pruned.
     """
     for name in names:

@@ -18,7 +18,8 @@ from ..tasks import search_current_folder
 def load_start(spec: StudySpec) -> nn.Module:
     """Return the trained network on the CPU, with the weights of the checkpoint if one is given.
 
-    A factory is called with the same state of torch's random number generator each time, which is restored.
+    A factory is always called with the same state of torch's random number generator. The previous state is
+    restored.
 
     Raises:
         SpecError: If no network has this name.
