@@ -7,8 +7,8 @@ from scipy import stats
 
 from .rules import RULES, Rule, intervals, score
 
-FROZEN = "interval above 1%, none if continuing gains more than twice as much"
-CONFIRMED = ("interval above 1%", "interval above 1%, none if continuing gains more", FROZEN)
+FROZEN = "interval above 1%, none if continuing gains more"
+CONFIRMED = ("interval above 1%", f"{FROZEN} than twice as much", FROZEN)
 TRIPLES = 500
 
 

@@ -134,7 +134,7 @@ def _record(
 def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield sums of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight.
 
-    Each sum is over so few examples that their inputs under all windows are no larger than g.
+    Each sum is over so few examples that their inputs under all windows need at most as much memory as g.
     """
     wide = torch.promote_types(delta.dtype, torch.float32)
     input, delta = input.to(wide), delta.to(wide)
