@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
 
 import weightshare as ws
@@ -143,4 +144,14 @@ def test_gradients_that_are_not_finite():
     assert str(raised.value) == (
         "sharing_test: the gradients of layer '0' must be finite for every example, got NaN or infinite "
         "values; look for a square root or logarithm of zero in the loss."
+    )
+
+
+def test_gradients_whose_squares_are_not_finite():
+    x, y = 1e10 * torch.randn(20, 1, 4), 1e10 * torch.randn(20, 1, 3)
+    with pytest.raises(ArgumentError) as raised:
+        ws.sharing_test(nn.Sequential(nn.Conv1d(1, 1, 2)).eval(), TensorDataset(x, y), mse_loss, epochs=1)
+    assert str(raised.value) == (
+        "sharing_test: the gradients of layer '0' must be finite for every example, and so must their "
+        "squares, got infinite ones; scale the inputs, the targets or the loss."
     )

@@ -114,10 +114,7 @@ class Translator(nn.Module):
     def __init__(self):
         super().__init__()
         self.shared = nn.Embedding(7, 4)
-        self.encoder, self.decoder = (
-            nn.ModuleDict({"embed": self.shared}),
-            nn.ModuleDict({"embed": self.shared}),
-        )
+        self.encoder, self.decoder = (nn.ModuleDict({"embed": self.shared}) for _ in range(2))
         self.head = nn.Linear(4, 7, bias=False)
         self.head.weight = self.shared.weight
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from weightshare.diagnose import Rule, decide
-from weightshare.diagnose.verdict import is_promising
+from weightshare.diagnose.verdict import is_promising, measure_saved
 from weightshare.errors import ArgumentError
 
 
@@ -160,6 +160,22 @@ def test_undefined_losses(value):
     assert found["a"].gains == {}
     assert found["a"].reason == "the losses after training must be finite, with a positive mean"
     assert found["b"].verdict == "relax"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e160, 1e308])
+def test_losses_whose_gain_is_not_finite(scale):
+    losses = draw(0.05) | {"relax": [scale * np.linspace(0, 1, 1000)] * 2}
+    found = decide({"a": losses, "b": draw(0.05)}, Rule())
+    assert (found["a"].verdict, found["a"].gain, found["a"].p_value) == ("no verdict", None, None)
+    assert found["b"].verdict == "relax"
+    assert not is_promising(losses, 2, Rule())
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_training_saves_is_undefined_if_it_is_not_finite():
+    assert measure_saved({"start": [np.ones(9)], "continue": [np.full(9, 0.5)]}) == 1
+    assert measure_saved({"start": [np.ones(9)], "continue": [np.full(9, 1e-320)]}) is None
 
 
 def test_equal_losses_keep():

@@ -197,6 +197,22 @@ def test_frozen_parameters_belong_to_the_digest(further, trained):
     assert plan(replace(further, start=other)).start_digest != plan(further).start_digest
 
 
+def test_modules_without_weights_belong_to_the_digest(further, trained):
+    other = copy.deepcopy(trained)
+    other[2] = nn.Tanh()
+    assert plan(replace(further, start=other)).start_digest != plan(further).start_digest
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_networks_are_trained_if_gradients_are_disabled(further, is_trained):
+    spec = replace(further, sharings="full", seeds=1, out=None, **({} if is_trained else {"start": None}))
+    expected = run(spec).trials
+    with torch.no_grad():
+        found = run(spec).trials
+        assert not torch.is_grad_enabled()
+    assert [trial.curve_loss for trial in found] == [trial.curve_loss for trial in expected]
+
+
 def test_an_interrupted_trial_continues(further, monkeypatch):
     class Stopped(BaseException):
         pass

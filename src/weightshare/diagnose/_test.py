@@ -313,10 +313,13 @@ def _measure(
             for half in halves
         ]
         for name in names:
+            expected = f"the gradients of layer {name!r} must be finite for every example"
             if not all(half[name].total.isfinite().all() for half in found):
-                expected = f"the gradients of layer {name!r} must be finite for every example"
                 hint = "look for a square root or logarithm of zero in the loss"
                 raise ArgumentError(_WHERE, expected, "NaN or infinite values", hint)
+            if not all(half[name].by_weight.isfinite().all() for half in found):
+                hint = "scale the inputs, the targets or the loss"
+                raise ArgumentError(_WHERE, f"{expected}, and so must their squares", "infinite ones", hint)
             geometry, sharing = layers[name]
             result[name] = find_deviations([half[name] for half in found], geometry.size, 2 * sharing.rank)
     return result

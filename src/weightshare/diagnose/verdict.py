@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -89,9 +90,10 @@ def is_promising(losses: Mapping[str, Folds], layers: int, rule: Rule) -> bool:
     If not, relaxing does not beat continuing, and no other control can change the verdict. A layer that is
     restricted has no other control.
     """
-    if "restrict" in losses or not _is_defined(losses):
+    if "restrict" in losses:
         return False
-    return _compare(losses, "continue", layers, rule)[0].high > rule.threshold
+    compared = compare_all(losses, layers, rule)
+    return bool(compared) and compared["continue"][0].high > rule.threshold
 
 
 def decide(losses: Mapping[str, Mapping[str, Folds]], rule: Rule) -> dict[str, Decision]:
@@ -131,17 +133,20 @@ def measure_saved(losses: Mapping[str, Folds]) -> float | None:
     same = {name: losses[name] for name in ("start", "continue")}
     if not _is_defined(same):
         return None
-    return float(np.mean([one.mean() / other.mean() for one, other in zip(*same.values())])) - 1
+    with np.errstate(over="ignore"):
+        saved = float(np.mean([one.mean() / other.mean() for one, other in zip(*same.values())])) - 1
+    return saved if isfinite(saved) else None
 
 
 def compare_all(losses: Mapping[str, Folds], layers: int, rule: Rule) -> dict[str, tuple[Gain, float]]:
     """Return the gain of what was tried over each control that was trained, and its one-sided p-value.
 
-    It is empty if the losses are not finite.
+    It is empty if the losses or the gains are not finite.
     """
     if not _is_defined(losses):
         return {}
-    return {c: _compare(losses, c, layers, rule) for c in rule.controls if c in losses}
+    compared = {c: _compare(losses, c, layers, rule) for c in rule.controls if c in losses}
+    return compared if all(isfinite(gain.high - gain.low) for gain, _ in compared.values()) else {}
 
 
 def find_best(compared: Mapping[str, tuple[Gain, float]]) -> Gain:
@@ -158,9 +163,10 @@ def _is_defined(losses: Mapping[str, Folds]) -> bool:
 def _compare(losses: Mapping[str, Folds], control: str, layers: int, rule: Rule) -> tuple[Gain, float]:
     """Return the gain of the tried candidate over a control, and its one-sided p-value."""
     folds = zip(losses[control], losses[_find_tried(losses)], losses["continue"])
-    differences = [(other - tried) / base.mean() for other, tried, base in folds]
-    gain = float(np.mean([d.mean() for d in differences]))
-    error = float(np.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences))
+    with np.errstate(over="ignore", invalid="ignore"):  # losses can diverge
+        differences = [(other - tried) / base.mean() for other, tried, base in folds]
+        gain = float(np.mean([d.mean() for d in differences]))
+        error = float(np.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences))
     half = float(norm.isf(rule.level / 2 / layers)) * error
     return Gain(gain, gain - half, gain + half), float(norm.sf(gain / max(error, 1e-300)))
 

@@ -202,6 +202,7 @@ class Factory:
             got = f"NaN or infinity with its {weights} weights"
             raise StudyError(self.where, "must return finite numbers", got)
 
+    @torch.enable_grad()
     def check_training(self, model: nn.Module) -> None:
         """Raise `StudyError` unless a network can be trained. It is left with gradients, in training mode."""
         if not any(p.requires_grad for p in model.parameters()):

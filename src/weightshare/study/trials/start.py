@@ -37,9 +37,9 @@ def load_start(spec: StudySpec) -> nn.Module:
 
 
 def digest_weights(network: nn.Module) -> str:
-    """Return a digest of the weights of a network and of which ones are frozen, in 16 hex digits."""
+    """Return a digest of the modules, weights and frozen parameters of a network, in 16 hex digits."""
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
-    state = hashlib.blake2b(repr(frozen).encode(), digest_size=8)
+    state = hashlib.blake2b(repr((str(network), frozen)).encode(), digest_size=8)
     for name, tensor in network.state_dict().items():
         if isinstance(tensor, Tensor):
             state.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())

@@ -169,6 +169,7 @@ class Training:
         self._set_up(relax(network, plan, self.train[0][:2]))
         self.history.best, self.history.best_epoch, self.history.waited = (-inf, -inf), 0, 0
 
+    @torch.enable_grad()
     def _train_epoch(self) -> float:
         """Train for one epoch in a new random order and return the mean loss.
 
