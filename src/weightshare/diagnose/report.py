@@ -43,7 +43,10 @@ def build_table(
         lines.append(f"Training the model further, as it is, saves {_format_percent(saved)}% of the loss.")
     is_restricted = [layer.tried == Full() for layer in layers]
     if not all(is_restricted):
-        lines.append(f"The verdict is to relax a layer if the interval of its gain is above {threshold}.")
+        lines.append(
+            f"The verdict is to relax a layer if the interval of its gain is above {threshold}, unless "
+            "training the model further saves more."
+        )
     if any(is_restricted):
         lines.append(
             "The verdict is to share one kernel in a layer with several if the interval is above "
