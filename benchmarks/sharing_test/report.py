@@ -7,8 +7,9 @@ from scipy import stats
 
 from .rules import RULES, Rule, intervals, score
 
-FROZEN = "interval above 1%, none if continuing gains more"
-CONFIRMED = ("interval above 1%", f"{FROZEN} than twice as much", FROZEN)
+GATED = "interval above 1%, none if continuing gains more"
+FROZEN = f"{GATED} than 1.5 times as much"
+CONFIRMED = ("interval above 1%", f"{GATED} than twice as much", FROZEN, GATED)
 TRIPLES = 500
 
 

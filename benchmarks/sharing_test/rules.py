@@ -94,6 +94,7 @@ RULES = {
     "interval above 1%, one fold": Rule(ALL, 0.01, cross=False),
     "interval above 1%, 99% intervals": Rule(ALL, 0.01, alpha=0.01),
     "interval above 1%, none if continuing gains more": Rule(ALL, 0.01, gate=1.0),
+    "interval above 1%, none if continuing gains more than 1.5 times as much": Rule(ALL, 0.01, gate=1.5),
     "interval above 1%, none if continuing gains more than twice as much": Rule(ALL, 0.01, gate=2.0),
     "interval above 1%, informed coefficients": Rule(ALL, 0.01, kind="informed"),
     "interval above 2%, informed coefficients": Rule(ALL, 0.02, kind="informed"),

@@ -80,8 +80,8 @@ def sharing_test(
     If relaxing a layer or untying parameters may gain enough, controls with about as many additional weights
     are trained, too: a weight with corrections that are the same at all positions or uses, and, for layers,
     additional channels. The gain is the improvement of the loss on the judged examples over the best control,
-    as a fraction of the loss. For a restricted layer, it is minus the cost of sharing. The verdict is not to
-    relax anything while training the model further, as it is, saves more than the gain. See
+    as a fraction of the loss. For a restricted layer, it is minus the cost of sharing. No layer gets
+    the verdict "relax" if training the model further, as it is, saves more than 1.5 times the gain. See
     `benchmarks/results/sharing_test.md` for how often verdicts on relaxed layers are right in simulations.
 
     The gradients of the kernel at each position, in at most three passes over the examples, show where

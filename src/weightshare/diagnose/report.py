@@ -45,7 +45,7 @@ def build_table(
     if not all(is_restricted):
         lines.append(
             f"The verdict is to relax a layer if the interval of its gain is above {threshold}, unless "
-            "training the model further saves more."
+            f"training the model further saves more than {rule.most_saved:g} times as much."
         )
     if any(is_restricted):
         lines.append(

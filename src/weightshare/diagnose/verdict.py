@@ -40,7 +40,7 @@ class Rule:
     level: float = 0.05
     least_examples: int = 100
     controls: tuple[Control, ...] = ("continue", "blind", "wide")
-    most_saved: float = 1.0
+    most_saved: float = 1.5
 
     def __post_init__(self) -> None:
         check_amount("Rule", "threshold", self.threshold)
