@@ -2,7 +2,7 @@
 
 Each figure is the additional memory of one call in a new process, as in memory.py. The calls are one training
 step with Adam, and `sharing_test` with the same batch size. The test is divided at the end of its first
-training run: before it, gradients are measured and maps are computed; after it, other candidates are trained.
+trial: before it, gradients are measured and maps are computed; after it, candidates are trained.
 """
 
 import argparse
@@ -156,8 +156,8 @@ INTRODUCTION = """\
 # Memory of the sharing test
 
 Peak memory beyond model and data, on the CPU. The first part of the test checks model and data, measures the
-gradients of the kernels at all positions, computes the maps, and trains the network as it is. In the second
-part, other candidates are trained.
+gradients of the kernels at all positions, computes the maps, and judges the network as it is. In the second
+part, candidates are trained.
 
 Command: `python benchmarks/sharing_test_memory.py`.
 """

@@ -55,7 +55,7 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], rank: int)
     """Return what two halves of the examples show about a layer.
 
     Args:
-        halves: Gradients of both halves.
+        halves: Gradients of both halves, whose sums are overwritten.
         size: Number of positions per axis.
         rank: Largest rank for which coefficients are found.
     """
@@ -66,16 +66,15 @@ def find_deviations(halves: Sequence[Gradients], size: Sequence[int], rank: int)
     scale = _invert(by_weight).sqrt()
     # taps on padding have no gradient anywhere, so they want nothing
     is_used = (first.total != 0) | (second.total != 0)
-    z0, z1 = (_center(half.mean, is_used).mul_(scale) for half in halves)
+    z0, z1 = (_center(half.total.div_(half.count), is_used).mul_(scale) for half in halves)
     # the variance of a gradient is about the product of one factor per position and one per weight
     agreement = torch.linalg.vecdot(z0, z1) * _invert(by_position) * by_position.mean()
     spectrum = (_cross(z0, z1) + _cross(z1, z0)) / 2
     basis = make_additive_basis(size, z0)
-    together = z0 + z1
-    additive = basis.T @ together
+    additive = basis.T @ z0 + basis.T @ z1
     left = torch.svd_lowrank(additive, q=min(rank + VALUES, *additive.shape), niter=4)[0]
     left = basis @ left[:, :rank] * len(z0) ** 0.5  # variance 1, as in a new layer
-    clusters = (find_clusters(z0, size), find_clusters(z1, size), find_clusters(together, size))
+    clusters = (find_clusters(z0, size), find_clusters(z1, size), find_clusters(z0 + z1, size))
     return Deviations(
         agreement.unflatten(0, tuple(size)),
         tuple(spectrum.tolist()),

@@ -20,6 +20,9 @@ from ..errors import ArgumentError, describe_exception
 from ..geometry import Window
 from .training import Loss, Reduction
 
+#: Sums of g [P * groups, o, d], and of g^2 per position [P] and per weight [groups, o, d].
+_Sums = tuple[Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -65,11 +68,6 @@ class Gradients:
     by_weight: Tensor
     count: int
 
-    @property
-    def mean(self) -> Tensor:
-        """Mean of g over examples [P, D]."""
-        return self.total / self.count
-
 
 def measure_gradients(
     model: nn.Module,
@@ -87,7 +85,7 @@ def measure_gradients(
         loss: Function from outputs and targets to a scalar.
         reduction: Whether the loss is the mean or the sum over the examples of a batch.
     """
-    sums: dict[str, list[Tensor]] = {}
+    sums: dict[str, _Sums] = {}
     count = 0
     for inputs, targets in batches:
         calls: list[tuple[str, Tensor, Tensor]] = []
@@ -107,13 +105,14 @@ def measure_gradients(
             deltas = torch.autograd.grad(total, probes, allow_unused=True, materialize_grads=True)
         count += len(inputs)
         for (name, input, _), delta in zip(calls, deltas):
-            for terms in _multiply(layers[name], input, delta):
-                if name in sums:
-                    for one, term in zip(sums[name], terms):
-                        one += term
-                else:
-                    sums[name] = list(terms)
-    return {name: Gradients(parts[0], parts[1], parts[2], count) for name, parts in sums.items()}
+            for deltas, patches in _split(layers[name], input, delta):
+                if name not in sums:
+                    sums[name] = _make_sums(deltas, patches)
+                _accumulate(sums[name], deltas, patches)
+    return {
+        name: Gradients(total.view(len(by_position), -1), by_position, by_weight.flatten(), count)
+        for name, (total, by_position, by_weight) in sums.items()
+    }
 
 
 def _record(
@@ -125,29 +124,43 @@ def _record(
     output: Tensor,
 ) -> Tensor:
     """Add zeros to the output. Their gradient is that of the output, even if it is changed in place."""
-    probe = torch.zeros_like(output, requires_grad=True)
+    probe = output.new_zeros(()).expand(output.shape).requires_grad_()  # needs no memory
     input: Tensor = args[0] if args else kwargs["input"]
     calls.append((name, input.detach().clone(), probe))
     return output + probe
 
 
-def _multiply(geometry: Geometry, input: Tensor, delta: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield sums of the gradients g [P, D] of a batch, and the sums of g^2 per position and weight.
+def _split(geometry: Geometry, input: Tensor, delta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield factors of the gradients [P, groups, o, n] and [P, groups, n, d] for a few examples at a time.
 
-    Each sum is over so few examples that their inputs under all windows need at most as much memory as g.
+    The inputs under all windows then need at most a quarter of the memory of one kernel at each position.
     """
     wide = torch.promote_types(delta.dtype, torch.float32)
     input, delta = input.to(wide), delta.to(wide)
     if input.ndim == len(geometry.size) + 1:  # called on one example without a batch axis
         input, delta = input[None], delta[None]
-    count = max(1, delta.shape[1] // geometry.groups)
+    count = max(1, delta.shape[1] // (4 * geometry.groups))
     for inputs, some in zip(input.split(count), delta.split(count)):
-        patches = geometry.unfold(inputs)  # [P, groups, n, d]
-        deltas = some.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)  # [P, groups, o, n]
-        total = (deltas @ patches).flatten(1)
-        patches, deltas = patches.square(), deltas.square()
-        by_position = (deltas.sum(2) * patches.sum(3)).sum((1, 2))
-        yield total, by_position, torch.einsum("pgon,pgnd->god", deltas, patches).flatten()
+        deltas = some.flatten(2).unflatten(1, (geometry.groups, -1)).permute(3, 1, 2, 0)
+        yield deltas, geometry.unfold(inputs)
+
+
+def _make_sums(deltas: Tensor, patches: Tensor) -> _Sums:
+    positions, groups, out_channels, _ = deltas.shape
+    size = (out_channels, patches.shape[3])
+    return (
+        deltas.new_zeros(positions * groups, *size),
+        deltas.new_zeros(positions),
+        deltas.new_zeros(groups, *size),
+    )
+
+
+def _accumulate(sums: _Sums, deltas: Tensor, patches: Tensor) -> None:
+    total, by_position, by_weight = sums
+    total.baddbmm_(deltas.flatten(0, 1), patches.flatten(0, 1))
+    deltas, patches = deltas.square(), patches.square()
+    by_position += (deltas.sum(2) * patches.sum(3)).sum((1, 2))
+    by_weight += torch.einsum("pgon,pgnd->god", deltas, patches)
 
 
 def group_layers(sizes: Mapping[str, int], passes: int = 3) -> list[list[str]]:
