@@ -11,19 +11,20 @@ from os import PathLike
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._args import check_integer, check_largest
 from .._memory import check_fits
 from .._running import evaluating
 from .._version import __version__
 from ..errors import ArgumentError, ConversionError, DataError
+from ..parameters.digest import digest_model
 from ..sharing import Full, LowRank
 from ..views.files import to_path
 from .alternatives import list_options, try_alternatives
 from .checks import check_outputs, copy_model, find_layers, find_reduction, list_convolutions
 from .deviations import Deviations, find_deviations
-from .examples import Source, open_source, seeding, to_bytes
+from .examples import Source, open_source, seeding
 from .gradients import Geometry, group_layers, measure_gradients
 from .layer import LayerResult
 from .result import SharingTest
@@ -334,10 +335,5 @@ def _count(model: nn.Module, name: str) -> tuple[int, int]:
 
 def _digest(model: nn.Module, facts: Sequence[Any]) -> str:
     """Return a digest of everything on which the losses of a trial depend."""
-    parameters = [(name, parameter.requires_grad) for name, parameter in model.named_parameters()]
-    state = hashlib.blake2b(repr((__version__, str(model), parameters, facts)).encode(), digest_size=8)
-    for name, tensor in model.state_dict().items():
-        state.update(repr(name).encode())  # names can contain lone surrogates
-        if isinstance(tensor, Tensor):
-            state.update(to_bytes(tensor))
-    return state.hexdigest()
+    text = repr((__version__, digest_model(model), facts)).encode()
+    return hashlib.blake2b(text, digest_size=8).hexdigest()

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from .._nests import iter_tensors, map_tensors
 from .._running import list_cuda_devices
 from ..errors import ArgumentError, DataError, describe_exception
+from ..parameters.digest import to_bytes
 
 _WHERE = "sharing_test"
 
@@ -125,11 +126,6 @@ def seeding(seed: int) -> Generator[None]:
     with torch.random.fork_rng(list_cuda_devices()):
         torch.manual_seed(seed)
         yield
-
-
-def to_bytes(tensor: Tensor) -> bytes:
-    """Return the values of a tensor."""
-    return tensor.detach().to_dense().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _describe(example: Any) -> str:

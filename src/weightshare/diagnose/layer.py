@@ -32,7 +32,7 @@ class LayerResult(Judged):
     Args:
         tried: Sharing that the gain is about; `Full()` for a layer with several kernels.
         suggestion: Sharing to use if the layer is relaxed: the one with the fewest parameters among those
-            with at least two thirds of the largest gain, or `tried` if there are no alternatives. For a layer
+            with at least two thirds of the largest gain, or `tried` without alternatives. For a layer
             with several kernels, it is `Full()`.
         map: Where kernels want to differ [*positions]: agreement of the two halves of the examples on how the
             kernel should change there. Values around zero are noise. For a layer with several kernels, it is

@@ -21,7 +21,8 @@ def build_table(
     layers: Sequence[LayerResult],
     ties: Sequence[TieResult],
     skipped: Mapping[str, str],
-    counts: tuple[int, float | None],
+    judged: int,
+    saved: float | None,
     rule: Rule,
 ) -> Section:
     """Return the table of all layers and ties, with its explanation.
@@ -30,10 +31,10 @@ def build_table(
         layers: Results in the order of the model.
         ties: Results in the order of the model.
         skipped: Reasons why other convolutions and ties were not tried, by name.
-        counts: Number of judged examples, and what training further saves.
+        judged: Number of judged examples.
+        saved: What training further saves; None if it is undefined.
         rule: Constants of the verdict.
     """
-    judged, saved = counts
     what, threshold = "layers and ties" if ties else "layers", f"{100 * rule.threshold:g}%"
     lines = [
         f"Gains are fractions of the loss over the best control, on {judged:,} judged examples. The "

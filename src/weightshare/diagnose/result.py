@@ -108,6 +108,6 @@ class SharingTest:
 
     def _build_sections(self, pictures: bool = False) -> list[Section]:
         layers, ties = list(self.layers.values()), list(self.ties.values())
-        table = build_table(layers, ties, self.skipped, (self.judged, self.saved), self.rule)
+        table = build_table(layers, ties, self.skipped, self.judged, self.saved, self.rule)
         sections = [describe_layer(layer, pictures) for layer in layers]
         return [table, *sections, *map(describe_tie, ties)]

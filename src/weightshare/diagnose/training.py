@@ -54,7 +54,7 @@ class Fold:
 class Trial:
     """One candidate in one fold; without layer and sharing for "start" and "continue".
 
-    For ties, the layer is the name of the tie, and there is no sharing. The sharing is a text, which
+    For ties, the layer is the name of the tie, and the sharing is empty. The sharing is a text, which
     `Setting.sharings` contains.
     """
 

@@ -18,13 +18,14 @@ from ..._torch import get_storage_id
 from ...convert import relax
 from ...errors import ConversionError, StudyError, WeightshareError, describe_exception
 from ...nn.base import SharedLayer
+from ...parameters.digest import digest_model
 from ...sharing import Full, Sharing
 from ...views.escape import quote
 from ..data import Examples
 from ..spec import StudySpec
 from ..tasks import find_function, name_function
 from .network import Autoencoder, Network
-from .start import digest_weights, load_start
+from .start import load_start
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -52,7 +53,7 @@ class Factory:
     @cached_property
     def start_digest(self) -> str | None:
         """Digest of the weights of the trained network, if there is one."""
-        return None if self.start is None else digest_weights(self.start)
+        return None if self.start is None else digest_model(self.start)
 
     @property
     def function(self) -> Callable[..., Any] | None:

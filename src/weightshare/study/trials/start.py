@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...errors import DataError
 from ...models.find import find_model
 from ...models.weights import load_weights
+from ...parameters.digest import to_bytes
 from ..data import Examples
 from ..spec import StudySpec
 from ..tasks import search_current_folder
@@ -36,17 +37,6 @@ def load_start(spec: StudySpec) -> nn.Module:
     return network
 
 
-def digest_weights(network: nn.Module) -> str:
-    """Return a digest of the modules, weights and frozen parameters of a network, in 16 hex digits."""
-    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
-    state = hashlib.blake2b(repr((str(network), frozen)).encode(), digest_size=8)
-    for name, tensor in network.state_dict().items():
-        if isinstance(tensor, Tensor):
-            state.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
-            state.update(_to_bytes(tensor))
-    return state.hexdigest()
-
-
 def check_unseen(examples: Examples) -> None:
     """Raise a DataError if at least half of the test inputs are also inputs of the training set."""
     known = {*_hash(examples.train[0]), *_hash(examples.validation[0])}
@@ -61,8 +51,4 @@ def check_unseen(examples: Examples) -> None:
 
 
 def _hash(inputs: Tensor) -> Iterator[bytes]:
-    return (hashlib.blake2b(_to_bytes(one), digest_size=16).digest() for one in inputs)
-
-
-def _to_bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return (hashlib.blake2b(to_bytes(one), digest_size=16).digest() for one in inputs)
